@@ -1,0 +1,145 @@
+"""The command line that `fit` and `pretrain` share: one YAML holds a run, every field can be overridden."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from piqa.errors import InputError
+
+PROJECT = Path(__file__).resolve().parents[1]
+CONFIG_FOLDERS = ("configs", "pretrain")
+
+CHECKPOINTS = "checkpoints"
+BEST, LAST = "best", "last"
+
+
+class ConfigFile(ActionConfigFile):
+    """`--config piqa.yaml`: a path, or else a name looked up in `configs/` and `pretrain/`."""
+
+    @staticmethod
+    def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
+        """Reads the file that the value means; jsonargparse calls it."""
+        ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
+
+
+def find_config(value: str) -> str:
+    """The path that a config's name means; the value itself where it is a path already, or nothing is found."""
+    if not Path(value).is_file() and "\n" not in value:
+        for base in (Path.cwd(), PROJECT):
+            for folder in CONFIG_FOLDERS:
+                if (candidate := base / folder / value).is_file():
+                    return str(candidate)
+    return value
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the resolved config into the run's folder."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.overwrite = True  # a resumed run may; whether a folder is free is asked before
+
+
+class PiqaCLI(LightningCLI):
+    """LightningCLI with a folder for the run, resuming, and the loggers that piqa always has.
+
+    `--out` is the run's folder: resolved config, record, metrics, checkpoints, results. `--ckpt_path` resumes.
+    `--wandb` adds Weights & Biases.
+    """
+
+    def __init__(self, task: type, data: type, args: list[str] | None = None) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # `piqa fit` hands its arguments over
+            super().__init__(
+                task,
+                data,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": True},
+                seed_everything_default=0,
+                args=args,
+                run=False,
+                auto_configure_optimizers=False,  # the task takes its optimiser as an argument
+                load_from_checkpoint_support=False,  # a model's card does that
+                trainer_defaults={"use_distributed_sampler": False, "max_epochs": 10},
+            )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser whose `--config` looks names up."""
+        parser = LightningArgumentParser(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help="A YAML file, or the name of one in configs/.")
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds piqa's own arguments."""
+        parser.add_argument("--out", type=str, default="runs/piqa", help="Folder of the run.")
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="Whether a run that is in the folder already may be replaced."
+        )
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint to resume from.")
+        parser.add_argument(
+            "--wandb", type=Literal["off", "offline", "online"], default="off", help="Log to Weights & Biases as well."
+        )
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def before_instantiate_classes(self) -> None:
+        """Refuses what cannot end well before anything is built."""
+        config = self.config
+        self.out = Path(config.out)
+        if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+            raise InputError(f"no checkpoint {config.ckpt_path} to resume from; a run keeps its own in {CHECKPOINTS}/")
+        self._claim()
+
+    @rank_zero_only
+    def _claim(self) -> None:
+        last = self.out / CHECKPOINTS / f"{LAST}.ckpt"
+        if last.exists() and self.config.ckpt_path is None and not self.config.overwrite:
+            raise InputError(
+                f"{self.out} holds a run already; resume it with `--ckpt_path {last}`, choose another `--out`, or "
+                f"replace it with `--overwrite true`"
+            )
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / ".writable").touch()
+            (self.out / ".writable").unlink()
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the run's folder {self.out}: {error.strerror}; choose another `--out`"
+            ) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """The trainer, with piqa's loggers unless the config names others, and with its checkpoints."""
+        if self.config.trainer.logger in (None, True):
+            kwargs["logger"] = self._loggers()
+        self.best = ModelCheckpoint(
+            self.out / CHECKPOINTS, BEST, monitor="val/srocc", mode="max", enable_version_counter=False
+        )
+        last = ModelCheckpoint(
+            self.out / CHECKPOINTS, LAST, enable_version_counter=False, save_on_exception=True, every_n_epochs=1
+        )
+        self.trainer_defaults["callbacks"] = [self.best, last]
+        return super().instantiate_trainer(default_root_dir=self.out, **kwargs)
+
+    def _loggers(self) -> list[Logger]:
+        loggers: list[Logger] = [CSVLogger(self.out.parent, name=self.out.name, version="")]
+        if self.config.wandb != "off":
+            try:
+                wandb = WandbLogger(self.out.name, self.out, offline=self.config.wandb == "offline", project="piqa")
+                _ = wandb.experiment  # asks for the account now, not in the first epoch
+                loggers.append(wandb)
+            except Exception as error:  # whatever W&B stumbles over, training does not need it
+                rank_zero_warn(f"going on without Weights & Biases: {error}")
+        return loggers
+
+
+def command() -> str:
+    """The command line as it was given, for a run's record."""
+    return " ".join(["piqa", *sys.argv[1:]]) if Path(sys.argv[0]).name == "piqa" else " ".join(sys.argv)

@@ -1,0 +1,154 @@
+"""From a table to batches: splits, the prepared store, the loaders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.utils.data import DataLoader, Sampler, Subset
+
+from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
+from piqa.data.sampler import Step, StepSampler, reference_pairs, scene_groups
+from piqa.data.table import Table, hold_out_scenes
+from piqa.data.transforms import Crops
+from piqa.errors import InputError
+from piqa.portrait import Preparation
+from piqa.store import PreparedStore
+
+SelectOn = Literal["validation", "test"]
+
+
+class PortraitData(LightningDataModule):
+    """Scored portraits of many scenes, prepared, split and batched by scene.
+
+    Args:
+        table: Which pictures, with which scores.
+        preparation: How a picture is prepared.
+        store: Folder of the prepared store; what is missing there is prepared before training starts.
+        crop: Side in pixels of the square crops that the network sees.
+        flip: Mirror half of the training portraits. The published recipe does not.
+        pairs: `groups`: all pairs within groups of one scene, every portrait once an epoch. `reference`: the published
+            construction, each portrait with each of two random partners, drawn once for all epochs.
+        groups: Groups in a training step, over all processes; for `reference`, pairs.
+        group_size: Portraits in a group.
+        select_on: What chooses the checkpoint: `validation` scenes held out of the training split, or the `test` split
+            as in the published code. Results of the latter are labelled so.
+        validation: Share of the training scenes held out for validation, where the table names no validation split.
+        crops: Crops whose mean is a portrait's score in validation and test.
+        scoring_batch: Portraits in a validation or test batch.
+        workers: Loader processes of each training process; None takes one a core, at most 8.
+        prepare_workers: Processes that prepare pictures; None takes one a core.
+        prepare_device: Where face detector and LIQE run while preparing.
+        max_failed: Share of pictures that may fail to be prepared; they are left out and counted.
+        seed: Of groups, crops and held-out scenes.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        preparation: Preparation = Preparation(),  # noqa: B008 (frozen)
+        store: str = "data/prepared",
+        crop: int = 384,
+        flip: bool = False,
+        pairs: Literal["groups", "reference"] = "groups",
+        groups: int = 2,
+        group_size: int = 6,
+        select_on: SelectOn = "validation",
+        validation: float = 0.15,
+        crops: Crops = "five",
+        scoring_batch: int = 4,
+        workers: int | None = None,
+        prepare_workers: int | None = None,
+        prepare_device: str = "cpu",
+        max_failed: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if crop > preparation.short_side:
+            raise InputError(f"a crop of {crop} px does not fit into pictures prepared to {preparation.short_side} px")
+        if groups < 1 or group_size < 2:
+            raise InputError(f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {group_size}")
+        self.table, self.preparation, self.crop, self.select_on = table, preparation, crop, select_on
+        self._store_folder, self._flip, self._pairs = store, flip, pairs
+        self._groups, self._group_size, self._validation = groups, group_size, validation
+        self._crops, self._scoring_batch, self._workers = crops, scoring_batch, workers
+        self._prepare_workers, self._prepare_device, self._max_failed = prepare_workers, prepare_device, max_failed
+        self._seed = seed
+        self.splits: dict[str, pd.DataFrame] = {}
+
+    def prepare_data(self) -> None:
+        """Checks the table and prepares what the store lacks; Lightning calls it on one process a node."""
+        frame = self.table.load()
+        store = PreparedStore(self._store_folder, self.preparation)
+        report = store.build(frame["path"], self._prepare_device, self._prepare_workers, self._max_failed)
+        rank_zero_info(f"{self.table.name}: {report}")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Splits the table; pictures that could not be prepared are left out."""
+        if self.splits:
+            return
+        frame = self.table.load()
+        if self.select_on == "validation" and stage in ("fit", None) and "val" not in set(frame["split"]):
+            frame = hold_out_scenes(frame, self._validation, self._seed)
+        self._store = PreparedStore(self._store_folder, self.preparation)
+        there = frame["path"].map(lambda path: self._store.entry(path).is_file())
+        if not there.all():
+            rank_zero_warn(f"{(~there).sum()} of {len(frame)} pictures could not be prepared and are left out")
+        frame = frame[there]
+        self.splits = {name: frame[frame["split"] == name] for name in ("train", "val", "test")}
+        if self.select_on == "test":
+            self.splits["val"] = self.splits["test"]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Whole training steps, each a batch of scene groups."""
+        train = self.splits["train"]
+        dataset = TrainingPortraits(train, self._store, self.crop, self._flip)
+        scenes = train["scene"].tolist()
+        make_groups = (
+            partial(reference_pairs, scenes)
+            if self._pairs == "reference"
+            else partial(scene_groups, scenes, self._group_size)
+        )
+        sampler: Sampler[Step] = StepSampler(
+            make_groups,
+            self._groups,
+            self._seed,
+            frozen=self._pairs == "reference",
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world=self.trainer.world_size if self.trainer else 1,
+        )
+        return self._loader(dataset, sampler=sampler, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The portraits that choose the checkpoint."""
+        return self._scoring("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test split, read once."""
+        return self._scoring("test")
+
+    def _scoring(self, split: str) -> DataLoader[Batch]:
+        dataset = ScoringPortraits(self.splits[split], self._store, self.crop, self._crops)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        own = Subset(dataset, range(rank, len(dataset), world))  # each portrait on one process, none twice
+        return self._loader(own, batch_size=self._scoring_batch)
+
+    def _loader(self, dataset: Any, **arguments: Any) -> DataLoader[Batch]:
+        workers = min(8, os.cpu_count() or 1) if self._workers is None else self._workers
+        return DataLoader(
+            dataset,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **arguments,
+        )
+
+    def contract(self) -> dict[str, Any]:
+        """What a picture must go through to be scored as in training, for the model's card."""
+        return {"preparation": asdict(self.preparation), "crop": self.crop}

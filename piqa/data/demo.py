@@ -1,0 +1,302 @@
+"""Demo data: two public-domain portraits, many scenes, 16 "devices", scores as noisy as real ones.
+
+Layout::
+
+    data/demo/
+        demo.csv                       image, score, scene, score_std, split, condition, device
+        images/<scene>/<device>.png    .jpg where the device's last step is JPEG: its own file, not compressed again
+
+A scene is one portrait in its own framing, mirrored or not, in its own light. Every scene is shot by the same 16
+devices; each spoils the picture in its own way, in every scene by another strength. `score` falls with the strength
+and imitates PIQ23's JOD: its mean is 0 and its standard deviation about 1.4 in every scene, and it carries a label
+noise of about 0.39 (`score_std`), so that even a perfect judge reaches an SROCC of only about 0.96.
+
+The same two people stand in training and test scenes. The demo shows that a model learns to see quality and that the
+whole way works; it says nothing about portraits of other people.
+
+Sources: `skimage.data.astronaut` (Eileen Collins; NASA) and matplotlib's `grace_hopper.jpg` (Grace Hopper; US Navy).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from rich.console import Console
+from rich.progress import track
+
+from piqa.errors import InputError
+from piqa.files import replacing
+
+SIZE = (320, 400)  # width and height of every picture, px; small, so that preparing and training take minutes
+SCORE_SD = 1.4  # PIQ23's JOD within a scene
+LABEL_NOISE = 0.39  # PIQ23's mean JOD STD
+COLUMNS = ["image", "score", "scene", "score_std", "split", "condition", "device"]
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """A source portrait.
+
+    Attributes:
+        name: Who it is.
+        head: left, top, right, bottom in source pixels; every framing holds all of it.
+        widths: The narrowest and the widest framing, source pixels.
+    """
+
+    name: str
+    head: tuple[int, int, int, int]
+    widths: tuple[int, int]
+
+    def load(self) -> Image.Image:
+        """The whole source picture, RGB."""
+        if self.name == "Collins":
+            return Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
+        return Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
+
+
+SITTERS = [
+    Sitter("Collins", head=(165, 20, 285, 180), widths=(240, 370)),
+    Sitter("Hopper", head=(160, 70, 370, 345), widths=(310, 460)),
+]
+
+# Linear gains of red, green and blue. They stay mild: a dark scene must not look like an under-exposed picture.
+LIGHTS = {
+    "Daylight": (1.00, 1.00, 1.00),
+    "Tungsten": (1.10, 0.93, 0.72),
+    "Shade": (0.85, 0.97, 1.12),
+    "Dusk": (0.72, 0.66, 0.74),
+}
+
+# What each device does to a picture, in the order in which a camera does it; "jpeg" is always last: it is the file.
+DEVICES: dict[str, tuple[str, ...]] = {
+    name: tuple(name.split("-")) if name != "reference" else ()
+    for name in [
+        *("reference", "under", "over", "blur", "lowres", "noise", "jpeg"),
+        *("under-blur", "under-noise", "over-blur", "over-jpeg"),
+        *("blur-noise", "blur-jpeg", "lowres-noise", "lowres-jpeg", "noise-jpeg"),
+    ]
+}
+PAIR_SHARE = 0.75  # two distortions at this share of their strength look about as bad as one at full strength
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The scene of a number: sitter, light and mirror go through all their 16 combinations, then start again."""
+
+    index: int
+
+    @property
+    def sitter(self) -> Sitter:
+        """Who is portrayed."""
+        return SITTERS[self.index % 2]
+
+    @property
+    def condition(self) -> str:
+        """The name of its light."""
+        return list(LIGHTS)[self.index // 2 % 4]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are exchanged."""
+        return self.index // 8 % 2 == 1
+
+    @property
+    def name(self) -> str:
+        """The name in the table, such as `Dusk_Hopper_07`."""
+        return f"{self.condition}_{self.sitter.name}_{self.index:02d}"
+
+    def view(self, seed: int) -> Image.Image:
+        """Draw the undistorted picture: framing, and what is random in the light, come from the seed."""
+        rng = _rng(seed, f"view of {self.name}")
+        source = self.sitter.load()
+        head_left, head_top, head_right, head_bottom = self.sitter.head
+        width = rng.uniform(*self.sitter.widths)
+        height = width * SIZE[1] / SIZE[0]
+        left = rng.uniform(max(0, head_right - width), min(head_left, source.width - width))
+        top = rng.uniform(max(0, head_bottom - height), min(head_top, source.height - height))
+        view = source.resize(SIZE, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
+        if self.mirrored:
+            view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        colour = np.array(LIGHTS[self.condition]) * rng.uniform(0.9, 1.1, 3)
+        from_one_side = np.linspace(1, rng.uniform(0.5, 1), SIZE[0])[:: rng.choice([-1, 1]), None]
+        return _from_linear(_to_linear(view) * colour * from_one_side)
+
+
+def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Generator) -> tuple[Image.Image, int | None]:
+    """Take a picture of a view with a device.
+
+    Every distortion runs on a geometric scale from just visible to hardly recognisable, so that equal strengths of
+    different distortions look about equally bad.
+
+    Args:
+        view: The undistorted scene, `SIZE` pixels.
+        device: A key of `DEVICES`.
+        strength: How much the device spoils it, in [0, 1].
+        rng: Source of the grain.
+
+    Returns:
+        The picture, and the JPEG quality at which the device stores it (None: losslessly).
+    """
+    steps = DEVICES[device]
+    share = strength * (PAIR_SHARE if len(steps) == 2 else 1)
+
+    def between(weak: float, strong: float) -> float:
+        return float(weak * (strong / weak) ** share)
+
+    for step in steps:
+        if step == "under":
+            view = _from_linear(_to_linear(view) * 2 ** -between(0.4, 4))  # stops
+        elif step == "over":
+            view = _from_linear(_to_linear(view) * 2 ** between(0.3, 3))  # stops; what passes white is lost
+        elif step == "blur":
+            view = view.filter(ImageFilter.GaussianBlur(between(0.6, 6)))  # px
+        elif step == "lowres":
+            factor = between(1.4, 9)
+            small = (round(view.width / factor), round(view.height / factor))
+            view = view.resize(small, Image.Resampling.BOX).resize(view.size, Image.Resampling.BICUBIC)
+        elif step == "noise":
+            grain = rng.normal(0, between(5, 70), (view.height, view.width, 3))  # grey levels of 255
+            view = Image.fromarray(np.clip(np.asarray(view) + grain, 0, 255).astype(np.uint8))
+    return view, round(between(60, 5)) if "jpeg" in steps else None
+
+
+def demo_table(seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> pd.DataFrame:
+    """The demo's labels: one row a picture, the columns of `demo.csv` and `strength` in [0, 1].
+
+    In every scene the strengths are spread evenly over the devices, in an order of its own; the reference has 0.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+    if not 0 < test_scenes < scenes or seed < 0:
+        raise InputError(
+            f"the demo needs 0 < test_scenes < scenes and seed >= 0; "
+            f"test_scenes is {test_scenes}, scenes is {scenes}, seed is {seed}"
+        )
+    is_test = _rng(seed, "split").permutation(scenes) < test_scenes
+    return pd.concat(
+        [_scene_table(Scene(index), "test" if is_test[index] else "train", seed) for index in range(scenes)],
+        ignore_index=True,
+    )
+
+
+def _scene_table(scene: Scene, split: str, seed: int) -> pd.DataFrame:
+    rng = _rng(seed, f"scores of {scene.name}")
+    n = len(DEVICES)
+    strength = np.append(0, rng.permutation(n - 1) + 1 + rng.random(n - 1)) / n
+    quality = (strength.mean() - strength) / strength.std()
+    score_std = LABEL_NOISE * rng.uniform(0.85, 1.15, n)
+    score = np.sqrt(SCORE_SD**2 - LABEL_NOISE**2) * quality + rng.normal(0, score_std)
+    suffix = ["jpg" if "jpeg" in steps else "png" for steps in DEVICES.values()]
+    return pd.DataFrame(
+        {
+            "image": [f"images/{scene.name}/{device}.{ending}" for device, ending in zip(DEVICES, suffix, strict=True)],
+            "score": (score - score.mean()).round(4),
+            "scene": scene.name,
+            "score_std": score_std.round(4),
+            "split": split,
+            "condition": scene.condition,
+            "device": list(DEVICES),
+            "strength": strength,
+        }
+    )
+
+
+def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> Path:
+    """Write the demo data; do nothing where they already are.
+
+    Args:
+        folder: Where `demo.csv` and `images/` go; made if absent.
+        seed: Seed of everything that is drawn.
+        scenes: Number of scenes, 16 pictures each.
+        test_scenes: How many of them are the test split; the others are for training.
+
+    Returns:
+        The path of `demo.csv`. It is written last, so that it never names a picture that is not there.
+
+    Raises:
+        InputError: If a number is out of range or the folder cannot be written.
+    """
+    folder = Path(folder)
+    csv = folder / "demo.csv"
+    if is_written(folder, seed, scenes, test_scenes):
+        return csv
+    try:
+        csv.unlink(missing_ok=True)  # of other settings: it must not stand beside new pictures if this run is stopped
+    except OSError as error:
+        raise InputError(f"cannot write the demo data in {folder}: {error.strerror}; name another folder") from error
+    table = demo_table(seed, scenes, test_scenes)
+    console = Console(stderr=True)
+    for index in track(range(scenes), "demo scenes", console=console, transient=True, disable=not console.is_terminal):
+        scene = Scene(index)
+        view = scene.view(seed)
+        for shot in table[table["scene"] == scene.name].to_dict("records"):
+            picture, quality = shoot(view, shot["device"], shot["strength"], _rng(seed, f"grain of {shot['image']}"))
+            with replacing(folder / shot["image"]) as part:
+                if quality is None:
+                    picture.save(part, compress_level=3)
+                else:
+                    picture.save(part, quality=quality)
+    with replacing(csv) as part:
+        table.to_csv(part, columns=COLUMNS, index=False)
+    return csv
+
+
+def is_written(folder: str | Path, seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> bool:
+    """Whether the folder holds the demo data of these settings, with every picture."""
+    folder = Path(folder)
+    table = demo_table(seed, scenes, test_scenes)
+    try:
+        written = pd.read_csv(folder / "demo.csv")
+    except (OSError, ValueError):  # absent, or something else
+        return False
+    return written.equals(table[COLUMNS]) and all((folder / image).is_file() for image in table["image"])
+
+
+def _rng(seed: int, purpose: str) -> np.random.Generator:
+    """A random stream of its own for every purpose, so that a picture does not depend on what was drawn before it."""
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+
+
+def _to_linear(image: Image.Image) -> NDArray[np.float64]:
+    return (np.asarray(image) / 255.0) ** 2.2
+
+
+def _from_linear(light: NDArray[np.float64]) -> Image.Image:
+    return Image.fromarray((np.clip(light, 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the demo data and say where they are: `python -m piqa.data.demo [folder]`."""
+    parser = argparse.ArgumentParser(prog="python -m piqa.data.demo", description="Write piqa's demo data.")
+    parser.add_argument("folder", nargs="?", default="data/demo", help="where to (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=36, help="number of scenes (default: %(default)s)")
+    parser.add_argument("--test_scenes", type=int, default=6, help="how many of them to test (default: %(default)s)")
+    settings = vars(parser.parse_args(arguments))
+    try:
+        already = is_written(**settings)
+        csv = write_demo(**settings)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    table = pd.read_csv(csv)
+    scenes = table.groupby("split")["scene"].nunique()
+    found = "already there" if already else "written"
+    print(f"{csv}: {found}, {len(table)} pictures, {scenes['train']} scenes to train on and {scenes['test']} to test")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

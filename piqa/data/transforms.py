@@ -1,0 +1,72 @@
+"""Crops: a random one for training, five fixed ones for scoring. Nothing here changes a picture's quality.
+
+The only module that knows albumentations.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for news of itself
+
+import albumentations
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from piqa.portrait import Pixels, Portrait
+
+Crops = Literal["five", "one"]
+
+
+class TrainingCrops:
+    """A random crop of the whole image and one of the face, drawn independently, as published.
+
+    Args:
+        size: Side of the crops in pixels.
+        flip: Mirror half of the portraits, whole image and face alike. The published recipe does not.
+    """
+
+    def __init__(self, size: int, flip: bool = False) -> None:
+        self._flip = albumentations.Compose(
+            [albumentations.HorizontalFlip(p=0.5 if flip else 0.0)],
+            additional_targets={"face": "image"},
+            is_check_shapes=False,
+        )
+        self._crop = albumentations.Compose([albumentations.RandomCrop(size, size)])
+
+    def __call__(self, portrait: Portrait, seed: int) -> tuple[Tensor, Tensor]:
+        """Draws by seed alone.
+
+        Returns:
+            Whole and face crop, uint8, each (3, size, size).
+        """
+        self._flip.set_random_seed(seed)
+        self._crop.set_random_seed(seed)
+        both = self._flip(image=portrait.full_image, face=portrait.face_crop)
+        return _tensor(self._crop(image=both["image"])["image"]), _tensor(self._crop(image=both["face"])["image"])
+
+
+def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
+    """The fixed crops of a whole image or face whose scores are averaged.
+
+    Args:
+        pixels: uint8 RGB, (height, width, 3), no side below `size`.
+        size: Side of the crops in pixels.
+        crops: `five` (top left, top right, bottom left, bottom right, centre), or `one`, the centre.
+
+    Returns:
+        uint8, (crops, 3, size, size).
+    """
+    image = _tensor(pixels)
+    if crops == "one":
+        kept = [functional.center_crop(image, [size, size])]
+    else:
+        kept = list(functional.five_crop(image, [size, size]))
+    return torch.stack(kept)
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -1,0 +1,1 @@
+"""Metrics, tables and plots of a table of predictions, wherever it came from."""

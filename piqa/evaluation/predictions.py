@@ -1,0 +1,259 @@
+"""A table of predictions on disk: read from anyone's CSV, joined to labels by image name, written whole or not at all.
+
+Two labs rarely write a file's name alike: one has `Overall/66_Indoor_Scene_0.JPG`, with a backslash, the other
+`66_Indoor_Scene_0.jpg`. Names are matched where that is safe and never guessed: what fits two images fits none, and
+what is left over is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from piqa.errors import InputError
+from piqa.files import replacing
+
+NUMBERS = ("prediction", "score", "score_std")
+LABELS = ("scene", "score", "score_std", "split", "condition", "device")  # what a table of labels may bring
+SAME_SCORE = 1e-6  # published label files are rounded to nine decimals
+
+
+def read_predictions(csv: str | Path, table: pd.DataFrame | None = None, *, min_share: float = 1.0) -> pd.DataFrame:
+    """Predictions from a CSV file, with their labels from the file itself or from a table.
+
+    The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Commas and semicolons both
+    separate; case and spaces in the header do not matter. With a table, rows are joined to it by image name: exactly;
+    else with slashes, backslashes and the case of the extension taken as equal, where one path is the end of the other;
+    else, where no path is, by file name alone.
+
+    Args:
+        csv: The file; UTF-8, one row an image.
+        table: Labels with columns `image`, `scene`, `score`, optionally `score_std`, `split`, `condition`, `device`;
+            only the rows that are to be evaluated, for instance those of the test split.
+        min_share: The share of the table's images that must be predicted, in (0, 1].
+
+    Returns:
+        One row an image, in the order of the file, index 0..n-1: `image`, `scene`, `score`, `prediction` and whatever
+        else is known. With a table, `attrs` holds two counts: `missing` images of the table without a prediction and
+        `unmatched` rows of the file that are not in the table and were left out.
+
+    Raises:
+        InputError: If the file cannot be read or lacks a column, a cell is empty, an image has two rows, a number
+            is not finite, the file's labels contradict the table's, or too few images are predicted.
+    """
+    if not 0 < min_share <= 1:
+        raise InputError(f"min_share is {min_share}; it is a share of the images, above 0 and at most 1")
+    csv = Path(csv)
+    frame = _read_rows(csv)
+    _require(frame, ["image", "prediction"], csv, "add it or rename one")
+    if table is None:
+        _require(frame, ["scene", "score"], csv, "add it or evaluate with a table that has the labels")
+    _refuse_repeats(frame["image"], csv)
+    for name in NUMBERS:
+        if name in frame:
+            frame[name] = _numbers(frame[name], csv)
+    if table is not None:
+        frame = _join(frame, table, csv, min_share)
+    first = ["image", "scene", "score", "prediction"]
+    ordered = frame[[*first, *(name for name in frame if name not in first)]].reset_index(drop=True)
+    ordered.attrs = dict(frame.attrs)
+    return ordered
+
+
+def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
+    """Writes a table as CSV; every number reads back as exactly the same float64.
+
+    Args:
+        frame: The table; its index is not written.
+        path: The file, replaced if it is there; missing folders are made.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    # The shortest text of a float32 is another number once it is read as float64.
+    narrow = frame.select_dtypes(["float16", "float32"]).columns
+    with replacing(path) as temporary:
+        frame.astype(dict.fromkeys(narrow, "float64")).to_csv(
+            temporary, index=False, lineterminator="\n", encoding="utf-8"
+        )
+
+
+def _read_rows(csv: Path) -> pd.DataFrame:
+    """The file as text, indexed by row number as a spreadsheet shows it (the header is row 1)."""
+    cells = _read_cells(csv)
+    frame = pd.DataFrame({column: cells[column].fillna("").str.strip() for column in cells})
+    frame.index += 1
+    header = frame.iloc[0].str.lower()
+    if header.duplicated().any():
+        raise InputError(
+            f"{csv} has the column {header[header.duplicated()].iloc[0]!r} twice in its header; rename one"
+        )
+    frame = frame.iloc[1:].set_axis(header.to_list(), axis="columns")
+    frame = frame[(frame != "").any(axis="columns")].copy()  # without blank lines, usually the last
+    if frame.empty:
+        raise InputError(f"{csv} has a header and no rows; it needs one row an image")
+    return frame
+
+
+def _read_cells(csv: Path) -> pd.DataFrame:
+    """The cells as text, the header among them, because pandas would rename a repeated column and hide it."""
+    try:
+        with csv.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = ";" if header.count(";") > header.count(",") else ","
+        return pd.read_csv(
+            csv,
+            header=None,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,  # a scene may be called NA
+            skip_blank_lines=False,  # they count as rows
+            encoding="utf-8-sig",
+        )
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{csv} is empty; it needs a header with image,prediction and one row an image") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{csv} is not UTF-8 text; save it as a CSV in UTF-8") from None
+    except pd.errors.ParserError as error:
+        raise InputError(f"{csv} is not a CSV: {str(error).strip().splitlines()[-1]}; mend that row") from None
+    except OSError as error:
+        raise InputError(f"Cannot read the predictions {csv}: {error.strerror or error}; check the path") from None
+
+
+def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> None:
+    absent = [name for name in columns if name not in frame]
+    if absent:
+        raise InputError(f"{csv} has no column {', '.join(absent)} (found: {', '.join(frame.columns)}); {mend}")
+    for name in columns:
+        empty = frame.index[frame[name] == ""]
+        if len(empty):
+            raise InputError(f"{csv}: `{name}` is empty in {_rows(empty)}; every image needs it")
+
+
+def _numbers(column: pd.Series[str], csv: Path) -> pd.Series[float]:
+    numbers = column.map(_number).astype("float64")
+    wrong = column.index[~np.isfinite(numbers)]
+    if len(wrong):
+        raise InputError(
+            f"{csv}: `{column.name}` is not a finite number in {_rows(wrong)} (first: {column[wrong[0]]!r}); "
+            "every image needs one"
+        )
+    return numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path, min_share: float) -> pd.DataFrame:
+    """The rows of `frame` that are in `table`, under the table's names and labels."""
+    position = _match(frame["image"], table["image"])
+    unmatched = frame["image"][position == -1]
+    position = position[position != -1]
+    labels = table.iloc[position.to_list()][["image", *(name for name in LABELS if name in table)]]
+    labels = labels.set_index(position.index)
+    _refuse_repeats(labels["image"], csv)
+    missing = table["image"].drop(table.index[position.to_list()])
+    if len(position) / len(table) < min_share:
+        strangers = f"; rows that fit no image: {_some(unmatched)}" if len(unmatched) else ""
+        raise InputError(
+            f"{csv} predicts {len(position)} of the table's {len(table)} images, without {_some(missing)}"
+            f"{strangers}; add them or lower min_share"
+        )
+    matched = frame.loc[position.index]
+    _refuse_other_labels(matched, labels, csv)
+    joined = labels.join(matched.drop(columns=labels.columns, errors="ignore"))
+    joined.attrs = {"missing": len(missing), "unmatched": len(unmatched)}
+    return joined
+
+
+def _match(images: pd.Series[str], known: pd.Series[str]) -> pd.Series[int]:
+    """For every image the position of its name in `known`, -1 where there is none or more than one."""
+    exact, whole, ends = _positions(known), _positions(map(_normalised, known)), _positions_by_end(known)
+
+    def position(name: str) -> int:
+        if name in exact:
+            return exact[name]
+        key = _normalised(name)
+        shared = next((end for end in _ends(key) if end in whole), None)
+        return ends.get(key, -1) if shared is None else whole[shared]
+
+    found = images.map(position).astype("int64")
+    names, known_names = images.map(_file_name), known.map(_file_name)
+    if (found == -1).all() and names.is_unique and known_names.is_unique:
+        lookup = _positions(known_names)  # the folders have nothing in common, the file names alone identify
+        return names.map(lambda name: lookup.get(name, -1)).astype("int64")
+    return found
+
+
+def _normalised(name: str) -> str:
+    """The path with forward slashes, without `./`, and with its extension in lower case."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return str(path).removesuffix(path.suffix) + path.suffix.lower()
+
+
+def _file_name(name: str) -> str:
+    return PurePosixPath(_normalised(name)).name
+
+
+def _ends(path: str) -> list[str]:
+    """The path and all its shorter ends, longest first: a/b/c.jpg, b/c.jpg, c.jpg."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _positions(names: Iterable[str]) -> dict[str, int]:
+    """Where each name stands; names that stand twice are left out."""
+    seen: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        seen.setdefault(name, []).append(position)
+    return {name: positions[0] for name, positions in seen.items() if len(positions) == 1}
+
+
+def _positions_by_end(names: pd.Series[str]) -> dict[str, int]:
+    """Where each end of a path stands; ends that several paths share are left out."""
+    ends = [(end, position) for position, name in enumerate(names) for end in _ends(_normalised(name))]
+    return {end: ends[row][1] for end, row in _positions(end for end, _ in ends).items()}
+
+
+def _refuse_repeats(images: pd.Series[str], csv: Path) -> None:
+    repeated = images[images.duplicated(keep=False)]
+    if len(repeated):
+        rows = repeated.index[repeated == repeated.iloc[0]]
+        raise InputError(
+            f"{csv}: images with several rows: {repeated.nunique()} (first: {repeated.iloc[0]} in {_rows(rows)}); "
+            "keep one row an image"
+        )
+
+
+def _refuse_other_labels(matched: pd.DataFrame, labels: pd.DataFrame, csv: Path) -> None:
+    """Labels in the file that differ from the table's mean another attribute or another data set."""
+    for name in ("scene", "score"):
+        if name not in matched:
+            continue
+        ours, theirs = labels[name], matched[name]
+        differs = (ours - theirs).abs() > SAME_SCORE if name == "score" else ours != theirs
+        if differs.any():
+            rows = matched.index[differs]
+            raise InputError(
+                f"{csv}: `{name}` is not the table's in {_rows(rows)} ({theirs[rows[0]]} where the table has "
+                f"{ours[rows[0]]}); take the table that belongs to the file or leave the column out"
+            )
+
+
+def _rows(numbers: Iterable[int]) -> str:
+    numbers = list(numbers)
+    return f"row{'s' if len(numbers) > 1 else ''} {_some(numbers)}"
+
+
+def _some(values: Iterable[object]) -> str:
+    """The first three, and how many more there are."""
+    values = list(values)
+    more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+    return ", ".join(map(str, values[:3])) + more

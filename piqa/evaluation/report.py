@@ -1,0 +1,230 @@
+"""What an evaluation leaves behind: the predictions, the measures of every scene, their summary as JSON, and a plot.
+
+Every figure is named with its protocol, and the report says which set chose the checkpoint, because a model chosen on
+the test set looks better than it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
+from piqa.evaluation.predictions import write_predictions
+from piqa.files import replacing
+
+BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
+MAX_PANELS = 60  # more cannot be read on one page
+LONGEST_NAME = 24  # characters of a scene's name above its panel
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation: its files, its figures and what they were measured on.
+
+    Attributes:
+        predictions_csv: The predictions, one row an image.
+        per_scene_csv: The measures of every scene.
+        metrics_json: The summary and the facts.
+        scatter_png: Predicted against true score, one panel a scene.
+        scenes: The measures of every scene, as from `metrics.per_scene`.
+        summary: Both aggregates and the counts, as from `metrics.summarise`, and `pair_accuracy`.
+        facts: What was evaluated, as handed to `write_report`.
+    """
+
+    predictions_csv: Path
+    per_scene_csv: Path
+    metrics_json: Path
+    scatter_png: Path
+    scenes: pd.DataFrame
+    summary: dict[str, Any]
+    facts: dict[str, object]
+
+
+def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[str, object]) -> Report:
+    """Measures predictions and writes `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png`.
+
+    Args:
+        predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
+            Counts in its `attrs`, as `read_predictions` leaves them, go into the summary.
+        folder: Where to; made if it is not there, earlier reports in it are replaced.
+        facts: What was evaluated, by name. The report shows `table`, `split`, `attribute`, `checkpoint` and
+            `selected_on` (the set that chose the checkpoint); everything goes into `metrics.json`.
+
+    Returns:
+        The report, for `print_report`.
+
+    Raises:
+        InputError: If the predictions cannot be measured or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    scenes = per_scene(predictions)
+    counts: dict[str, Any] = {
+        name: predictions.attrs[name] for name in ("missing", "unmatched") if name in predictions.attrs
+    }
+    report = Report(
+        predictions_csv=folder / "predictions.csv",
+        per_scene_csv=folder / "per_scene.csv",
+        metrics_json=folder / "metrics.json",
+        scatter_png=folder / "scatter.png",
+        scenes=scenes,
+        summary={**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts},
+        facts=dict(facts),
+    )
+    figure = draw_scatter(predictions, scenes, _heading(report))
+    write_predictions(predictions, report.predictions_csv)
+    write_predictions(scenes.reset_index(), report.per_scene_csv)
+    with replacing(report.metrics_json) as path:
+        content = _plain({**report.summary, "facts": report.facts})
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with replacing(report.scatter_png) as path:
+        figure.savefig(path, format="png", dpi=110)
+    return report
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Prints one line a scene, both aggregates by name, and everything that a reader must know to trust them.
+
+    Args:
+        report: From `write_report`.
+        console: Where to.
+    """
+    console.print(_table(report))
+    for name in ("official", "authors"):
+        console.print(f"{name}: {report.summary[name]['protocol']}", highlight=False)
+    console.print(f"pairs in the right order: {_number(report.summary['pair_accuracy'])}", highlight=False)
+    if report.facts.get("checkpoint") is not None:
+        console.print(f"checkpoint: {report.facts['checkpoint']}", markup=False, highlight=False)
+    for warning in _warnings(report):
+        console.print(warning, style="bold red", markup=False, highlight=False)
+    console.print(f"Written to {report.metrics_json.parent}", markup=False, highlight=False)
+
+
+def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) -> Figure:
+    """Predicted against true score, one panel a scene with its SROCC, all on the same axes.
+
+    Args:
+        predictions: One row an image with columns `scene`, `score` and `prediction`.
+        scenes: The result of `per_scene` for them. Of more than 60 scenes, 60 are shown, evenly from worst to best.
+        title: What stands above all panels.
+
+    Returns:
+        The figure, not tied to pyplot or to a screen.
+    """
+    shown = scenes
+    if len(scenes) > MAX_PANELS:
+        evenly = np.linspace(0, len(scenes) - 1, MAX_PANELS).round().astype(int)
+        shown = scenes.sort_values("srocc").iloc[evenly].sort_index()
+        title += f"\n{MAX_PANELS} of {len(scenes)} scenes, evenly from the lowest to the highest SROCC"
+    columns = min(len(shown), math.ceil(math.sqrt(1.4 * len(shown))))
+    rows = math.ceil(len(shown) / columns)
+    side = 1.9 if len(shown) > 6 else 3.2  # inches
+    figure = Figure(figsize=(max(side * columns, 5.0) + 0.5, side * rows + 1.0), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    points = predictions.groupby("scene")
+    for panel, (scene, row) in zip(panels, shown.iterrows(), strict=False):
+        _draw_scene(panel, points.get_group(scene), str(scene), row["srocc"])
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    for panel in panels[max(len(shown) - columns, 0) : len(shown)]:
+        panel.xaxis.set_tick_params(labelbottom=True)  # also above a gap in the last row
+    figure.supxlabel("true score", fontsize=11)
+    figure.supylabel("predicted score", fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
+
+
+def _draw_scene(panel: Axes, points: pd.DataFrame, scene: str, srocc: float) -> None:
+    name = scene if len(scene) <= LONGEST_NAME else scene[: LONGEST_NAME - 1] + "…"
+    colour = ORANGE if math.isnan(srocc) else BLUE
+    panel.scatter(points["score"], points["prediction"], s=9, alpha=0.6, color=colour, linewidths=0)
+    verdict = "SROCC undefined" if math.isnan(srocc) else f"SROCC {srocc:.3f}"
+    panel.set_title(f"{name}\n{verdict}", fontsize=8, parse_math=False)
+    panel.tick_params(labelsize=7)
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def _table(report: Report) -> Table:
+    raw, fitted = ["srocc", "krocc", "plcc", "mae", "rmse"], ["fitted_plcc", "fitted_mae", "fitted_rmse"]
+    table = Table(title=escape(_heading(report)), box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("scene", overflow="fold")
+    for name in ("images", *(name.upper() for name in raw), "fitted\nPLCC", "fitted\nMAE", "fitted\nRMSE"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for scene, row in report.scenes.iterrows():
+        table.add_row(escape(str(scene)), str(row["images"]), *(_number(row[name]) for name in raw + fitted))
+    table.add_row()
+    images, official, authors = str(report.summary["images"]), report.summary["official"], report.summary["authors"]
+    table.add_row("official (median)", images, *(_number(official[name]) for name in raw), "", "", "", style="bold")
+    ranks, mapped = (_number(authors[name]) for name in raw[:2]), (_number(authors[name]) for name in raw[2:])
+    table.add_row("authors (mean)", images, *ranks, "", "", "", *mapped, style="bold")
+    return table
+
+
+def _heading(report: Report) -> str:
+    """What was evaluated, and what chose the checkpoint."""
+    facts = report.facts
+    named = [str(facts["table"])] if facts.get("table") is not None else []
+    named += [f"{name} {facts[name]}" for name in ("split", "attribute") if facts.get(name) is not None]
+    return "\n".join(filter(None, [" · ".join(named), _selection(facts)]))
+
+
+def _selection(facts: Mapping[str, object]) -> str:
+    selected_on = facts.get("selected_on")
+    if selected_on == "test":
+        return "checkpoint CHOSEN ON THE TEST SET, so the figures flatter it"
+    if selected_on == "val":
+        return "checkpoint chosen on held-out validation scenes"
+    return "what chose the checkpoint is not known" if selected_on is None else f"checkpoint chosen on: {selected_on}"
+
+
+def _warnings(report: Report) -> list[str]:
+    """What makes the figures less than they seem, one line each."""
+    summary, found = report.summary, []
+    for key, trouble, loss in (
+        ("undefined", "No correlation is defined (too few images, or all equal)", "medians and means"),
+        ("failed_fits", "No logistic could be fitted", "the authors' PLCC, MAE and RMSE"),
+    ):
+        if summary[key]["count"]:
+            share = f"{summary[key]['count']} of {summary['scenes']} scenes"
+            found.append(f"{trouble} in {share}, left out of {loss}: {_some(summary[key]['scenes'])}")
+    if summary.get("missing"):
+        found.append(f"{summary['missing']} images of the table have no prediction and are not in these figures")
+    if summary.get("unmatched"):
+        found.append(f"{summary['unmatched']} predictions are for images that are not in the table and were left out")
+    if report.facts.get("selected_on") == "test":
+        found.append("The checkpoint was chosen on the test set: compare only with results chosen in the same way")
+    return found
+
+
+def _some(scenes: list[str]) -> str:
+    more = f" and {len(scenes) - 5} more, all in metrics.json" if len(scenes) > 5 else ""
+    return ", ".join(scenes[:5]) + more
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _plain(value: object) -> Any:
+    """The value in JSON's own types: NaN and infinity become null, paths and whatever else become text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,0 +1,104 @@
+"""Which face of a picture is judged: MTCNN finds them, a named rule chooses one, a margin is added.
+
+The released DN-PIQA crops come from YOLO5Face, whose first box is its most confident one; MTCNN (Zhang et al. 2016,
+facenet-pytorch with its shipped weights) finds much the same faces and needs no file from outside. `most_confident`
+keeps the reference's order; `largest` is the default because the subject of a portrait is seldom the small face behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+FaceRule = Literal["largest", "most_confident"]
+Box = tuple[float, float, float, float]
+
+MIN_FACE = 20  # px in the copy that the detector sees; facenet-pytorch's own default
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels of the picture, without margin; may reach beyond its border.
+        probability: The detector's confidence, in [0, 1].
+    """
+
+    box: Box
+    probability: float
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        x1, y1, x2, y2 = self.box
+        return (x2 - x1) * (y2 - y1)
+
+
+class FaceDetector:
+    """MTCNN on a copy of bounded size, so that a 12-megapixel picture costs about what a 2-megapixel one does.
+
+    Args:
+        detection_side: Longest side in pixels of the copy that MTCNN sees. It finds faces of 20 px there and up.
+        device: Where the three networks run.
+    """
+
+    def __init__(self, detection_side: int = 1600, device: str | torch.device = "cpu") -> None:
+        from facenet_pytorch import MTCNN  # slow to import, and not needed where the store is complete
+
+        self.detection_side = detection_side
+        self._mtcnn = MTCNN(min_face_size=MIN_FACE, keep_all=True, device=torch.device(device)).eval()
+
+    def detect(self, image: Image.Image) -> list[Face]:
+        """All faces of an RGB picture, in no particular order; an empty list where there is none."""
+        scale = min(1.0, self.detection_side / max(image.size))
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        if min(size) < MIN_FACE:
+            return []  # MTCNN's scale pyramid would be empty, which it answers with an exception
+        copy = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
+        try:
+            boxes, probabilities = self._mtcnn.detect(copy)
+        except (IndexError, RuntimeError) as error:
+            if not _only_candidates_outside(error):
+                raise
+            return []
+        if boxes is None:
+            return []
+        # numpy 2 hands the boxes over as an object array
+        scaled = np.asarray(boxes, dtype=np.float64) * ([image.width / size[0], image.height / size[1]] * 2)
+        found = zip(scaled.tolist(), probabilities, strict=True)
+        return [Face((x1, y1, x2, y2), float(probability)) for (x1, y1, x2, y2), probability in found]
+
+
+def _only_candidates_outside(error: Exception) -> bool:
+    """Whether facenet-pytorch stumbled over face candidates that lie wholly outside the picture.
+
+    It skips the pixels of such candidates but keeps their boxes, so its next step meets an empty list or a mask of
+    another length. Neither means that a face was there. Anything else (out of memory, say) is not ours to hide.
+    """
+    return any(
+        words in str(error) for words in ("expected a non-empty list", "does not match the shape of the indexed")
+    )
+
+
+def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | None:
+    """The face that is judged, or None where no face is at least as probable as `threshold`.
+
+    Args:
+        faces: What the detector found.
+        rule: `largest` area or `most_confident`.
+        threshold: Least probability, in [0, 1].
+    """
+    candidates = [face for face in faces if face.probability >= threshold]
+    key = (lambda face: face.area) if rule == "largest" else (lambda face: face.probability)
+    return max(candidates, key=key, default=None)
+
+
+def crop_face(image: Image.Image, box: Box, margin: int) -> Image.Image:
+    """Cuts a face with `margin` pixels on every side; what lies beyond the picture's border is black, as published."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    return image.crop((x1 - margin, y1 - margin, x2 + margin, y2 + margin))

@@ -1,0 +1,71 @@
+"""`python -m piqa.fit --config piqa.yaml`: trains a model to rank the portraits of a scene, and evaluates it.
+
+Prepares the pictures that the store lacks, trains, takes the checkpoint that did best on the validation scenes, reads
+the test split once with it, and leaves in the run's folder (`--out`): `model.safetensors` with its card, `test/` with
+predictions, metrics and plot, `metrics.csv` by epoch, `config.yaml`, `record.json` and `checkpoints/`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from piqa import weights
+from piqa.cli import PiqaCLI, command
+from piqa.data.datamodule import PortraitData
+from piqa.errors import one_line_errors
+from piqa.evaluation.report import print_report, write_report
+from piqa.record import fingerprint, write_record
+from piqa.tasks.ranking import RankingTask
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs one training, from the command line or from a list of its arguments."""
+    with one_line_errors():
+        cli = PiqaCLI(RankingTask, PortraitData, args)
+        ckpt_path = cli.config.ckpt_path
+        if ckpt_path is None:
+            cli.model.init.load(cli.model.network)
+        torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
+        best = cli.best.best_model_path or None  # none if no epoch gave a defined SROCC: then the last weights stand
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+        _leave_results(cli, best)
+
+
+@rank_zero_only
+def _leave_results(cli: PiqaCLI, best: str | None) -> None:
+    data, task = cli.datamodule, cli.model
+    facts: dict[str, Any] = {
+        "table": data.table.name,
+        "split": "test",
+        "attribute": getattr(data.table, "attribute", None),
+        "selected_on": data.select_on if best else "nothing: the last epoch, as no epoch had a defined SROCC",
+        "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
+        "checkpoint": best or "last epoch",
+        "command": command(),
+    }
+    table_spec = cli.config.data.table.as_dict()
+    card = task.card() | {"trained_on": {**facts, "data": {"table": _plain(table_spec), "seed": cli.config.data.seed}}}
+    model = weights.save(task.network, cli.out / "model.safetensors", card)
+    write_record(cli.out, command(), fingerprint(data.splits))
+    report = write_report(task.test_table, cli.out / "test", facts)
+    console = Console()
+    print_report(report, console)
+    console.print(f"Model: {model}", highlight=False)
+
+
+def _plain(value: Any) -> Any:
+    """Config values as JSON has them: paths are text."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""The networks: plain `torch.nn.Module`s that know nothing of training, files or configs."""
+
+from piqa.models.backbone import Backbone
+from piqa.models.dual_branch import DualBranch
+from piqa.models.liqe import LIQE
+
+__all__ = ["LIQE", "Backbone", "DualBranch"]

@@ -1,0 +1,87 @@
+"""A timm network that turns pictures into pooled features and knows the input that it was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from piqa.errors import InputError
+
+SWIN_B_384 = "swin_base_patch4_window12_384.ms_in22k"  # the published backbone: Swin-B/384, ImageNet-22k
+
+
+class Backbone(nn.Module):
+    """A headless timm network with pooled features.
+
+    Args:
+        name: Any timm model that answers (pictures, features) for `num_classes=0`.
+        image_size: Side in pixels of the square pictures that it will see.
+
+    Raises:
+        InputError: If timm does not know the model or cannot build it for this size.
+    """
+
+    def __init__(self, name: str = SWIN_B_384, image_size: int = 384) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            close = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5])
+            raise InputError(f"timm has no model '{name}'" + (f"; close to it: {close}" if close else ""))
+        self.name, self.image_size = name, image_size
+        self.net = self._create(pretrained=False)
+        if not hasattr(self.net, "num_features"):
+            raise InputError(f"timm model '{name}' tells no number of features; choose one that classifies images")
+        # timm networks with a conv head pool to head_hidden_size, the others to num_features
+        self.features: int = getattr(self.net, "head_hidden_size", self.net.num_features)
+        cfg = self.net.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(cfg["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(cfg["std"]).view(3, 1, 1), persistent=False)
+
+    net: Any  # an nn.Module with timm's own attributes
+    mean: Tensor
+    std: Tensor
+
+    def _create(self, pretrained: bool) -> nn.Module:
+        arguments: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
+        default = timm.get_pretrained_cfg(self.name)
+        if default is not None and default.fixed_input_size and default.input_size[-1] != self.image_size:
+            arguments["img_size"] = self.image_size  # networks with windows or position tables are built for one size
+        try:
+            network: nn.Module = timm.create_model(self.name, **arguments)
+        except (OSError, RuntimeError, TypeError, ValueError, AssertionError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            if not pretrained:
+                raise InputError(f"timm cannot build '{self.name}' for {self.image_size} px: {reason}") from error
+            raise InputError(
+                f"timm's weights for '{self.name}' could not be had ({reason}); connect once so that they are cached, "
+                f"name a file, or start from `scratch`"
+            ) from error
+        return network
+
+    def load_timm_weights(self) -> None:
+        """Fills the network with timm's own weights for its name, downloaded or from the local cache.
+
+        Raises:
+            InputError: If they cannot be had.
+        """
+        self.net.load_state_dict(self._create(pretrained=True).state_dict())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled features.
+
+        Args:
+            images: Shape (pictures, 3, image_size, image_size). uint8 pixels are scaled and normalised here, with this
+                network's own mean and std, so that a batch travels to the device as bytes; floats are taken as
+                normalised already.
+
+        Returns:
+            Features, shape (pictures, features).
+        """
+        if images.dtype == torch.uint8:
+            images = (images.float().div(255) - self.mean) / self.std
+        features: Tensor = self.net(images)
+        if features.ndim != 2:
+            raise InputError(f"timm model '{self.name}' does not pool its features (shape {tuple(features.shape)})")
+        return features

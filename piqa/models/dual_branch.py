@@ -1,0 +1,94 @@
+"""DN-PIQA's network: one backbone for the whole picture, one for the face, LIQE's logits beside them, one score.
+
+Sun et al., "Dual-Branch Network for Portrait Image Quality Assessment", CVPR 2024 Workshops (arXiv 2405.08555).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from piqa.errors import InputError
+from piqa.models.backbone import SWIN_B_384, Backbone
+from piqa.models.liqe import LIQE_LOGITS
+
+Branch = Literal["whole", "face", "liqe"]
+INPUTS: dict[str, str] = {"whole": "full_image", "face": "face_crop", "liqe": "liqe_logits"}  # in the published order
+
+
+class DualBranch(nn.Module):
+    """Whole-picture backbone + face backbone + LIQE logits -> MLP -> score.
+
+    The branches' features are concatenated in the order whole (1024), face (1024), liqe (495); the MLP is
+    2543 -> 128 -> ReLU -> Dropout -> 1, without an activation at its end. The two backbones share no weights.
+
+    Args:
+        backbone: timm model of both backbones.
+        branches: The inputs that are used; leaving one out gives the published ablations.
+        image_size: Side in pixels of the square crops that the backbones see.
+        hidden: Width of the MLP.
+        dropout: Dropout rate in front of the last layer.
+
+    Raises:
+        InputError: If `branches` is empty, repeats one or names an unknown one, or timm does not know the backbone.
+    """
+
+    def __init__(
+        self,
+        backbone: str = SWIN_B_384,
+        branches: Sequence[Branch] = ("whole", "face", "liqe"),
+        image_size: int = 384,
+        hidden: int = 128,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not branches or len(set(branches)) != len(branches) or not set(branches) <= set(INPUTS):
+            raise InputError(f"branches {list(branches)}: name one or more of {', '.join(INPUTS)}, each once")
+        self.init_args: dict[str, Any] = {
+            "backbone": backbone,
+            "branches": [name for name in INPUTS if name in branches],
+            "image_size": image_size,
+            "hidden": hidden,
+            "dropout": dropout,
+        }
+        self.branches: list[str] = self.init_args["branches"]
+        self.image_size = image_size
+        self.backbones = nn.ModuleDict(
+            {name: Backbone(backbone, image_size) for name in self.branches if name != "liqe"}
+        )
+        widths: list[Any] = [LIQE_LOGITS if name == "liqe" else self.backbones[name].features for name in self.branches]
+        self.head = nn.Sequential(nn.Linear(sum(widths), hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the forward arguments that this network needs."""
+        return [INPUTS[name] for name in self.branches]
+
+    def forward(
+        self,
+        full_image: Tensor | None = None,
+        face_crop: Tensor | None = None,
+        liqe_logits: Tensor | None = None,
+    ) -> Tensor:
+        """Scores portraits; higher is better, and only differences within a scene carry meaning.
+
+        Args:
+            full_image: Crops of the whole pictures, uint8 or normalised float, (portraits, 3, image_size, image_size).
+            face_crop: Crops of the faces, likewise.
+            liqe_logits: LIQE's raw logits, (portraits, 495).
+
+        Returns:
+            Scores, shape (portraits,).
+        """
+        given = {"whole": full_image, "face": face_crop, "liqe": liqe_logits}
+        parts = []
+        for name in self.branches:
+            part = given[name]
+            if part is None:
+                raise InputError(f"this network has the branch '{name}' but was given no `{INPUTS[name]}`")
+            parts.append(part if name == "liqe" else self.backbones[name](part))
+        scores: Tensor = self.head(torch.cat(parts, dim=1))  # (portraits, 1)
+        return scores.squeeze(1)

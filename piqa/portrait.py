@@ -1,0 +1,208 @@
+"""An image file becomes a Portrait: the one preparation that training, evaluation and scoring share."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from piqa.errors import InputError
+from piqa.faces import Box, FaceDetector, FaceRule, choose_face, crop_face
+from piqa.models import LIQE
+
+MAX_PIXELS = 300_000_000  # a 200-megapixel phone camera fits; what is larger is refused as a decompression bomb
+VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Settings that turn an image file into what a model eats.
+
+    Args:
+        short_side: Short side in pixels of the whole image and of the face crop.
+        face_rule: Which face is judged: the `largest`, or the `most_confident`, as the reference's detector ordered.
+        face_threshold: Least detector confidence of a face that counts, in [0, 1].
+        face_margin: Pixels added on every side of the face box, at original resolution.
+        detection_side: Longest side in pixels of the copy in which faces are looked for.
+        liqe: LIQE's checkpoint; None leaves the 495 logits out.
+    """
+
+    short_side: int = 448
+    face_rule: FaceRule = "largest"
+    face_threshold: float = 0.9
+    face_margin: int = 20
+    detection_side: int = 1600
+    liqe: str | None = None
+
+    def fingerprint(self, liqe_digest: str | None) -> str:
+        """Short name of everything that the prepared pixels depend on, apart from the image file.
+
+        Args:
+            liqe_digest: Digest of the LIQE file's content, so that other weights under the same name are noticed.
+        """
+        settings = asdict(self) | {"liqe": liqe_digest, "version": VERSION}
+        return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """What a model knows of one picture.
+
+    Attributes:
+        full_image: The whole image, uint8 RGB, (height, width, 3), short side `Preparation.short_side`.
+        face_crop: The face with its margin, likewise; the whole image where no face was found.
+        face_box: x1, y1, x2, y2 of the face in pixels of the upright original, without margin; None if none was found.
+        liqe_logits: LIQE's raw logits, float32, (495,); None where the preparation leaves them out.
+    """
+
+    full_image: Pixels
+    face_crop: Pixels
+    face_box: Box | None
+    liqe_logits: np.ndarray[Any, np.dtype[np.float32]] | None
+
+    @property
+    def face_found(self) -> bool:
+        """Whether `face_crop` shows a face rather than the whole image."""
+        return self.face_box is not None
+
+
+class Preparer:
+    """Turns image files into Portraits; holds the networks that this takes.
+
+    Args:
+        settings: What to do.
+        device: Where the face detector and LIQE run.
+    """
+
+    def __init__(self, settings: Preparation, device: str | torch.device = "cpu") -> None:
+        self.settings = settings
+        self._detector = FaceDetector(settings.detection_side, device)
+        self._liqe: LIQE | None = None
+        if settings.liqe is not None:
+            from piqa.weights import load_liqe
+
+            self._liqe = load_liqe(settings.liqe).to(device)
+
+    def __call__(self, path: str | Path) -> Portrait:
+        """Prepares one file.
+
+        Raises:
+            InputError: If it is not an image that can be read whole.
+        """
+        return self.prepare(open_image(path))
+
+    def prepare(self, image: Image.Image) -> Portrait:
+        """Prepares one upright RGB image."""
+        settings = self.settings
+        face = choose_face(self._detector.detect(image), settings.face_rule, settings.face_threshold)
+        crop = image if face is None else crop_face(image, face.box, settings.face_margin)
+        return Portrait(
+            full_image=np.asarray(resize_short_side(image, settings.short_side)),
+            face_crop=np.asarray(resize_short_side(crop, settings.short_side)),
+            face_box=None if face is None else face.box,
+            liqe_logits=None if self._liqe is None else self._liqe.logits(image),
+        )
+
+
+def resize_short_side(image: Image.Image, side: int) -> Image.Image:
+    """Pillow's bilinear filter (which antialiases), short side to `side`, long side cut to an integer, as published."""
+    width, height = image.size
+    if width <= height:
+        size = side, int(side * height / width)
+    else:
+        size = int(side * width / height), side
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """The one way in for image files: upright, RGB, whole.
+
+    EXIF orientation is applied. Transparency is laid on white; 16-bit grey is scaled to 8 bits; CMYK goes through its
+    ICC profile where it has one; the first page of several is taken. As in the reference, the ICC profile of an RGB
+    image is not applied.
+
+    Raises:
+        InputError: If the file is absent, no image, truncated, damaged, or larger than `MAX_PIXELS`.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return decode_image(content, path)
+
+
+def decode_image(content: bytes, name: str | Path) -> Image.Image:
+    """`open_image` for bytes already read; `name` is what an error calls them."""
+    try:
+        with _bomb_limit(), Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"{name} claims {image.width} x {image.height} pixels, more than the {MAX_PIXELS / 1e6:.0f} "
+                    f"million that are read; scale it down"
+                )
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except InputError as error:
+        raise InputError(str(error) if str(name) in str(error) else f"{name}: {error}") from None
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not an image that can be read") from error
+    # Decoders meet hostile bytes with almost any exception; whichever it is, the picture is at fault, not the program.
+    except Exception as error:
+        raise InputError(f"{name} is a damaged or truncated image ({error})") from error
+
+
+@contextmanager
+def _bomb_limit() -> Iterator[None]:
+    """Pillow's own limit (179 million pixels) is below today's largest phone cameras; `decode_image` checks ours."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd EXIF tags and the like: the pixels decide
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _scaled_grey(image).convert("RGB")
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    profile = image.info.get("icc_profile")
+    if image.mode == "CMYK" and profile:
+        try:
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
+            assert converted is not None  # None is for in-place conversion alone
+            return converted
+        except (ImageCms.PyCMSError, OSError):
+            return image.convert("RGB")  # a profile that cannot be read is like none
+    return image.convert("RGB")
+
+
+def _scaled_grey(image: Image.Image) -> Image.Image:
+    """Grey values of more than 8 bits -> 8 bits. Pillow's own conversion would clip everything above 255 to white."""
+    values = np.asarray(image, dtype=np.float64)
+    if image.mode == "F":
+        top = 1.0 if values.max() <= 1.0 else 255.0  # the two conventions for float images
+    else:
+        top = 65535.0
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+        raise InputError(f"grey values from {values.min()} to {values.max()} fit no known scale (mode {image.mode})")
+    return Image.fromarray(np.rint(values * (255.0 / top)).astype(np.uint8))

@@ -1,0 +1,123 @@
+"""The fidelity loss between predicted and observed preferences, in two forms.
+
+A preference is the probability that portrait A beats portrait B under Thurstone's model: Phi(quality difference).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-8  # of the published loss, inside its square roots
+TAIL = 2.0  # quality difference beyond 0 and beyond the target at which the loss goes on as a straight line
+
+
+def preference(difference: Tensor) -> Tensor:
+    """Phi(difference), the probability that A beats B when both carry unit variance together; any shape, in [0, 1]."""
+    return 0.5 * (1 + torch.erf(difference / math.sqrt(2)))
+
+
+def target_difference(score_a: Tensor, score_b: Tensor, std_a: Tensor | None, std_b: Tensor | None) -> Tensor:
+    """The observed quality difference in units of its own uncertainty.
+
+    Args:
+        score_a: Subjective scores of A, in JOD for PIQ23, shape (pairs,).
+        score_b: Of B.
+        std_a: Their standard deviations; None for the published target, which takes unit variance for every pair.
+        std_b: Of B.
+
+    Returns:
+        Differences whose Phi is the observed preference, shape (pairs,).
+    """
+    difference = score_a - score_b
+    if std_a is None or std_b is None:
+        return difference
+    return difference / torch.hypot(std_a, std_b).clamp_min(1e-3)  # two scores without any spread: all but certain
+
+
+def published_fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
+    """Fidelity loss as published: 1 - sqrt(p p' + eps) - sqrt((1 - p)(1 - p') + eps) for each pair.
+
+    In float32 its gradient is exactly 0 once p' rounds to 0 or 1 (differences beyond about 5.5), so that a pair which
+    is badly wrong teaches nothing. Kept for parity with published numbers.
+
+    Args:
+        difference: Predicted score of A minus that of B, shape (pairs,).
+        target: Observed difference, shape (pairs,); Phi of it is the target preference p.
+
+    Returns:
+        Loss of each pair, shape (pairs,); 0 when the two agree (down to -4e-6 by the epsilons), below 1.
+
+    Reference: Sun et al. 2024 (DN-PIQA); Tsai et al. 2007.
+    """
+    predicted, observed = preference(difference), preference(target)
+    return 1 - (predicted * observed + EPSILON).sqrt() - ((1 - predicted) * (1 - observed) + EPSILON).sqrt()
+
+
+def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
+    """Fidelity loss, 1 - sqrt(p p') - sqrt((1 - p)(1 - p')) for each pair, that never stops teaching.
+
+    Two changes to the published form. The square roots go through log Phi, so no epsilon is needed and small
+    preferences keep their digits. And the loss is followed exactly only for differences between min(0, target) - 2 and
+    max(0, target) + 2; beyond them it goes on as the tangent there. For the true loss saturates: at a difference of -40
+    its slope is about e^-400, which no floating-point form can carry; the tangent keeps the slope, about 0.1 to 0.2, at
+    which a pair starts to be badly wrong. Value and slope are continuous.
+
+    Args:
+        difference: Predicted score of A minus that of B, shape (pairs,).
+        target: Observed difference, shape (pairs,); Phi of it is the target preference p.
+
+    Returns:
+        Loss of each pair, shape (pairs,); 0 when the two agree, at most 1 inside the exact range.
+    """
+    lower, upper = target.clamp(max=0) - TAIL, target.clamp(min=0) + TAIL
+    inside = torch.maximum(torch.minimum(difference, upper), lower)
+    loss: Tensor = _exact(inside, target) + _slope(inside.detach(), target) * (difference - inside)
+    return loss
+
+
+def _root_preference(difference: Tensor) -> Tensor:
+    return (0.5 * torch.special.log_ndtr(difference)).exp()  # sqrt(Phi), without the square root's infinite slope at 0
+
+
+def _exact(difference: Tensor, target: Tensor) -> Tensor:
+    wins = _root_preference(target) * _root_preference(difference)
+    losses = _root_preference(-target) * _root_preference(-difference)
+    return 1 - wins - losses
+
+
+def _slope(difference: Tensor, target: Tensor) -> Tensor:
+    """Derivative of `_exact` by the difference: sqrt(Phi)' = phi / (2 sqrt(Phi))."""
+    log_density = -0.5 * difference.square() - 0.5 * math.log(2 * math.pi)
+    up = (log_density - 0.5 * torch.special.log_ndtr(difference)).exp()
+    down = (log_density - 0.5 * torch.special.log_ndtr(-difference)).exp()
+    return 0.5 * (_root_preference(-target) * down - _root_preference(target) * up)
+
+
+def pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs a < b of one group.
+
+    Args:
+        group: Group of each portrait, shape (portraits,).
+
+    Returns:
+        Positions of A and of B, each of shape (pairs,).
+    """
+    same = group[:, None] == group[None, :]
+    a, b = torch.triu(same, diagonal=1).nonzero(as_tuple=True)
+    return a, b
+
+
+def mean_within_groups(losses: Tensor, group: Tensor, groups: float) -> Tensor:
+    """Mean over the pairs of each group, then over groups, so that a larger group counts no more than another.
+
+    Args:
+        losses: Loss of each pair, shape (pairs,).
+        group: Group of each pair, shape (pairs,).
+        groups: What the sum over groups is divided by: their number in the whole step, over the processes' number.
+    """
+    _, position, sizes = torch.unique(group, return_inverse=True, return_counts=True)
+    mean: Tensor = (losses / sizes[position]).sum() / groups
+    return mean

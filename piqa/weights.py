@@ -1,0 +1,318 @@
+"""Checkpoints in and out: piqa's own, and the four official layouts of DN-PIQA, LSVQ, GFIQA and LIQE.
+
+A file is known by the keys inside it, not by its name. Every load is strict: what is missing, unexpected or of another
+shape is named. Nothing in a file is ever executed: `torch.load(weights_only=True)` and safetensors only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from piqa.errors import InputError
+from piqa.files import replacing
+from piqa.models import LIQE, Backbone, DualBranch
+
+State = dict[str, Tensor]
+
+FORMAT = "piqa 1"  # in every sidecar; a change of meaning gets a new number
+CKPT_CARD = "piqa"  # where a Lightning checkpoint keeps the model card
+CKPT_NETWORK = "network."  # the task's attribute that holds the network
+
+# Prefixes of the backbone in each official layout.
+WHOLE = "feature_extraction.feature_extraction."
+FACE = "feature_extraction_face.feature_extraction.feature_extraction."
+BACKBONE_PREFIX = {"lsvq": "feature_extraction.", "gfiqa": WHOLE, "timm": "", "piqa backbone": "net."}
+
+WHAT_IT_IS = {
+    "lsvq": "the Swin-B/384 pretrained on LSVQ videos, start of the whole-image branch "
+    "(official: Swin_b_384_in22k_SlowFast_Fast_LSVQ.pth)",
+    "gfiqa": "the Swin-B/384 pretrained on GFIQA-20k faces, start of the face branch "
+    "(official: Swin_b_384_in22k_SlowFast_Fast_pretrained_GFIQA_*.pth)",
+    "liqe": "LIQE's multi-database checkpoint, which gives the 495 logits (official: LIQE.pt of zwx8981/LIQE)",
+}
+HOW_WITHOUT = {
+    "lsvq": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.whole imagenet` or `scratch`",
+    "gfiqa": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.face imagenet` or `scratch`",
+    "liqe": "train without it by `--config no_liqe.yaml`",
+}
+
+
+def require(path: str | Path, kind: str) -> Path:
+    """The path of a weights file that must be there.
+
+    Raises:
+        InputError: If it is not; the message says what the file is, where it goes and how to do without.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no file {path}: it is {WHAT_IT_IS[kind]}; put it there, or {HOW_WITHOUT[kind]}")
+    return path
+
+
+def read_state_dict(path: str | Path) -> State:
+    """Reads the tensors of a `.safetensors` or `torch.save` file, without any `module.` prefix.
+
+    Raises:
+        InputError: If the file is absent, unreadable, holds code instead of tensors, or is no state dict.
+    """
+    content = read_file(path)
+    for wrapper in ("state_dict", "model"):  # Lightning's and Swin's own releases
+        if isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors or len(tensors) < len(content):
+        raise InputError(f"{path} holds no state dict (a table of named tensors); is it a weights file?")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The content of a weights file, a table whose values need not be tensors.
+
+    Raises:
+        InputError: As `read_state_dict`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = (
+            "it holds more than tensors" if "Unsupported global" in str(error) else "it is damaged or something else"
+        )
+        raise InputError(f"{path} cannot be read as weights: {reason}") from error
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{path} holds a {type(content).__name__}, not a table of named tensors; save its state_dict()"
+        )
+    return dict(content)
+
+
+def layout_of(state: Mapping[str, Tensor]) -> str:
+    """Which layout the keys of a state dict show.
+
+    Returns:
+        `dn_piqa`, `lsvq`, `gfiqa`, `liqe`, `piqa model`, `piqa backbone`, `timm` (a bare network) or `unknown`.
+    """
+
+    def has(prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in state)
+
+    if has(FACE):
+        return "dn_piqa"
+    if has(WHOLE):
+        return "gfiqa"
+    if has("feature_extraction."):
+        return "lsvq"
+    if has("visual.") and has("token_embedding."):
+        return "liqe"
+    if has("backbones.") or has("head.0."):
+        return "piqa model"
+    if has("net."):
+        return "piqa backbone"
+    return "timm" if has("patch_embed.") or has("conv") or has("stem") else "unknown"
+
+
+def load_backbone(backbone: Backbone, path: str | Path) -> None:
+    """Fills a backbone from an LSVQ, GFIQA, timm or piqa backbone file; the file's own head is dropped.
+
+    Raises:
+        InputError: If the file is of another layout or does not fit the backbone.
+    """
+    state = read_state_dict(path)
+    layout = layout_of(state)
+    if layout not in BACKBONE_PREFIX:
+        raise InputError(
+            f"{path} has the layout '{layout}', but a backbone starts from one of {', '.join(BACKBONE_PREFIX)}"
+        )
+    prefix = BACKBONE_PREFIX[layout]
+    part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if layout == "timm":  # a classifier is the one thing that a bare network has and a backbone has not
+        part = {key: value for key, value in part.items() if key in backbone.net.state_dict() or "head" not in key}
+    _load_strictly(backbone.net, _current_swin_keys(part), path)
+
+
+def load_dual_branch(network: nn.Module, path: str | Path) -> None:
+    """Fills a whole network from an official DN-PIQA checkpoint or from piqa's own file.
+
+    Raises:
+        InputError: If the file is of another layout or does not fit the network.
+    """
+    state = read_state_dict(path)
+    layout = layout_of(state)
+    if layout == "dn_piqa":
+        state = _from_dn_piqa(state)
+    elif layout in (*BACKBONE_PREFIX, "liqe") and layout != "timm":
+        raise InputError(
+            f"{path} has the layout '{layout}', which is no whole model; give a DN-PIQA or piqa model file"
+        )
+    _load_strictly(network, state, path)
+
+
+def load_liqe(path: str | Path) -> LIQE:
+    """LIQE with the weights of the official `LIQE.pt` (a full CLIP state dict, text tower included).
+
+    Raises:
+        InputError: If the file is absent, of another layout, or incomplete.
+    """
+    state = read_state_dict(require(path, "liqe"))
+    if (layout := layout_of(state)) != "liqe":
+        raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
+    liqe = LIQE()
+    _load_strictly(liqe.clip, {key: value.float() for key, value in state.items()}, path)
+    return liqe
+
+
+def _from_dn_piqa(state: State) -> State:
+    """Keys of the official DN-PIQA checkpoint -> keys of `DualBranch`."""
+    ours: State = {}
+    for branch, prefix in (("whole", WHOLE), ("face", FACE)):
+        part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        ours |= {f"backbones.{branch}.net.{key}": value for key, value in _current_swin_keys(part).items()}
+    for key, value in state.items():
+        if not key.startswith((WHOLE, FACE)):
+            ours[re.sub(r"^quality\.", "head.", key)] = value
+    return ours
+
+
+def _current_swin_keys(state: State) -> State:
+    """Swin keys of timm < 0.9 -> today's: no fixed buffers, and downsampling opens a stage instead of closing one."""
+    kept = {key: value for key, value in state.items() if not key.endswith(("relative_position_index", "attn_mask"))}
+    if "layers.0.downsample.reduction.weight" not in kept:
+        return kept
+    return {
+        re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"layers.{int(m[1]) + 1}.downsample", key): value
+        for key, value in kept.items()
+    }
+
+
+def _load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    faults = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if names
+    ]
+    if faults:
+        raise InputError(f"{path} does not fit this network: {'; '.join(faults)}; is it the file of another model?")
+    module.load_state_dict(state)
+
+
+def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
+    """Writes a module as safetensors and its card as JSON beside it, each atomically.
+
+    Args:
+        module: A network whose whole state dict is written.
+        path: The `.safetensors` file; the card gets the same name with `.json`.
+        card: What a reader must know to use the weights: how to build the network, and the input that it expects.
+    """
+    path = Path(path)
+    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    with replacing(path) as weights, replacing(path.with_suffix(".json")) as sidecar:
+        try:
+            save_file(state, weights)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
+        sidecar.write_text(json.dumps({"format": FORMAT, **card}, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def find_model(path: str | Path) -> Path:
+    """The model file that a user means by a file, a run's folder, or a file's name without its ending.
+
+    Raises:
+        InputError: If there is none.
+    """
+    path = Path(path)
+    candidates = [path, path / "model.safetensors", path.with_name(path.name + ".safetensors")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network in evaluation mode, and its card.
+
+    Args:
+        path: piqa's own file (or its folder), a training checkpoint (`.ckpt`), or an official DN-PIQA checkpoint.
+
+    Returns:
+        The network and its card. The card of an official checkpoint names the published network and nothing else.
+
+    Raises:
+        InputError: If there is no such file, or it is of another kind, or its parts do not fit.
+    """
+    path = find_model(path)
+    if path.suffix == ".safetensors":
+        card = _read_card(path.with_suffix(".json"))
+        network = build_network(card, path)
+        _load_strictly(network, read_state_dict(path), path)
+        return network.eval(), card
+    content = read_file(path)
+    if CKPT_CARD in content:
+        card = dict(content[CKPT_CARD])
+        network = build_network(card, path)
+        state = content["state_dict"]
+        part = {key.removeprefix(CKPT_NETWORK): state[key] for key in state if key.startswith(CKPT_NETWORK)}
+        _load_strictly(network, part, path)
+        return network.eval(), card
+    if (layout := layout_of(read_state_dict(path))) != "dn_piqa":
+        raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
+    card = {"network": {"class_path": "piqa.models.DualBranch", "init_args": {}}}
+    network = DualBranch()
+    load_dual_branch(network, path)
+    return network.eval(), card
+
+
+def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:
+    """The network that a card describes, randomly initialised.
+
+    Raises:
+        InputError: If the card names something that is not a network, or a network that cannot be built so.
+    """
+    try:
+        class_path, init_args = card["network"]["class_path"], card["network"]["init_args"]
+        module, _, name = class_path.rpartition(".")
+        network_class = getattr(importlib.import_module(module), name)
+        # The card may come from anywhere: only a network's own constructor is ever called.
+        if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
+            raise InputError(f"{source}: its card names {class_path}, which is no torch.nn.Module")
+        return network_class(**init_args)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"{source}: its card does not describe a network that can be built here ({error})") from error
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: piqa's weights need the card that was written beside them")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is no JSON: {error}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise InputError(f"{path} is no card of this version (format {found!r} instead of {FORMAT!r})")
+    return card

@@ -1,0 +1,182 @@
+import json
+
+import jsonargparse
+import pandas as pd
+import pytest
+from look_alike import write_csv_dataset
+
+from piqa.data.csv_table import CSVTable
+from piqa.data.table import Table
+from piqa.errors import InputError
+
+ALL_COLUMNS = ("image", "score", "scene", "score_std", "split", "condition", "device")
+
+
+def refused(csv, **settings):
+    with pytest.raises(InputError) as caught:
+        CSVTable(csv, **{"check_files": False, **settings}).load()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def write(tmp_path, content):
+    csv = tmp_path / "my.csv"
+    csv.write_text(content)
+    return csv
+
+
+def test_three_columns_are_enough(tmp_path):
+    csv = write_csv_dataset(tmp_path)
+    table = CSVTable(csv).load()
+    assert table.columns.tolist() == ["image", "path", "score", "scene", "split"]
+    assert table["image"].tolist() == pd.read_csv(csv)["image"].tolist()
+    assert table["path"].tolist() == [str(tmp_path / image) for image in table["image"]]
+    assert table["score"].tolist() == pytest.approx(pd.read_csv(csv)["score"].tolist(), abs=0)
+
+
+def test_all_optional_columns_are_carried(tmp_path):
+    table = CSVTable(write_csv_dataset(tmp_path, columns=ALL_COLUMNS)).load()
+    assert set(table.columns) == {*ALL_COLUMNS, "path"}
+    assert table["device"].tolist()[:2] == ["Alpha 1", "Alpha 2"]
+
+
+def test_without_split_whole_scenes_are_held_out(tmp_path):
+    table = CSVTable(write_csv_dataset(tmp_path, scenes=5), test_share=0.4).load()
+    assert table.groupby("split")["scene"].nunique().to_dict() == {"test": 2, "train": 3}
+    assert (table.groupby("scene")["split"].nunique() == 1).all()
+
+
+def test_a_split_column_is_obeyed(tmp_path):
+    table = CSVTable(write_csv_dataset(tmp_path, columns=ALL_COLUMNS), test_share=0.9).load()
+    assert table.groupby("split")["scene"].unique().map(list).to_dict() == {
+        "test": ["scene_0"],
+        "train": ["scene_1", "scene_2"],
+    }
+
+
+def test_an_empty_split_column_counts_as_absent(tmp_path):
+    csv = write(tmp_path, "image,score,scene,split\na,1,s,\nb,2,s,\nc,1,t,\nd,2,t,\n")
+    assert set(CSVTable(csv, check_files=False).load()["split"]) == {"train", "test"}
+
+
+@pytest.mark.parametrize(("share", "split"), [(0, "train"), (1, "test")])
+def test_all_scenes_can_be_put_on_one_side(tmp_path, share, split):
+    assert set(CSVTable(write_csv_dataset(tmp_path), test_share=share).load()["split"]) == {split}
+
+
+def test_a_table_for_evaluation_needs_only_its_test_split(tmp_path):
+    csv = write(tmp_path, "image,score,scene,split\na,1,s,test\nb,2,s,test\n")
+    assert "has no picture in the split train (found: 2 test)" in refused(csv)
+    assert len(CSVTable(csv, required_splits=["test"], check_files=False).load()) == 2
+
+
+def test_columns_are_mapped(tmp_path):
+    csv = write(tmp_path, "file;MOS;place;score\na.jpg;1;s;9\nb.jpg;2;s;9\nc.jpg;1;t;9\nd.jpg;2;t;9\n")
+    columns = {"image": "file", "score": "MOS", "scene": "place"}
+    table = CSVTable(csv, columns=columns, check_files=False).load()
+    assert table["image"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert table["score"].tolist() == [1, 2, 1, 2]
+
+
+def test_numeric_looking_names_stay_text(tmp_path):
+    csv = write(tmp_path, "image,score,scene\n007,1,01\n7,2,01\n08,1,1\n8,2,1\n")
+    table = CSVTable(csv, check_files=False).load()
+    assert table["image"].tolist() == ["007", "7", "08", "8"]
+    assert table["scene"].tolist() == ["01", "01", "1", "1"]
+
+
+def test_backslash_paths_are_found(tmp_path):
+    csv = write_csv_dataset(tmp_path)
+    csv.write_text(csv.read_text().replace("/", "\\"))
+    table = CSVTable(csv).load()
+    assert table["image"].iloc[0] == "images/scene_0/0.png"
+
+
+def test_absolute_paths_need_no_root(tmp_path):
+    csv = write_csv_dataset(tmp_path)
+    csv.write_text(csv.read_text().replace("images/", f"{tmp_path}/images/"))
+    table = CSVTable(csv, root=tmp_path / "elsewhere").load()
+    assert table["path"].iloc[0] == str(tmp_path / "images/scene_0/0.png")
+
+
+def test_pictures_may_lie_below_a_root_of_their_own(tmp_path):
+    csv = write_csv_dataset(tmp_path)
+    (tmp_path / "labels").mkdir()
+    moved = csv.rename(tmp_path / "labels" / "portraits.csv")
+    assert CSVTable(moved, root=tmp_path).load()["path"].iloc[0] == str(tmp_path / "images/scene_0/0.png")
+    assert "12 of 12 pictures" in refused(moved, check_files=True)
+
+
+def test_missing_pictures_are_named_with_their_row(tmp_path):
+    csv = write_csv_dataset(tmp_path)
+    (tmp_path / "images/scene_1/2.png").unlink()
+    assert refused(csv, check_files=True) == (
+        f"1 of 12 pictures named in {csv} are missing, looked for in {tmp_path}/images/scene_1: "
+        "images/scene_1/2.png (row 8); check `root`."
+    )
+
+
+def test_rows_are_counted_across_blank_lines(tmp_path):
+    csv = write(tmp_path, "image,score,scene\na,1,s\n\nb,bad,s\n")
+    assert refused(csv) == (f"The score in {csv} must be finite numbers, found 'bad' (row 4); correct or remove them.")
+
+
+def test_an_empty_image_cell_is_refused_by_row(tmp_path):
+    csv = write(tmp_path, "image,score,scene\na,1,s\n,2,s\n")
+    assert refused(csv) == f"{csv} has no image in row 3; fill it in or delete them."
+
+
+def test_a_file_with_only_a_header_is_refused(tmp_path):
+    csv = write(tmp_path, "image,score,scene\n")
+    assert refused(csv) == f"{csv} has no rows below its header; it needs one row a picture."
+
+
+def test_missing_columns_are_named_with_the_way_to_map_them(tmp_path):
+    csv = write(tmp_path, "image,MOS,scene\na,1,s\n")
+    assert refused(csv) == (
+        f"{csv} lacks the column score (found: image, MOS, scene); rename it, or map it in `columns`, such as "
+        "{score: MOS}."
+    )
+
+
+def test_a_mapping_to_an_absent_column_is_refused(tmp_path):
+    csv = write(tmp_path, "image,MOS,scene\na,1,s\n")
+    assert refused(csv, columns={"score": "mos"}) == (
+        f"{csv} lacks the column mos (found: image, MOS, scene); correct `columns`."
+    )
+
+
+def test_a_mapping_of_an_unknown_name_is_refused(tmp_path):
+    assert refused(tmp_path / "my.csv", columns={"mos": "score"}) == (
+        "`columns` maps mos, which is none of image, score, scene, split, score_std, condition, device; correct it."
+    )
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, 20])
+def test_a_test_share_out_of_range_is_refused(tmp_path, share):
+    assert refused(tmp_path / "my.csv", test_share=share) == (
+        f"`test_share` must lie between 0 and 1 (0.2: one scene in five), not {share}."
+    )
+
+
+def test_one_scene_without_split_cannot_be_divided(tmp_path):
+    csv = write(tmp_path, "image,score,scene\na,1,s\nb,2,s\n")
+    assert refused(csv).startswith("Cannot hold out scenes for test: the train split has 1, at least two are needed;")
+
+
+def test_the_name_tells_where_the_test_pictures_come_from(tmp_path):
+    assert CSVTable(write_csv_dataset(tmp_path)).name == "portraits.csv, 20% of the scenes held out with seed 0"
+    assert CSVTable(write_csv_dataset(tmp_path, columns=ALL_COLUMNS)).name == "portraits.csv, its own split"
+
+
+def test_a_config_can_name_the_table(tmp_path):
+    csv = write_csv_dataset(tmp_path, columns=("image", "score", "scene", "device"))
+    settings = {"csv": str(csv), "columns": {"condition": "device"}, "required_splits": ["test"]}
+    config = json.dumps({"class_path": "piqa.data.csv_table.CSVTable", "init_args": settings})
+
+    def load(table: Table):
+        return table.load()
+
+    table = jsonargparse.CLI(load, args=[f"--table={config}"], as_positional=False)
+    assert table["condition"].iloc[0] == "Alpha 1"

@@ -1,0 +1,164 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+from piqa.data import demo
+from piqa.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory):
+    """Two training scenes (one of each sitter) and one test scene."""
+    return demo.write_demo(tmp_path_factory.mktemp("demo"), seed=3, scenes=3, test_scenes=1)
+
+
+def per_scene_srocc(table):
+    return [spearmanr(-scene["strength"], scene["score"]).statistic for _, scene in table.groupby("scene")]
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_row_of_the_csv_has_its_picture_and_the_other_way_round(small_demo):
+    table = pd.read_csv(small_demo)
+    assert list(table) == ["image", "score", "scene", "score_std", "split", "condition", "device"]
+    assert len(table) == 3 * 16
+    pictures = {path.relative_to(small_demo.parent).as_posix() for path in (small_demo.parent / "images").rglob("*.*")}
+    assert pictures == set(table["image"])
+    for image in table["image"]:
+        with Image.open(small_demo.parent / image) as picture:
+            picture.load()
+            assert picture.size == demo.SIZE
+            assert picture.format == ("JPEG" if "jpeg" in image else "PNG")
+
+
+def test_every_scene_lies_wholly_in_one_split_and_is_shot_by_every_device():
+    table = demo.demo_table(seed=0)
+    assert (table.groupby("scene")["split"].nunique() == 1).all()
+    assert table.groupby("split")["scene"].nunique().to_dict() == {"train": 30, "test": 6}
+    assert all(set(scene["device"]) == set(demo.DEVICES) for _, scene in table.groupby("scene"))
+
+
+def test_scores_are_centred_and_as_spread_and_as_noisy_as_real_ones():
+    scenes = demo.demo_table(seed=0).groupby("scene")
+    assert scenes["score"].mean().abs().max() < 1e-3
+    assert scenes["score"].std().mean() == pytest.approx(demo.SCORE_SD, abs=0.1)
+    assert scenes["score_std"].mean().mean() == pytest.approx(demo.LABEL_NOISE, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_scores_fall_with_the_strength_up_to_the_label_noise(seed):
+    srocc = np.mean(per_scene_srocc(demo.demo_table(seed)))
+    assert 0.93 < srocc < 0.99
+
+
+@pytest.mark.parametrize("device", [device for device in demo.DEVICES if device != "reference"])
+def test_pictures_move_away_from_the_reference_as_the_strength_grows(device, tmp_path):
+    view = demo.Scene(1).view(seed=0)
+
+    def error(strength):
+        picture, quality = demo.shoot(view, device, strength, np.random.default_rng(0))
+        if quality is not None:
+            picture.save(tmp_path / "shot.jpg", quality=quality)
+            picture = Image.open(tmp_path / "shot.jpg")
+        return np.abs(np.asarray(picture, dtype=float) - np.asarray(view, dtype=float)).mean()
+
+    errors = [error(strength) for strength in (0.1, 0.4, 0.7, 1.0)]
+    assert errors[0] > 0
+    assert errors == sorted(errors)
+
+
+def test_the_reference_is_the_undistorted_view(small_demo):
+    view = demo.Scene(0).view(seed=3)
+    with Image.open(small_demo.parent / f"images/{demo.Scene(0).name}/reference.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(view))
+
+
+def test_no_two_scenes_look_the_same():
+    views = {demo.Scene(index).view(seed=0).tobytes() for index in range(36)}
+    assert len(views) == 36
+
+
+def test_same_seed_gives_the_same_files_and_another_seed_others(small_demo, tmp_path):
+    demo.write_demo(tmp_path / "again", seed=3, scenes=3, test_scenes=1)
+    assert files_of(tmp_path / "again") == files_of(small_demo.parent)
+    other = demo.demo_table(seed=4, scenes=3, test_scenes=1)
+    assert not np.allclose(other["score"], pd.read_csv(small_demo)["score"])
+
+
+def test_a_second_run_writes_nothing(tmp_path, capsys):
+    arguments = [str(tmp_path), "--scenes", "3", "--test_scenes", "1"]
+    assert demo.main(arguments) == 0
+    assert "written, 48 pictures, 2 scenes to train on and 1 to test" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert demo.main(arguments) == 0
+    assert "already there, 48 pictures" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_lost_picture_or_another_seed_makes_it_draw_again(small_demo, tmp_path):
+    csv = demo.write_demo(tmp_path, seed=3, scenes=2, test_scenes=1)
+    lost = tmp_path / pd.read_csv(csv)["image"][5]
+    lost.unlink()
+    demo.write_demo(tmp_path, seed=3, scenes=2, test_scenes=1)
+    assert lost.is_file()
+    labels = csv.read_text()
+    demo.write_demo(tmp_path, seed=4, scenes=2, test_scenes=1)
+    assert csv.read_text() != labels
+
+
+def test_a_stopped_run_leaves_no_csv_and_no_half_picture(tmp_path, monkeypatch):
+    demo.write_demo(tmp_path, seed=0, scenes=2, test_scenes=1)
+    shoot, shots = demo.shoot, []
+
+    def stop_at_the_fifth(*arguments):
+        shots.append(arguments)
+        if len(shots) == 5:
+            raise KeyboardInterrupt
+        return shoot(*arguments)
+
+    monkeypatch.setattr(demo, "shoot", stop_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        demo.write_demo(tmp_path, seed=1, scenes=2, test_scenes=1)
+    assert not (tmp_path / "demo.csv").exists()
+    for path in (tmp_path / "images").rglob("*.*"):
+        with Image.open(path) as picture:
+            picture.load()
+
+
+def test_faces_are_found_in_the_undistorted_pictures_of_both_sitters():
+    from facenet_pytorch import MTCNN
+
+    mtcnn = MTCNN(keep_all=True)
+    for index in range(2):
+        scene = demo.Scene(index)
+        boxes, probabilities = mtcnn.detect(scene.view(seed=0))
+        assert boxes is not None, scene.name
+        assert max(probabilities) > 0.95
+        assert max(box[2] - box[0] for box in boxes) > 60  # px: large enough to show what was done to it
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    assert demo.main([str(tmp_path / "file" / "demo")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert str(tmp_path / "file" / "demo") in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_told_in_one_line(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    with pytest.raises(InputError, match=r"cannot write .*locked"):
+        demo.write_demo(tmp_path / "locked")
+
+
+@pytest.mark.parametrize("wrong", [{"scenes": 1}, {"test_scenes": 0}, {"seed": -1}])
+def test_numbers_out_of_range_are_refused_by_name(wrong, tmp_path):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}"):
+        demo.write_demo(tmp_path, **wrong)
