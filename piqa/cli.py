@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from piqa.arguments import ConfigFile, Parser
 from piqa.errors import InputError
-
-PROJECT = Path(__file__).resolve().parents[1]
-CONFIG_FOLDERS = ("configs", "pretrain")
 
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best", "last"
 
 
-class ConfigFile(ActionConfigFile):
-    """`--config piqa.yaml`: a path, or else a name looked up in `configs/` and `pretrain/`."""
-
-    @staticmethod
-    def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
-        """Reads the file that the value means; jsonargparse calls it."""
-        ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
-
-
-def find_config(value: str) -> str:
-    """The path that a config's name means; the value itself where it is a path already, or nothing is found."""
-    if not Path(value).is_file() and "\n" not in value:
-        for base in (Path.cwd(), PROJECT):
-            for folder in CONFIG_FOLDERS:
-                if (candidate := base / folder / value).is_file():
-                    return str(candidate)
-    return value
+class LightningParser(Parser, LightningArgumentParser):
+    """LightningCLI's parser, with mistakes in one line."""
 
 
 class SaveConfig(SaveConfigCallback):
@@ -57,6 +39,9 @@ class PiqaCLI(LightningCLI):
     """
 
     def __init__(self, task: type, data: type, args: list[str] | None = None) -> None:
+        for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+            logging.getLogger(name).addFilter(lambda record: "litlogger" not in record.getMessage())  # an advertisement
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair with torch
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # `piqa fit` hands its arguments over
             super().__init__(
@@ -69,12 +54,17 @@ class PiqaCLI(LightningCLI):
                 run=False,
                 auto_configure_optimizers=False,  # the task takes its optimiser as an argument
                 load_from_checkpoint_support=False,  # a model's card does that
-                trainer_defaults={"use_distributed_sampler": False, "max_epochs": 10},
+                trainer_defaults={
+                    "max_epochs": 10,
+                    "log_every_n_steps": 10,
+                    "use_distributed_sampler": False,  # the data share themselves out
+                    "enable_model_summary": False,
+                },
             )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser whose `--config` looks names up."""
-        parser = LightningArgumentParser(**kwargs)
+        parser = LightningParser(**kwargs)
         parser.add_argument("-c", "--config", action=ConfigFile, help="A YAML file, or the name of one in configs/.")
         return parser
 
@@ -115,6 +105,18 @@ class PiqaCLI(LightningCLI):
                 f"cannot write to the run's folder {self.out}: {error.strerror}; choose another `--out`"
             ) from error
 
+    def after_instantiate_classes(self) -> None:
+        """Refuses a network and data that do not go together."""
+        network, data = self.model.network, self.datamodule
+        size = getattr(network, "image_size", data.crop)
+        if size != data.crop:
+            raise InputError(f"the network was built for {size} px but `data.crop` is {data.crop}; make them equal")
+        if "liqe_logits" in getattr(network, "inputs", ()) and data.preparation.liqe is None:
+            raise InputError(
+                "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the file, "
+                "or leave the branch out as no_liqe.yaml does"
+            )
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, with piqa's loggers unless the config names others, and with its checkpoints."""
         if self.config.trainer.logger in (None, True):
@@ -138,8 +140,3 @@ class PiqaCLI(LightningCLI):
             except Exception as error:  # whatever W&B stumbles over, training does not need it
                 rank_zero_warn(f"going on without Weights & Biases: {error}")
         return loggers
-
-
-def command() -> str:
-    """The command line as it was given, for a run's record."""
-    return " ".join(["piqa", *sys.argv[1:]]) if Path(sys.argv[0]).name == "piqa" else " ".join(sys.argv)

@@ -8,7 +8,7 @@ keeps the reference's order; `largest` is the default because the subject of a p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ class FaceDetector:
     def __init__(self, detection_side: int = 1600, device: str | torch.device = "cpu") -> None:
         from facenet_pytorch import MTCNN  # slow to import, and not needed where the store is complete
 
+        _keep_every_candidate()
         self.detection_side = detection_side
         self._mtcnn = MTCNN(min_face_size=MIN_FACE, keep_all=True, device=torch.device(device)).eval()
 
@@ -60,12 +61,7 @@ class FaceDetector:
         if min(size) < MIN_FACE:
             return []  # MTCNN's scale pyramid would be empty, which it answers with an exception
         copy = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
-        try:
-            boxes, probabilities = self._mtcnn.detect(copy)
-        except (IndexError, RuntimeError) as error:
-            if not _only_candidates_outside(error):
-                raise
-            return []
+        boxes, probabilities = self._mtcnn.detect(copy)
         if boxes is None:
             return []
         # numpy 2 hands the boxes over as an object array
@@ -74,15 +70,20 @@ class FaceDetector:
         return [Face((x1, y1, x2, y2), float(probability)) for (x1, y1, x2, y2), probability in found]
 
 
-def _only_candidates_outside(error: Exception) -> bool:
-    """Whether facenet-pytorch stumbled over face candidates that lie wholly outside the picture.
+def _keep_every_candidate() -> None:
+    """Mends facenet-pytorch's way with face candidates that lie wholly outside the picture.
 
-    It skips the pixels of such candidates but keeps their boxes, so its next step meets an empty list or a mask of
-    another length. Neither means that a face was there. Anything else (out of memory, say) is not ours to hide.
+    It skips the pixels of such candidates but keeps their boxes, so that its next step fails, whatever true faces the
+    picture holds. Here each candidate is left at least one pixel: then the next network sees that it is no face.
     """
-    return any(
-        words in str(error) for words in ("expected a non-empty list", "does not match the shape of the indexed")
-    )
+    from facenet_pytorch.models.utils import detect_face
+
+    def pad(boxes: torch.Tensor, width: int, height: int) -> tuple[Any, Any, Any, Any]:
+        x1, y1, x2, y2 = boxes[:, :4].trunc().int().cpu().numpy().T  # 1-based, both ends included
+        x1, y1 = x1.clip(1, width), y1.clip(1, height)
+        return y1, y2.clip(y1, height), x1, x2.clip(x1, width)
+
+    detect_face.pad = pad
 
 
 def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | None:

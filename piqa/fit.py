@@ -14,7 +14,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from piqa import weights
-from piqa.cli import PiqaCLI, command
+from piqa.arguments import command
+from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
 from piqa.evaluation.report import print_report, write_report

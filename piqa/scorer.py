@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from piqa import weights
-from piqa.data.dataset import crops_of
+from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops
+from piqa.device import pick_device
 from piqa.errors import InputError
 from piqa.models.scoring import score_crops
 from piqa.portrait import Portrait, Preparation, Preparer
@@ -33,6 +35,7 @@ class Scorer:
         crop: Side in pixels of its square crops.
         device: Where it runs.
         precision: `32`, or mixed precision in `bf16` or `16`.
+        card: What else the model's file says of it.
     """
 
     def __init__(
@@ -42,10 +45,11 @@ class Scorer:
         crop: int = 384,
         device: str = "auto",
         precision: Precision = "32",
+        card: dict[str, Any] | None = None,
     ) -> None:
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = pick_device(device)
         self.network = network.to(self.device).eval()
-        self.preparation, self.crop, self.precision = preparation, crop, precision
+        self.preparation, self.crop, self.precision, self.card = preparation, crop, precision, card or {}
         self._preparer: Preparer | None = None
 
     @classmethod
@@ -75,9 +79,7 @@ class Scorer:
         elif liqe is not None:
             settings["liqe"] = str(liqe)
         try:
-            return cls(network, Preparation(**settings), card.get("crop", 384), device, precision)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"cannot run on the device '{device}': {str(error).splitlines()[0]}") from error
+            return cls(network, Preparation(**settings), card.get("crop", 384), device, precision, card)
         except TypeError as error:
             raise InputError(
                 f"{path}: its card names a preparation that this version does not know: {error}"
@@ -110,7 +112,7 @@ class Scorer:
         parts = []
         for rows, portraits in self._prepared(files, batch_size, workers):
             good = [portrait for portrait in portraits if isinstance(portrait, Portrait)]
-            scores = iter(self._score_portraits(good, crops).tolist() if good else [])
+            scores = iter(self.score_portraits(good, crops=crops, batch_size=batch_size))
             part = pd.DataFrame(
                 [_row(files[row], portrait, scores) for row, portrait in zip(rows, portraits, strict=True)],
                 columns=COLUMNS,
@@ -137,14 +139,29 @@ class Scorer:
         )
         yield from loader
 
+    def score_portraits(
+        self, portraits: Iterable[Portrait], *, crops: Crops = "five", batch_size: int = 4
+    ) -> list[float]:
+        """Scores of prepared portraits, in their order.
+
+        Args:
+            portraits: As prepared with this scorer's settings; they may be read while they are scored.
+            crops: `five` crops whose scores are averaged, or `one` from the centre.
+            batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
+        """
+        scores: list[float] = []
+        remaining = iter(portraits)
+        while batch := list(islice(remaining, batch_size)):
+            scores += self._score_batch(default_collate([crops_of(portrait, self.crop, crops) for portrait in batch]))
+        return scores
+
     @torch.inference_mode()
-    def _score_portraits(self, portraits: Sequence[Portrait], crops: Crops) -> Tensor:
-        # Pictures of different shape give crops of the same shape, so any of them make a batch.
-        batch = default_collate([crops_of(portrait, self.crop, crops) for portrait in portraits])
+    def _score_batch(self, batch: Batch) -> list[float]:
         on_device = {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
         dtype = DTYPES.get(self.precision)
         with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
-            return score_crops(self.network, on_device).cpu()
+            scores: list[float] = score_crops(self.network, on_device).tolist()
+        return scores
 
 
 class _Pictures(Dataset[tuple[int, "Portrait | str"]]):

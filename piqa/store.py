@@ -32,6 +32,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from piqa.device import pick_device
 from piqa.errors import InputError
 from piqa.files import replacing
 from piqa.portrait import Portrait, Preparation, Preparer
@@ -101,7 +102,7 @@ class PreparedStore:
     def build(
         self,
         paths: Iterable[str | Path],
-        device: str = "cpu",
+        device: str = "auto",
         workers: int | None = None,
         max_failed: float = 0.01,
         progress: bool = True,
@@ -110,7 +111,7 @@ class PreparedStore:
 
         Args:
             paths: Image files; the same file may come twice.
-            device: Where face detector and LIQE run.
+            device: Where face detector and LIQE run: `cpu`, `cuda`, ... or `auto`.
             workers: Processes; None takes one a core (at most 4 on a GPU), fewer for few pictures; 0 is this process.
             max_failed: Share of pictures, in [0, 1], that may fail before the build ends with an error.
             progress: Whether to draw a progress bar.
@@ -138,7 +139,7 @@ class PreparedStore:
             self._digests.save()
             bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
             jobs = [(same[0], entry) for entry, same in missing.items()]
-            for entry, face_found, fault in self._prepare(jobs, device, workers):
+            for entry, face_found, fault in self._prepare(jobs, str(pick_device(device)), workers):
                 same = missing[entry]  # files of the same content share an entry
                 if fault is None:
                     report.prepared += len(same)
@@ -260,6 +261,15 @@ def entry_has_face(entry: Path) -> bool | None:
         return None
 
 
+def digest_of(path: str | Path) -> str:
+    """Digest of a file's content; OSError if it cannot be read."""
+    hasher = hashlib.blake2b(digest_size=16)
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
 class _Digests:
     """Content digests of files, remembered by path, size and time of change."""
 
@@ -277,13 +287,9 @@ class _Digests:
             known = self._known.get(absolute)
             if known is not None and known[:2] == [status.st_size, status.st_mtime_ns]:
                 return str(known[2])
-            with Path(path).open("rb") as file:
-                hasher = hashlib.blake2b(digest_size=16)
-                while chunk := file.read(1 << 20):
-                    hasher.update(chunk)
+            digest = digest_of(path)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
-        digest = hasher.hexdigest()
         self._known[absolute] = [status.st_size, status.st_mtime_ns, digest]
         self._changed = True
         return digest

@@ -289,20 +289,30 @@ def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:
     """The network that a card describes, randomly initialised.
 
     Raises:
-        InputError: If the card names something that is not a network, or a network that cannot be built so.
+        InputError: As `instantiate`.
+    """
+    network: nn.Module = instantiate(card.get("network"), nn.Module, f"the card of {source}")
+    return network
+
+
+def instantiate(spec: Any, kind: type, source: str) -> Any:
+    """Builds what a card describes by `class_path` and `init_args`.
+
+    A card may come from anywhere, so nothing but the constructor of a `kind` is ever called.
+
+    Raises:
+        InputError: If the card names something else, or something that cannot be built so.
     """
     try:
-        class_path, init_args = card["network"]["class_path"], card["network"]["init_args"]
-        module, _, name = class_path.rpartition(".")
-        network_class = getattr(importlib.import_module(module), name)
-        # The card may come from anywhere: only a network's own constructor is ever called.
-        if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
-            raise InputError(f"{source}: its card names {class_path}, which is no torch.nn.Module")
-        return network_class(**init_args)
+        module, _, name = spec["class_path"].rpartition(".")
+        named = getattr(importlib.import_module(module), name)
+        if isinstance(named, type) and issubclass(named, kind):
+            return named(**spec["init_args"])
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, ImportError, AttributeError) as error:
-        raise InputError(f"{source}: its card does not describe a network that can be built here ({error})") from error
+        raise InputError(f"{source} describes no {kind.__name__} that can be built here ({error})") from error
+    raise InputError(f"{source} names {spec['class_path']}, which is no {kind.__name__}")
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_scores_fall_with_the_strength_up_to_the_label_noise(seed):
 
 @pytest.mark.parametrize("device", [device for device in demo.DEVICES if device != "reference"])
 def test_pictures_move_away_from_the_reference_as_the_strength_grows(device, tmp_path):
-    view = demo.Scene(1).view(seed=0)
+    view = demo.Scene.number(1).view(seed=0)
 
     def error(strength):
         picture, quality = demo.shoot(view, device, strength, np.random.default_rng(0))
@@ -74,13 +74,13 @@ def test_pictures_move_away_from_the_reference_as_the_strength_grows(device, tmp
 
 
 def test_the_reference_is_the_undistorted_view(small_demo):
-    view = demo.Scene(0).view(seed=3)
-    with Image.open(small_demo.parent / f"images/{demo.Scene(0).name}/reference.png") as picture:
+    view = demo.Scene.number(0).view(seed=3)
+    with Image.open(small_demo.parent / f"images/{demo.Scene.number(0).name}/reference.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(view))
 
 
 def test_no_two_scenes_look_the_same():
-    views = {demo.Scene(index).view(seed=0).tobytes() for index in range(36)}
+    views = {demo.Scene.number(index).view(seed=0).tobytes() for index in range(36)}
     assert len(views) == 36
 
 
@@ -136,7 +136,7 @@ def test_faces_are_found_in_the_undistorted_pictures_of_both_sitters():
 
     mtcnn = MTCNN(keep_all=True)
     for index in range(2):
-        scene = demo.Scene(index)
+        scene = demo.Scene.number(index)
         boxes, probabilities = mtcnn.detect(scene.view(seed=0))
         assert boxes is not None, scene.name
         assert max(probabilities) > 0.95

@@ -44,7 +44,7 @@ class PortraitData(LightningDataModule):
         scoring_batch: Portraits in a validation or test batch.
         workers: Loader processes of each training process; None takes one a core, at most 8.
         prepare_workers: Processes that prepare pictures; None takes one a core.
-        prepare_device: Where face detector and LIQE run while preparing.
+        prepare_device: Where face detector and LIQE run while preparing: `cpu`, `cuda`, or `auto`.
         max_failed: Share of pictures that may fail to be prepared; they are left out and counted.
         seed: Of groups, crops and held-out scenes.
     """
@@ -65,7 +65,7 @@ class PortraitData(LightningDataModule):
         scoring_batch: int = 4,
         workers: int | None = None,
         prepare_workers: int | None = None,
-        prepare_device: str = "cpu",
+        prepare_device: str = "auto",
         max_failed: float = 0.01,
         seed: int = 0,
     ) -> None:

@@ -1,0 +1,24 @@
+"""Which device a name means."""
+
+from __future__ import annotations
+
+import torch
+
+from piqa.errors import InputError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `cpu`, `cuda`, `cuda:1`, ... names; `auto` is the GPU where there is one.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot use the device '{name}': {reason}; name another, or `auto`") from error
+    return device

@@ -1,0 +1,32 @@
+"""`python -m piqa.prepare --config piqa.yaml`: fills the prepared store with the pictures of a training config.
+
+`fit` does the same before it trains; alone it is for preparing on another machine or ahead of time.
+"""
+
+from __future__ import annotations
+
+from piqa.cli import PiqaCLI
+from piqa.data.datamodule import PortraitData
+from piqa.errors import one_line_errors
+from piqa.tasks.ranking import RankingTask
+
+
+class PrepareCLI(PiqaCLI):
+    """Reads a training config, of which it uses the data; a mistake anywhere in it is found all the same."""
+
+    def before_instantiate_classes(self) -> None:
+        """No run starts, so no folder is claimed."""
+
+    def instantiate_classes(self) -> None:
+        """Everything but the trainer."""
+        self.datamodule = self.parser.instantiate_classes(self.config).data
+
+
+def main(args: list[str] | None = None) -> None:
+    """Prepares what is missing, from the command line or from a list of its arguments."""
+    with one_line_errors():
+        PrepareCLI(RankingTask, PortraitData, args).datamodule.prepare_data()
+
+
+if __name__ == "__main__":
+    main()
