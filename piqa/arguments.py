@@ -17,6 +17,9 @@ CONFIG_FOLDERS = ("configs", "pretrain")
 class Parser(ArgumentParser):
     """A parser that names a mistake in one line instead of printing all its arguments first."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # `--crop` must not silently mean `--crops`
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends the program with exit status 2; jsonargparse calls it."""
         print(f"piqa: error: {' '.join(message.split())} (see --help)", file=sys.stderr)

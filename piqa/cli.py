@@ -100,10 +100,19 @@ class PiqaCLI(LightningCLI):
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / ".writable").touch()
             (self.out / ".writable").unlink()
+            if self.config.ckpt_path is not None:
+                self._keep_metrics()
         except OSError as error:
             raise InputError(
                 f"cannot write to the run's folder {self.out}: {error.strerror}; choose another `--out`"
             ) from error
+
+    def _keep_metrics(self) -> None:
+        """Moves the metrics of the part of the run before this one, which the logger would delete, out of its way."""
+        metrics = self.out / "metrics.csv"
+        if metrics.exists():
+            part = len(list(self.out.glob("metrics-*.csv"))) + 1
+            metrics.rename(self.out / f"metrics-{part}.csv")
 
     def after_instantiate_classes(self) -> None:
         """Refuses a network and data that do not go together."""
@@ -113,8 +122,8 @@ class PiqaCLI(LightningCLI):
             raise InputError(f"the network was built for {size} px but `data.crop` is {data.crop}; make them equal")
         if "liqe_logits" in getattr(network, "inputs", ()) and data.preparation.liqe is None:
             raise InputError(
-                "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the file, "
-                "or leave the branch out as no_liqe.yaml does"
+                "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the "
+                "file, or leave the branch out as no_liqe.yaml does"
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:

@@ -29,7 +29,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_function_arguments(evaluate)
     parsed = parser.parse_args(args)
     with one_line_errors():
-        arguments = parser.instantiate_classes(parsed).as_dict()
+        arguments = parser.instantiate(parsed).as_dict()
         arguments.pop("config", None)
         print_report(evaluate(**arguments), Console())
 

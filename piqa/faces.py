@@ -66,8 +66,11 @@ class FaceDetector:
             return []
         # numpy 2 hands the boxes over as an object array
         scaled = np.asarray(boxes, dtype=np.float64) * ([image.width / size[0], image.height / size[1]] * 2)
-        found = zip(scaled.tolist(), probabilities, strict=True)
-        return [Face((x1, y1, x2, y2), float(probability)) for (x1, y1, x2, y2), probability in found]
+        return [
+            Face((x1, y1, x2, y2), float(probability))
+            for (x1, y1, x2, y2), probability in zip(scaled.tolist(), probabilities, strict=True)
+            if max(x1, 0) < min(x2, image.width) and max(y1, 0) < min(y2, image.height)  # shows something
+        ]
 
 
 def _keep_every_candidate() -> None:

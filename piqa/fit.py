@@ -44,7 +44,7 @@ def _leave_results(cli: PiqaCLI, best: str | None) -> None:
         "table": data.table.name,
         "split": "test",
         "attribute": getattr(data.table, "attribute", None),
-        "selected_on": data.select_on if best else "nothing: the last epoch, as no epoch had a defined SROCC",
+        "selected_on": {"validation": "val", "test": "test"}[data.select_on] if best else "nothing: the last epoch, as no epoch had a defined SROCC",
         "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
         "checkpoint": best or "last epoch",
         "command": command(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from piqa.errors import InputError
-from piqa.faces import Box, FaceDetector, FaceRule, choose_face, crop_face
+from piqa.faces import MIN_FACE, Box, FaceDetector, FaceRule, choose_face, crop_face
 from piqa.models import LIQE
 
 MAX_PIXELS = 300_000_000  # a 200-megapixel phone camera fits; what is larger is refused as a decompression bomb
+MAX_ASPECT = 100  # long side by short side; with its short side at 448 px a longer strip would fill gigabytes
+OTHER_PROGRAMS = {"EPS"}  # formats for which Pillow would start another program (Ghostscript) on the file
 VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -45,6 +48,15 @@ class Preparation:
     face_margin: int = 20
     detection_side: int = 1600
     liqe: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.short_side < 1 or self.face_margin < 0 or not 0 <= self.face_threshold <= 1:
+            raise InputError(
+                f"preparation: short_side ({self.short_side}) must be at least 1, face_margin ({self.face_margin}) at "
+                f"least 0, and face_threshold ({self.face_threshold}) from 0 to 1"
+            )
+        if self.detection_side < MIN_FACE:
+            raise InputError(f"preparation: no face is found with detection_side {self.detection_side}; try 1600")
 
     def fingerprint(self, liqe_digest: str | None) -> str:
         """Short name of everything that the prepared pixels depend on, apart from the image file.
@@ -134,7 +146,8 @@ def open_image(path: str | Path) -> Image.Image:
     image is not applied.
 
     Raises:
-        InputError: If the file is absent, no image, truncated, damaged, or larger than `MAX_PIXELS`.
+        InputError: If the file is absent, no image, truncated, damaged, larger than `MAX_PIXELS`, or a strip of more
+            than `MAX_ASPECT` times its short side.
     """
     try:
         content = Path(path).read_bytes()
@@ -145,39 +158,64 @@ def open_image(path: str | Path) -> Image.Image:
 
 def decode_image(content: bytes, name: str | Path) -> Image.Image:
     """`open_image` for bytes already read; `name` is what an error calls them."""
+    Image.init()
+    formats = [known for known in Image.ID if known not in OTHER_PROGRAMS]
     try:
-        with _bomb_limit(), Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(
-                    f"{name} claims {image.width} x {image.height} pixels, more than the {MAX_PIXELS / 1e6:.0f} "
-                    f"million that are read; scale it down"
-                )
+        with _own_pixel_limit(), Image.open(io.BytesIO(content), formats=formats) as image:
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise InputError(f"its {image.width} x {image.height} pixels are a strip, not a portrait; crop it")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(_upright(image))
     except InputError as error:
-        raise InputError(str(error) if str(name) in str(error) else f"{name}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not an image that can be read") from error
+    except Image.DecompressionBombError as error:
+        limit = f"{MAX_PIXELS / 1e6:g} million"
+        raise InputError(f"{name} claims more than the {limit} pixels that are read; scale it down") from error
+    except MemoryError as error:
+        raise InputError(f"{name} needs more memory than there is; scale it down") from error
     # Decoders meet hostile bytes with almost any exception; whichever it is, the picture is at fault, not the program.
     except Exception as error:
         raise InputError(f"{name} is a damaged or truncated image ({error})") from error
 
 
+_pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters belong to the whole process
+
+
 @contextmanager
-def _bomb_limit() -> Iterator[None]:
-    """Pillow's own limit (179 million pixels) is below today's largest phone cameras; `decode_image` checks ours."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF tags and the like: the pixels decide
+def _own_pixel_limit() -> Iterator[None]:
+    """Pillow refuses what is above twice its limit (179 million pixels, less than today's largest phone cameras have).
+
+    Its limit is moved, not lifted: Pillow applies it also to pictures inside pictures (icons, tiles, GIF frames).
+    """
+    with _pillow_state, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd EXIF tags and the like: the pixels decide
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
+        try:
             yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Applies the EXIF orientation. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where that is odd."""
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
     if image.mode.startswith(("I", "F")):
         return _scaled_grey(image).convert("RGB")
     if image.has_transparency_data:
@@ -192,7 +230,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             assert converted is not None  # None is for in-place conversion alone
             return converted
         except (ImageCms.PyCMSError, OSError):
-            return image.convert("RGB")  # a profile that cannot be read is like none
+            pass  # a profile that cannot be read is like none
     return image.convert("RGB")
 
 

@@ -34,7 +34,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_function_arguments(predict, skip={"pictures"})
     parsed = parser.parse_args(args)
     with one_line_errors():
-        predict(**parser.instantiate_classes(parsed).as_dict())
+        predict(**parser.instantiate(parsed).as_dict())
 
 
 def predict(

@@ -19,7 +19,8 @@ class PrepareCLI(PiqaCLI):
 
     def instantiate_classes(self) -> None:
         """Everything but the trainer."""
-        self.datamodule = self.parser.instantiate_classes(self.config).data
+        parts = self.parser.instantiate(self.config)
+        self.datamodule, self.model = parts.data, parts.model
 
 
 def main(args: list[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """The prepared store: every picture decoded, its face found and its LIQE logits computed once, kept losslessly.
 
     store/
-      digests.json                      path -> size, time of change, digest: so that unchanged files are not read again
+      digests.json                      path -> size, times of change, digest: unchanged files are not read again
       <settings>/settings.json          the preparation's settings in words
       <settings>/<ab>/<digest>.safetensors   one Portrait; named by the image file's content
       <settings>/failed.csv             pictures that could not be prepared, and why
@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -186,9 +187,9 @@ class PreparedStore:
                 yield _prepare_one(preparer, *job)
             return
         context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
-        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(self.settings, device))
+        pool = ProcessPoolExecutor(workers, context)
         try:
-            for future in as_completed([pool.submit(_work, *job) for job in jobs]):
+            for future in as_completed([pool.submit(_work, self.settings, device, *job) for job in jobs]):
                 yield future.result()
         except BrokenProcessPool as error:
             raise InputError(
@@ -245,7 +246,7 @@ def read_entry(entry: Path) -> Portrait | None:
                 face_box=None if box is None else (box[0], box[1], box[2], box[3]),
                 liqe_logits=file.get_tensor("liqe_logits") if "liqe_logits" in names else None,
             )
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -271,26 +272,28 @@ def digest_of(path: str | Path) -> str:
 
 
 class _Digests:
-    """Content digests of files, remembered by path, size and time of change."""
+    """Content digests of files, remembered by path, size and times of change."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._changed = False
         try:
             self._known: dict[str, list[int | str]] = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+        except (OSError, TypeError, ValueError):
             self._known = {}  # only ever a memory: without it the files are read again
 
     def of(self, path: str) -> str:
         try:
             absolute, status = str(Path(path).resolve()), Path(path).stat()
+            # ctime beside mtime: copying and unpacking keep the latter, and TIFFs of one camera are all of one size.
+            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
             known = self._known.get(absolute)
-            if known is not None and known[:2] == [status.st_size, status.st_mtime_ns]:
-                return str(known[2])
+            if known is not None and known[:-1] == stamp:
+                return str(known[-1])
             digest = digest_of(path)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
-        self._known[absolute] = [status.st_size, status.st_mtime_ns, digest]
+        self._known[absolute] = [*stamp, digest]
         self._changed = True
         return digest
 
@@ -301,18 +304,15 @@ class _Digests:
             self._changed = False
 
 
-_preparer: Preparer | None = None  # one a worker process, made when it starts
-
-
-def _start_worker(settings: Preparation, device: str) -> None:
-    global _preparer
+@cache
+def _own_preparer(settings: Preparation, device: str) -> Preparer:
+    """The one Preparer of a worker process."""
     torch.set_num_threads(1)  # the processes share the cores among them
-    _preparer = Preparer(settings, device)
+    return Preparer(settings, device)
 
 
-def _work(path: str, entry: Path) -> tuple[Path, bool, str | None]:
-    assert _preparer is not None
-    return _prepare_one(_preparer, path, entry)
+def _work(settings: Preparation, device: str, path: str, entry: Path) -> tuple[Path, bool, str | None]:
+    return _prepare_one(_own_preparer(settings, device), path, entry)
 
 
 def _prepare_one(preparer: Preparer, path: str, entry: Path) -> tuple[Path, bool, str | None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,17 +62,23 @@ def require(path: str | Path, kind: str) -> Path:
 def read_state_dict(path: str | Path) -> State:
     """Reads the tensors of a `.safetensors` or `torch.save` file, without any `module.` prefix.
 
+    Of a training checkpoint of piqa's these are the network's tensors.
+
     Raises:
         InputError: If the file is absent, unreadable, holds code instead of tensors, or is no state dict.
     """
-    content = read_file(path)
+    return _tensors(read_file(path), path)
+
+
+def _tensors(content: Mapping[str, Any], path: str | Path) -> State:
+    prefix = CKPT_NETWORK if CKPT_CARD in content else "module."
     for wrapper in ("state_dict", "model"):  # Lightning's and Swin's own releases
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(content):
         raise InputError(f"{path} holds no state dict (a table of named tensors); is it a weights file?")
-    return {key.removeprefix("module."): value for key, value in tensors.items()}
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -89,9 +94,10 @@ def read_file(path: str | Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
+        more = "unsupported global" in str(error).lower()  # torch's words for whatever is not plain data
         reason = (
-            "it holds more than tensors" if "Unsupported global" in str(error) else "it is damaged or something else"
+            "it holds more than tensors; save its state_dict() alone" if more else "it is damaged or something else"
         )
         raise InputError(f"{path} cannot be read as weights: {reason}") from error
     if not isinstance(content, Mapping):
@@ -141,7 +147,10 @@ def load_backbone(backbone: Backbone, path: str | Path) -> None:
     prefix = BACKBONE_PREFIX[layout]
     part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     if layout == "timm":  # a classifier is the one thing that a bare network has and a backbone has not
-        part = {key: value for key, value in part.items() if key in backbone.net.state_dict() or "head" not in key}
+        names = backbone.net.pretrained_cfg.get("classifier") or ()
+        classifier = ("head", names) if isinstance(names, str) else ("head", *names)
+        own = backbone.net.state_dict()
+        part = {key: value for key, value in part.items() if key in own or not key.startswith(classifier)}
     _load_strictly(backbone.net, _current_swin_keys(part), path)
 
 
@@ -270,19 +279,17 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         _load_strictly(network, read_state_dict(path), path)
         return network.eval(), card
     content = read_file(path)
-    if CKPT_CARD in content:
+    if isinstance(content.get(CKPT_CARD), Mapping):
         card = dict(content[CKPT_CARD])
         network = build_network(card, path)
-        state = content["state_dict"]
-        part = {key.removeprefix(CKPT_NETWORK): state[key] for key in state if key.startswith(CKPT_NETWORK)}
-        _load_strictly(network, part, path)
+        _load_strictly(network, _tensors(content, path), path)
         return network.eval(), card
-    if (layout := layout_of(read_state_dict(path))) != "dn_piqa":
+    state = _tensors(content, path)
+    if (layout := layout_of(state)) != "dn_piqa":
         raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
-    card = {"network": {"class_path": "piqa.models.DualBranch", "init_args": {}}}
     network = DualBranch()
-    load_dual_branch(network, path)
-    return network.eval(), card
+    _load_strictly(network, _from_dn_piqa(state), path)
+    return network.eval(), {"network": {"class_path": "piqa.models.DualBranch", "init_args": {}}}
 
 
 def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:
@@ -310,7 +317,7 @@ def instantiate(spec: Any, kind: type, source: str) -> Any:
             return named(**spec["init_args"])
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, ImportError, AttributeError) as error:
+    except Exception as error:  # the card's arguments may make a constructor fail in any way
         raise InputError(f"{source} describes no {kind.__name__} that can be built here ({error})") from error
     raise InputError(f"{source} names {spec['class_path']}, which is no {kind.__name__}")
 

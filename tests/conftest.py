@@ -36,3 +36,41 @@ def official_checkpoint(golden, tmp_path_factory):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory):
+    """A config that trains a tiny network on a PIQ23 look-alike in seconds; `tiny_config.parent` is its folder."""
+    from look_alike import write_piq23
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_piq23(folder / "piq23", scenes=6, images_per_scene=6)
+    config = folder / "tiny.yaml"
+    config.write_text(
+        f"""
+model:
+  network:
+    class_path: piqa.models.DualBranch
+    init_args: {{backbone: resnet10t, branches: [whole, face], image_size: 64}}
+  init: {{whole: scratch, face: scratch}}
+data:
+  table: {{class_path: piqa.data.PIQ23, init_args: {{root: {folder / "piq23"}}}}}
+  preparation: {{short_side: 72}}
+  store: {folder / "store"}
+  crop: 64
+  workers: 0
+  prepare_workers: 0
+trainer: {{max_epochs: 2, accelerator: cpu, enable_progress_bar: false}}
+out: {folder / "run"}
+"""
+    )
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config):
+    """The folder of a run trained with `tiny_config`."""
+    from piqa import fit
+
+    fit.main(["--config", str(tiny_config)])
+    return tiny_config.parent / "run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict
 from functools import partial
@@ -10,7 +11,8 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Sampler, Subset
 
 from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
@@ -22,6 +24,7 @@ from piqa.portrait import Preparation
 from piqa.store import PreparedStore
 
 SelectOn = Literal["validation", "test"]
+NEEDED_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}  # by Lightning's stages
 
 
 class PortraitData(LightningDataModule):
@@ -70,10 +73,12 @@ class PortraitData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if crop > preparation.short_side:
+        if not 0 < crop <= preparation.short_side:
             raise InputError(f"a crop of {crop} px does not fit into pictures prepared to {preparation.short_side} px")
         if groups < 1 or group_size < 2:
             raise InputError(f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {group_size}")
+        if scoring_batch < 1:
+            raise InputError(f"`scoring_batch` must be at least 1 portrait, not {scoring_batch}")
         self.table, self.preparation, self.crop, self.select_on = table, preparation, crop, select_on
         self._store_folder, self._flip, self._pairs = store, flip, pairs
         self._groups, self._group_size, self._validation = groups, group_size, validation
@@ -84,26 +89,49 @@ class PortraitData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Checks the table and prepares what the store lacks; Lightning calls it on one process a node."""
-        frame = self.table.load()
-        store = PreparedStore(self._store_folder, self.preparation)
-        report = store.build(frame["path"], self._prepare_device, self._prepare_workers, self._max_failed)
-        rank_zero_info(f"{self.table.name}: {report}")
-
-    def setup(self, stage: str | None = None) -> None:
-        """Splits the table; pictures that could not be prepared are left out."""
-        if self.splits:
+        if self.splits:  # fit has asked before test does
             return
         frame = self.table.load()
-        if self.select_on == "validation" and stage in ("fit", None) and "val" not in set(frame["split"]):
+        store = PreparedStore(self._store_folder, self.preparation)
+        with isolate_rng():  # networks that prepare must not shift the dropout of those that train
+            report = store.build(frame["path"], self._prepare_device, self._prepare_workers, self._max_failed)
+        print(f"{self.table.name}: {report}")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Splits the table; pictures that could not be prepared are left out.
+
+        Raises:
+            InputError: If a split that the stage needs is empty.
+        """
+        choosing = self.select_on == "validation" and stage != "test"  # a test alone needs no validation scenes
+        if not self.splits or (choosing and self.splits["val"].empty):
+            self._split(choosing)
+        for name in NEEDED_SPLITS.get(stage or "", ()):
+            if self.splits[name].empty:
+                raise InputError(f"{self.table.name} has no usable picture in its {name} split, which is needed here")
+
+    def _split(self, choosing: bool) -> None:
+        frame = self.table.load()
+        if choosing and "val" not in set(frame["split"]):
             frame = hold_out_scenes(frame, self._validation, self._seed)
         self._store = PreparedStore(self._store_folder, self.preparation)
-        there = frame["path"].map(lambda path: self._store.entry(path).is_file())
+        there = frame["path"].map(self._is_prepared)
         if not there.all():
             rank_zero_warn(f"{(~there).sum()} of {len(frame)} pictures could not be prepared and are left out")
         frame = frame[there]
+        alone = (frame["split"] == "train") & ~frame.duplicated(["split", "scene"], keep=False)
+        if alone.any():
+            rank_zero_warn(f"{alone.sum()} training pictures are left alone in their scene by that and are left out")
+        frame = frame[~alone]
         self.splits = {name: frame[frame["split"] == name] for name in ("train", "val", "test")}
         if self.select_on == "test":
             self.splits["val"] = self.splits["test"]
+
+    def _is_prepared(self, path: str) -> bool:
+        try:
+            return self._store.entry(path).is_file()
+        except InputError:  # a file that cannot be read: `prepare_data` has counted and listed it
+            return False
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Whole training steps, each a batch of scene groups."""
@@ -136,7 +164,10 @@ class PortraitData(LightningDataModule):
     def _scoring(self, split: str) -> DataLoader[Batch]:
         dataset = ScoringPortraits(self.splits[split], self._store, self.crop, self._crops)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        own = Subset(dataset, range(rank, len(dataset), world))  # each portrait on one process, none twice
+        # All processes must run the same number of batches, or they wait for each other for ever. The first portraits
+        # fill up the last round; `Predictions` counts them once.
+        rounds = math.ceil(len(dataset) / world)
+        own = Subset(dataset, [row % len(dataset) for row in range(rank, rounds * world, world)])
         return self._loader(own, batch_size=self._scoring_batch)
 
     def _loader(self, dataset: Any, **arguments: Any) -> DataLoader[Batch]:

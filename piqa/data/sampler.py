@@ -49,7 +49,7 @@ def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator) -> 
     A scene of n portraits gives ceil(n / size) groups whose sizes differ by one at most, but none of a single portrait.
 
     Args:
-        scenes: Scene of each portrait.
+        scenes: Scene of each portrait; each scene at least twice.
         size: Portraits in a group, at most (a scene of three makes one group even for a size of two).
         rng: Draws who is with whom.
     """

@@ -40,10 +40,14 @@ class TrainingCrops:
     def __call__(self, portrait: Portrait, seed: int) -> tuple[Tensor, Tensor]:
         """Draws by seed alone.
 
+        Args:
+            portrait: No side of its two pictures below `size`.
+            seed: In [0, 2**31).
+
         Returns:
             Whole and face crop, uint8, each (3, size, size).
         """
-        self._flip.set_random_seed(seed)
+        self._flip.set_random_seed(seed + 2**31)  # from the same numbers, mirrored portraits would get the upper crops
         self._crop.set_random_seed(seed)
         both = self._flip(image=portrait.full_image, face=portrait.face_crop)
         return _tensor(self._crop(image=both["image"])["image"]), _tensor(self._crop(image=both["face"])["image"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 import timm
@@ -27,7 +28,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str = SWIN_B_384, image_size: int = 384) -> None:
         super().__init__()
         if not timm.is_model(name):
-            close = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5])
+            close = ", ".join(get_close_matches(name.split(".")[0], timm.list_models()))
             raise InputError(f"timm has no model '{name}'" + (f"; close to it: {close}" if close else ""))
         self.name, self.image_size = name, image_size
         self.net = self._create(pretrained=False)
@@ -45,10 +46,10 @@ class Backbone(nn.Module):
 
     def _create(self, pretrained: bool) -> nn.Module:
         arguments: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
-        default = timm.get_pretrained_cfg(self.name)
-        if default is not None and default.fixed_input_size and default.input_size[-1] != self.image_size:
-            arguments["img_size"] = self.image_size  # networks with windows or position tables are built for one size
         try:
+            default = timm.get_pretrained_cfg(self.name)
+            if default is not None and default.fixed_input_size and default.input_size[-1] != self.image_size:
+                arguments["img_size"] = self.image_size  # networks with windows or position tables are for one size
             network: nn.Module = timm.create_model(self.name, **arguments)
         except (OSError, RuntimeError, TypeError, ValueError, AssertionError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -78,6 +79,9 @@ class Backbone(nn.Module):
 
         Returns:
             Features, shape (pictures, features).
+
+        Raises:
+            InputError: If the network does not pool its features.
         """
         if images.dtype == torch.uint8:
             images = (images.float().div(255) - self.mean) / self.std

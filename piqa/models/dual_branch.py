@@ -81,14 +81,22 @@ class DualBranch(nn.Module):
             liqe_logits: LIQE's raw logits, (portraits, 495).
 
         Returns:
-            Scores, shape (portraits,).
+            Scores, float32 even under autocast, shape (portraits,).
+
+        Raises:
+            InputError: If an input that a branch needs is absent.
         """
         given = {"whole": full_image, "face": face_crop, "liqe": liqe_logits}
         parts = []
         for name in self.branches:
             part = given[name]
             if part is None:
-                raise InputError(f"this network has the branch '{name}' but was given no `{INPUTS[name]}`")
+                raise InputError(
+                    f"this network has the branch '{name}' but was given no `{INPUTS[name]}`; have it prepared "
+                    f"(LIQE's logits by `data.preparation.liqe`), or leave '{name}' out of `branches`"
+                )
             parts.append(part if name == "liqe" else self.backbones[name](part))
-        scores: Tensor = self.head(torch.cat(parts, dim=1))  # (portraits, 1)
+        features = torch.cat(parts, dim=1).float()
+        with torch.autocast(features.device.type, enabled=False):  # bfloat16 scores, of 3 digits, would tie in a scene
+            scores: Tensor = self.head(features)  # (portraits, 1)
         return scores.squeeze(1)

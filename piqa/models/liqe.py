@@ -118,7 +118,8 @@ class LIQE(nn.Module):
         if self.training:
             return functional.normalize(self.clip.encode_text(self.tokens), dim=-1)
         if self._text_features is None or self._text_features.device != self.tokens.device:
-            with torch.no_grad():
+            # Not as inference tensors, even if `logits` asks first: a later backward pass could not use them.
+            with torch.inference_mode(False), torch.no_grad():
                 self._text_features = functional.normalize(self.clip.encode_text(self.tokens), dim=-1)
         return self._text_features
 

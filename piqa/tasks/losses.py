@@ -63,7 +63,8 @@ def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
     preferences keep their digits. And the loss is followed exactly only for differences between min(0, target) - 2 and
     max(0, target) + 2; beyond them it goes on as the tangent there. For the true loss saturates: at a difference of -40
     its slope is about e^-400, which no floating-point form can carry; the tangent keeps the slope, about 0.1 to 0.2, at
-    which a pair starts to be badly wrong. Value and slope are continuous.
+    which a pair in the wrong order starts to be badly wrong. (One in the right order that is overdone keeps the small
+    slope that it has there.) Value and slope are continuous.
 
     Args:
         difference: Predicted score of A minus that of B, shape (pairs,).
@@ -79,7 +80,9 @@ def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
 
 
 def _root_preference(difference: Tensor) -> Tensor:
-    return (0.5 * torch.special.log_ndtr(difference)).exp()  # sqrt(Phi), without the square root's infinite slope at 0
+    """sqrt(Phi(difference)), without the infinite slope that a square root has at 0."""
+    root: Tensor = (0.5 * torch.special.log_ndtr(difference)).exp()
+    return root
 
 
 def _exact(difference: Tensor, target: Tensor) -> Tensor:
@@ -93,7 +96,8 @@ def _slope(difference: Tensor, target: Tensor) -> Tensor:
     log_density = -0.5 * difference.square() - 0.5 * math.log(2 * math.pi)
     up = (log_density - 0.5 * torch.special.log_ndtr(difference)).exp()
     down = (log_density - 0.5 * torch.special.log_ndtr(-difference)).exp()
-    return 0.5 * (_root_preference(-target) * down - _root_preference(target) * up)
+    slope: Tensor = 0.5 * (_root_preference(-target) * down - _root_preference(target) * up)
+    return slope
 
 
 def pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -28,8 +28,13 @@ class Predictions(Metric):
         self.index.append(index)
         self.prediction.append(prediction.detach().float())
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """All rows in ascending order, and their predictions."""
-        index, prediction = dim_zero_cat(self.index), dim_zero_cat(self.prediction)
-        rows, position = torch.unique(index, return_inverse=True)
-        return rows, torch.empty_like(rows, dtype=prediction.dtype).scatter_(0, position, prediction)
+    def compute(self) -> tuple[np.ndarray, np.ndarray]:
+        """All rows in ascending order, and their predictions; of a row that came twice, the first.
+
+        Where there are several processes, each must have added a batch.
+        """
+        if not len(self.index):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        index, prediction = dim_zero_cat(self.index).cpu().numpy(), dim_zero_cat(self.prediction).cpu().numpy()
+        rows, first = np.unique(index, return_index=True)
+        return rows, prediction[first]

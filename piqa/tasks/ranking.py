@@ -163,7 +163,7 @@ class RankingTask(LightningModule):
         rows, predictions = self._predictions.compute()
         self._predictions.reset()
         table: pd.DataFrame = loader.dataset.dataset.table
-        return table.iloc[rows.cpu().numpy()].assign(prediction=predictions.cpu().numpy())
+        return table.iloc[rows].assign(prediction=predictions)
 
     def configure_optimizers(self) -> Any:
         """The optimiser over all parameters, as one group, and its schedule."""

@@ -1,0 +1,229 @@
+"""The right face of a picture, where it is, and never an exception where there is none."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from portraits import COLLINS_FACE, HOPPER_FACE, collins, hopper
+from torch.nn.functional import interpolate
+
+from piqa.faces import MIN_FACE, Face, FaceDetector, choose_face, crop_face
+
+SMALL = Face((0.0, 0.0, 30.0, 40.0), 0.999)
+LARGE = Face((100.0, 50.0, 300.0, 350.0), 0.95)
+FAINT = Face((0.0, 0.0, 900.0, 900.0), 0.6)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return FaceDetector()
+
+
+def overlap(box, other):
+    """Intersection over union."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / (Face(box, 1.0).area + Face(other, 1.0).area - shared)
+
+
+def likeliest(faces):
+    return choose_face(faces, "most_confident", 0.9)
+
+
+def sizes_seen(detector, monkeypatch):
+    """The sizes of the pictures that MTCNN gets from now on; it finds nothing in them."""
+    sizes = []
+
+    def detect(picture):
+        sizes.append(picture.size)
+        return None, [None]
+
+    monkeypatch.setattr(detector._mtcnn, "detect", detect)
+    return sizes
+
+
+# Detection
+
+
+@pytest.mark.parametrize(("person", "by_eye"), [(collins, COLLINS_FACE), (hopper, HOPPER_FACE)])
+def test_the_box_lies_on_the_face(detector, person, by_eye):
+    face = likeliest(detector.detect(person()))
+    assert overlap(face.box, by_eye) > 0.75
+    assert face.probability > 0.99
+
+
+def test_a_face_is_found_in_a_corner_of_a_larger_picture(detector):
+    wall = Image.new("RGB", (1400, 1000), (120, 130, 140))
+    wall.paste(collins(), (800, 400))
+    shifted = [edge + shift for edge, shift in zip(COLLINS_FACE, (800, 400) * 2, strict=True)]
+    assert overlap(likeliest(detector.detect(wall)).box, shifted) > 0.75
+
+
+def test_the_box_is_in_pixels_of_the_original(detector):
+    two_megapixels = hopper().resize((1306, 1530))
+    twelve_megapixels = hopper().resize((3201, 3750))
+    small = np.array(likeliest(detector.detect(two_megapixels)).box) * 3750 / 1530
+    large = np.array(likeliest(detector.detect(twelve_megapixels)).box)
+    np.testing.assert_allclose(large, small, rtol=0, atol=0.02 * 3750)
+    by_eye = [edge * 3750 / 600 for edge in HOPPER_FACE]
+    assert overlap(tuple(large), by_eye) > 0.75
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((3000, 4000), (1200, 1600)),
+        ((4000, 3000), (1600, 1200)),
+        ((1601, 800), (1600, 800)),
+        ((1600, 1200), (1600, 1200)),
+        ((300, 200), (300, 200)),
+    ],
+)
+def test_the_detector_sees_a_copy_of_bounded_size(monkeypatch, size, seen):
+    detector = FaceDetector(1600)
+    sizes = sizes_seen(detector, monkeypatch)
+    detector.detect(Image.new("RGB", size))
+    assert sizes == [seen]
+
+
+def test_the_bound_can_be_set(monkeypatch):
+    detector = FaceDetector(800)
+    sizes = sizes_seen(detector, monkeypatch)
+    detector.detect(Image.new("RGB", (3000, 4000)))
+    assert sizes == [(600, 800)]
+
+
+def test_detection_does_not_change_the_picture(detector):
+    picture = hopper()
+    detector.detect(picture)
+    assert picture.tobytes() == hopper().tobytes()
+
+
+def test_detection_does_not_depend_on_the_number_of_threads(detector):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = detector.detect(collins())
+        torch.set_num_threads(2)
+        assert detector.detect(collins()) == alone
+    finally:
+        torch.set_num_threads(threads)
+
+
+# No face
+
+
+def test_a_plain_picture_has_no_face(detector):
+    assert detector.detect(Image.new("RGB", (640, 480), (90, 120, 200))) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (19, 400), (400, 19), (2, 5000), (16000, 160), (20, 20), (21, 1600)])
+def test_tiny_and_long_pictures_have_no_face_and_no_error(detector, size):
+    assert detector.detect(Image.new("RGB", size, "gray")) == []
+
+
+def test_mtcnn_is_not_asked_about_pictures_below_its_smallest_face(monkeypatch):
+    detector = FaceDetector()
+    sizes = sizes_seen(detector, monkeypatch)
+    detector.detect(Image.new("RGB", (MIN_FACE - 1, 400)))
+    assert sizes == []
+
+
+def candidate_outside(detector):
+    """A 20 px picture whose only face candidate lies wholly outside it; found by descent on the first network.
+
+    The network sees 13 x 13 px of it, calls that a face, and moves the box by more than its own size up and left.
+    """
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randn(1, 3, MIN_FACE, MIN_FACE, generator=generator).requires_grad_()
+    optimiser = torch.optim.Adam([picture], lr=0.1)
+    for _ in range(300):
+        bytes_ = 255 * picture.sigmoid()
+        seen = (interpolate(bytes_, size=(13, 13), mode="area") - 127.5) / 128
+        shift, probability = detector._mtcnn.pnet(seen)
+        loss = -probability[0, 1, 0, 0].log() + (shift[0, :, 0, 0] + 2.5).clamp(min=0).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return Image.fromarray(bytes_.detach()[0].permute(1, 2, 0).round().byte().numpy())
+
+
+def test_a_candidate_wholly_outside_the_picture_is_no_face(detector):
+    assert detector.detect(candidate_outside(detector)) == []  # facenet-pytorch alone fails: nothing to concatenate
+
+
+def test_a_candidate_wholly_outside_the_picture_does_not_hide_the_true_face(detector):
+    picture = collins()
+    picture.paste(candidate_outside(detector), (0, 0))  # facenet-pytorch alone fails: a mask of another shape
+    assert overlap(likeliest(detector.detect(picture)).box, COLLINS_FACE) > 0.75
+
+
+def test_boxes_that_show_nothing_of_the_picture_are_dropped(monkeypatch):
+    detector = FaceDetector()
+    boxes = np.array([[-60, 10, -20, 50], [50, 50, 20, 20], [10, 310, 50, 350], [-20, -20, 30, 30]], dtype=object)
+    monkeypatch.setattr(detector._mtcnn, "detect", lambda picture: (boxes, [0.99, 0.99, 0.99, 0.98]))
+    assert detector.detect(Image.new("RGB", (400, 300))) == [Face((-20.0, -20.0, 30.0, 30.0), 0.98)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), IndexError("index 7 is out of bounds")])
+def test_other_failures_of_the_detector_are_not_hidden(monkeypatch, error):
+    detector = FaceDetector()
+
+    def detect(picture):
+        raise error
+
+    monkeypatch.setattr(detector._mtcnn, "detect", detect)
+    with pytest.raises(type(error), match=str(error)):
+        detector.detect(hopper())
+
+
+# Choice
+
+
+def test_the_largest_face_is_judged():
+    assert choose_face([SMALL, LARGE], "largest", 0.9) is LARGE
+
+
+def test_the_most_confident_face_is_judged():
+    assert choose_face([LARGE, SMALL], "most_confident", 0.9) is SMALL
+
+
+@pytest.mark.parametrize("rule", ["largest", "most_confident"])
+def test_a_face_below_the_threshold_does_not_count(rule):
+    assert choose_face([FAINT, LARGE], rule, 0.9) is LARGE
+    assert choose_face([FAINT], rule, 0.9) is None
+
+
+def test_the_threshold_itself_counts():
+    assert choose_face([LARGE], "largest", LARGE.probability) is LARGE
+
+
+@pytest.mark.parametrize("rule", ["largest", "most_confident"])
+def test_no_faces_no_choice(rule):
+    assert choose_face([], rule, 0.0) is None
+
+
+def test_the_rules_differ_on_a_large_face_and_a_small_clear_one(detector):
+    group = Image.new("RGB", (700, 600), (120, 130, 140))
+    group.paste(hopper(), (0, 0))
+    group.paste(collins().crop((130, 10, 310, 210)).resize((135, 150)), (540, 20))
+    faces = detector.detect(group)
+    assert overlap(choose_face(faces, "largest", 0.9).box, HOPPER_FACE) > 0.75
+    assert overlap(choose_face(faces, "most_confident", 0.9).box, (576, 59, 647, 146)) > 0.75
+
+
+# Crop
+
+
+def test_the_margin_is_added_on_every_side():
+    picture = Image.fromarray(np.arange(100 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 80, 3))
+    crop = crop_face(picture, (30.2, 40.4, 49.6, 60.0), 5)
+    assert np.array_equal(np.asarray(crop), np.asarray(picture)[35:65, 25:55])
+
+
+def test_beyond_the_border_is_black():
+    crop = np.asarray(crop_face(Image.new("RGB", (50, 40), "white"), (-3.0, 30.0, 20.0, 45.0), 10))
+    expected = np.zeros((35, 43, 3), dtype=np.uint8)
+    expected[:20, 13:] = 255  # x from -13 to 30, y from 20 to 55
+    assert np.array_equal(crop, expected)

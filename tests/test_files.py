@@ -1,0 +1,99 @@
+"""A file is written whole or not at all."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from piqa.errors import InputError
+from piqa.files import replacing
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "scores.csv"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["scores.csv"]
+
+
+def test_the_temporary_name_lies_in_the_same_folder(tmp_path):
+    with replacing(tmp_path / "scores.csv") as temporary:
+        assert temporary.parent == tmp_path  # a move across file systems would not be atomic
+        temporary.write_text("new")
+
+
+def test_an_old_file_is_replaced(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [KeyError("score"), KeyboardInterrupt()])
+def test_after_an_exception_the_old_file_is_untouched(tmp_path, error):
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+    with pytest.raises(type(error)), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["scores.csv"]
+
+
+def test_missing_folders_are_made(tmp_path):
+    with replacing(tmp_path / "runs" / "first" / "scores.csv") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "runs" / "first" / "scores.csv").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["taken/scores.csv", "taken/deeper/scores.csv", "folder"])
+def test_a_place_that_cannot_be_written_is_named_in_one_line(tmp_path, name):
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError) as caught, replacing(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    line = str(caught.value)
+    assert line.startswith(f"cannot write {tmp_path / name}: ")
+    assert "\n" not in line
+    assert names(tmp_path) == ["folder", "taken"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to stand for a full disk")
+def test_a_full_disk_is_named_in_one_line(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+    with pytest.raises(InputError, match="No space left"), replacing(path) as temporary:
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["scores.csv"]
+
+
+def test_two_writers_do_not_share_a_temporary_file(tmp_path):
+    path = tmp_path / "scores.csv"
+    written, go_on = threading.Event(), threading.Event()
+
+    def slow_writer():
+        with replacing(path) as temporary:
+            temporary.write_text("slow")
+            written.set()
+            go_on.wait(60)
+
+    writer = threading.Thread(target=slow_writer)
+    writer.start()
+    written.wait(60)
+    with replacing(path) as temporary:
+        temporary.write_text("quick")
+    assert path.read_text() == "quick"
+    go_on.set()
+    writer.join()
+    assert path.read_text() == "slow"
+    assert names(tmp_path) == ["scores.csv"]

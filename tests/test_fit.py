@@ -1,0 +1,215 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from piqa import fit, prepare
+from piqa.weights import load_model
+
+
+def run_fit(config, *arguments):
+    fit.main(["--config", str(config), *map(str, arguments)])
+
+
+def epochs_of(run):
+    return sorted(pd.read_csv(run / "metrics.csv")["epoch"].unique())
+
+
+def test_a_run_leaves_model_report_config_and_record(tiny_run):
+    card = json.loads((tiny_run / "model.json").read_text())
+    record = json.loads((tiny_run / "record.json").read_text())
+    metrics = json.loads((tiny_run / "test" / "metrics.json").read_text())
+    assert card["network"]["init_args"]["backbone"] == "resnet10t"
+    assert card["preparation"]["short_side"] == 72 and card["crop"] == 64
+    assert record["data"]["test"] == {"images": 12, "scenes": 2, "digest": record["data"]["test"]["digest"]}
+    assert record["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert yaml.safe_load((tiny_run / "config.yaml").read_text())["model"]["loss"] == "fidelity"
+    assert metrics["facts"]["selected_on"] == "val" and metrics["images"] == 12
+    assert (tiny_run / "test" / "scatter.png").stat().st_size > 0
+
+
+def test_each_epoch_logs_loss_pair_accuracy_and_srocc_of_every_validation_scene(tiny_run):
+    log = pd.read_csv(tiny_run / "metrics.csv")
+    per_scene = [name for name in log if name.startswith("val/srocc/")]
+    assert len(per_scene) == 1  # 15 % of 4 training scenes
+    for name in ["train/loss_epoch", "val/srocc", "val/pair_accuracy", *per_scene]:
+        assert log[name].notna().sum() == 2, name
+
+
+def test_validation_scenes_are_neither_trained_on_nor_tested(tiny_run):
+    record = json.loads((tiny_run / "record.json").read_text())
+    assert {name: facts["scenes"] for name, facts in record["data"].items()} == {"train": 3, "val": 1, "test": 2}
+
+
+def test_the_saved_model_is_the_best_checkpoint(tiny_run):
+    network, card = load_model(tiny_run)
+    best, best_card = load_model(tiny_run / "checkpoints" / "best.ckpt")
+    assert best_card["network"] == card["network"]
+    for (name, ours), theirs in zip(network.state_dict().items(), best.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+def test_a_run_resumes_where_it_stopped(tiny_config, tiny_run, tmp_path):
+    run_fit(
+        tiny_config,
+        *["--out", tmp_path / "more", "--trainer.max_epochs", 4],
+        *["--ckpt_path", tiny_run / "checkpoints" / "last.ckpt"],
+    )
+    assert epochs_of(tmp_path / "more") == [2, 3]
+
+
+def test_resuming_in_place_keeps_the_metrics_so_far(tiny_config, tmp_path):
+    out = tmp_path / "run"
+    run_fit(tiny_config, "--out", out, "--trainer.max_epochs", 1)
+    before = (out / "metrics.csv").read_text()
+    run_fit(tiny_config, "--out", out, "--ckpt_path", out / "checkpoints" / "last.ckpt")
+    assert (out / "metrics-1.csv").read_text() == before and epochs_of(out) == [1]
+
+
+def test_the_same_seed_gives_the_same_model(tiny_config, tiny_run, tmp_path):
+    run_fit(tiny_config, "--out", tmp_path / "again")
+    first, again = load_model(tiny_run)[0].state_dict(), load_model(tmp_path / "again")[0].state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_choosing_on_the_test_split_is_labelled(tiny_config, tmp_path, capsys):
+    run_fit(tiny_config, "--out", tmp_path / "run", "--data.select_on", "test", "--trainer.max_epochs", 1)
+    facts = json.loads((tmp_path / "run" / "test" / "metrics.json").read_text())["facts"]
+    assert facts["selected_on"] == "test"
+    assert "chosen on the test" in capsys.readouterr().out
+
+
+def test_reference_pairs_train(tiny_config, tmp_path):
+    run_fit(
+        tiny_config,
+        *["--out", tmp_path / "run", "--trainer.max_epochs", 1],
+        *["--data.pairs", "reference", "--data.groups", 6, "--model.loss", "published"],
+    )
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["step"].max() == 5  # 18 portraits, 36 pairs, 6 a step
+
+
+def test_prepare_fills_the_store_that_fit_uses(tiny_config, tmp_path, capsys):
+    arguments = ["--config", str(tiny_config), "--data.store", str(tmp_path / "store")]
+    prepare.main(arguments)
+    assert "36 prepared, 0 reused" in capsys.readouterr().out
+    prepare.main(arguments)
+    assert "0 prepared, 36 reused" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_test_every_picture_once(tiny_config, tmp_path):
+    out = tmp_path / "run"
+    subprocess.run(
+        [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out]
+        + ["--trainer.devices", "2", "--trainer.strategy", "ddp"],
+        check=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    predictions = pd.read_csv(out / "test" / "predictions.csv")
+    assert len(predictions) == 12 and predictions["image"].is_unique
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tiny_config, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out, "--trainer.max_epochs", "10000"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    last = out / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 240
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert last.exists(), process.stderr.read()
+    before = last.stat().st_mtime_ns
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode != 0 and "Traceback" not in error
+    assert last.stat().st_mtime_ns >= before
+    done = torch.load(last, weights_only=True)["epoch"]
+    run_fit(tiny_config, "--out", out, "--ckpt_path", last, "--trainer.max_epochs", done + 2)
+    assert (out / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_weights_and_biases_offline_needs_no_account(tiny_config, tmp_path):
+    run_fit(tiny_config, "--out", tmp_path / "run", "--wandb", "offline", "--trainer.max_epochs", 1)
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert (tmp_path / "run" / "metrics.csv").is_file()
+
+
+MISTAKES = {
+    "a config that is not there": (["--config", "nosuch.yaml"], "no config nosuch.yaml"),
+    "a missing data folder": (["--data.table.root", "/no/such/folder"], "/no/such/folder"),
+    "an unknown attribute": (["--data.table.attribute", "colour"], "colour"),
+    "a misspelled option": (["--data.corp", "64"], "--data.corp"),
+    "a crop of another size": (["--data.crop", "32"], "64 px"),
+    "a branch without its weights": (["--model.network.branches", "[whole,face,liqe]"], "data.preparation.liqe"),
+    "an unknown backbone": (["--model.network.backbone", "resnet10x"], "resnet10x"),
+    "initial weights that are not there": (["--model.init.whole", "/no/lsvq.pth"], "/no/lsvq.pth"),
+    "a checkpoint that is not there": (["--ckpt_path", "/no/last.ckpt"], "/no/last.ckpt"),
+    "more validation scenes than scenes": (["--data.validation", "1.5"], "1.5"),
+}
+
+
+def one_line(capsys, call):
+    with pytest.raises(SystemExit) as stop:
+        call()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("piqa: error:")]
+    assert stop.value.code == 2
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(tiny_config, tmp_path, capsys, mistake):
+    arguments, named = MISTAKES[mistake]
+    assert named in one_line(capsys, lambda: run_fit(tiny_config, "--out", tmp_path / "run", *arguments))
+
+
+def test_a_typo_in_a_config_is_named(tiny_config, tmp_path, capsys):
+    config = tmp_path / "typo.yaml"
+    config.write_text(tiny_config.read_text().replace("crop: 64", "corp: 64"))
+    assert "'corp'" in one_line(capsys, lambda: run_fit(config, "--out", tmp_path / "run"))
+
+
+def test_a_run_is_not_overwritten_unasked(tiny_config, tiny_run, capsys):
+    message = one_line(capsys, lambda: run_fit(tiny_config))
+    assert "--ckpt_path" in message and "--overwrite" in message
+
+
+def test_an_unwritable_folder_is_named(tiny_config, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert str(tmp_path / "file") in one_line(capsys, lambda: run_fit(tiny_config, "--out", tmp_path / "file" / "run"))
+
+
+def test_every_config_in_the_project_can_be_read():
+    from piqa.cli import PiqaCLI
+    from piqa.data.datamodule import PortraitData
+    from piqa.tasks.ranking import RankingTask
+
+    class Reader(PiqaCLI):
+        def before_instantiate_classes(self):
+            pass
+
+        def instantiate_classes(self):
+            pass
+
+        def after_instantiate_classes(self):
+            pass
+
+    configs = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+    assert len(configs) >= 7
+    for config in configs:
+        assert Reader(RankingTask, PortraitData, ["--config", config.name]).config.out == f"runs/{config.stem}"

@@ -1,0 +1,157 @@
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from portraits import collins, hopper
+from test_fit import one_line
+
+from piqa import Scorer, evaluate, predict
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    collins().save(folder / "astronaut.png")
+    (folder / "sub").mkdir()
+    hopper().save(folder / "sub" / "hopper.JPG")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def run_predict(run, out, *arguments):
+    predict.main([*map(str, arguments), "--ckpt_path", str(run), "--out", str(out)])
+    return pd.read_csv(out)
+
+
+def test_a_folder_gives_a_row_for_each_of_its_pictures(tiny_run, pictures, tmp_path):
+    table = run_predict(tiny_run, tmp_path / "scores.csv", pictures)
+    assert table["file"].tolist() == [str(pictures / "astronaut.png"), str(pictures / "sub" / "hopper.JPG")]
+    assert table["score"].notna().all() and table["face_found"].all() and table["error"].isna().all()
+    assert (table["face_x2"] > table["face_x1"]).all()
+
+
+def test_a_bad_picture_costs_its_row_alone(tiny_run, pictures, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes((pictures / "sub" / "hopper.JPG").read_bytes()[:2000])
+    table = run_predict(tiny_run, tmp_path / "scores.csv", pictures / "astronaut.png", bad, pictures / "sub")
+    assert table["error"].notna().tolist() == [False, True, False]
+    assert str(bad) in table["error"][1] and pd.isna(table["score"][1])
+
+
+def test_figures_lie_beside_the_scores(tiny_run, pictures, tmp_path):
+    run_predict(tiny_run, tmp_path / "scores.csv", pictures)
+    figures = json.loads((tmp_path / "scores.json").read_text())
+    assert figures["pictures"] == 2 and figures["failed"] == 0 and figures["no_face"] == 0
+
+
+def test_scores_do_not_depend_on_the_batch(tiny_run, pictures):
+    scorer = Scorer.load(tiny_run, device="cpu")
+    files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG", pictures / "astronaut.png"]
+    together = scorer.score(files, batch_size=3)["score"]
+    alone = scorer.score(files, batch_size=1)["score"]
+    assert together.tolist() == pytest.approx(alone.tolist(), abs=1e-5)
+    assert together[0] == pytest.approx(together[2], abs=1e-6)
+
+
+def test_worker_processes_give_the_same_scores(tiny_run, pictures):
+    scorer = Scorer.load(tiny_run, device="cpu")
+    files = [pictures / "astronaut.png", pictures / "notes.txt", pictures / "sub" / "hopper.JPG"]
+    pd.testing.assert_frame_equal(scorer.score(files, workers=2), scorer.score(files), atol=1e-5)
+
+
+def test_one_crop_is_the_centre_of_five(tiny_run, pictures):
+    scorer = Scorer.load(tiny_run, device="cpu")
+    five, one = (scorer.score([pictures / "astronaut.png"], crops=crops)["score"][0] for crops in ("five", "one"))
+    assert five != one
+
+
+def test_predict_and_evaluate_score_alike(tiny_config, tiny_run, tmp_path):
+    report = evaluate.evaluate(str(tiny_run), out=str(tmp_path), store=str(tiny_config.parent / "store"))
+    evaluated = pd.read_csv(report.predictions_csv)
+    table = run_predict(tiny_run, tmp_path / "scores.csv", *evaluated["path"])
+    assert table["score"].tolist() == pytest.approx(evaluated["prediction"].tolist(), abs=1e-5)
+
+
+def test_an_interrupted_run_goes_on(tiny_run, pictures, tmp_path, monkeypatch, capsys):
+    files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG"]
+    kept = predict._Rows.append
+
+    def stop_after_the_first(self, part):
+        kept(self, part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict._Rows, "append", stop_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
+    assert not (tmp_path / "scores.csv").exists()
+    with (tmp_path / ".scores.csv.part").open("a") as file:
+        file.write("cut,sho")  # a row that a kill cut short
+    monkeypatch.undo()
+    table = run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
+    assert table["file"].tolist() == [str(file) for file in files] and table["score"].notna().all()
+    assert "going on after 1 pictures" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 1
+    assert not list(tmp_path.glob(".scores*"))
+
+
+def test_other_settings_start_over(tiny_run, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict._Rows, "finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_predict(tiny_run, tmp_path / "scores.csv", pictures)
+    monkeypatch.undo()
+    run_predict(tiny_run, tmp_path / "scores.csv", pictures, "--crops", "one")
+    assert "going on" not in capsys.readouterr().out
+
+
+def test_reduced_precision_scores_nearly_alike(tiny_run, pictures):
+    files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG"]
+    full = Scorer.load(tiny_run, device="cpu").score(files)["score"]
+    half = Scorer.load(tiny_run, device="cpu", precision="bf16").score(files)["score"]
+    assert half.tolist() == pytest.approx(full.tolist(), abs=0.05)
+
+
+MISTAKES = {
+    "a picture that is not there": (["nosuch.jpg"], [], "nosuch.jpg"),
+    "an unknown device": (["{pictures}"], ["--device", "warp"], "warp"),
+    "an unknown option": (["{pictures}"], ["--crop", "five"], "--crop"),
+    "an empty batch": (["{pictures}"], ["--batch_size", "0"], "batch_size"),
+    "a model that is not there": (["{pictures}"], ["--ckpt_path", "/no/model"], "/no/model"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(tiny_run, pictures, tmp_path, capsys, mistake):
+    files, options, named = MISTAKES[mistake]
+    files = [file.format(pictures=pictures) for file in files]
+    arguments = [*files, "--ckpt_path", str(tiny_run), "--out", str(tmp_path / "scores.csv"), *options]
+    assert named in one_line(capsys, lambda: predict.main(arguments))
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_folder_without_pictures_is_named(tiny_run, tmp_path, capsys):
+    assert str(tmp_path) in one_line(capsys, lambda: run_predict(tiny_run, tmp_path / "scores.csv", tmp_path))
+
+
+def test_a_text_file_is_no_model(pictures, tmp_path, capsys):
+    model = tmp_path / "model.pth"
+    model.write_text("these are not the weights")
+    assert str(model) in one_line(capsys, lambda: run_predict(model, tmp_path / "scores.csv", pictures))
+
+
+def test_an_unwritable_output_is_named(tiny_run, pictures, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "scores.csv"
+    assert str(out) in one_line(capsys, lambda: run_predict(tiny_run, out, pictures))
+
+
+def test_the_console_script_knows_all_commands():
+    done = subprocess.run([sys.executable, "-m", "piqa", "--help"], capture_output=True, text=True, check=True)
+    for name in ("prepare", "pretrain", "fit", "evaluate", "predict"):
+        assert name in done.stdout
+
+
+def test_an_unknown_command_is_named():
+    done = subprocess.run([sys.executable, "-m", "piqa", "frobnicate"], capture_output=True, text=True)
+    assert done.returncode == 2 and "frobnicate" in done.stderr and "Traceback" not in done.stderr
