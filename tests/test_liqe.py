@@ -24,9 +24,9 @@ def counted(liqe, monkeypatch):
     calls = []
     encode = liqe.clip.encode_text
 
-    def encode_text(tokens, *args):
+    def encode_text(tokens, **options):
         calls.append(len(tokens))
-        return encode(tokens[:2]).repeat(LIQE_LOGITS // 2 + 1, 1)[:LIQE_LOGITS]  # two prompts stand for all: quicker
+        return encode(tokens[:2], **options).repeat(LIQE_LOGITS, 1)[:LIQE_LOGITS]  # two stand for all: quicker
 
     monkeypatch.setattr(liqe.clip, "encode_text", encode_text)
     liqe.forget_text_features()
@@ -118,6 +118,17 @@ def test_windows_of_12_megapixels_are_cut_without_copying_the_picture():
 
 
 # Text features
+
+
+def test_a_prompt_gets_the_features_that_clip_gives_it(liqe, monkeypatch):
+    ends = liqe.tokens.argmax(dim=1)
+    some = liqe.tokens[[int(ends.argmin()), 250, int(ends.argmax()), 494]]
+    monkeypatch.setitem(liqe._buffers, "tokens", some)
+    liqe.forget_text_features()
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(liqe.clip.encode_text(some), dim=-1)
+    torch.testing.assert_close(liqe.text_features(), expected, rtol=0, atol=1e-6)
+    liqe.forget_text_features()
 
 
 def test_text_features_are_computed_once(counted):

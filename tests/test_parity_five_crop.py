@@ -69,9 +69,13 @@ def test_the_liqe_logits_equal_the_published(case_and_portrait):
 def test_the_scores_of_the_crops_and_their_mean_equal_the_published(golden, case_and_portrait, network):
     case, portrait = case_and_portrait
     crops = crops_of(portrait, golden["five_crop"]["crop"], "five")
-    one_by_one = crops | {"liqe_logits": crops["liqe_logits"].expand(5, -1)}
+    crop_scores = []
+
+    def listened_to(**inputs):
+        crop_scores.append(network(**inputs))
+        return crop_scores[-1]
+
     with torch.inference_mode():
-        scores = network(**one_by_one)
-        mean = score_crops(network, {name: values.unsqueeze(0) for name, values in crops.items()})
-    np.testing.assert_allclose(scores, case["crop_scores"], rtol=0, atol=1e-5)
+        mean = score_crops(listened_to, {name: values.unsqueeze(0) for name, values in crops.items()})
+    np.testing.assert_allclose(torch.cat(crop_scores), case["crop_scores"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(mean, [case["score"]], rtol=0, atol=1e-5)

@@ -1,0 +1,58 @@
+"""The network of pretraining: one backbone, a throw-away linear head, one score a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from piqa.models.backbone import SWIN_B_384, Backbone
+
+
+class Regressor(nn.Module):
+    """Backbone (-> optionally + motion features) -> Linear 128 -> Linear 1, without an activation between, as published.
+
+    Only the backbone is kept after pretraining. A video's score is the mean over its frames' scores.
+
+    Args:
+        backbone: timm model.
+        image_size: Side in pixels of the square crops that it sees.
+        motion: Precomputed motion features of each frame's second that the head takes beside the backbone's: 256 for
+            SlowFast's fast pathway in the published LSVQ stage, 0 for none.
+        hidden: Width of the head.
+
+    Raises:
+        InputError: If timm does not know the backbone.
+    """
+
+    def __init__(
+        self, backbone: str = SWIN_B_384, image_size: int = 384, motion: int = 0, hidden: int = 128
+    ) -> None:
+        super().__init__()
+        self.init_args: dict[str, Any] = {
+            "backbone": backbone,
+            "image_size": image_size,
+            "motion": motion,
+            "hidden": hidden,
+        }
+        self.image_size = image_size
+        self.inputs = ["full_image", "motion"] if motion else ["full_image"]
+        self.backbone = Backbone(backbone, image_size)
+        self.head = nn.Sequential(nn.Linear(self.backbone.features + motion, hidden), nn.Linear(hidden, 1))
+
+    def forward(self, full_image: Tensor, motion: Tensor | None = None) -> Tensor:
+        """Scores pictures or frames.
+
+        Args:
+            full_image: Crops, uint8 or normalised float, (pictures, 3, image_size, image_size).
+            motion: Motion features, (pictures, motion), where the head takes them.
+
+        Returns:
+            Scores, shape (pictures,), on the scale of the loss that trained them.
+        """
+        features = self.backbone(full_image)
+        if motion is not None:
+            features = torch.cat([features, motion], dim=1)
+        scores: Tensor = self.head(features)  # (pictures, 1)
+        return scores.squeeze(1)
