@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-FaceRule = Literal["largest", "most_confident"]
+FaceRule = Literal["largest", "most_confident", "none"]
 Box = tuple[float, float, float, float]
 
 MIN_FACE = 20  # px in the copy that the detector sees; facenet-pytorch's own default
@@ -94,10 +94,10 @@ def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | N
 
     Args:
         faces: What the detector found.
-        rule: `largest` area or `most_confident`.
+        rule: `largest` area or `most_confident`; by `none` no face is ever chosen.
         threshold: Least probability, in [0, 1].
     """
-    candidates = [face for face in faces if face.probability >= threshold]
+    candidates = [] if rule == "none" else [face for face in faces if face.probability >= threshold]
     key = (lambda face: face.area) if rule == "largest" else (lambda face: face.probability)
     return max(candidates, key=key, default=None)
 

@@ -29,34 +29,44 @@ def main(args: list[str] | None = None) -> None:
         cli = PiqaCLI(RankingTask, PortraitData, args)
         ckpt_path = cli.config.ckpt_path
         if ckpt_path is None:
-            cli.model.init.load(cli.model.network)
+            cli.model.load_initial_weights()
         torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
         best = cli.best.best_model_path or None  # none if no epoch gave a defined SROCC: then the last weights stand
+        facts = _facts(cli, best)
+        _leave_model(cli, best, facts)
+        if cli.datamodule.splits["test"].empty:
+            print(f"{facts['table']} has no test split, so nothing is tested")
+            return
         cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-        _leave_results(cli, best)
+        _leave_report(cli, facts)
 
 
-@rank_zero_only
-def _leave_results(cli: PiqaCLI, best: str | None) -> None:
-    data, task = cli.datamodule, cli.model
-    facts: dict[str, Any] = {
-        "table": data.table.name,
+def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
+    chosen_on = {"validation": "val", "test": "test"}[cli.datamodule.select_on]
+    return {
+        "table": cli.datamodule.table.name,
         "split": "test",
-        "attribute": getattr(data.table, "attribute", None),
-        "selected_on": {"validation": "val", "test": "test"}[data.select_on] if best else "nothing: the last epoch, as no epoch had a defined SROCC",
+        "attribute": getattr(cli.datamodule.table, "attribute", None),
+        "selected_on": chosen_on if best else "nothing: the last epoch, as none had a defined SROCC",
         "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
         "checkpoint": best or "last epoch",
         "command": command(),
     }
-    table_spec = cli.config.data.table.as_dict()
-    card = task.card() | {"trained_on": {**facts, "data": {"table": _plain(table_spec), "seed": cli.config.data.seed}}}
-    model = weights.save(task.network, cli.out / "model.safetensors", card)
-    write_record(cli.out, command(), fingerprint(data.splits))
-    report = write_report(task.test_table, cli.out / "test", facts)
-    console = Console()
-    print_report(report, console)
-    console.print(f"Model: {model}", highlight=False)
+
+
+@rank_zero_only
+def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
+    network = cli.model.network if best is None else weights.load_model(best)[0]
+    data = {"table": _plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
+    weights.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
+    write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
+    print(f"Model: {cli.out / 'model.safetensors'}")
+
+
+@rank_zero_only
+def _leave_report(cli: PiqaCLI, facts: dict[str, Any]) -> None:
+    print_report(write_report(cli.model.test_table, cli.out / "test", facts), Console())
 
 
 def _plain(value: Any) -> Any:

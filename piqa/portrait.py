@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +35,8 @@ class Preparation:
 
     Args:
         short_side: Short side in pixels of the whole image and of the face crop.
-        face_rule: Which face is judged: the `largest`, or the `most_confident`, as the reference's detector ordered.
+        face_rule: Which face is judged: the `largest`, or the `most_confident`, as the reference's detector ordered;
+            `none` looks for no face, which spares time where only the whole image is used.
         face_threshold: Least detector confidence of a face that counts, in [0, 1].
         face_margin: Pixels added on every side of the face box, at original resolution.
         detection_side: Longest side in pixels of the copy in which faces are looked for.
@@ -67,6 +68,32 @@ class Preparation:
         settings = asdict(self) | {"liqe": liqe_digest, "version": VERSION}
         return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
+    def key(self, digest: Callable[[str], str]) -> str:
+        """The fingerprint, for the prepared store; `digest` gives a file's content digest.
+
+        Raises:
+            InputError: If LIQE's checkpoint is not there.
+        """
+        if self.liqe is None:
+            return self.fingerprint(None)
+        from piqa.weights import require
+
+        return self.fingerprint(digest(str(require(self.liqe, "liqe"))))
+
+    def preparer(self, device: str | torch.device = "cpu") -> Preparer:
+        """What does it."""
+        return Preparer(self, device)
+
+    def unpack(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str], path: str) -> Portrait:
+        """A Portrait from what `Portrait.pack` gave; KeyError, TypeError or ValueError if it did not."""
+        box = json.loads(facts["face_box"])
+        return Portrait(
+            full_image=arrays["full_image"],
+            face_crop=arrays.get("face_crop", arrays["full_image"]),
+            face_box=None if box is None else (box[0], box[1], box[2], box[3]),
+            liqe_logits=arrays.get("liqe_logits"),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
@@ -89,6 +116,15 @@ class Portrait:
         """Whether `face_crop` shows a face rather than the whole image."""
         return self.face_box is not None
 
+    def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays and facts for the prepared store."""
+        arrays: dict[str, np.ndarray] = {"full_image": self.full_image}
+        if self.face_found:  # without a face the crop is the whole image
+            arrays["face_crop"] = self.face_crop
+        if self.liqe_logits is not None:
+            arrays["liqe_logits"] = self.liqe_logits
+        return arrays, {"face_box": json.dumps(self.face_box)}
+
 
 class Preparer:
     """Turns image files into Portraits; holds the networks that this takes.
@@ -100,7 +136,7 @@ class Preparer:
 
     def __init__(self, settings: Preparation, device: str | torch.device = "cpu") -> None:
         self.settings = settings
-        self._detector = FaceDetector(settings.detection_side, device)
+        self._detector = None if settings.face_rule == "none" else FaceDetector(settings.detection_side, device)
         self._liqe: LIQE | None = None
         if settings.liqe is not None:
             from piqa.weights import load_liqe
@@ -118,7 +154,8 @@ class Preparer:
     def prepare(self, image: Image.Image) -> Portrait:
         """Prepares one upright RGB image."""
         settings = self.settings
-        face = choose_face(self._detector.detect(image), settings.face_rule, settings.face_threshold)
+        faces = [] if self._detector is None else self._detector.detect(image)
+        face = choose_face(faces, settings.face_rule, settings.face_threshold)
         crop = image if face is None else crop_face(image, face.box, settings.face_margin)
         return Portrait(
             full_image=np.asarray(resize_short_side(image, settings.short_side)),
@@ -211,7 +248,10 @@ TURNS = {
 
 def _upright(image: Image.Image) -> Image.Image:
     """Applies the EXIF orientation. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where that is odd."""
-    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged EXIF block fails in many ways; any viewer shows such a picture as it lies
+        return image
     return image if turn is None else image.transpose(turn)
 
 

@@ -18,13 +18,15 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -36,8 +38,8 @@ from safetensors.numpy import save_file
 from piqa.device import pick_device
 from piqa.errors import InputError
 from piqa.files import replacing
-from piqa.portrait import Portrait, Preparation, Preparer
 
+MANY, SAMPLE = 100, 8  # from how many files on the room that they will take is estimated, and from how many
 PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
 
 
@@ -61,24 +63,45 @@ class BuildReport:
         return f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
 
 
-class PreparedStore:
-    """Portraits on disk, by image file and settings.
+class Packable(Protocol):
+    """A Portrait or a Clip."""
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays and facts, losslessly."""
+
+
+Item = TypeVar("Item", bound=Packable)
+Made = TypeVar("Made", bound=Packable, covariant=True)
+
+
+class Recipe(Protocol[Made]):
+    """How items are prepared: `piqa.portrait.Preparation` or `piqa.video.ClipPreparation`."""
+
+    def __hash__(self) -> int: ...
+
+    def key(self, digest: Callable[[str], str]) -> str:
+        """Short name of everything that an item depends on, apart from its source file."""
+
+    def preparer(self, device: str) -> Callable[[str], Made]:
+        """What turns a file into an item, or raises InputError."""
+
+    def unpack(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str], path: str) -> Made:
+        """The item that was packed."""
+
+
+class PreparedStore(Generic[Item]):
+    """Portraits or Clips on disk, by source file and settings.
 
     Args:
         folder: The store; made if absent. Several datasets and settings may share one.
-        settings: How portraits are prepared.
+        settings: How they are prepared.
     """
 
-    def __init__(self, folder: str | Path, settings: Preparation) -> None:
+    def __init__(self, folder: str | Path, settings: Recipe[Item]) -> None:
         self.root = Path(folder)
         self.settings = settings
         self._digests = _Digests(self.root / "digests.json")
-        liqe = None
-        if settings.liqe is not None:
-            from piqa.weights import require
-
-            liqe = self._digests.of(str(require(settings.liqe, "liqe")))
-        self.folder = self.root / settings.fingerprint(liqe)
+        self.folder = self.root / settings.key(self._digests.of)
 
     def entry(self, path: str | Path) -> Path:
         """Where the Portrait of an image file is kept, whether it is there yet or not.
@@ -89,16 +112,23 @@ class PreparedStore:
         digest = self._digests.of(str(path))
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
-    def load(self, path: str | Path) -> Portrait:
-        """The Portrait of an image file.
+    def load(self, path: str | Path) -> Item:
+        """The Portrait of an image file, or the Clip of a video file.
 
         Raises:
-            InputError: If it has not been prepared.
+            InputError: If it has not been prepared, or its motion features are asked for and cannot be read.
         """
         entry = self.entry(path)
-        if (portrait := read_entry(entry)) is None:
-            raise InputError(f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`")
-        return portrait
+        try:
+            with safe_open(entry, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}
+                return self.settings.unpack(arrays, file.metadata(), str(path))
+        except InputError:
+            raise
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`"
+            ) from error
 
     def build(
         self,
@@ -140,7 +170,7 @@ class PreparedStore:
             self._digests.save()
             bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
             jobs = [(same[0], entry) for entry, same in missing.items()]
-            for entry, face_found, fault in self._prepare(jobs, str(pick_device(device)), workers):
+            for entry, face_found, fault in self._prepare_all(jobs, str(pick_device(device)), workers, bar):
                 same = missing[entry]  # files of the same content share an entry
                 if fault is None:
                     report.prepared += len(same)
@@ -155,7 +185,7 @@ class PreparedStore:
         described = self.folder / "settings.json"
         if not described.is_file():
             with replacing(described) as temporary:
-                temporary.write_text(json.dumps(asdict(self.settings), indent=2) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps(asdict(cast(Any, self.settings)), indent=2) + "\n", encoding="utf-8")
 
     def _look_up(self, paths: Sequence[str], report: BuildReport) -> Iterator[tuple[str, bool | None]]:
         """For each readable path: whether its entry shows a face, or None where there is no sound entry."""
@@ -173,6 +203,28 @@ class PreparedStore:
                 else:
                     report.failed.append((path, fault))
 
+    def _prepare_all(
+        self, jobs: Sequence[tuple[str, Path]], device: str, workers: int | None, bar: Progress
+    ) -> Iterator[tuple[Path, bool, str | None]]:
+        """Prepares all; of many a sample first, so that the room which the rest will take is known before."""
+        sample = [] if len(jobs) < MANY else list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE]
+        sizes = []
+        for done in self._prepare(sample, device, workers=0):
+            sizes += [done[0].stat().st_size] if done[2] is None else []
+            yield done
+        rest = [job for job in jobs if job not in set(sample)]
+        if sizes:
+            needed, free = sum(sizes) / len(sizes) * len(rest) / 1e9, shutil.disk_usage(self.root).free / 1e9
+            bar.console.print(
+                f"{len(rest)} files will take about {needed:.2f} GB in {self.root}; {free:.0f} GB are free"
+            )
+            if needed > free:
+                raise InputError(
+                    f"{len(rest)} files would take about {needed:.0f} GB in {self.root} but {free:.0f} GB are free; "
+                    "make room or name another `store`; videos take less with `data.clip.encoding: webp`"
+                )
+        yield from self._prepare(rest, device, workers)
+
     def _prepare(
         self, jobs: Sequence[tuple[str, Path]], device: str, workers: int | None
     ) -> Iterator[tuple[Path, bool, str | None]]:
@@ -182,7 +234,7 @@ class PreparedStore:
         if not jobs:
             return
         if workers <= 1:
-            preparer = Preparer(self.settings, device)
+            preparer = self.settings.preparer(device)
             for job in jobs:
                 yield _prepare_one(preparer, *job)
             return
@@ -214,51 +266,30 @@ class PreparedStore:
             )
 
 
-def write_entry(entry: Path, portrait: Portrait, source: str) -> None:
-    """Writes a Portrait, atomically.
+def write_entry(entry: Path, item: Packable, source: str) -> None:
+    """Writes a Portrait or Clip, atomically.
 
     Raises:
         InputError: If there is no room or no right to write.
     """
-    arrays = {"full_image": portrait.full_image}
-    if portrait.face_found:  # without a face the crop is the whole image
-        arrays["face_crop"] = portrait.face_crop
-    tensors: dict[str, np.ndarray] = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    if portrait.liqe_logits is not None:
-        tensors["liqe_logits"] = portrait.liqe_logits
+    arrays, facts = item.pack()
     with replacing(entry) as temporary:
         try:
-            save_file(tensors, temporary, {"face_box": json.dumps(portrait.face_box), "source": Path(source).name})
+            tensors = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+            save_file(tensors, temporary, facts | {"source": Path(source).name})
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
 
 
-def read_entry(entry: Path) -> Portrait | None:
-    """Reads a Portrait; None where there is no sound entry."""
-    try:
-        with safe_open(entry, framework="numpy") as file:
-            names = set(file.keys())
-            box = json.loads(file.metadata()["face_box"])
-            full_image = file.get_tensor("full_image")
-            return Portrait(
-                full_image=full_image,
-                face_crop=file.get_tensor("face_crop") if "face_crop" in names else full_image,
-                face_box=None if box is None else (box[0], box[1], box[2], box[3]),
-                liqe_logits=file.get_tensor("liqe_logits") if "liqe_logits" in names else None,
-            )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-
-
 def entry_has_face(entry: Path) -> bool | None:
-    """Whether an entry shows a face, from its header alone; None where there is no sound entry.
+    """Whether an entry shows a face, from its header alone; None where there is no sound entry. A Clip tells of none.
 
     safetensors compares the header with the file's length, so an entry that was cut short counts as absent.
     """
     try:
         with safe_open(entry, framework="numpy") as file:
-            return bool(file.metadata()["face_box"] != "null")
-    except (OSError, SafetensorError, KeyError, TypeError):
+            return bool(file.metadata().get("face_box") != "null")
+    except (OSError, SafetensorError, AttributeError):
         return None
 
 
@@ -305,24 +336,24 @@ class _Digests:
 
 
 @cache
-def _own_preparer(settings: Preparation, device: str) -> Preparer:
-    """The one Preparer of a worker process."""
+def _own_preparer(settings: Recipe[Packable], device: str) -> Callable[[str], Packable]:
+    """The one preparer of a worker process."""
     torch.set_num_threads(1)  # the processes share the cores among them
-    return Preparer(settings, device)
+    return settings.preparer(device)
 
 
-def _work(settings: Preparation, device: str, path: str, entry: Path) -> tuple[Path, bool, str | None]:
+def _work(settings: Recipe[Packable], device: str, path: str, entry: Path) -> tuple[Path, bool, str | None]:
     return _prepare_one(_own_preparer(settings, device), path, entry)
 
 
-def _prepare_one(preparer: Preparer, path: str, entry: Path) -> tuple[Path, bool, str | None]:
-    """Prepares and writes one picture. A bad picture is an answer; a store that cannot be written is an exception."""
+def _prepare_one(preparer: Callable[[str], Packable], path: str, entry: Path) -> tuple[Path, bool, str | None]:
+    """Prepares and writes one file. A bad file is an answer; a store that cannot be written is an exception."""
     try:
-        portrait = preparer(path)
+        item = preparer(path)
     except InputError as error:
         return entry, False, str(error)
-    write_entry(entry, portrait, path)
-    return entry, portrait.face_found, None
+    write_entry(entry, item, path)
+    return entry, getattr(item, "face_found", True), None
 
 
 def _bar(disable: bool) -> Progress:

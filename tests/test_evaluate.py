@@ -33,7 +33,8 @@ def test_a_csv_with_scores_needs_no_table(tmp_path):
     rows = pd.DataFrame({"image": list("abcdef"), "scene": "s", "score": range(6), "prediction": [0, 1, 2, 3, 5, 4]})
     rows.to_csv(tmp_path / "some.csv", index=False)
     evaluate.main(["--predictions", str(tmp_path / "some.csv"), "--out", str(tmp_path / "out")])
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["official"]["srocc"] == pytest.approx(1 - 12 / 210)
+    official = json.loads((tmp_path / "out" / "metrics.json").read_text())["official"]
+    assert official["srocc"] == pytest.approx(1 - 12 / 210)  # two neighbours swapped: 1 - 6 * 2 / (6 * 35)
 
 
 def test_another_split_can_be_evaluated(tiny_config, tiny_run, tmp_path):

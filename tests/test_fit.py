@@ -107,9 +107,9 @@ def test_prepare_fills_the_store_that_fit_uses(tiny_config, tmp_path, capsys):
 @pytest.mark.slow
 def test_two_processes_train_and_test_every_picture_once(tiny_config, tmp_path):
     out = tmp_path / "run"
+    processes = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     subprocess.run(
-        [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out]
-        + ["--trainer.devices", "2", "--trainer.strategy", "ddp"],
+        [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out, *processes],
         check=True,
         timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -114,6 +114,13 @@ def test_odd_exif_does_not_cost_the_picture():
     assert np.array_equal(opened(content), pixels())
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_unreadable_exif_block_does_not_cost_the_picture(kind):
+    upright = Image.fromarray(pixels())
+    content = saved(upright, format=kind, exif=b"Exif\0\0MM\0")
+    assert np.array_equal(opened(content), opened(saved(upright, format=kind)))
+
+
 # Modes and formats
 
 
@@ -365,8 +372,9 @@ def test_pillow_is_left_as_it_was(tmp_path, monkeypatch):
     assert warnings.filters == filters
 
 
-def test_no_warning_reaches_the_user(recwarn):
-    opened(saved(Image.new("P", (4, 4)), format="PNG", transparency=bytes([255, 0, 9])))  # Pillow warns of such
+def test_no_warning_reaches_the_user(monkeypatch, recwarn):
+    monkeypatch.setattr(portrait, "MAX_PIXELS", 1000)
+    opened(saved(Image.new("RGB", (30, 30)), format="PNG"))  # above half of the limit Pillow would warn
     assert not recwarn.list
 
 

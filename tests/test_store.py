@@ -111,7 +111,13 @@ def preparations(monkeypatch):
 
 def python(script, *arguments):
     """A process of its own that imports the store and runs a script."""
-    start = f"import os, sys, time\nimport piqa.store\nfrom piqa.store import *\nSETTINGS = {SETTINGS!r}\n"
+    start = f"""
+import os, sys, time
+import piqa.store
+from piqa.portrait import Preparation
+from piqa.store import PreparedStore
+SETTINGS = {SETTINGS!r}
+"""
     command = [sys.executable, "-c", start + script, *map(str, arguments)]
     return subprocess.Popen(command, cwd=Path(piqa.store.__file__).parents[1], stderr=subprocess.PIPE, text=True)
 

@@ -1,4 +1,4 @@
-"""Writers of small real videos: the public-domain portraits filmed with a moving camera, and frames that tell their number."""
+"""Writers of small real videos: portraits under a moving camera, and frames that show their number."""
 
 import struct
 from fractions import Fraction
@@ -81,7 +81,7 @@ def write_lsvq(root, videos=10, kinds=KINDS):
     """
     root = Path(root)
     rows = []
-    blurs = np.random.default_rng(0).permutation(videos) * (6 / videos)
+    blurs = (np.random.default_rng(0).permutation(videos) * (6 / videos)).tolist()
     for number, (codec, pixels, width, height, rate, count) in enumerate(islice(cycle(kinds), videos)):
         name = f"{'ia' if number % 2 else 'yfcc'}-batch{number % 3}/{number}"
         frames = portrait_frames(count, width, height, collins if number % 2 else hopper, blurs[number])

@@ -22,6 +22,7 @@ from piqa.data.transforms import Crops
 from piqa.errors import InputError
 from piqa.portrait import Preparation
 from piqa.store import PreparedStore
+from piqa.video import ClipPreparation
 
 SelectOn = Literal["validation", "test"]
 NEEDED_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}  # by Lightning's stages
@@ -33,6 +34,7 @@ class PortraitData(LightningDataModule):
     Args:
         table: Which pictures, with which scores.
         preparation: How a picture is prepared.
+        clip: For a table of videos, how a video is prepared; then `preparation` is not used.
         store: Folder of the prepared store; what is missing there is prepared before training starts.
         crop: Side in pixels of the square crops that the network sees.
         flip: Mirror half of the training portraits. The published recipe does not.
@@ -56,6 +58,7 @@ class PortraitData(LightningDataModule):
         self,
         table: Table,
         preparation: Preparation = Preparation(),  # noqa: B008 (frozen)
+        clip: ClipPreparation | None = None,
         store: str = "data/prepared",
         crop: int = 384,
         flip: bool = False,
@@ -73,13 +76,14 @@ class PortraitData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 < crop <= preparation.short_side:
-            raise InputError(f"a crop of {crop} px does not fit into pictures prepared to {preparation.short_side} px")
+        recipe = clip or preparation
+        if not 0 < crop <= recipe.short_side:
+            raise InputError(f"a crop of {crop} px does not fit into pictures prepared to {recipe.short_side} px")
         if groups < 1 or group_size < 2:
             raise InputError(f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {group_size}")
         if scoring_batch < 1:
             raise InputError(f"`scoring_batch` must be at least 1 portrait, not {scoring_batch}")
-        self.table, self.preparation, self.crop, self.select_on = table, preparation, crop, select_on
+        self.table, self.preparation, self.clip, self.crop, self.select_on = table, preparation, clip, crop, select_on
         self._store_folder, self._flip, self._pairs = store, flip, pairs
         self._groups, self._group_size, self._validation = groups, group_size, validation
         self._crops, self._scoring_batch, self._workers = crops, scoring_batch, workers
@@ -92,7 +96,7 @@ class PortraitData(LightningDataModule):
         if self.splits:  # fit has asked before test does
             return
         frame = self.table.load()
-        store = PreparedStore(self._store_folder, self.preparation)
+        store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
         with isolate_rng():  # networks that prepare must not shift the dropout of those that train
             report = store.build(frame["path"], self._prepare_device, self._prepare_workers, self._max_failed)
         print(f"{self.table.name}: {report}")
@@ -114,7 +118,7 @@ class PortraitData(LightningDataModule):
         frame = self.table.load()
         if choosing and "val" not in set(frame["split"]):
             frame = hold_out_scenes(frame, self._validation, self._seed)
-        self._store = PreparedStore(self._store_folder, self.preparation)
+        self._store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
         there = frame["path"].map(self._is_prepared)
         if not there.all():
             rank_zero_warn(f"{(~there).sum()} of {len(frame)} pictures could not be prepared and are left out")
@@ -182,4 +186,4 @@ class PortraitData(LightningDataModule):
 
     def contract(self) -> dict[str, Any]:
         """What a picture must go through to be scored as in training, for the model's card."""
-        return {"preparation": asdict(self.preparation), "crop": self.crop}
+        return {"preparation": asdict(self.clip or self.preparation), "crop": self.crop}

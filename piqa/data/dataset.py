@@ -6,15 +6,18 @@ the table) and, in training, `group`, `groups` and, where known, `score_std`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
-from piqa.data.sampler import Step
+from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import Crops, TrainingCrops, scoring_crops
 from piqa.portrait import Portrait
 from piqa.store import PreparedStore
+from piqa.video import Clip
 
 Batch = dict[str, Tensor]
 
@@ -24,12 +27,12 @@ class TrainingPortraits(Dataset[Batch]):
 
     Args:
         table: Training rows.
-        store: Where their portraits are.
+        store: Where their Portraits, or Clips, are.
         crop: Side of the crops in pixels.
         flip: Whether half of the portraits are mirrored.
     """
 
-    def __init__(self, table: pd.DataFrame, store: PreparedStore, crop: int, flip: bool = False) -> None:
+    def __init__(self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, flip: bool = False) -> None:
         self.table = table.reset_index(drop=True)
         self._store = store
         self._crops = TrainingCrops(crop, flip)
@@ -40,17 +43,21 @@ class TrainingPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, step: Step) -> Batch:
-        """One step's batch; `full_image` is (portraits, 3, crop, crop)."""
+        """One step's batch; `full_image` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop)."""
         rows = torch.tensor([draw.index for draw in step.draws])
-        portraits = [self._store.load(self._paths[draw.index]) for draw in step.draws]
-        whole, face = zip(*map(self._crops, portraits, [draw.seed for draw in step.draws]), strict=True)
-        batch = {"full_image": torch.stack(whole), "face_crop": torch.stack(face), "index": rows}
-        if portraits[0].liqe_logits is not None:
-            batch["liqe_logits"] = torch.stack([liqe_tensor(portrait) for portrait in portraits])
+        batch: Batch = default_collate([self._draw(draw) for draw in step.draws])
         batch |= {name: values[rows] for name, values in self._labels.items()}
+        batch["index"] = rows
         batch["group"] = torch.tensor([draw.group for draw in step.draws])
         batch["groups"] = torch.tensor(step.groups)
         return batch
+
+    def _draw(self, draw: Draw) -> Batch:
+        item = self._store.load(self._paths[draw.index])
+        if isinstance(item, Portrait):
+            whole, face = self._crops(item, draw.seed)
+            return {"full_image": whole, "face_crop": face} | _vectors(item)
+        return {"full_image": self._crops.of_frames(item.frames, draw.seed)} | _vectors(item)
 
 
 class ScoringPortraits(Dataset[Batch]):
@@ -58,12 +65,12 @@ class ScoringPortraits(Dataset[Batch]):
 
     Args:
         table: Rows to score.
-        store: Where their portraits are.
+        store: Where their Portraits, or Clips, are.
         crop: Side of the crops in pixels.
         crops: How many, and where.
     """
 
-    def __init__(self, table: pd.DataFrame, store: PreparedStore, crop: int, crops: Crops) -> None:
+    def __init__(self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, crops: Crops) -> None:
         self.table = table.reset_index(drop=True)
         self._store, self._crop, self._crops = store, crop, crops
         self._paths: list[str] = self.table["path"].tolist()
@@ -73,26 +80,27 @@ class ScoringPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, row: int) -> Batch:
-        """One portrait; `full_image` is (crops, 3, crop, crop)."""
-        portrait = self._store.load(self._paths[row])
+        """One portrait; `full_image` is (crops, 3, crop, crop), of a clip (frames * crops, 3, crop, crop)."""
+        item = self._store.load(self._paths[row])
         labels = {name: values[row] for name, values in self._labels.items()}
-        return crops_of(portrait, self._crop, self._crops) | labels | {"index": torch.tensor(row)}
+        return crops_of(item, self._crop, self._crops) | labels | {"index": torch.tensor(row)}
 
 
-def crops_of(portrait: Portrait, size: int, crops: Crops) -> Batch:
-    """What a network scores of one portrait: crop i of the whole goes with crop i of the face."""
-    batch = {
-        "full_image": scoring_crops(portrait.full_image, size, crops),
-        "face_crop": scoring_crops(portrait.face_crop, size, crops),
-    }
-    if portrait.liqe_logits is not None:
-        batch["liqe_logits"] = liqe_tensor(portrait)
-    return batch
+def crops_of(item: Portrait | Clip, size: int, crops: Crops) -> Batch:
+    """What a network scores of one portrait, crop i of the whole with crop i of the face; or of one clip."""
+    if isinstance(item, Portrait):
+        whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.full_image, item.face_crop))
+        return {"full_image": whole, "face_crop": face} | _vectors(item)
+    frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)
+    vectors = {name: values.repeat_interleave(frames.shape[1], dim=0) for name, values in _vectors(item).items()}
+    return {"full_image": frames.flatten(0, 1)} | vectors
 
 
-def liqe_tensor(portrait: Portrait) -> Tensor:
-    """LIQE's logits of a portrait that has them, (495,)."""
-    return torch.from_numpy(portrait.liqe_logits)
+def _vectors(item: Portrait | Clip) -> Batch:
+    """What comes beside the pixels: LIQE's logits, (495,), or motion features, (frames, 256), where there are any."""
+    if isinstance(item, Portrait):
+        return {} if item.liqe_logits is None else {"liqe_logits": torch.from_numpy(item.liqe_logits)}
+    return {} if item.motion is None else {"motion": torch.from_numpy(item.motion)}
 
 
 def _labels(table: pd.DataFrame) -> Batch:

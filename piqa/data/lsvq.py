@@ -176,9 +176,7 @@ def _read_list(source: Path) -> pd.DataFrame:
         if line.strip():
             match = LIST_LINE.fullmatch(line.strip())
             if match is None:
-                raise InputError(
-                    f"Row {row} of {source} is not `<file>.mp4, -1, -1, <mos>` as the first; correct it."
-                )
+                raise InputError(f"Row {row} of {source} is not `<file>.mp4, -1, -1, <mos>` as the first; correct it.")
             rows[row] = match["file"].replace("\\", "/").removesuffix(".mp4"), match["mos"]
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["image", "score"])
     return frame.assign(split="")

@@ -52,6 +52,19 @@ class TrainingCrops:
         both = self._flip(image=portrait.full_image, face=portrait.face_crop)
         return _tensor(self._crop(image=both["image"])["image"]), _tensor(self._crop(image=both["face"])["image"])
 
+    def of_frames(self, frames: Pixels, seed: int) -> Tensor:
+        """A random crop of each frame of a clip, drawn independently, as published for LSVQ.
+
+        Args:
+            frames: uint8 RGB, (frames, height, width, 3), no side below `size`.
+            seed: In [0, 2**31).
+
+        Returns:
+            uint8, (frames, 3, size, size).
+        """
+        self._crop.set_random_seed(seed)
+        return torch.stack([_tensor(self._crop(image=frame)["image"]) for frame in frames])
+
 
 def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
     """The fixed crops of a whole image or face whose scores are averaged.

@@ -3,5 +3,6 @@
 from piqa.models.backbone import Backbone
 from piqa.models.dual_branch import DualBranch
 from piqa.models.liqe import LIQE
+from piqa.models.regressor import Regressor
 
-__all__ = ["LIQE", "Backbone", "DualBranch"]
+__all__ = ["LIQE", "Backbone", "DualBranch", "Regressor"]

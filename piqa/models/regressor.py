@@ -11,7 +11,7 @@ from piqa.models.backbone import SWIN_B_384, Backbone
 
 
 class Regressor(nn.Module):
-    """Backbone (-> optionally + motion features) -> Linear 128 -> Linear 1, without an activation between, as published.
+    """Backbone -> Linear 128 -> Linear 1, without an activation between, as published.
 
     Only the backbone is kept after pretraining. A video's score is the mean over its frames' scores.
 
@@ -26,9 +26,7 @@ class Regressor(nn.Module):
         InputError: If timm does not know the backbone.
     """
 
-    def __init__(
-        self, backbone: str = SWIN_B_384, image_size: int = 384, motion: int = 0, hidden: int = 128
-    ) -> None:
+    def __init__(self, backbone: str = SWIN_B_384, image_size: int = 384, motion: int = 0, hidden: int = 128) -> None:
         super().__init__()
         self.init_args: dict[str, Any] = {
             "backbone": backbone,

@@ -19,13 +19,14 @@ def score_crops(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     Args:
         network: Answers (inputs,) scores.
         batch: `full_image` and `face_crop` of shape (portraits, crops, 3, side, side); crop i goes with crop i, and a
-            portrait's one `liqe_logits` vector goes with all of its crops.
+            portrait's one `liqe_logits` vector goes with all of its crops. Of a clip, frames take the place of crops.
 
     Returns:
         Mean score over the crops, float32, shape (portraits,).
     """
     portraits, crops = batch["full_image"].shape[:2]
     flat = {
+        # LIQE's logits are a portrait's, everything else is a crop's or a frame's own
         name: values.repeat_interleave(crops, dim=0) if name == "liqe_logits" else values.flatten(0, 1)
         for name, values in inputs_of(network, batch).items()
     }

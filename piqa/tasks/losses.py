@@ -1,4 +1,4 @@
-"""The fidelity loss between predicted and observed preferences, in two forms.
+"""Losses: fidelity between predicted and observed preferences, in two forms, for ranking; PLCC for pretraining.
 
 A preference is the probability that portrait A beats portrait B under Thurstone's model: Phi(quality difference).
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-8  # of the published loss, inside its square roots
+STD_EPSILON = 1e-8  # of the published PLCC loss, beside a standard deviation
 TAIL = 2.0  # quality difference beyond 0 and beyond the target at which the loss goes on as a straight line
 
 
@@ -114,7 +115,7 @@ def pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def mean_within_groups(losses: Tensor, group: Tensor, groups: float) -> Tensor:
+def mean_within_groups(losses: Tensor, group: Tensor, groups: Tensor | float) -> Tensor:
     """Mean over the pairs of each group, then over groups, so that a larger group counts no more than another.
 
     Args:
@@ -125,3 +126,35 @@ def mean_within_groups(losses: Tensor, group: Tensor, groups: float) -> Tensor:
     _, position, sizes = torch.unique(group, return_inverse=True, return_counts=True)
     mean: Tensor = (losses / sizes[position]).sum() / groups
     return mean
+
+
+def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
+    """PLCC loss as published for LSVQ: (mean((a - b)^2) + mean((r a - b)^2)) / 8 = (1 - r)(3 + r) / 8.
+
+    a and b are the two vectors standardised, r is their mean product. The loss knows no scale: predictions are right
+    up to a shift and a positive factor.
+
+    Args:
+        predicted: Scores of one batch, float32, shape (pictures,), at least two.
+        score: Subjective scores, likewise.
+
+    Returns:
+        Scalar in [0, 0.5], 0 for r = 1. Constant predictions count as r = 0, with a finite gradient.
+
+    Raises:
+        ValueError: If the shapes differ or there are fewer than two pictures.
+
+    Reference: Sun et al. 2024 (MinimalisticVQA).
+    """
+    if predicted.shape != score.shape or predicted.numel() < 2:
+        raise ValueError(f"plcc_loss needs two vectors of one length > 1, not {predicted.shape} and {score.shape}")
+    a, b = _standardised(predicted), _standardised(score)
+    r = (a * b).mean()
+    return ((a - b).square().mean() + (r * a - b).square().mean()) / 8
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """Zero mean, unit biased deviation. The published form adds 1e-8 to the deviation, whose own slope at 0 is NaN."""
+    centred = values - values.mean()
+    variance = centred.square().mean()
+    return centred / (variance + STD_EPSILON**2).sqrt()

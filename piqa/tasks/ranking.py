@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
-import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import pair_accuracy, per_scene
-from piqa.models.scoring import inputs_of, score_crops
 from piqa.tasks.losses import (
     fidelity_loss,
     mean_within_groups,
@@ -26,7 +20,7 @@ from piqa.tasks.losses import (
     published_fidelity_loss,
     target_difference,
 )
-from piqa.tasks.predictions import Predictions
+from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask, published_adam, published_schedule
 
 LOSSES = {"fidelity": fidelity_loss, "published": published_fidelity_loss}
 
@@ -65,17 +59,7 @@ class InitialWeights:
                 weights.load_backbone(backbone, weights.require(source, "lsvq" if branch == "whole" else "gfiqa"))
 
 
-def published_adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Adam as published: learning rate 1e-5, weight decay 1e-7 (L2)."""
-    return torch.optim.Adam(parameters, lr=1e-5, weight_decay=1e-7)
-
-
-def published_schedule(optimizer: Optimizer) -> LRScheduler:
-    """Learning rate x 0.9 every 2 epochs, as published."""
-    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.9)
-
-
-class RankingTask(LightningModule):
+class RankingTask(ScoringTask):
     """Fidelity loss over all pairs inside groups of one scene; SROCC per scene.
 
     Args:
@@ -94,30 +78,25 @@ class RankingTask(LightningModule):
         init: InitialWeights | None = None,
         loss: Literal["fidelity", "published"] = "fidelity",
         target: Literal["published", "score_std"] = "published",
-        optimizer: Callable[[Iterable], Optimizer] = published_adam,  # type: ignore[type-arg]
-        schedule: Callable[[Optimizer], LRScheduler] = published_schedule,
+        optimizer: MakeOptimizer = published_adam,
+        schedule: MakeSchedule = published_schedule,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.init = init or InitialWeights()
+        super().__init__(network, optimizer, schedule)
+        self._init = init or InitialWeights()
         self._loss, self._target = LOSSES[loss], target
-        self._make_optimizer, self._make_schedule = optimizer, schedule
-        self._predictions = Predictions()
-        self.test_table: pd.DataFrame | None = None
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Mean score over each portrait's crops, (portraits,)."""
-        return score_crops(self.network, batch)
+    def load_initial_weights(self) -> None:
+        """Fills the network as `init` says."""
+        self._init.load(self.network)
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """Loss of one step's groups."""
-        predicted = self.network(**inputs_of(self.network, batch))
-        with torch.autocast(self.device.type, enabled=False):  # square roots near 0 do not survive half precision
-            loss = self.ranking_loss(predicted.float(), batch)
-        self.log("train/loss", loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(predicted))
-        return loss
+    def setup(self, stage: str) -> None:
+        """Refuses a table without the column that the target needs."""
+        if stage == "fit" and self._target == "score_std":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            if "score_std" not in data.splits["train"]:
+                raise InputError(f"`model.target: score_std` needs a score_std column, which {data.table.name} lacks")
 
-    def ranking_loss(self, predicted: Tensor, batch: Batch) -> Tensor:
+    def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Mean loss over the pairs of each group, then over the step's groups.
 
         Args:
@@ -125,63 +104,20 @@ class RankingTask(LightningModule):
             batch: `score`, `group`, `groups`, and `score_std` where the target needs it.
         """
         a, b = pairs_within(batch["group"])
-        std = None
-        if self._target == "score_std":
-            if "score_std" not in batch:
-                raise InputError("`model.target: score_std` needs a table with a score_std column; this one has none")
-            std = batch["score_std"]
+        std = batch["score_std"] if self._target == "score_std" else None
         target = target_difference(
             batch["score"][a], batch["score"][b], None if std is None else std[a], None if std is None else std[b]
         )
         losses = self._loss(predicted[a] - predicted[b], target)
-        return mean_within_groups(losses, batch["group"][a], float(batch["groups"]))
+        return mean_within_groups(losses, batch["group"][a], batch["groups"])
 
-    def validation_step(self, batch: Batch) -> None:
-        """Collects predictions of the portraits that choose the checkpoint."""
-        self._predictions.update(batch["index"], self(batch))
-
-    def test_step(self, batch: Batch) -> None:
-        """Collects predictions of the test split."""
-        self._predictions.update(batch["index"], self(batch))
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs SROCC, mean and per scene, and the share of pairs in the right order."""
-        table = self._collect(self.trainer.val_dataloaders)
-        if self.trainer.sanity_checking:
-            return
-        scenes = per_scene(table)
-        summary = {"val/srocc": float(scenes["srocc"].mean()), "val/pair_accuracy": pair_accuracy(table)}
-        by_scene = {f"val/srocc/{scene}": float(value) for scene, value in scenes["srocc"].items()}
-        # All processes hold the same table, so that averaging over them changes nothing; Lightning cannot know.
-        self.log_dict(summary, prog_bar=True, sync_dist=True)  # ModelCheckpoint watches val/srocc
-        self.log_dict({"val/srocc_median": float(scenes["srocc"].median()), **by_scene}, sync_dist=True)
-
-    def on_test_epoch_end(self) -> None:
-        """Keeps the predictions table in `test_table`."""
-        self.test_table = self._collect(self.trainer.test_dataloaders)
-
-    def _collect(self, loader: Any) -> pd.DataFrame:
-        rows, predictions = self._predictions.compute()
-        self._predictions.reset()
-        table: pd.DataFrame = loader.dataset.dataset.table
-        return table.iloc[rows].assign(prediction=predictions)
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser over all parameters, as one group, and its schedule."""
-        optimizer = self._make_optimizer(self.network.parameters())
-        return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
-
-    def card(self) -> dict[str, Any]:
-        """What a reader of the weights must know: the network and the input that it expects."""
-        network = self.network
+    def measures(self, table: pd.DataFrame) -> dict[str, float]:
+        """SROCC, mean, median and of each scene, and the share of pairs in the right order."""
+        scenes = per_scene(table)["srocc"]
         return {
-            "network": {
-                "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-                "init_args": getattr(network, "init_args", {}),
-            },
-            **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
+            "srocc": float(scenes.mean()),
+            "srocc_median": float(scenes.median()),
+            "pair_accuracy": pair_accuracy(table),
+            "undefined_scenes": float(scenes.isna().sum()),  # constant predictions; left out of mean and median
+            **{f"srocc/{scene}": float(value) for scene, value in scenes.items()},
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Makes a training checkpoint readable by `piqa.weights.load_model`."""
-        checkpoint[weights.CKPT_CARD] = self.card()

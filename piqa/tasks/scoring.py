@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -32,7 +32,7 @@ def published_schedule(optimizer: Optimizer) -> LRScheduler:
     return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.9)
 
 
-class ScoringTask(LightningModule):
+class ScoringTask(LightningModule, ABC):
     """Trains a network that scores pictures; a subclass says by which loss and what to measure.
 
     Args:
@@ -58,7 +58,7 @@ class ScoringTask(LightningModule):
 
     @abstractmethod
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """What is logged of the validation split, from its rows and their `prediction`; `srocc` chooses the checkpoint."""
+        """What is logged of the validation rows and their `prediction`; `srocc` chooses the checkpoint."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores, float32, (pictures,): the mean over crops or frames where a picture has several."""
@@ -72,7 +72,7 @@ class ScoringTask(LightningModule):
         predicted = self(batch)
         with torch.autocast(self.device.type, enabled=False):
             loss = self.loss(predicted, batch)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=1)
+        self.log("train/loss", loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(predicted))
         return loss
 
     def validation_step(self, batch: Batch) -> None:

@@ -1,0 +1,85 @@
+"""Learning scores that are comparable over a whole dataset: the pretraining stages."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, StepLR
+
+from piqa import weights
+from piqa.data.dataset import Batch
+from piqa.errors import InputError
+from piqa.evaluation.metrics import plcc, srocc
+from piqa.models.regressor import Regressor
+from piqa.tasks.losses import fidelity_loss, pairs_within, plcc_loss
+from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask, published_adam
+
+
+def slow_schedule(optimizer: Optimizer) -> LRScheduler:
+    """Learning rate x 0.9 every 10 epochs, as published for LSVQ: within 10 epochs it never changes."""
+    return StepLR(optimizer, step_size=10, gamma=0.9)
+
+
+class RegressionTask(ScoringTask):
+    """Pretraining: scores of videos or faces, compared over the whole batch; SROCC and PLCC over the whole split.
+
+    Args:
+        network: Backbone and head.
+        init: What the backbone starts from: `imagenet` for timm's own weights, a file (LSVQ, GFIQA, timm or piqa
+            backbone), or `scratch`.
+        loss: `plcc`, as published for LSVQ; `mse`, as published for GFIQA; or `ranking`, the fidelity loss over all
+            pairs of the batch.
+        unit: For `ranking`, the difference of subjective scores that counts as one JOD.
+        optimizer: Makes the optimiser of the parameters.
+        schedule: Makes its learning-rate schedule, stepped once an epoch.
+    """
+
+    def __init__(
+        self,
+        network: Regressor,
+        init: str = "imagenet",
+        loss: Literal["plcc", "mse", "ranking"] = "plcc",
+        unit: float = 1.0,
+        optimizer: MakeOptimizer = published_adam,
+        schedule: MakeSchedule = slow_schedule,
+    ) -> None:
+        super().__init__(network, optimizer, schedule)
+        if unit <= 0:
+            raise InputError(f"`model.unit` must be above 0, not {unit}")
+        self.network: Regressor = network
+        self._init, self._loss, self._unit = init, loss, unit
+
+    def load_initial_weights(self) -> None:
+        """Fills the backbone as `init` says."""
+        if self._init == "scratch":
+            rank_zero_warn("the backbone starts from scratch, without ImageNet's pretraining")
+        elif self._init == "imagenet":
+            self.network.backbone.load_timm_weights()
+        else:
+            weights.load_backbone(self.network.backbone, self._init)
+
+    def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """Loss of one batch.
+
+        Args:
+            predicted: Scores, float32, (pictures,).
+            batch: `score`.
+        """
+        score = batch["score"]
+        if self._loss == "mse":
+            return mse_loss(predicted, score)
+        if self._loss == "plcc":
+            return plcc_loss(predicted, score)
+        a, b = pairs_within(torch.zeros_like(batch["index"]))
+        return fidelity_loss(predicted[a] - predicted[b], (score[a] - score[b]) / self._unit).mean()
+
+    def measures(self, table: pd.DataFrame) -> dict[str, float]:
+        """SROCC and PLCC over the whole split."""
+        score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
+        return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}
