@@ -1,7 +1,8 @@
 """Speed and memory, each row two ways compared in one run: `python scripts/bench.py [ROW ...] --out bench.json`.
 
 Machines differ and are noisy, so a row gives the ratio of two ways measured in turn, with the median and the spread of
-each. Rows: detection (12-megapixel pictures against 2), liqe (15 windows cut against the whole grid).
+each. Rows: detection (12-megapixel pictures against 2), liqe (15 windows cut against the whole grid), pretrain-input
+(LSVQ clips out of the store against decoding the video every time).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +114,71 @@ def _peak_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-ROWS: dict[str, Callable[[int], Row]] = {"detection": detection, "liqe": liqe}
+def pretrain_input(repeats: int) -> Row:
+    """Clips of 8 frames of a 10 s 1080p video: out of the store, in each encoding, against decoding it every time."""
+    from piqa.data.transforms import TrainingCrops
+    from piqa.store import PreparedStore
+    from piqa.video import Clip, ClipPreparation, decode_clip
+
+    crops = TrainingCrops(384)
+
+    def sample(clip: Clip) -> torch.Tensor:
+        return crops.of_frames(clip.frames, seed=0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        video = write_video(Path(folder, "portrait.mp4"))
+        ways: dict[str, Callable[[], object]] = {"decode": lambda: sample(decode_clip(video, ClipPreparation()))}
+        sizes = {"decode": 0.0}
+        for encoding in ("raw", "webp"):
+            store: PreparedStore[Clip] = PreparedStore(Path(folder, "store"), ClipPreparation(encoding=encoding))
+            store.build([video], workers=0, progress=False)
+            ways[f"store, {encoding}"] = partial(lambda store: sample(store.load(video)), store)
+            sizes[f"store, {encoding}"] = store.entry(video).stat().st_size / 1e6
+        times = in_turn(ways, repeats)
+    for name, size in sizes.items():
+        times[name] |= {"entry_mb": size, "clips_per_cpu_s": 1 / times[name]["median_cpu_s"]}
+    seconds = _step_seconds()
+    times["one training step of 6 clips, Swin-B/384"] = {"median_cpu_s": seconds, "min": seconds, "max": seconds}
+    times["one training step of 6 clips, Swin-B/384"]["clips_per_s"] = 6 / seconds
+    ratio = times["decode"]["median_cpu_s"] / times["store, raw"]["median_cpu_s"]
+    return {"row": "pretrain-input", "what": "LSVQ clip, decoding over raw store", "ratio": ratio, "ways": times}
+
+
+def write_video(path: Path) -> Path:
+    """10 s of 1080p H.264 at 25 frames a second: the astronaut under a camera that pans."""
+    import av
+
+    picture = np.asarray(portrait(9))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        for number in range(250):
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture[number : number + 1080, 4 * number :][:, :1920])
+            )
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def _step_seconds() -> float:
+    """Wall seconds of a training step of 6 clips of 8 frames on the device at hand, from one clip's on a CPU."""
+    from piqa.models import Regressor
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clips = 6 if device.type == "cuda" else 1  # a CPU's time is proportional to the pictures
+    network = Regressor().to(device)
+    images = torch.randint(0, 256, (8 * clips, 3, 384, 384), dtype=torch.uint8, device=device)
+    for _ in range(3 if device.type == "cuda" else 1):
+        start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16):
+            network(images).float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return (time.perf_counter() - start) * 6 / clips
+
+
+ROWS: dict[str, Callable[[int], Row]] = {"detection": detection, "liqe": liqe, "pretrain-input": pretrain_input}
 
 
 def main() -> None:
@@ -126,12 +193,15 @@ def main() -> None:
         parser.error(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
     torch.set_num_threads(args.threads)
     results = [ROWS[row](args.repeats) for row in args.rows or ROWS]
-    table = Table("row", "ratio", "way", "median CPU s", "spread", "peak MB")
+    table = Table("row", "ratio", "way", "median s", "spread", "more")
     for result in results:
         for number, (name, way) in enumerate(result["ways"].items()):
             first = ("", "") if number else (result["what"], f"{result['ratio']:.2f}")
             spread = f"{way['min']:.3f} to {way['max']:.3f}"
-            table.add_row(*first, name, f"{way['median_cpu_s']:.3f}", spread, f"{way.get('peak_extra_mb', 0):.0f}")
+            more = ", ".join(
+                f"{key} {value:.1f}" for key, value in way.items() if key not in ("median_cpu_s", "min", "max")
+            )
+            table.add_row(*first, name, f"{way['median_cpu_s']:.3f}", spread, more)
     Console().print(table)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(
