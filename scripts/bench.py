@@ -44,11 +44,13 @@ def in_turn(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, di
 
 
 def portrait(megapixels: float) -> Image.Image:
-    """The demo's astronaut, enlarged to a square of that many million pixels."""
+    """The demo's astronaut, enlarged and stretched to 3:4 of that many million pixels."""
     import skimage.data
 
-    side = round((megapixels * 1e6) ** 0.5)
-    return Image.fromarray(skimage.data.astronaut()).resize((side, side), Image.Resampling.BICUBIC)
+    side = (megapixels * 1e6 / 12) ** 0.5
+    return Image.fromarray(skimage.data.astronaut()).resize(
+        (round(3 * side), round(4 * side)), Image.Resampling.BICUBIC
+    )
 
 
 def detection(repeats: int) -> Row:
@@ -148,7 +150,7 @@ def write_video(path: Path) -> Path:
     """10 s of 1080p H.264 at 25 frames a second: the astronaut under a camera that pans."""
     import av
 
-    picture = np.asarray(portrait(9))
+    picture = np.asarray(portrait(12))  # 3000 pixels wide: room to pan 4 pixels a frame
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
