@@ -71,6 +71,7 @@ def test_a_full_disk_is_named_in_one_line(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("old")
     with pytest.raises(InputError, match="No space left"), replacing(path) as temporary:
+        temporary.unlink()
         temporary.symlink_to("/dev/full")
         temporary.write_text("new")
     assert path.read_text() == "old"
@@ -97,3 +98,13 @@ def test_two_writers_do_not_share_a_temporary_file(tmp_path):
     writer.join()
     assert path.read_text() == "slow"
     assert names(tmp_path) == ["scores.csv"]
+
+
+def test_a_writer_that_makes_its_own_private_file_leaves_a_shared_one(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / "usual").touch()
+    with replacing(tmp_path / "weights") as temporary:
+        save_file({"a": torch.zeros(1)}, temporary)
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "usual").stat().st_mode
