@@ -20,10 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from piqa.arguments import Parser
 from piqa.data.transforms import Crops
+from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
 from piqa.files import replacing
 from piqa.scorer import COLUMNS, Precision, Scorer
-from piqa.store import digest_of
 from piqa.weights import find_model
 
 

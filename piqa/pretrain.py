@@ -25,9 +25,9 @@ from piqa import weights
 from piqa.arguments import command
 from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
+from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
 from piqa.record import fingerprint, write_record
-from piqa.store import digest_of
 from piqa.tasks.regression import RegressionTask
 
 STAGES = ("lsvq.yaml", "gfiqa.yaml")

@@ -14,7 +14,6 @@ that is being judged.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -36,6 +35,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from piqa.device import pick_device
+from piqa.digests import Digests
 from piqa.errors import InputError
 from piqa.files import replacing
 
@@ -100,7 +100,7 @@ class PreparedStore(Generic[Item]):
     def __init__(self, folder: str | Path, settings: Recipe[Item]) -> None:
         self.root = Path(folder)
         self.settings = settings
-        self._digests = _Digests(self.root / "digests.json")
+        self._digests = Digests(self.root / "digests.json")
         self.folder = self.root / settings.key(self._digests.of)
 
     def entry(self, path: str | Path) -> Path:
@@ -291,48 +291,6 @@ def entry_has_face(entry: Path) -> bool | None:
             return bool(file.metadata().get("face_box") != "null")
     except (OSError, SafetensorError, AttributeError):
         return None
-
-
-def digest_of(path: str | Path) -> str:
-    """Digest of a file's content; OSError if it cannot be read."""
-    hasher = hashlib.blake2b(digest_size=16)
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.hexdigest()
-
-
-class _Digests:
-    """Content digests of files, remembered by path, size and times of change."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._changed = False
-        try:
-            self._known: dict[str, list[int | str]] = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError):
-            self._known = {}  # only ever a memory: without it the files are read again
-
-    def of(self, path: str) -> str:
-        try:
-            absolute, status = str(Path(path).resolve()), Path(path).stat()
-            # ctime beside mtime: copying and unpacking keep the latter, and TIFFs of one camera are all of one size.
-            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-            known = self._known.get(absolute)
-            if known is not None and known[:-1] == stamp:
-                return str(known[-1])
-            digest = digest_of(path)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        self._known[absolute] = [*stamp, digest]
-        self._changed = True
-        return digest
-
-    def save(self) -> None:
-        if self._changed:
-            with replacing(self._path) as temporary:
-                temporary.write_text(json.dumps(self._known), encoding="utf-8")
-            self._changed = False
 
 
 @cache

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from portraits import collins, hopper
 
+import piqa.digests
 import piqa.store
 from piqa.errors import InputError
 from piqa.portrait import Preparation, Preparer
@@ -188,7 +189,7 @@ def test_a_complete_store_opens_no_picture_again(tmp_path, store, pictures, monk
 def test_unchanged_pictures_are_not_even_read_again(tmp_path, store, pictures, monkeypatch):
     build(store, pictures)
     read = []
-    monkeypatch.setattr(piqa.store, "digest_of", read.append)
+    monkeypatch.setattr(piqa.digests, "digest_of", read.append)
     build(PreparedStore(tmp_path / "store", SETTINGS), pictures)
     assert read == []
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from piqa.data.labels import read_labels, require_columns
-from piqa.data.lsvq import leave_out_missing
-from piqa.data.table import Table, validate
+from piqa.data.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
 
 COLUMNS = {"image": "img_name", "score": "mos"}

@@ -1,15 +1,13 @@
 """LSVQ, the videos on which the whole-image branch is pretrained."""
 
-import os
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from piqa.data.labels import read_labels, require_columns
-from piqa.data.table import Table, validate
+from piqa.data.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
 
 LIST_LINE = re.compile(r"(?P<file>.+?)\s*,\s*-?\d+\s*,\s*-?\d+\s*,\s*(?P<mos>[^,]*)")  # of FAST-VQA's lists
@@ -115,32 +113,6 @@ class LSVQ(Table):
             frame = leave_out_missing(frame, source, self.max_missing)
         rows = frame.index.tolist()
         return validate(frame, source, rows=rows, required_splits=(), check_files=self.check_files)
-
-
-def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: float) -> pd.DataFrame:
-    """Leave out the rows whose file is not on disk, with a warning that counts them.
-
-    Args:
-        frame: Columns `image` and `path`; the index is the row in the label file.
-        source: The label file, for the messages.
-        max_missing: Largest share of the rows that may be left out, in [0, 1].
-
-    Raises:
-        InputError: If more are missing.
-    """
-    missing = frame[(frame["path"] != "") & ~frame["path"].map(os.path.isfile)]
-    if missing.empty:
-        return frame
-    shown = ", ".join(f"{image} (row {row})" for row, image in missing["image"].head(3).items())
-    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-    found = f"{len(missing)} of {len(frame)} files named in {source} are missing: {shown}{more}"
-    if len(missing) > max_missing * len(frame):
-        raise InputError(
-            f"{found}; the first should be {missing['path'].iloc[0]}; check `root`, or raise `max_missing` "
-            f"(now {max_missing:g}) to go on without them."
-        )
-    warnings.warn(f"{found}; they are left out.", stacklevel=2)
-    return frame.drop(index=missing.index)
 
 
 def _read_csv(source: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -127,6 +128,30 @@ def hold_out_scenes(
     moved = frame.copy()
     moved.loc[in_source & frame["scene"].isin(drawn), "split"] = target
     return moved
+
+
+def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: float) -> pd.DataFrame:
+    """Leave out the rows whose file is not on disk, with a warning that counts them.
+
+    Args:
+        frame: Columns `image` and `path`; the index is the row in the label file.
+        source: The label file, for the messages.
+        max_missing: Largest share of the rows that may be left out, in [0, 1].
+
+    Raises:
+        InputError: If more are missing.
+    """
+    missing = frame[(frame["path"] != "") & ~frame["path"].map(os.path.isfile)]
+    if missing.empty:
+        return frame
+    found = f"{len(missing)} of {len(frame)} files named in {source} are missing: {_with_rows(missing['image'])}"
+    if len(missing) > max_missing * len(frame):
+        raise InputError(
+            f"{found}; the first should be {missing['path'].iloc[0]}; check `root`, or raise `max_missing` "
+            f"(now {max_missing:g}) to go on without them."
+        )
+    warnings.warn(f"{found}; they are left out.", stacklevel=2)
+    return frame.drop(index=missing.index)
 
 
 def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:

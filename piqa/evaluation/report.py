@@ -149,7 +149,8 @@ def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) ->
 def _draw_scene(panel: Axes, points: pd.DataFrame, scene: str, srocc: float) -> None:
     name = scene if len(scene) <= LONGEST_NAME else scene[: LONGEST_NAME - 1] + "…"
     colour = ORANGE if math.isnan(srocc) else BLUE
-    panel.scatter(points["score"], points["prediction"], s=9, alpha=0.6, color=colour, linewidths=0)
+    size = 24 if len(points) < 40 else 9  # square points; a hundred large ones would hide each other
+    panel.scatter(points["score"], points["prediction"], s=size, alpha=0.6, color=colour, linewidths=0)
     verdict = "SROCC undefined" if math.isnan(srocc) else f"SROCC {srocc:.3f}"
     panel.set_title(f"{name}\n{verdict}", fontsize=8, parse_math=False)
     panel.tick_params(labelsize=7)
