@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from piqa import weights
 from piqa.arguments import ConfigFile, Parser
 from piqa.errors import InputError
 
@@ -115,7 +116,9 @@ class PiqaCLI(LightningCLI):
             metrics.rename(self.out / f"metrics-{part}.csv")
 
     def after_instantiate_classes(self) -> None:
-        """Refuses a network and data that do not go together."""
+        """Refuses a network and data, or a network and a checkpoint, that do not go together."""
+        if self.config.ckpt_path is not None:
+            weights.check_resumable(self.config.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
         size = getattr(network, "image_size", data.crop)
         if size != data.crop:

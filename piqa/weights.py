@@ -209,6 +209,11 @@ def _current_swin_keys(state: State) -> State:
 
 
 def _load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
+    _fit_or_refuse(module, state, path)
+    module.load_state_dict(state)
+
+
+def _fit_or_refuse(module: nn.Module, state: State, path: str | Path) -> None:
     expected = module.state_dict()
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
@@ -224,7 +229,6 @@ def _load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
     ]
     if faults:
         raise InputError(f"{path} does not fit this network: {'; '.join(faults)}; is it the file of another model?")
-    module.load_state_dict(state)
 
 
 def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
@@ -290,6 +294,21 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     network = DualBranch()
     _load_strictly(network, _from_dn_piqa(state), path)
     return network.eval(), {"network": {"class_path": "piqa.models.DualBranch", "init_args": {}}}
+
+
+def check_resumable(path: str | Path, network: nn.Module) -> None:
+    """Makes sure that a training checkpoint belongs to a network before anything is built on it.
+
+    Raises:
+        InputError: If it is no training checkpoint of piqa's, or one of another network.
+    """
+    content = read_file(path)
+    if not isinstance(content.get(CKPT_CARD), Mapping):
+        raise InputError(
+            f"{path} is no training checkpoint of piqa's; start from a model by `--model.init.model` instead"
+        )
+    state = {key: value for key, value in _tensors(content, path).items() if not key.startswith("_")}
+    _fit_or_refuse(network, state, path)
 
 
 def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:

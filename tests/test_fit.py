@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -119,14 +120,16 @@ def test_two_processes_train_and_test_every_picture_once(tiny_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tiny_config, tmp_path):
+def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tiny_config, tmp_path, request):
     out = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out, "--trainer.max_epochs", "10000"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background jobs are born deaf to Ctrl-C
     )
+    request.addfinalizer(process.kill)
     last = out / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 240
     while not last.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -182,6 +185,32 @@ def test_a_typo_in_a_config_is_named(tiny_config, tmp_path, capsys):
     config = tmp_path / "typo.yaml"
     config.write_text(tiny_config.read_text().replace("crop: 64", "corp: 64"))
     assert "'corp'" in one_line(capsys, lambda: run_fit(config, "--out", tmp_path / "run"))
+
+
+def test_a_checkpoint_of_another_network_is_not_resumed(tiny_config, tiny_run, tmp_path, capsys):
+    last = tiny_run / "checkpoints" / "last.ckpt"
+    arguments = ["--out", tmp_path / "run", "--ckpt_path", last, "--model.network.hidden", 32]
+    message = one_line(capsys, lambda: run_fit(tiny_config, *arguments))
+    assert str(last) in message and "another shape" in message and "head.0.weight" in message
+
+
+@pytest.mark.parametrize("content", ["a model", "text"])
+def test_what_is_no_training_checkpoint_is_not_resumed(tiny_config, tiny_run, tmp_path, capsys, content):
+    path = tmp_path / "last.ckpt"
+    if content == "text":
+        path.write_text("these are not the weights")
+    else:
+        torch.save(load_model(tiny_run)[0].state_dict(), path)
+    message = one_line(capsys, lambda: run_fit(tiny_config, "--out", tmp_path / "run", "--ckpt_path", path))
+    assert str(path) in message
+
+
+def test_an_empty_csv_and_one_without_the_columns_are_named(tiny_config, tmp_path, capsys):
+    table = ["--data.table", "piqa.data.CSVTable", "--data.table.csv"]
+    for content, named in (("", "empty.csv"), ("picture,score,scene\na.jpg,1,x\n", "image")):
+        (tmp_path / "empty.csv").write_text(content)
+        arguments = ["--config", str(tiny_config), *table, str(tmp_path / "empty.csv")]
+        assert named in one_line(capsys, lambda: prepare.main(arguments))  # noqa: B023 (called at once)
 
 
 def test_a_run_is_not_overwritten_unasked(tiny_config, tiny_run, capsys):

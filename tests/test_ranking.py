@@ -147,7 +147,7 @@ def test_the_target_can_count_in_units_of_the_scores_uncertainty():
 def test_a_target_by_uncertainty_needs_the_column(tmp_path):
     write_csv_dataset(tmp_path, SCENES, IMAGES)
     task = RankingTask(Smoothness(), target="score_std")
-    with pytest.raises(InputError, match="needs a table with a score_std column"):
+    with pytest.raises(InputError, match="needs a score_std column"):
         trainer_of().fit(task, data_of(tmp_path))
 
 

@@ -34,7 +34,6 @@ class PortraitData(LightningDataModule):
     Args:
         table: Which pictures, with which scores.
         preparation: How a picture is prepared.
-        clip: For a table of videos, how a video is prepared; then `preparation` is not used.
         store: Folder of the prepared store; what is missing there is prepared before training starts.
         crop: Side in pixels of the square crops that the network sees.
         flip: Mirror half of the training portraits. The published recipe does not.
@@ -52,13 +51,13 @@ class PortraitData(LightningDataModule):
         prepare_device: Where face detector and LIQE run while preparing: `cpu`, `cuda`, or `auto`.
         max_failed: Share of pictures that may fail to be prepared; they are left out and counted.
         seed: Of groups, crops and held-out scenes.
+        clip: For a table of videos, how a video is prepared; then `preparation` is not used.
     """
 
     def __init__(
         self,
         table: Table,
         preparation: Preparation = Preparation(),  # noqa: B008 (frozen)
-        clip: ClipPreparation | None = None,
         store: str = "data/prepared",
         crop: int = 384,
         flip: bool = False,
@@ -74,6 +73,7 @@ class PortraitData(LightningDataModule):
         prepare_device: str = "auto",
         max_failed: float = 0.01,
         seed: int = 0,
+        clip: ClipPreparation | None = None,
     ) -> None:
         super().__init__()
         recipe = clip or preparation
