@@ -103,6 +103,7 @@ def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
     backbone: Any = weights.load_model(best)[0].backbone
     data = fingerprint(cli.datamodule.splits)
     card = {
+        "stage": Path(cli.config.backbone).stem,
         "backbone": {"name": backbone.name, "image_size": backbone.image_size},
         "input": {"mean": backbone.mean.flatten().tolist(), "std": backbone.std.flatten().tolist()},
         "trained_on": {"table": cli.datamodule.table.name, "data": data, "command": command()},

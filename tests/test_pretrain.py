@@ -90,6 +90,7 @@ def test_both_stages_run_in_order_and_say_who_uses_them(both_stages):
 
 def test_a_backbone_has_a_card(both_stages, workplace):
     card = json.loads((workplace / "weights" / "lsvq.json").read_text())
+    assert card["stage"] == "lsvq"
     assert card["backbone"] == {"name": "resnet10t", "image_size": 64}
     assert set(card["validation"]) == {"srocc", "plcc"}
     assert card["input"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
