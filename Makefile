@@ -14,7 +14,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 # Two pictures of a scene that the demo's model has not seen: as good as it gets, and spoilt.
-EXAMPLES := $(addprefix data/demo/images/Shade_Hopper_21/,reference.png blur-noise.png)
+EXAMPLES := $(addprefix data/demo/images/Shade_Hopper_21/,reference.png lowres-jpeg.jpg)
 
 # A model that learns to rank portraits, in five to ten minutes on two cores.
 demo: install

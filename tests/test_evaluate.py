@@ -17,7 +17,7 @@ def test_evaluating_the_model_gives_the_figures_that_fit_gave(tiny_config, tiny_
 
 
 def test_predictions_of_others_are_joined_with_a_table(tiny_config, tiny_run, tmp_path):
-    theirs = pd.read_csv(tiny_run / "test" / "predictions.csv")[["image", "prediction"]]
+    theirs = pd.read_csv(tiny_run / "test" / "predictions.csv", float_precision="round_trip")[["image", "prediction"]]
     theirs.to_csv(tmp_path / "theirs.csv", index=False)
     root = str(tiny_config.parent / "piq23")
     table = ["--table", "piqa.data.PIQ23", "--table.root", root]

@@ -116,7 +116,7 @@ class RankingTask(ScoringTask):
         scenes = per_scene(table)["srocc"]
         return {
             "srocc": float(scenes.mean()),
-            "srocc_median": float(scenes.median()),
+            "srocc_median": float(scenes.quantile(0.5)),
             "pair_accuracy": pair_accuracy(table),
             "undefined_scenes": float(scenes.isna().sum()),  # constant predictions; left out of mean and median
             **{f"srocc/{scene}": float(value) for scene, value in scenes.items()},
