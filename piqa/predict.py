@@ -68,7 +68,7 @@ def predict(
         raise InputError(f"`batch_size` {batch_size} and `workers` {workers}: at least 1 and 0 are needed")
     files = expand(pictures)
     model = find_model(ckpt_path)
-    settings = {"model": digest_of(model), "crops": crops, "precision": precision}
+    settings = {"model": digest_of(model), "crops": crops, "precision": precision, "liqe": liqe}
     rows = _Rows(Path(out), settings)
     left = files[rows.resume(files) :]
     console = Console()

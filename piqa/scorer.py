@@ -17,6 +17,7 @@ from piqa import weights
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops
 from piqa.device import pick_device
+from piqa.digests import digest_of
 from piqa.errors import InputError
 from piqa.models.scoring import score_crops
 from piqa.portrait import Portrait, Preparation, Preparer
@@ -70,7 +71,8 @@ class Scorer:
             precision: `32`, or mixed precision in `bf16` or `16`.
 
         Raises:
-            InputError: If the model, or LIQE's weights where it uses them, cannot be had; or there is no such device.
+            InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
+                of the training, or there is no such device.
         """
         network, card = weights.load_model(path)
         settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
@@ -78,6 +80,10 @@ class Scorer:
             settings["liqe"] = None
         elif liqe is not None:
             settings["liqe"] = str(liqe)
+        if settings.get("liqe") is not None and "liqe_digest" in card:
+            used = weights.require(settings["liqe"], "liqe")
+            if digest_of(used) != card["liqe_digest"]:
+                raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
         try:
             return cls(network, Preparation(**settings), card.get("crop", 384), device, precision, card)
         except TypeError as error:

@@ -318,4 +318,5 @@ def test_the_contract_tells_preparation_and_crop(piq23):
 def test_no_warning_is_given_where_nothing_is_left_out(piq23):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        set_up(piq23)
+        data = set_up(piq23)
+    assert sum(map(len, data.splits.values())) == len(data.table.load())

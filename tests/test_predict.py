@@ -7,7 +7,8 @@ import pytest
 from portraits import collins, hopper
 from test_fit import one_line
 
-from piqa import Scorer, evaluate, predict
+from piqa import Scorer, evaluate, predict, weights
+from piqa.digests import digest_of
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,25 @@ def test_a_text_file_is_no_model(pictures, tmp_path, capsys):
     model = tmp_path / "model.pth"
     model.write_text("these are not the weights")
     assert str(model) in one_line(capsys, lambda: run_predict(model, tmp_path / "scores.csv", pictures))
+
+
+def test_other_liqe_weights_than_in_training_are_refused(tmp_path, pictures, capsys):
+    liqe = tmp_path / "LIQE.pt"
+    liqe.write_text("trained with these")
+    card = {
+        "network": {
+            "class_path": "piqa.models.DualBranch",
+            "init_args": {"backbone": "resnet10t", "branches": ["whole", "liqe"], "image_size": 64},
+        },
+        "preparation": {"short_side": 72, "liqe": str(liqe)},
+        "crop": 64,
+        "liqe_digest": digest_of(liqe),
+    }
+    weights.save(weights.build_network(card, "test"), tmp_path / "model.safetensors", card)
+    Scorer.load(tmp_path)
+    liqe.write_text("but these are others")
+    message = one_line(capsys, lambda: run_predict(tmp_path, tmp_path / "scores.csv", pictures))
+    assert str(liqe) in message and "trained with" in message
 
 
 def test_an_unwritable_output_is_named(tiny_run, pictures, tmp_path, capsys):

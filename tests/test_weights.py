@@ -224,7 +224,7 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path, zipped):
     content = path.read_bytes()
     for end in range(0, len(content) - 1, 7):
         path.write_bytes(content[:end])
-        refused(weights.read_state_dict, path)
+        assert f"{path} cannot be read as weights" in refused(weights.read_state_dict, path)
 
 
 class Malice:
@@ -369,13 +369,13 @@ def test_a_training_checkpoint_without_a_part_is_refused(checkpoint, lost):
     path, _ = checkpoint
     content = torch.load(path, weights_only=True)
     del content[lost]
-    refused(weights.load_model, saved(path, content))
+    assert str(path) in refused(weights.load_model, saved(path, content))
 
 
 def test_a_training_checkpoint_with_an_odd_card_is_refused(checkpoint):
     path, _ = checkpoint
     content = torch.load(path, weights_only=True)
-    refused(weights.load_model, saved(path, content | {weights.CKPT_CARD: torch.zeros(3)}))
+    assert str(path) in refused(weights.load_model, saved(path, content | {weights.CKPT_CARD: torch.zeros(3)}))
 
 
 @pytest.mark.slow

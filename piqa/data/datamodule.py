@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -19,6 +19,7 @@ from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
 from piqa.data.sampler import Step, StepSampler, reference_pairs, scene_groups
 from piqa.data.table import Table, hold_out_scenes
 from piqa.data.transforms import Crops
+from piqa.digests import digest_of
 from piqa.errors import InputError
 from piqa.portrait import Preparation
 from piqa.store import PreparedStore
@@ -186,4 +187,12 @@ class PortraitData(LightningDataModule):
 
     def contract(self) -> dict[str, Any]:
         """What a picture must go through to be scored as in training, for the model's card."""
-        return {"preparation": asdict(self.clip or self.preparation), "crop": self.crop}
+        contract = {"preparation": asdict(self.clip or self.preparation), "crop": self.crop}
+        if self.clip is None and self.preparation.liqe is not None:
+            contract["liqe_digest"] = self._liqe_digest
+        return contract
+
+    @cached_property
+    def _liqe_digest(self) -> str:
+        assert self.preparation.liqe is not None
+        return digest_of(self.preparation.liqe)

@@ -139,7 +139,7 @@ def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
         score: Subjective scores, likewise.
 
     Returns:
-        Scalar in [0, 0.5], 0 for r = 1. Constant predictions count as r = 0, with a finite gradient.
+        Scalar in [0, 0.5], 0 for r = 1. Constant predictions give 0.25, with a finite gradient.
 
     Raises:
         ValueError: If the shapes differ or there are fewer than two pictures.
