@@ -158,7 +158,7 @@ def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
     typed = table.copy()
     for column in table.columns:
         if column in ("score", "score_std"):
-            typed[column] = _as_numbers(table[column], source)
+            typed[column] = as_numbers(table[column], source)
         elif column == "split":
             typed[column] = _as_splits(table[column], source)
         else:
@@ -166,7 +166,8 @@ def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
     return typed
 
 
-def _as_numbers(column: "pd.Series[str]", source: str | Path) -> "pd.Series[float]":
+def as_numbers(column: "pd.Series[str]", source: str | Path) -> "pd.Series[float]":
+    """A column of text as finite numbers; InputError naming the rows (its index) where they are none."""
     numbers = column.map(_number).astype(np.float64)
     wanted = "finite numbers"
     good = np.isfinite(numbers)
