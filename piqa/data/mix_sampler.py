@@ -27,8 +27,9 @@ class MixSampler(Sampler[Step]):
 
     Every step holds a mini-batch of each database, which is one group: pictures are compared inside it alone. A draw's
     `group` is the place of its database in `pictures`, the same in every step. A database is gone through in random
-    order without repetition, and again in another when it is used up; what does not fill a last mini-batch waits for
-    then, so that no picture is twice in one. Pictures of small databases thus come more often, as in LIQE's training.
+    order without repetition, and again in another when it is used up; the few that do not fill
+    a last mini-batch sit that pass out, so that no picture is twice in one. Pictures of small databases thus come more
+    often, as in LIQE's training.
 
     The sequence of steps over all processes depends on the seed, the epoch, `pictures` and `steps` alone. Each process
     takes an even share of every mini-batch (sizes differ by one at most) and compares inside its share: 16 pictures on
