@@ -206,16 +206,17 @@ def on_disk(folder: Path, images: Sequence[str]) -> list[str]:
     """The file of every image below a folder; the case of the extension may differ from the labels'."""
 
     @cache
-    def names(parent: str) -> dict[str, str]:
-        found = [file.name for file in os.scandir(parent)] if Path(parent).is_dir() else []
-        return {_lower_extension(name): name for name in found} | {name: name for name in found}
+    def listing(below: str) -> tuple[str, set[str], dict[str, str]]:
+        place = folder / below
+        names = {file.name for file in place.iterdir()} if place.is_dir() else set()
+        return f"{place}{os.sep}", names, {_lower_extension(name): name for name in sorted(names)}
 
     def find(image: str) -> str:
         if not image:
             return ""  # an empty cell stays empty, so that the check names its row
-        parent, name = os.path.split(folder / image)
-        known = names(parent)
-        return str(Path(parent) / known.get(name, known.get(_lower_extension(name), name)))
+        below, _, name = image.rpartition("/")
+        place, names, lowered = listing(below)  # a Path for every picture would take half a minute for AVA's
+        return place + (name if name in names else lowered.get(_lower_extension(name), name))
 
     return [find(image) for image in images]
 
