@@ -38,7 +38,7 @@ class LIVE(LIQEDatabase):
 
     LIQE's lists call the 145 pictures of fast fading "white noise", although LIQE's code has a name for them and counts
     them as JPEG 2000 compression, whose errors they show. Their scenes are wrong too: they differ between levels of one
-    picture, while all other distortions of a picture agree (counted in lists 1). By default both are mended: the
+    picture, while its other distortions agree (seen in split 1's val and test lists). By default both are mended: the
     distortion goes by the folder, the scenes are those of the same reference's other distortions where
     refnames_all.mat is there, and none where not. `mend: false` leaves the lists as they were published.
 
