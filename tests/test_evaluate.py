@@ -39,8 +39,8 @@ def test_a_csv_with_scores_needs_no_table(tmp_path):
 
 def test_another_split_can_be_evaluated(tiny_config, tiny_run, tmp_path):
     store = str(tiny_config.parent / "store")
-    report = evaluate.evaluate(str(tiny_run), split="train", out=str(tmp_path), store=store)
-    assert report.summary["images"] == 24
+    found = evaluate.evaluate(str(tiny_run), split="train", out=str(tmp_path), store=store, samples=20)
+    assert found.board.facts["images"] == 24
 
 
 def test_neither_model_nor_predictions_is_told_in_one_line(capsys):

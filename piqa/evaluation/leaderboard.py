@@ -1,4 +1,4 @@
-"""What a leaderboard holds: plain data, ready to be printed, written or drawn. `piqa.evaluation.contest` computes it."""
+"""What a leaderboard holds: plain data, ready to be printed, written or drawn; `contest.hold` makes it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Leaderboard:
         facts: What was measured: `table`, `split` (the part of the table, "test"), `attribute` and `official_split`
             (PIQ23's; None elsewhere), `images`, `scenes`, `seed`, `samples` (of the bootstrap), `levels` (what it
             resamples), `permutations`, `draws` (of the ceiling), `max_missing`, `clear` and `near` (thresholds of the
-            pairs), `protocols` (name to sentence), `unavailable` (protocol to model to reason), `missing` and
-            `unmatched` (model to names of images), and what the caller adds, such as `command`.
+            pairs), `protocols` (name to sentence), `unavailable` (protocol to model to reason), `calibration_images`
+            (model to number of training images behind its mapping), `missing` and `unmatched` (model to names of
+            images), and what the caller adds, such as `command`.
         entries: A row a line of the board, in its order (naive, models by official SROCC, published, ceiling): `model`;
             `kind`, one of `KINDS`; `protocol_note`, what sets a line's protocol apart, else ""; `selected_on`, the set
             that chose the checkpoint ("val", "test", None if not known); `source`, a file, a publication or a rule;
@@ -46,8 +47,8 @@ class Leaderboard:
         groups: `model`, `by` ("condition" or "device"), `group`, `images`, `pairs`, `pair_accuracy`, `srocc` (mean over
             the scenes in which the group has at least five images and it is defined); for naive lines and models.
         comparisons: Pairs of lines: `model_a`, `model_b`, `protocol`, `measure`, `images` (that both predict),
-            `difference` (a - b), `low`, `high` (95 % bootstrap), `p` (permutation test, two-sided), `p_adjusted` (Holm
-            over the comparisons of this protocol and measure), `samples`.
+            `difference` (a - b), `low`, `high` (95 % bootstrap), `p` (permutation test over
+            scenes, two-sided), `p_adjusted` (Holm over the comparisons of this protocol and measure), `samples`.
         pairs: `model`, `kind` ("all", "clear", "near"), `pairs`, `accuracy` with `low`, `high`, and `brier` score of
             the predicted preference Phi(difference of raw predictions); pooled over scenes.
         reliability: `model`, `bin` (0, 1, ...), `predicted` (mean probability of the preferred image, in [0.5, 1]),
