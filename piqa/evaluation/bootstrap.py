@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -48,10 +49,14 @@ class Resamples:
         Returns:
             Shape (samples, scenes).
         """
-        placed = np.empty(self.slots.shape)
-        for scene, measured in enumerate(values):
-            placed[self.slots == scene] = measured
-        return placed
+        placed = np.empty(self.slots.size)
+        placed[self._places] = np.concatenate(values)
+        return placed.reshape(self.slots.shape)
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Where in the slots, read row by row, the first scene was drawn, then the second, ..."""
+        return np.argsort(self.slots, axis=None, kind="stable")
 
 
 def resample(sizes: Sequence[int], samples: int, seed: int, levels: Levels = "both") -> Resamples:

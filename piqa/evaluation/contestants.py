@@ -13,6 +13,7 @@ from piqa.errors import InputError
 from piqa.evaluation.bootstrap import Resamples
 from piqa.evaluation.calibration import Mapping, fit_mapping
 from piqa.evaluation.measured import Measured, measure
+from piqa.evaluation.metrics import check_table
 from piqa.evaluation.pairs import Bands
 
 
@@ -101,9 +102,10 @@ def check(truth: pd.DataFrame, contestants: Sequence[Contestant], max_missing: f
     """Refuses contestants that cannot be measured on the truth.
 
     Raises:
-        InputError: If there is none, a name or an image stands twice, a prediction is not finite, or too many images
-            lack one.
+        InputError: If the truth is not sound, there is nobody, a name or an image stands twice, a prediction is not
+            finite, or too many images lack one.
     """
+    check_table(truth.assign(prediction=0.0))
     if not contestants:
         raise InputError("nobody takes part; give a model or a CSV of predictions")
     names = [contestant.name for contestant in contestants]

@@ -100,9 +100,8 @@ def stack(lines: Sequence[Line], frame_of: Callable[[Line], pd.DataFrame]) -> pd
 
 def scenes(line: Line) -> pd.DataFrame:
     """A line scene by scene, as `Leaderboard.scenes`."""
-    table = line.measured.scenes
-    table = table[[name for name in table if not str(name).endswith(("_surplus", "_pairs"))]].dropna(subset="images")
-    table = table.astype({"images": "int64", "fit_converged": "bool"})
+    table = line.measured.scenes.query("images > 0")
+    table = table[[name for name in table if not str(name).endswith(("_surplus", "_pairs"))]]
     conditions = pd.Series(None, index=table.index, dtype=object)
     if "condition" in line.frame:
         conditions = line.frame.groupby("scene")["condition"].agg(lambda rows: " and ".join(sorted(set(rows))))
@@ -127,7 +126,7 @@ def pairs(line: Line, bands: Bands) -> pd.DataFrame:
 
 
 def _entry(line: Line) -> dict[str, Any]:
-    contestant, table = line.contestant, line.measured.scenes.dropna(subset="images")
+    contestant, table = line.contestant, line.measured.scenes.query("images > 0")
     return {
         "model": line.name,
         "kind": contestant.kind,
@@ -138,7 +137,7 @@ def _entry(line: Line) -> dict[str, Any]:
         "missing": len(line.missing),
         "unmatched": len(contestant.unmatched),
         "undefined_scenes": int(table["srocc"].isna().sum()),
-        "failed_fits": int((table["fit_converged"] != True).sum()),  # noqa: E712 (object column where scenes lack rows)
+        "failed_fits": int((~table["fit_converged"]).sum()),
         "predicted_share": len(line.known) / len(line.frame),
     }
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from piqa.evaluation import resampled
 from piqa.evaluation.bootstrap import Array, Resamples, mean, median
 from piqa.evaluation.calibration import Mapping
-from piqa.evaluation.metrics import fit_logistic, per_scene
+from piqa.evaluation.metrics import fit_logistic
 from piqa.evaluation.pairs import Bands
 
 ERRORS = ("plcc", "mae", "rmse")  # measures that a mapping changes
@@ -43,9 +43,9 @@ class Measured:
     """A line's measures scene by scene.
 
     Attributes:
-        scenes: Indexed by `scene`, all scenes of the truth: the columns of `metrics.per_scene`, `pair_accuracy`,
-            `mapped_plcc`, `mapped_mae`, `mapped_rmse` (NaN without a mapping), and for each kind of pairs
-            `<kind>_surplus` (right less wrong pairs) and `<kind>_pairs`. All NaN in a scene without a prediction.
+        scenes: Indexed by `scene`, all scenes of the truth: the columns of `metrics.per_scene` (`images` are those with
+            a prediction, and may be 0), `pair_accuracy`, `mapped_plcc`, `mapped_mae`, `mapped_rmse` (NaN without a
+            mapping), and for each kind of pairs `<kind>_surplus` (right less wrong pairs) and `<kind>_pairs`.
         samples: The measures of the same names on every resample, shape (samples, scenes).
     """
 
@@ -86,19 +86,21 @@ def measure(
     """
     frame = truth[["scene", "score"]].assign(prediction=prediction)
     names = sorted(frame["scene"].unique())
-    extra, sampled = {}, []
+    rows, sampled = [], []
     for scene, counts in zip(names, drawn.counts, strict=True):
-        rows = frame[frame["scene"] == scene]
-        known = rows["prediction"].notna().to_numpy()
-        score, raw = rows.loc[known, ["score", "prediction"]].to_numpy(np.float64).T
+        images = frame[frame["scene"] == scene]
+        known = images["prediction"].notna().to_numpy()
+        score, raw = images.loc[known, ["score", "prediction"]].to_numpy(np.float64).T
         curves = {"fitted": fit_logistic(raw, score), "mapped": None if mapping is None else mapping(raw)}
-        as_they_are = _measures(score, raw, curves, np.ones((1, known.sum())), bands)
-        extra[scene] = {name: float(values[0]) for name, values in as_they_are.items()}
+        once = _measures(score, raw, curves, np.ones((1, len(score))), bands)
+        rows.append(
+            {"images": len(score)}
+            | {name: float(values[0]) for name, values in once.items()}
+            | {"fit_converged": curves["fitted"] is not None}
+        )
         sampled.append(_measures(score, raw, curves, counts[:, known], bands))
-    scenes = per_scene(frame.dropna()).reindex(names)
-    added = pd.DataFrame.from_dict(extra, orient="index").drop(columns=scenes.columns, errors="ignore")
     samples = {name: drawn.in_slots([values[name] for values in sampled]) for name in sampled[0]}
-    return Measured(scenes.join(added), samples)
+    return Measured(pd.DataFrame(rows, index=pd.Index(names, name="scene")), samples)
 
 
 def _measures(

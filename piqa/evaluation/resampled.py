@@ -110,7 +110,7 @@ def _pearson(x: Array, y: Array, counts: Array) -> Array:
 
 def _constant(values: Array, counts: Array) -> NDArray[np.bool_]:
     """Whether all that was drawn is equal but for the rounding of float32."""
-    drawn = counts > 0
-    lowest = np.where(drawn, values, np.inf).min(axis=1)
-    highest = np.where(drawn, values, -np.inf).max(axis=1)
+    drawn, _ = _by_value(values, counts)
+    distinct, there = np.unique(values), drawn > 0
+    lowest, highest = distinct[there.argmax(axis=1)], distinct[::-1][there[:, ::-1].argmax(axis=1)]
     return np.asarray(highest - lowest <= ROUNDING * np.maximum(np.abs(lowest), np.abs(highest)))
