@@ -230,7 +230,8 @@ def _hold(
     truth = truth[[name for name in TRUTH if name in truth]]
     training = None if labels is None or split == "train" else _part(labels, "train")
     official = table.split if isinstance(table, PIQ23) and split == "test" else None
-    rivals = naive(truth, training, _other_attributes(table))
+    centred = 0.0 if isinstance(table, PIQ23) else None  # JODs are, in every scene
+    rivals = naive(truth, training, _other_attributes(table), centred)
     return hold(
         truth,
         [*rivals, *(entry.contestant for entry in entries)],

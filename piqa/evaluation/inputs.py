@@ -92,7 +92,10 @@ def read_entries(
 
 
 def naive(
-    truth: pd.DataFrame, training: pd.DataFrame | None, others: Mapping[str, pd.Series[float]] | None = None
+    truth: pd.DataFrame,
+    training: pd.DataFrame | None,
+    others: Mapping[str, pd.Series[float]] | None = None,
+    constant: float | None = None,
 ) -> list[Contestant]:
     """The rules that a model must beat: one score for every image, and other scores of the same images.
 
@@ -100,16 +103,20 @@ def naive(
         truth: The images to be evaluated, with `image` and `score`.
         training: The training images, with the same; None if not known.
         others: Other scores by image, such as another attribute's, by name; those that lack an image are left out.
+        constant: The one score, where it is known without looking, as 0 is for scores that are centred in every scene;
+            else the mean score of the training images, or of the evaluated ones if there are no others.
     """
-    known = training is not None and len(training) > 0
     images = truth["image"] if training is None else pd.concat([truth["image"], training["image"]])
-    # without training images the evaluated ones must do: that is kind to the rule, never to a model
-    value = float((training if known and training is not None else truth)["score"].mean())
-    rule = f"the mean score of the {'training' if known else 'evaluated'} images, {value:.3g}, for every image"
-    constant = Contestant("constant", pd.Series(value, index=images), "naive", source=rule)
+    rule = "which the scores are centred on"
+    if constant is None and training is not None and len(training):
+        constant, rule = float(training["score"].mean()), "the mean score of the training images"
+    elif constant is None:  # kind to the rule, never to a model
+        constant, rule = float(truth["score"].mean()), "the mean score of the evaluated images"
+    one_score = pd.Series(constant, index=images, dtype="float64")
+    source = f"{constant:.3g} for every image, {rule}"
     complete = {name: scores for name, scores in (others or {}).items() if truth["image"].isin(scores.index).all()}
     return [
-        constant,
+        Contestant("constant", one_score, "naive", source=source),
         *(
             Contestant(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction")
             for name, scores in complete.items()
