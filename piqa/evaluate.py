@@ -122,6 +122,8 @@ def evaluate(
     models, csvs = named_paths(_listed(ckpt_path)), named_paths(_listed(predictions))
     if not models and not csvs:
         raise InputError("give `--ckpt_path`, a model, or `--predictions`, a CSV, or both")
+    if shared := sorted(models.keys() & csvs.keys()):
+        raise InputError(f"a model and a CSV are both called {shared[0]!r}; name one of them, such as other=some.csv")
     rules = Rules(samples, seed, levels, max_missing, Bands(clear, near))
     scoring = _Scoring(store, crops, batch_size, device, precision, liqe)
     models = {name: str(weights.find_model(path)) for name, path in models.items()}
