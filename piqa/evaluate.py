@@ -8,7 +8,7 @@ puts everyone on one board, with confidence intervals, naive rules, published fi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,10 @@ from piqa.scorer import Precision, Scorer
 from piqa.store import PreparedStore
 
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
-LISTED = {"ckpt_path": "Models", "predictions": "CSVs of predictions"}
+LISTED = {
+    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint",
+    "predictions": "CSVs with `image, prediction`, and `scene, score` where no table is given",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def main(args: list[str] | None = None) -> None:
     parser = Parser(prog="piqa evaluate", description=__doc__)
     parser.add_argument("--config", action=ConfigFile, help="A YAML file of these arguments.")
     for name, what in LISTED.items():
-        parser.add_argument(f"--{name}", nargs="+", type=str, help=f"{what}: paths, or name=path; see `evaluate`.")
+        parser.add_argument(f"--{name}", nargs="+", type=str, help=f"{what}; each a path or name=path.")
     parser.add_function_arguments(evaluate, skip=set(LISTED))
     parsed = parser.parse_args(args)
     with one_line_errors():
@@ -119,26 +122,17 @@ def evaluate(
     Raises:
         InputError: If there is nothing to measure, or it cannot be read.
     """
-    models, csvs = named_paths(_listed(ckpt_path)), named_paths(_listed(predictions))
-    if not models and not csvs:
-        raise InputError("give `--ckpt_path`, a model, or `--predictions`, a CSV, or both")
-    if shared := sorted(models.keys() & csvs.keys()):
-        raise InputError(f"a model and a CSV are both called {shared[0]!r}; name one of them, such as other=some.csv")
+    models, csvs = _named(ckpt_path, predictions, selected_on)
     rules = Rules(samples, seed, levels, max_missing, Bands(clear, near))
     scoring = _Scoring(store, crops, batch_size, device, precision, liqe)
-    models = {name: str(weights.find_model(path)) for name, path in models.items()}
     scorer = scoring.load(next(iter(models.values()))) if models else None  # its card may name the table
     if table is None and scorer is not None:
         table = _trained_on(scorer.card, next(iter(models.values())))
     labels = None if table is None else _labels(table, split)
-    entries = []
-    for name, model in models.items():
-        assert labels is not None
-        scorer = scorer or scoring.load(model)
-        entries.append(_score(name, model, scorer, labels if calibrate else _part(labels, split), split, scoring))
-        scorer = None  # one network in memory at a time
-    entries += read_entries(csvs, labels, split, max_missing, selected_on)
-    folder = Path(out) if out else _beside(*models.values(), *csvs.values())
+    entries = read_entries(csvs, labels, split, max_missing, selected_on)  # before hours of scoring
+    if labels is not None:
+        wanted = labels[labels["split"].isin([split, "train"] if calibrate else [split])]
+        entries = [*scoring.entries(models, scorer, wanted, split), *entries]
     facts = {
         "table": ", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
         "split": None if table is None else split,
@@ -146,11 +140,36 @@ def evaluate(
         "command": command(),
     }
     board = _hold(entries, table, labels, split, facts | ({"crops": crops} if models else {}), rules)
-    reports = {}
-    for entry in entries:
-        own = folder if len(entries) == 1 else folder / re.sub(r"[^\w.-]", "_", entry.contestant.name)
-        reports[entry.contestant.name] = write_report(entry.frame, own, _facts_of(entry, models, facts, crops))
+    folder = Path(out) if out else Path([*models.values(), *csvs.values()][0]).parent / "evaluation"
+    own = {name: folder if len(entries) == 1 else folder / _folder_name(name) for name in (*models, *csvs)}
+    reports = {
+        (name := entry.contestant.name): write_report(entry.frame, own[name], _facts_of(entry, models, facts, crops))
+        for entry in entries
+    }
     return Evaluation(board, reports, folder)
+
+
+def _named(
+    ckpt_path: str | Sequence[str] | None, predictions: str | Sequence[str] | None, selected_on: dict[str, str] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Models and CSVs by name, none of which may be taken for another, nor may the folders called after them."""
+    listed = [[given] if isinstance(given, str) else list(given or []) for given in (ckpt_path, predictions)]
+    models, csvs = (named_paths(paths) for paths in listed)
+    if not models and not csvs:
+        raise InputError("give `--ckpt_path`, a model, or `--predictions`, a CSV, or both")
+    folders: dict[str, str] = {}
+    for name in (*models, *csvs):
+        other = folders.setdefault(_folder_name(name).lower(), name)
+        if other != name or name in models.keys() & csvs.keys():
+            raise InputError(f"the names {other!r} and {name!r} are too alike; choose another, such as other=some.csv")
+    unknown = [name for name in selected_on or {} if name not in csvs]
+    if unknown:
+        raise InputError(f"`selected_on` tells of {unknown[0]!r}, but the CSVs are {', '.join(csvs) or 'none'}")
+    return {name: str(weights.find_model(path)) for name, path in models.items()}, csvs
+
+
+def _folder_name(name: str) -> str:
+    return re.sub(r"[^\w-]", "_", name)
 
 
 @dataclass(frozen=True)
@@ -167,19 +186,23 @@ class _Scoring:
     def load(self, model: str) -> Scorer:
         return Scorer.load(model, liqe=self.liqe, device=self.device, precision=self.precision)
 
-    def predict(self, scorer: Scorer, frame: pd.DataFrame) -> list[float]:
+    def entries(
+        self, models: dict[str, str], scorer: Scorer | None, frame: pd.DataFrame, split: str
+    ) -> Iterator[Entry]:
+        """Every model's predictions of the frame's pictures; `scorer` is the first one's, loaded already."""
+        for name, model in models.items():
+            scorer = scorer or self.load(model)
+            selected_on = scorer.card.get("trained_on", {}).get("selected_on")
+            scored = frame.assign(prediction=self._predict(scorer, frame))
+            scorer = None  # one network in memory at a time
+            predictions = scored.set_index("image")["prediction"]
+            yield Entry(Contestant(name, predictions, selected_on=selected_on, source=model), _part(scored, split))
+
+    def _predict(self, scorer: Scorer, frame: pd.DataFrame) -> list[float]:
         prepared = PreparedStore(self.store, scorer.preparation)
         prepared.build(frame["path"], str(scorer.device), max_failed=0)  # a missing prediction would flatter or hurt
         portraits = map(prepared.load, frame["path"])
         return scorer.score_portraits(portraits, crops=self.crops, batch_size=self.batch_size)
-
-
-def _listed(argument: str | Sequence[str] | None) -> list[str]:
-    return [argument] if isinstance(argument, str) else list(argument or [])
-
-
-def _beside(first: str, *_: str) -> Path:
-    return Path(first).parent / "evaluation"
 
 
 def _labels(table: Table, split: str) -> pd.DataFrame:
@@ -209,15 +232,6 @@ def _trained_on(card: dict[str, Any], model: str) -> Table:
         )
     table: Table = weights.instantiate(spec, Table, f"the card of {model}")
     return table
-
-
-def _score(name: str, model: str, scorer: Scorer, labels: pd.DataFrame, split: str, scoring: _Scoring) -> Entry:
-    """A model's predictions of the pictures to be evaluated, and of the training pictures if they are among them."""
-    frame = labels[labels["split"].isin([split, "train"])]
-    frame = frame.assign(prediction=scoring.predict(scorer, frame))
-    selected_on = scorer.card.get("trained_on", {}).get("selected_on")
-    predictions = frame.set_index("image")["prediction"]
-    return Entry(Contestant(name, predictions, selected_on=selected_on, source=model), _part(frame, split))
 
 
 def _hold(

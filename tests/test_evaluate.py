@@ -108,9 +108,15 @@ def test_missing_images_are_an_error_unless_a_share_is_allowed(tiny_config, tiny
     assert "1 images of the table have no prediction" in capsys.readouterr().out
 
 
-def test_two_models_of_one_name_are_told_apart_by_the_user(tiny_run, capsys):
-    twice = ["--ckpt_path", str(tiny_run), "--predictions", "run=some.csv"]
-    assert "called 'run'" in one_line(capsys, lambda: evaluate.main(twice))
+@pytest.mark.parametrize("names", [["run=some.csv"], ["a b=some.csv", "A.b=other.csv"]])
+def test_names_that_could_be_taken_for_each_other_are_refused(names, tiny_run, capsys):
+    arguments = ["--ckpt_path", str(tiny_run), "--predictions", *names]
+    assert "are too alike" in one_line(capsys, lambda: evaluate.main(arguments))
+
+
+def test_what_chose_the_checkpoint_of_a_stranger_is_refused(capsys):
+    arguments = ["--predictions", "peer=some.csv", "--selected_on", "{pear: test}"]
+    assert "tells of 'pear', but the CSVs are peer" in one_line(capsys, lambda: evaluate.main(arguments))
 
 
 def test_neither_model_nor_predictions_is_told_in_one_line(capsys):
