@@ -1,60 +1,117 @@
-"""`python -m piqa.evaluate --ckpt_path MODEL`, or `--predictions some.csv`: measures against the experts' scores.
+"""`python -m piqa.evaluate --ckpt_path MODEL`, or `--predictions ours=a.csv peer=b.csv`: who judges portraits how well.
 
-Leaves `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png` in `--out`.
+Leaves in `--out` the predictions, the measures of every scene, their summary and a plot of each model
+(`predictions.csv`, `per_scene.csv`, `metrics.json`, `scatter.png`; in a folder of its own where there are several), and
+puts everyone on one board, with confidence intervals, naive rules, published figures and the noise ceiling.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from rich.console import Console
 
 from piqa import weights
 from piqa.arguments import ConfigFile, Parser, command
+from piqa.data.piq23 import PIQ23, Attribute
 from piqa.data.table import Table
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.evaluation.predictions import read_predictions
+from piqa.evaluation.bootstrap import Levels
+from piqa.evaluation.contest import Rules, hold
+from piqa.evaluation.contestants import Contestant
+from piqa.evaluation.inputs import Entry, naive, named_paths, read_entries
+from piqa.evaluation.leaderboard import Leaderboard
+from piqa.evaluation.pairs import Bands
+from piqa.evaluation.published import published
 from piqa.evaluation.report import Report, print_report, write_report
 from piqa.scorer import Precision, Scorer
 from piqa.store import PreparedStore
+
+TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
+LISTED = {
+    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint",
+    "predictions": "CSVs with `image, prediction`, and `scene, score` where no table is given",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        board: Everyone's figures.
+        reports: Each model's own, by name.
+        folder: Where they were written.
+    """
+
+    board: Leaderboard
+    reports: dict[str, Report]
+    folder: Path
 
 
 def main(args: list[str] | None = None) -> None:
     """Evaluates, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa evaluate", description=__doc__)
     parser.add_argument("--config", action=ConfigFile, help="A YAML file of these arguments.")
-    parser.add_function_arguments(evaluate)
+    for name, what in LISTED.items():
+        parser.add_argument(f"--{name}", nargs="+", type=str, help=f"{what}; each a path or name=path.")
+    parser.add_function_arguments(evaluate, skip=set(LISTED))
     parsed = parser.parse_args(args)
     with one_line_errors():
         arguments = parser.instantiate(parsed).as_dict()
         arguments.pop("config", None)
-        print_report(evaluate(**arguments), Console())
+        evaluation = evaluate(**arguments)
+        for report in evaluation.reports.values():
+            print_report(report, Console())
 
 
 def evaluate(
-    ckpt_path: str | None = None,
-    predictions: str | None = None,
+    ckpt_path: str | Sequence[str] | None = None,
+    predictions: str | Sequence[str] | None = None,
     table: Table | None = None,
     split: Literal["train", "val", "test"] = "test",
     out: str | None = None,
+    max_missing: float = 0.0,
+    samples: int = 2000,
+    levels: Levels = "both",
+    seed: int = 0,
+    clear: float = 1.0,
+    near: float = 0.25,
+    calibrate: bool = False,
+    selected_on: dict[str, str] | None = None,
     store: str = "data/prepared",
     crops: Crops = "five",
     batch_size: int = 4,
     device: str = "auto",
     precision: Precision = "32",
     liqe: str | None = None,
-) -> Report:
-    """Measures a model, or a CSV of predictions, scene by scene.
+) -> Evaluation:
+    """Measures models and CSVs of predictions, scene by scene, and compares them.
 
     Args:
-        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
-        predictions: Instead of a model, a CSV with `image, prediction`, and `scene, score` where no table is given.
-        table: The scored pictures; by default those that the model was trained with.
+        ckpt_path: Models: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint;
+            each a path or name=path.
+        predictions: CSVs with `image, prediction`, and `scene, score` where no table is given; each as above.
+        table: The scored pictures; by default those that the first model was trained with.
         split: Which of them.
-        out: Folder of the results; by default `evaluation` beside the model or the CSV.
+        out: Folder of the results; by default `evaluation` beside the first model or CSV.
+        max_missing: Share of the pictures that a CSV may leave without a prediction. A line with gaps is measured on
+            what it predicts, which may flatter it.
+        samples: Resamples of the bootstrap.
+        levels: What the bootstrap resamples: scenes and the images of each (`both`), `scenes` or `images`.
+        seed: Of the bootstrap, the permutations and the noise ceiling.
+        clear: Experts separate two pictures clearly above this difference, in units of the score.
+        near: Two pictures are a near tie below this difference.
+        calibrate: Let the models score the training pictures too, for the calibrated protocol. A CSV takes part if it
+            has rows of training pictures.
+        selected_on: What chose the checkpoint behind a CSV, by name: `{peer: test}`.
         store: Folder of the prepared store.
         crops: `five` crops whose scores are averaged, or `one` from the centre.
         batch_size: Pictures in one pass through the network.
@@ -65,39 +122,103 @@ def evaluate(
     Raises:
         InputError: If there is nothing to measure, or it cannot be read.
     """
-    if (ckpt_path is None) == (predictions is None):
-        raise InputError("give either `--ckpt_path`, a model, or `--predictions`, a CSV")
-    facts: dict[str, Any] = {"split": split, "command": command()}
-    if predictions is not None:
-        labels = None if table is None else _split(table, split)
-        frame = read_predictions(predictions, labels)
-        facts |= {"predictions": predictions, "table": Path(predictions).name if table is None else table.name}
-        if table is None:
-            del facts["split"]
-        folder = Path(predictions).parent / "evaluation"
-    else:
-        assert ckpt_path is not None
-        model = weights.find_model(ckpt_path)
-        scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision)
-        table = table or _trained_on(scorer.card, model)
-        frame = _predict(scorer, _split(table, split), store, crops, batch_size)
-        selected_on = scorer.card.get("trained_on", {}).get("selected_on")
-        facts |= {"table": table.name, "checkpoint": str(model), "selected_on": selected_on, "crops": crops}
-        folder = model.parent / "evaluation"
-    facts["attribute"] = getattr(table, "attribute", None)
-    return write_report(frame, out or folder, facts)
+    models, csvs = _named(ckpt_path, predictions, selected_on)
+    rules = Rules(samples, seed, levels, max_missing, Bands(clear, near))
+    scoring = _Scoring(store, crops, batch_size, device, precision, liqe)
+    scorer = scoring.load(next(iter(models.values()))) if models else None  # its card may name the table
+    if table is None and scorer is not None:
+        table = _trained_on(scorer.card, next(iter(models.values())))
+    labels = None if table is None else _labels(table, split)
+    entries = read_entries(csvs, labels, split, max_missing, selected_on)  # before hours of scoring
+    if labels is not None:
+        wanted = labels[labels["split"].isin([split, "train"] if calibrate else [split])]
+        entries = [*scoring.entries(models, scorer, wanted, split), *entries]
+    facts = {
+        "table": ", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
+        "split": None if table is None else split,
+        "attribute": getattr(table, "attribute", None),
+        "command": command(),
+    }
+    board = _hold(entries, table, labels, split, facts | ({"crops": crops} if models else {}), rules)
+    folder = Path(out) if out else Path([*models.values(), *csvs.values()][0]).parent / "evaluation"
+    own = {name: folder if len(entries) == 1 else folder / _folder_name(name) for name in (*models, *csvs)}
+    reports = {
+        (name := entry.contestant.name): write_report(entry.frame, own[name], _facts_of(entry, models, facts, crops))
+        for entry in entries
+    }
+    return Evaluation(board, reports, folder)
 
 
-def _split(table: Table, split: str) -> pd.DataFrame:
+def _named(
+    ckpt_path: str | Sequence[str] | None, predictions: str | Sequence[str] | None, selected_on: dict[str, str] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Models and CSVs by name, none of which may be taken for another, nor may the folders called after them."""
+    listed = [[given] if isinstance(given, str) else list(given or []) for given in (ckpt_path, predictions)]
+    models, csvs = (named_paths(paths) for paths in listed)
+    if not models and not csvs:
+        raise InputError("give `--ckpt_path`, a model, or `--predictions`, a CSV, or both")
+    folders: dict[str, str] = {}
+    for name in (*models, *csvs):
+        other = folders.setdefault(_folder_name(name).lower(), name)
+        if other != name or name in models.keys() & csvs.keys():
+            raise InputError(f"the names {other!r} and {name!r} are too alike; choose another, such as other=some.csv")
+    unknown = [name for name in selected_on or {} if name not in csvs]
+    if unknown:
+        raise InputError(f"`selected_on` tells of {unknown[0]!r}, but the CSVs are {', '.join(csvs) or 'none'}")
+    return {name: str(weights.find_model(path)) for name, path in models.items()}, csvs
+
+
+def _folder_name(name: str) -> str:
+    return re.sub(r"[^\w-]", "_", name)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """How models score the table's pictures."""
+
+    store: str
+    crops: Crops
+    batch_size: int
+    device: str
+    precision: Precision
+    liqe: str | None
+
+    def load(self, model: str) -> Scorer:
+        return Scorer.load(model, liqe=self.liqe, device=self.device, precision=self.precision)
+
+    def entries(
+        self, models: dict[str, str], scorer: Scorer | None, frame: pd.DataFrame, split: str
+    ) -> Iterator[Entry]:
+        """Every model's predictions of the frame's pictures; `scorer` is the first one's, loaded already."""
+        for name, model in models.items():
+            scorer = scorer or self.load(model)
+            selected_on = scorer.card.get("trained_on", {}).get("selected_on")
+            scored = frame.assign(prediction=self._predict(scorer, frame))
+            scorer = None  # one network in memory at a time
+            predictions = scored.set_index("image")["prediction"]
+            yield Entry(Contestant(name, predictions, selected_on=selected_on, source=model), _part(scored, split))
+
+    def _predict(self, scorer: Scorer, frame: pd.DataFrame) -> list[float]:
+        prepared = PreparedStore(self.store, scorer.preparation)
+        prepared.build(frame["path"], str(scorer.device), max_failed=0)  # a missing prediction would flatter or hurt
+        portraits = map(prepared.load, frame["path"])
+        return scorer.score_portraits(portraits, crops=self.crops, batch_size=self.batch_size)
+
+
+def _labels(table: Table, split: str) -> pd.DataFrame:
+    """The whole table, which must have pictures in the split."""
     frame = table.load()
-    part = frame[frame["split"] == split].reset_index(drop=True)
-    if part.empty:
+    if split not in set(frame["split"]):
         there = ", ".join(sorted(frame["split"].unique()))
         raise InputError(f"{table.name} has no pictures in the split '{split}'; it has {there}")
-    return part
+    return frame
 
 
-def _trained_on(card: dict[str, Any], model: Path) -> Table:
+def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    return frame[frame["split"] == split].reset_index(drop=True)
+
+
+def _trained_on(card: dict[str, Any], model: str) -> Table:
     """The table that the model's card names.
 
     Raises:
@@ -113,11 +234,50 @@ def _trained_on(card: dict[str, Any], model: Path) -> Table:
     return table
 
 
-def _predict(scorer: Scorer, frame: pd.DataFrame, store: str, crops: Crops, batch_size: int) -> pd.DataFrame:
-    prepared = PreparedStore(store, scorer.preparation)
-    prepared.build(frame["path"], str(scorer.device), max_failed=0)  # a missing prediction would flatter or hurt
-    scores = scorer.score_portraits(map(prepared.load, frame["path"]), crops=crops, batch_size=batch_size)
-    return frame.assign(prediction=scores)
+def _hold(
+    entries: list[Entry],
+    table: Table | None,
+    labels: pd.DataFrame | None,
+    split: str,
+    facts: dict[str, Any],
+    rules: Rules,
+) -> Leaderboard:
+    truth = entries[0].frame if labels is None else _part(labels, split)
+    truth = truth[[name for name in TRUTH if name in truth]]
+    training = None if labels is None or split == "train" else _part(labels, "train")
+    official = table.split if isinstance(table, PIQ23) and split == "test" else None
+    centred = 0.0 if isinstance(table, PIQ23) else None  # JODs are, in every scene
+    rivals = naive(truth, training, _other_attributes(table), centred)
+    return hold(
+        truth,
+        [*rivals, *(entry.contestant for entry in entries)],
+        training=training,
+        published=published(facts["attribute"], official),
+        facts=facts | {"official_split": official},
+        rules=rules,
+    )
+
+
+def _other_attributes(table: Table | None) -> dict[str, pd.Series[float]]:
+    """The JODs of PIQ23's other attributes, of those whose labels are here."""
+    found: dict[str, pd.Series[float]] = {}
+    if not isinstance(table, PIQ23):
+        return found
+    for attribute in get_args(Attribute):
+        if attribute != table.attribute:
+            with suppress(InputError):
+                other = PIQ23(table.root, attribute, table.split, table.labels, check_files=False)
+                found[f"{attribute.title()} JOD"] = other.load().set_index("image")["score"]
+    return found
+
+
+def _facts_of(entry: Entry, models: dict[str, str], facts: dict[str, Any], crops: Crops) -> dict[str, Any]:
+    """The facts of one model's own report."""
+    contestant = entry.contestant
+    own = {name: value for name, value in facts.items() if value is not None}
+    if contestant.name in models:
+        return own | {"checkpoint": contestant.source, "selected_on": contestant.selected_on, "crops": crops}
+    return own | {"predictions": contestant.source, "selected_on": contestant.selected_on}
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def test_labels_are_joined_by_image_name(tmp_path, names):
     frame = read_predictions(csv(tmp_path, "image,prediction\n" + rows), LABELS)
     expected = LABELS.drop(columns="path").reset_index(drop=True).assign(prediction=[0.0, 1.0, 2.0, 3.0])
     pd.testing.assert_frame_equal(frame[expected.columns], expected, check_dtype=False)
-    assert frame.attrs == {"missing": 0, "unmatched": 0}
+    assert frame.attrs == {"missing": [], "unmatched": []}
 
 
 def test_names_that_differ_only_in_the_case_of_the_extension_are_two_images(tmp_path):
@@ -153,13 +153,13 @@ def test_the_same_file_name_in_other_scenes_is_not_mixed_up(tmp_path):
     table = LABELS.assign(image=names)
     frame = read_predictions(csv(tmp_path, "image,prediction\n" + rows), table)
     assert dict(zip(frame["image"], frame["prediction"], strict=True)) == dict(zip(names, range(4), strict=True))
-    assert frame.attrs["unmatched"] == 1
+    assert frame.attrs["unmatched"] == ["/pictures/c/1.jpg"]
 
 
 def test_a_stranger_with_a_known_file_name_does_not_take_its_place(tmp_path):
     table = LABELS.assign(image=["t/1.jpg", "t/2.jpg", "t/3.jpg", "t/4.jpg"])
     rows = "image,prediction\nt/1.jpg,1\nt/2.jpg,2\nt/3.jpg,3\nother/4.jpg,4\n"
-    assert "3 of the table's 4 images, without t/4.jpg; rows that fit no image: other/4.jpg; " in complaint(
+    assert "3 of the 4 images to be evaluated, without t/4.jpg; rows that fit no image: other/4.jpg; " in complaint(
         csv(tmp_path, rows), table
     )
 
@@ -173,7 +173,7 @@ def test_file_names_alone_count_where_no_folder_agrees(tmp_path):
 def test_a_name_that_fits_two_images_is_not_guessed(tmp_path):
     table = LABELS.assign(image=["a/1.jpg", "b/1.jpg", "a/2.jpg", "a/3.jpg"])
     message = complaint(csv(tmp_path, "image,prediction\n1.jpg,1\n2.jpg,1\n3.jpg,1\n"), table)
-    assert "2 of the table's 4 images, without a/1.jpg, b/1.jpg; " in message
+    assert "2 of the 4 images to be evaluated, without a/1.jpg, b/1.jpg; " in message
     assert "rows that fit no image: 1.jpg; " in message
 
 
@@ -184,21 +184,36 @@ def test_two_rows_for_one_image_of_the_table_are_refused(tmp_path):
 
 def test_missing_images_are_counted_and_named(tmp_path):
     message = complaint(csv(tmp_path, "image,prediction\n1_A.jpg,1\nz.jpg,2\n"), LABELS)
-    assert "predicts 1 of the table's 4 images, without 2_A.JPG, 3_B.tiff, 4_B.jpg; " in message
-    assert "rows that fit no image: z.jpg; add them or lower min_share" in message
+    assert "predicts 1 of the 4 images to be evaluated, without 2_A.JPG, 3_B.tiff, 4_B.jpg; " in message
+    assert "rows that fit no image: z.jpg; add them, or raise max_missing" in message
 
 
-def test_a_lower_share_lets_images_be_missing_and_counts_them(tmp_path):
+def test_a_share_of_the_images_may_be_missing_and_is_listed(tmp_path):
     path = csv(tmp_path, "image,prediction\n1_A.jpg,1\n2_A.JPG,1\n3_B.tiff,1\nz.jpg,1\n")
-    frame = read_predictions(path, LABELS, min_share=0.75)
+    frame = read_predictions(path, LABELS, max_missing=0.25)
     assert len(frame) == 3
-    assert frame.attrs == {"missing": 1, "unmatched": 1}
-    assert "min_share" in complaint(path, LABELS, min_share=0.76)
+    assert frame.attrs == {"missing": ["4_B.jpg"], "unmatched": ["z.jpg"]}
+    assert "raise max_missing (now 0.24)" in complaint(path, LABELS, max_missing=0.24)
 
 
-@pytest.mark.parametrize("share", [0, -1, 1.1, float("nan")])
+def test_a_file_that_fits_no_image_is_refused_whatever_may_be_missing(tmp_path):
+    message = complaint(csv(tmp_path, "image,prediction\nz.jpg,1\n"), LABELS, max_missing=0.99)
+    assert "predicts 0 of the 4 images" in message
+
+
+@pytest.mark.parametrize("share", [1, -1, 1.1, float("nan")])
 def test_a_share_that_is_none_is_refused(tmp_path, share):
-    assert "above 0 and at most 1" in complaint(csv(tmp_path, "image,prediction\n1_A.jpg,1\n"), LABELS, min_share=share)
+    path = csv(tmp_path, "image,prediction\n1_A.jpg,1\n")
+    assert "at least 0 and below 1" in complaint(path, LABELS, max_missing=share)
+
+
+def test_only_images_of_the_split_must_be_predicted_and_others_are_kept(tmp_path):
+    table = LABELS.assign(split=["train", "train", "test", "test"])
+    path = csv(tmp_path, "image,prediction\n1_A.jpg,1\n3_B.tiff,1\n4_B.jpg,1\n")
+    frame = read_predictions(path, table, split="test")
+    assert frame["split"].to_list() == ["train", "test", "test"]
+    assert frame.attrs == {"missing": [], "unmatched": []}
+    assert "predicts 1 of the 2 images to be evaluated, without 2_A.JPG" in complaint(path, table, split="train")
 
 
 def test_scores_of_another_attribute_are_refused(tmp_path):

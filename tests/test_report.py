@@ -87,7 +87,7 @@ def test_facts_of_any_type_are_written(tmp_path):
 
 def test_images_left_out_by_the_join_are_reported(tmp_path):
     frame = predictions()
-    frame.attrs = {"missing": 4, "unmatched": 5}
+    frame.attrs = {"missing": list("abcd"), "unmatched": list("abcde")}
     report = write_report(frame, tmp_path, FACTS)
     assert json.loads(report.metrics_json.read_text())["missing"] == 4
     assert "4 images of the table have no prediction" in printed(report)

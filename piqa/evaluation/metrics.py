@@ -121,7 +121,7 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: If a column is missing, there is no row, an image repeats or a value is not finite.
     """
-    _check(predictions)
+    check_table(predictions)
     scenes = predictions.groupby("scene", sort=True)
     rows = {scene: _measures(rows["score"].to_numpy(), rows["prediction"].to_numpy()) for scene, rows in scenes}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scene")
@@ -185,7 +185,7 @@ def pair_accuracy(predictions: pd.DataFrame) -> float:
     Raises:
         InputError: As `per_scene`.
     """
-    _check(predictions)
+    check_table(predictions)
     surplus, pairs = 0, 0
     for _, rows in predictions.groupby("scene"):
         score, prediction = rows["score"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
@@ -244,7 +244,8 @@ def _untied_pairs(values: Vector) -> int:
     return int((len(values) * (len(values) - 1) - (counts * (counts - 1)).sum()) // 2)
 
 
-def _check(predictions: pd.DataFrame) -> None:
+def check_table(predictions: pd.DataFrame) -> None:
+    """Refuses a table that cannot be measured, with an InputError; as `per_scene` says."""
     missing = [name for name in ("scene", "score", "prediction") if name not in predictions]
     if missing:
         found = ", ".join(map(str, predictions.columns))

@@ -21,7 +21,9 @@ LABELS = ("scene", "score", "score_std", "split", "condition", "device")  # what
 SAME_SCORE = 1e-6  # published label files are rounded to nine decimals
 
 
-def read_predictions(csv: str | Path, table: pd.DataFrame | None = None, *, min_share: float = 1.0) -> pd.DataFrame:
+def read_predictions(
+    csv: str | Path, table: pd.DataFrame | None = None, *, split: str | None = None, max_missing: float = 0.0
+) -> pd.DataFrame:
     """Predictions from a CSV file, with their labels from the file itself or from a table.
 
     The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Commas and semicolons both
@@ -32,20 +34,22 @@ def read_predictions(csv: str | Path, table: pd.DataFrame | None = None, *, min_
     Args:
         csv: The file; UTF-8, one row an image.
         table: Labels with columns `image`, `scene`, `score`, optionally `score_std`, `split`, `condition`, `device`;
-            only the rows that are to be evaluated, for instance those of the test split.
-        min_share: The share of the table's images that must be predicted, in (0, 1].
+            only the rows that are to be evaluated, or all of them and `split`.
+        split: The split of the table that is to be evaluated. Its images should be predicted; those of other splits may
+            be, and are kept.
+        max_missing: The share of the images to be evaluated that may have no prediction, in [0, 1).
 
     Returns:
         One row an image, in the order of the file, index 0..n-1: `image`, `scene`, `score`, `prediction` and whatever
-        else is known. With a table, `attrs` holds two counts: `missing` images of the table without a prediction and
-        `unmatched` rows of the file that are not in the table and were left out.
+        else is known. With a table, `attrs` holds `missing`, the names of the images to be evaluated that have no
+        prediction, and `unmatched`, those of the file's rows that are not in the table and were left out.
 
     Raises:
         InputError: If the file cannot be read or lacks a column, a cell is empty, an image has two rows, a number
-            is not finite, the file's labels contradict the table's, or too few images are predicted.
+            is not finite, the file's labels contradict the table's, or too many images are missing.
     """
-    if not 0 < min_share <= 1:
-        raise InputError(f"min_share is {min_share}; it is a share of the images, above 0 and at most 1")
+    if not 0 <= max_missing < 1:
+        raise InputError(f"max_missing is {max_missing}; it is a share of the images, at least 0 and below 1")
     csv = Path(csv)
     frame = _read_rows(csv)
     _require(frame, ["image", "prediction"], csv, "add it or rename one")
@@ -56,7 +60,10 @@ def read_predictions(csv: str | Path, table: pd.DataFrame | None = None, *, min_
         if name in frame:
             frame[name] = _numbers(frame[name], csv)
     if table is not None:
-        frame = _join(frame, table, csv, min_share)
+        frame = _join(frame, table, csv)
+        wanted = table["image"] if split is None else table.loc[table["split"] == split, "image"]
+        frame.attrs["missing"] = wanted[~wanted.isin(frame["image"])].to_list()
+        _refuse_missing(frame, len(wanted), csv, max_missing)
     first = ["image", "scene", "score", "prediction"]
     ordered = frame[[*first, *(name for name in frame if name not in first)]].reset_index(drop=True)
     ordered.attrs = dict(frame.attrs)
@@ -151,7 +158,7 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path, min_share: float) -> pd.DataFrame:
+def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
     """The rows of `frame` that are in `table`, under the table's names and labels."""
     position = _match(frame["image"], table["image"])
     unmatched = frame["image"][position == -1]
@@ -159,18 +166,22 @@ def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path, min_share: float)
     labels = table.iloc[position.to_list()][["image", *(name for name in LABELS if name in table)]]
     labels = labels.set_index(position.index)
     _refuse_repeats(labels["image"], csv)
-    missing = table["image"].drop(table.index[position.to_list()])
-    if len(position) / len(table) < min_share:
-        strangers = f"; rows that fit no image: {_some(unmatched)}" if len(unmatched) else ""
-        raise InputError(
-            f"{csv} predicts {len(position)} of the table's {len(table)} images, without {_some(missing)}"
-            f"{strangers}; add them or lower min_share"
-        )
     matched = frame.loc[position.index]
     _refuse_other_labels(matched, labels, csv)
     joined = labels.join(matched.drop(columns=labels.columns, errors="ignore"))
-    joined.attrs = {"missing": len(missing), "unmatched": len(unmatched)}
+    joined.attrs = {"unmatched": unmatched.to_list()}
     return joined
+
+
+def _refuse_missing(frame: pd.DataFrame, wanted: int, csv: Path, max_missing: float) -> None:
+    missing, unmatched = frame.attrs["missing"], frame.attrs["unmatched"]
+    if len(missing) <= max_missing * wanted and len(missing) < wanted:
+        return
+    strangers = f"; rows that fit no image: {_some(unmatched)}" if unmatched else ""
+    raise InputError(
+        f"{csv} predicts {wanted - len(missing)} of the {wanted} images to be evaluated, without {_some(missing)}"
+        f"{strangers}; add them, or raise max_missing (now {max_missing:g})"
+    )
 
 
 def _match(images: pd.Series[str], known: pd.Series[str]) -> pd.Series[int]:

@@ -58,7 +58,7 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[s
 
     Args:
         predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
-            Counts in its `attrs`, as `read_predictions` leaves them, go into the summary.
+            What `read_predictions` leaves in its `attrs` is counted in the summary.
         folder: Where to; made if it is not there, earlier reports in it are replaced.
         facts: What was evaluated, by name. The report shows `table`, `split`, `attribute`, `checkpoint` and
             `selected_on` (the set that chose the checkpoint); everything goes into `metrics.json`.
@@ -72,7 +72,7 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[s
     folder = Path(folder)
     scenes = per_scene(predictions)
     counts: dict[str, Any] = {
-        name: predictions.attrs[name] for name in ("missing", "unmatched") if name in predictions.attrs
+        name: len(predictions.attrs[name]) for name in ("missing", "unmatched") if name in predictions.attrs
     }
     report = Report(
         predictions_csv=folder / "predictions.csv",
