@@ -5,13 +5,14 @@ Leaves `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png` in `
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from rich.console import Console
 
-from piqa import weights
+from piqa import submission, weights
 from piqa.arguments import ConfigFile, Parser, command
 from piqa.data.table import Table
 from piqa.data.transforms import Crops
@@ -24,6 +25,9 @@ from piqa.store import PreparedStore
 
 def main(args: list[str] | None = None) -> None:
     """Evaluates, from the command line or from a list of its arguments."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["submission"]:
+        return submission.main(args[1:])
     parser = Parser(prog="piqa evaluate", description=__doc__)
     parser.add_argument("--config", action=ConfigFile, help="A YAML file of these arguments.")
     parser.add_function_arguments(evaluate)
