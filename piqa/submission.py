@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,13 +28,12 @@ def main(args: list[str] | None = None) -> None:
     """Packs and checks, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa evaluate submission", description=__doc__)
     parser.add_argument("--name", nargs=2, required=True, metavar=("LAST", "FIRST"), help="Who submits.")
-    parser.add_function_arguments(submit, skip={"name"})
+    parser.add_argument("--half", action="store_true", help="Store the weights in float16, whatever their size.")
+    parser.add_function_arguments(submit, skip={"name", "half"})
     parsed = parser.parse_args(args)
     with one_line_errors():
-        archive, findings = submit(**parser.instantiate(parsed).as_dict())
-    console = Console()
-    console.print(f"written: {archive}", highlight=False, soft_wrap=True)
-    print_findings(findings, console)
+        _, findings = submit(**parser.instantiate(parsed).as_dict())
+    print_findings(findings, Console())
     if not all(finding.passed for finding in findings):
         raise SystemExit(1)
 
@@ -46,21 +46,19 @@ def submit(
     crops: Crops = "five",
     precision: Precision = "32",
     images: str | None = None,
-    device: str = "auto",
     liqe: str | None = None,
     limits: Limits = LIMITS,
 ) -> tuple[Path, list[Finding]]:
-    """Writes the challenge's zip and checks it.
+    """Writes the challenge's zip and checks it; tells on the way what it is at, as the check takes minutes on a CPU.
 
     Args:
         name: Last and first name. Accents are taken off, spaces, hyphens and apostrophes left out.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
         out: Folder of the zip.
-        half: Store the weights in float16; done anyway where they would exceed the limit.
+        half: Store the weights in float16; done unasked where they would exceed the limit.
         crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
         precision: What the zip computes in: `32`, or mixed precision in `bf16` or `16`.
         images: Folder of sample images for the check; by default two public-domain portraits in the challenge's sizes.
-        device: Where scores are computed for comparison; the zip itself takes the GPU where there is one.
         liqe: LIQE's checkpoint, where it does not lie where it lay in training.
         limits: What the challenge allows.
 
@@ -73,15 +71,18 @@ def submit(
     full_name = "_".join(plain(part) for part in name)
     if images is not None and not Path(images).is_dir():
         raise InputError(f"there is no folder {images} of sample images")
-    source = Scorer.load(ckpt_path, liqe=liqe, device=device)
+    say = partial(Console().print, highlight=False, soft_wrap=True)
+    source = Scorer.load(ckpt_path, liqe=liqe)
     content = weights_file(source, half)
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)
+        say(f"the weights exceed {limits.weights_gb:g} GB and are stored in half precision")
     archive = Path(out) / f"submission_{full_name}.zip"
     pack(source, content, full_name, archive, crops, precision)
     del content
+    say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.
-    scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, device=device, precision=precision)
+    scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision)
     return archive, check(archive, full_name, scorer, crops, half, Path(images) if images else None, limits)
 
 

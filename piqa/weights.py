@@ -181,7 +181,8 @@ def load_liqe(path: str | Path) -> LIQE:
         InputError: If the file is absent, of another layout, or incomplete.
     """
     content = read_file(require(path, "liqe"))
-    state = _tensors(content.get(CKPT_LIQE, content), path)
+    part = content.get(CKPT_LIQE)
+    state = _tensors(part if isinstance(part, Mapping) else content, path)
     if (layout := layout_of(state)) != "liqe":
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()

@@ -339,7 +339,7 @@ def test_a_name_without_plain_letters_is_refused(name):
 def test_mistakes_are_told_in_one_line_and_write_nothing(tiny_run, tmp_path, capsys):
     for mistake, named in [
         (["--ckpt_path", str(tmp_path / "none"), "--name", "A", "B"], "no model at"),
-        (["--ckpt_path", str(tiny_run), "--name", "A", "李"], "Latin letters"),
+        (["--ckpt_path", str(tiny_run), "--name", "A", "李", "--half"], "Latin letters"),
         (["--ckpt_path", str(tiny_run), "--name", "A", "B", "--images", str(tmp_path / "no")], "no folder"),
         (["--ckpt_path", str(tiny_run), "--name", "A"], "--name"),
     ]:
@@ -347,6 +347,12 @@ def test_mistakes_are_told_in_one_line_and_write_nothing(tiny_run, tmp_path, cap
             patch.chdir(tmp_path)
             assert named in one_line(capsys, lambda given=mistake: evaluate.main(["submission", *given]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_only_claims_to_carry_liqe_is_refused(tmp_path):
+    torch.save({"liqe": torch.zeros(3)}, tmp_path / "weights.ckpt")
+    with pytest.raises(InputError, match="layout 'unknown', not that of LIQE"):
+        weights.load_liqe(tmp_path / "weights.ckpt")
 
 
 @pytest.mark.slow
