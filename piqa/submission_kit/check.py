@@ -195,7 +195,8 @@ def count_flops(scorer: Scorer, file: Path, crops: Crops) -> int:
     """Floating-point operations of one image, in all networks: face detector, LIQE's image tower, the model.
 
     Counted are products of matrices and convolutions, two operations each multiplication. The fused forms of attention
-    are switched off meanwhile, as the counter does not know all of them and would take them for nothing.
+    are switched off meanwhile, as the counter does not know all of them and would take them for nothing. The scorer
+    must have scored before, lest what it does only once (LIQE's text tower) be counted.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
