@@ -3,11 +3,14 @@
 Leaves in `--out` the predictions, the measures of every scene, their summary and a plot of each model
 (`predictions.csv`, `per_scene.csv`, `metrics.json`, `scatter.png`; in a folder of its own where there are several), and
 puts everyone on one board, with confidence intervals, naive rules, published figures and the noise ceiling.
+
+`python -m piqa.evaluate submission --ckpt_path MODEL --name LAST FIRST` writes the NTIRE 2024 challenge's zip instead.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from rich.console import Console
 
-from piqa import weights
+from piqa import submission, weights
 from piqa.arguments import ConfigFile, Parser, command
 from piqa.data.piq23 import PIQ23, Attribute
 from piqa.data.table import Table
@@ -58,6 +61,9 @@ class Evaluation:
 
 def main(args: list[str] | None = None) -> None:
     """Evaluates, from the command line or from a list of its arguments."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["submission"]:
+        return submission.main(args[1:])
     parser = Parser(prog="piqa evaluate", description=__doc__)
     parser.add_argument("--config", action=ConfigFile, help="A YAML file of these arguments.")
     for name, what in LISTED.items():

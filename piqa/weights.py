@@ -27,6 +27,7 @@ State = dict[str, Tensor]
 FORMAT = "piqa 1"  # in every sidecar; a change of meaning gets a new number
 CKPT_CARD = "piqa"  # where a Lightning checkpoint keeps the model card
 CKPT_NETWORK = "network."  # the task's attribute that holds the network
+CKPT_LIQE = "liqe"  # where the one weights file of a challenge's submission keeps LIQE's tensors
 
 # Prefixes of the backbone in each official layout.
 WHOLE = "feature_extraction.feature_extraction."
@@ -174,10 +175,14 @@ def load_dual_branch(network: nn.Module, path: str | Path) -> None:
 def load_liqe(path: str | Path) -> LIQE:
     """LIQE with the weights of the official `LIQE.pt` (a full CLIP state dict, text tower included).
 
+    A submission's weights file, which carries them beside the network's, will do as well.
+
     Raises:
         InputError: If the file is absent, of another layout, or incomplete.
     """
-    state = read_state_dict(require(path, "liqe"))
+    content = read_file(require(path, "liqe"))
+    part = content.get(CKPT_LIQE)
+    state = _tensors(part if isinstance(part, Mapping) else content, path)
     if (layout := layout_of(state)) != "liqe":
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
@@ -331,6 +336,8 @@ def instantiate(spec: Any, kind: type, source: str) -> Any:
     """
     try:
         module, _, name = spec["class_path"].rpartition(".")
+        if module.split(".")[0] == "piqa":  # this package, which a challenge's submission carries under another name
+            module = __name__.rpartition(".")[0] + module.removeprefix("piqa")
         named = getattr(importlib.import_module(module), name)
         if isinstance(named, type) and issubclass(named, kind):
             return named(**spec["init_args"])
