@@ -1,0 +1,265 @@
+"""The leaderboard as one HTML file that needs no network: tables that sort, plots, and the pictures of its failures.
+
+`page.html` is its frame, filled in by Jinja with everything escaped; `page.css` and `page.js` go into it whole. A
+content security policy lets no other script run and nothing be fetched, whatever a model or a scene is called.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from piqa.errors import InputError
+from piqa.evaluation import wording
+from piqa.evaluation.json_text import plain
+from piqa.evaluation.leaderboard import LOWER_IS_BETTER, Leaderboard
+from piqa.evaluation.wording import MEASURES
+from piqa.files import replacing
+
+HERE = Path(__file__).parent
+DIGITS = 4  # of scores and predictions in the plots; a picture shows no more
+PAIRS_SHOWN = 12  # failures of a model
+PICTURE_SIDE = 360  # long side of a picture, px
+PICTURE_QUALITY = 80
+PICTURE_BYTES = 1_800_000  # all pictures together, encoded, so that the page can be sent by mail
+NAMES_LISTED = 200  # missing images of a line
+
+
+def write_page(board: Leaderboard, path: str | Path) -> Path:
+    """Writes the leaderboard as one self-contained HTML file.
+
+    Pictures of the failures are scaled down and put into the page where their files can be read; of all others only the
+    names are shown. No path of the machine gets into the page, other than those in the board's facts and sources.
+
+    Args:
+        board: The leaderboard.
+        path: The file, replaced if it is there.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    path = Path(path)
+    text = render(board)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+    return path
+
+
+def render(board: Leaderboard) -> str:
+    """The page as HTML text."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {"number": wording.number, "p": wording.p_value}
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    gallery, pictures = _gallery(board)
+    return environment.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        heading=wording.heading(board),
+        kinds=wording.KIND_NAMES,
+        measures=MEASURES,
+        lower=LOWER_IS_BETTER,
+        blocks=wording.blocks(board),
+        footnotes=wording.footnotes(board),
+        legend=wording.legend(board),
+        warnings=wording.warnings(board),
+        comparisons=_comparisons(board),
+        pairs=wording.pair_rows(board),
+        pairs_title=wording.pairs_title(board),
+        scenes=_scene_table(board),
+        groups=[_group_table(board, by) for by in dict.fromkeys(board.groups["by"])],
+        models=_shown(board),
+        gallery=gallery,
+        facts=_facts(board),
+        strangers=_strangers(board),
+        data=plain(_plot_data(board)) | {"pictures": pictures.encoded},
+        pictures_left_out=pictures.left_out,
+    )
+
+
+# Tables
+
+
+def _shown(board: Leaderboard) -> list[str]:
+    """The lines that have predictions, models before naive ones; their place in this list is their colour."""
+    kinds = board.entries.set_index("model")["kind"]
+    there = set(board.predictions["model"])
+    return [model for kind in ("model", "naive") for model in kinds.index[kinds == kind] if model in there]
+
+
+def _comparisons(board: Leaderboard) -> list[dict[str, Any]]:
+    """The comparisons as records, models with models first."""
+    models = set(board.entries.loc[board.entries["kind"] == "model", "model"])
+    frame = board.comparisons
+    between = frame["model_a"].isin(models) & frame["model_b"].isin(models)
+    return list(pd.concat([frame[between], frame[~between]]).to_dict("records"))  # type: ignore[arg-type]
+
+
+def _scene_table(board: Leaderboard) -> dict[str, Any]:
+    """SROCC of every scene and line; lines without any are left out."""
+    wide = board.scenes.pivot(index="scene", columns="model", values="srocc")
+    models = [model for model in _shown(board) if model in wide and wide[model].notna().any()]
+    facts = board.scenes.groupby("scene")[["condition", "images"]].first()
+    rows = [
+        {"scene": scene, "condition": facts["condition"][scene], "images": int(facts["images"][scene]), "srocc": values}
+        for scene, values in zip(wide.index, wide[models].to_numpy().tolist(), strict=True)
+    ]
+    return {"models": models, "rows": rows, "conditions": bool(facts["condition"].notna().any())}
+
+
+def _group_table(board: Leaderboard, by: str) -> dict[str, Any]:
+    """Pair accuracy of every condition or device and line; the hardest group for the first line comes first."""
+    groups = board.groups[board.groups["by"] == by]
+    wide = groups.pivot(index="group", columns="model", values="pair_accuracy")
+    models = [model for model in _shown(board) if model in wide]
+    size = groups.groupby("group")[["images", "pairs"]].max()
+    wide = wide[models].sort_values(models[:1])
+    rows = [
+        {"group": group, "images": int(size["images"][group]), "pairs": int(size["pairs"][group]), "accuracy": values}
+        for group, values in zip(wide.index, wide.to_numpy().tolist(), strict=True)
+    ]
+    return {"by": by, "models": models, "rows": rows}
+
+
+def _facts(board: Leaderboard) -> list[tuple[str, str]]:
+    """What was measured and how, for the foot of the page."""
+    single = {name: value for name, value in board.facts.items() if not isinstance(value, Mapping) and value is not None}
+    return [(str(name).replace("_", " "), str(value)) for name, value in single.items()]
+
+
+def _strangers(board: Leaderboard) -> list[tuple[str, int, list[str]]]:
+    """Images without prediction and predictions without image: a title, how many, and their first names."""
+    titles = {"missing": "images without a prediction of {}", "unmatched": "predictions of {} for unknown images"}
+    found = []
+    for kind, title in titles.items():
+        for model, names in (board.facts.get(kind) or {}).items():
+            if len(names):
+                found.append((title.format(model), len(names), [str(name) for name in names[:NAMES_LISTED]]))
+    return found
+
+
+# Plots
+
+
+def _plot_data(board: Leaderboard) -> dict[str, Any]:
+    """What the plots are drawn from: scores and predictions by scene, the board's numbers, the reliability curve."""
+    models = _shown(board)
+    labels = board.predictions.drop_duplicates("image").set_index("image")
+    wide = board.predictions.pivot(index="image", columns="model", values="prediction").round(DIGITS)
+    scenes = []
+    for scene, rows in labels.groupby("scene", sort=True):
+        own = wide.loc[rows.index]
+        scenes.append(
+            {
+                "name": str(scene),
+                "images": [str(name) for name in rows.index],
+                "scores": rows["score"].round(DIGITS).to_list(),
+                "predictions": [own[model].to_list() for model in models],
+            }
+        )
+    srocc = board.scenes.pivot(index="scene", columns="model", values="srocc").round(DIGITS)
+    kinds = board.entries.set_index("model")["kind"]
+    return {
+        "models": [{"name": model, "kind": kinds[model]} for model in models],
+        "scenes": scenes,
+        "srocc": [srocc[model].to_list() if model in srocc else [] for model in models],
+        "board": [_forest(block) for block in wording.blocks(board) if block.lines],
+        "reliability": [
+            board.reliability.loc[board.reliability["model"] == model, ["predicted", "observed", "pairs"]].round(DIGITS)
+            for model in models
+        ],
+    }
+
+
+def _forest(block: wording.Block) -> dict[str, Any]:
+    """A block's numbers for the plot of intervals, measure by measure."""
+    rows = [
+        {
+            "name": MEASURES[measure],
+            "lower": measure in LOWER_IS_BETTER,
+            "lines": [
+                {"model": line.model, "kind": line.kind, "value": cell.value, "low": cell.low, "high": cell.high}
+                for line in block.lines
+                if (cell := line.cells.get(measure)) is not None
+            ],
+        }
+        for measure in block.measures
+    ]
+    return {"protocol": block.protocol, "measures": rows}
+
+
+# Pictures
+
+
+@dataclass
+class Pictures:
+    """The pictures in the page, encoded, each file once.
+
+    Attributes:
+        encoded: Data URIs.
+        left_out: Files for which there was no room.
+    """
+
+    encoded: list[str] = field(default_factory=list)
+    left_out: int = 0
+    _places: dict[str, int | None] = field(default_factory=dict)
+
+    def place(self, path: object) -> int | None:
+        """Where the file's picture stands in `encoded`; None if it cannot be read or no room is left for it."""
+        if not isinstance(path, str | Path) or not str(path):
+            return None
+        if str(path) not in self._places:
+            self._places[str(path)] = self._add(path)
+        return self._places[str(path)]
+
+    def _add(self, path: str | Path) -> int | None:
+        if sum(map(len, self.encoded)) >= PICTURE_BYTES:
+            self.left_out += 1
+            return None
+        try:
+            self.encoded.append(thumbnail(path))
+        except InputError:
+            return None  # the page then shows its name
+        return len(self.encoded) - 1
+
+
+def thumbnail(path: str | Path) -> str:
+    """A picture scaled down to `PICTURE_SIDE`, without its metadata, as a data URI.
+
+    Raises:
+        InputError: If it is not an image that can be read.
+    """
+    from piqa.portrait import open_image  # brings torch, which a board without pictures does not need
+
+    image = open_image(path)
+    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+    image.info.clear()
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=PICTURE_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _gallery(board: Leaderboard) -> tuple[list[tuple[str, list[dict[str, Any]]]], Pictures]:
+    """The worst pairs of every line with the places of their pictures; the worst of all lines get theirs first."""
+    frame, pictures = board.failures, Pictures()
+    rank = frame.groupby("model").cumcount()
+    frame = frame[rank < PAIRS_SHOWN].assign(rank=rank)
+    by_model: dict[str, list[dict[str, Any]]] = {model: [] for model in _shown(board) if model in set(frame["model"])}
+    for row in frame.sort_values("rank", kind="stable").to_dict("records"):
+        places = {f"picture_{side}": pictures.place(row[f"path_{side}"]) for side in ("a", "b")}
+        by_model.setdefault(row["model"], []).append(row | places)
+    return list(by_model.items()), pictures
