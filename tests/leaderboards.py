@@ -15,7 +15,7 @@ FACTS = {
     "official_split": "scene",
     "seed": 0,
     "samples": 2000,
-    "levels": "scenes and images within scenes",
+    "levels": "both",
     "clear": 1.0,
     "near": 0.25,
     "protocols": PROTOCOLS,
@@ -24,6 +24,7 @@ FACTS = {
     "unmatched": {},
     "command": "piqa evaluate --predictions ours=a.csv peer=b.csv",
 }
+UNCALIBRATED = ("constant", "peer", "noise ceiling")
 PUBLISHED = {"MUSIQ": (0.736, 0.74, 0.54, 0.95), "FULL-HyperIQA": (0.78, 0.78, 0.59, 1.12)}
 
 
@@ -46,8 +47,11 @@ def noisy(table, spread, seed):
     return table["score"] + np.random.default_rng(seed).normal(0, spread, len(table))
 
 
-def leaderboard(table=None, models=None, ceiling=None, paths=None, selected_on=None, **facts):
-    """A board of a constant, the models (name to predictions), two published lines and a ceiling."""
+def leaderboard(table=None, /, models=None, ceiling=None, paths=None, selected_on=None, **facts):
+    """A board of a constant, the models (name to predictions), two published lines and a ceiling.
+
+    `paths` gives the files of images by name, `selected_on` what chose each model, `facts` replaces some of FACTS.
+    """
     table = labels() if table is None else table
     if models is None:
         models = {"ours": noisy(table, 0.5, 1), "peer": noisy(table, 1.0, 2)}
@@ -62,7 +66,9 @@ def leaderboard(table=None, models=None, ceiling=None, paths=None, selected_on=N
     measures = pd.concat([*measured, *published, top[top["protocol"] == "official"]], ignore_index=True)
     entries = [_entry("constant", "naive", scenes, source="the same value for every image")]
     entries += [_entry(name, "model", scenes, selected_on[name], source=f"{name}.csv") for name in models]
-    entries += [_entry(name, "published", {}, "test", "any mapping is not stated", "PIQ23 README") for name in PUBLISHED]
+    entries += [
+        _entry(name, "published", {}, "test", "any mapping is not stated", "PIQ23 README") for name in PUBLISHED
+    ]
     entries += [_entry("noise ceiling", "ceiling", {}, source="scores + N(0, their standard deviation)")]
     return Leaderboard(
         facts=FACTS | {"images": len(table), "scenes": table["scene"].nunique()} | facts,
@@ -95,7 +101,7 @@ def _measures(model, scenes):
     for protocol, columns in {
         "official": {name: name for name in [*RAW, "pair_accuracy"]},
         "authors": {n: n if n in ("srocc", "krocc") else f"fitted_{n}" for n in RAW},
-        "calibrated": {"mae": "fitted_mae", "rmse": "fitted_rmse"} if model == "ours" else {},
+        "calibrated": {"mae": "fitted_mae", "rmse": "fitted_rmse"} if model not in UNCALIBRATED else {},
     }.items():
         for measure, column in columns.items():
             values = scenes[column].to_numpy(float)
@@ -174,11 +180,10 @@ def _reliability(model, frame):
 
 
 def _groups(model, frame):
-    rows = []
+    rows, every = [], all_pairs(frame)
     for by in ("condition", "device"):
         for group, own in frame.groupby(by):
-            pairs = all_pairs(frame)
-            pairs = pairs[(pairs[f"{by}_a"] == group) | (pairs[f"{by}_b"] == group)]
+            pairs = every[(every[f"{by}_a"] == group) | (every[f"{by}_b"] == group)]
             right = ((np.sign(pairs["prediction_a"] - pairs["prediction_b"]) + 1) / 2).mean()
             srocc = per_scene(own)["srocc"].mean() if by == "condition" else np.nan
             rows.append([model, by, group, len(own), len(pairs), right, srocc])

@@ -113,7 +113,8 @@ function drawForest() {
   const left = Math.min(190, width * 0.4);
   const height = lines.length * 26 + 34;
   const ends = known.flatMap((line) => [line.value, line.low, line.high]).filter((value) => value !== null);
-  const [from, to] = ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
+  const [low, high] = ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
+  const [from, to] = [low - (high - low) * 0.04, high + (high - low) * 0.02];
   const x = scale(from, to, left + 12, width - 14);
   const title = `${name}, ${data.board[block].protocol} protocol`;
   const svg = canvas(width, height, `${title}: value and 95 % interval of every line, as in the table above`);
@@ -190,12 +191,13 @@ function drawScenes() {
   const width = Math.max(figure.clientWidth, 280);
   const left = Math.min(160, width * 0.38);
   const height = order.length * 20 + 34;
-  const from = Math.min(0, Math.floor(Math.min(...values) * 10) / 10);
+  const from = Math.floor(Math.min(...values) * 10) / 10;
   const x = scale(from, 1, left + 12, width - 14);
   const svg = canvas(width, height, "SROCC of every scene and line, the scene with the highest mean first; as in the table below");
-  for (const at of ticks(from, 1, width < 500 ? 4 : 10).at) {
+  const marks = ticks(from, 1, width < 500 ? 4 : 10);
+  for (const at of marks.at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: 4, y2: height - 24, class: "grid" }));
-    svg.append(drawn("text", { x: x(at), y: height - 8, "text-anchor": "middle", class: "soft" }, number(at, 1)));
+    svg.append(drawn("text", { x: x(at), y: height - 8, "text-anchor": "middle", class: "soft" }, number(at, marks.digits)));
   }
   order.forEach((scene, row) => {
     const y = 15 + 20 * row;
@@ -216,13 +218,14 @@ function drawScenes() {
 
 // Predictions image by image
 
+// Where each stands between the lowest (0) and the highest (1), so that scenes of any size look alike
 function ranks(values) {
   const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
   const found = new Array(values.length);
   for (let start = 0; start < order.length; ) {
     let end = start;
     while (end < order.length && values[order[end]] === values[order[start]]) end++;
-    for (let i = start; i < end; i++) found[order[i]] = (start + end + 1) / 2; // ties share their mean rank
+    for (let i = start; i < end; i++) found[order[i]] = (start + end) / 2 / values.length; // ties share their mean rank
     start = end;
   }
   return found;
@@ -244,7 +247,7 @@ function panel(scene, points, srocc, place, xs, ys) {
   svg.setAttribute("aria-label", `${scene.name}, ${verdict}, ${points.length} images: prediction against score; arrow keys go from image to image`);
   const [x, y] = [scale(xs[0], xs[1], 26, SIDE - 5), scale(ys[0], ys[1], SIDE - 18, 5)];
   for (const [range, place_, across] of [[xs, x, true], [ys, y, false]]) {
-    const marks = ticks(range[0], range[1], 4);
+    const marks = ticks(range[0], range[1], 6);
     for (const at of marks.at) {
       const p = place_(at);
       svg.append(drawn("line", across ? { x1: p, x2: p, y1: 5, y2: SIDE - 18, class: "grid" } : { x1: 26, x2: SIDE - 5, y1: p, y2: p, class: "grid" }));
@@ -293,8 +296,8 @@ function drawScatter() {
   const asRanks = document.querySelector("input[name=axes]:checked").value === "ranks";
   const panels = data.scenes.map((scene) => pointsOf(scene, place, asRanks));
   const range = (name) => panels.flat().reduce(([low, high], point) => [Math.min(low, point[name]), Math.max(high, point[name])], [Infinity, -Infinity]);
-  const [xs, ys] = [range("x"), range("y")].map(([low, high]) => (low < high ? [low - (high - low) * 0.03, high + (high - low) * 0.03] : [low - 1, high + 1]));
-  const axes = asRanks ? "Horizontal: rank by the experts' score within the scene; vertical: rank by the prediction" : "Horizontal: the experts' score; vertical: the prediction";
+  const [xs, ys] = asRanks ? [[0, 1], [0, 1]] : [range("x"), range("y")].map(([low, high]) => (low < high ? [low - (high - low) * 0.03, high + (high - low) * 0.03] : [low - 1, high + 1]));
+  const axes = asRanks ? "Horizontal: rank by the experts' score, vertical: by the prediction; 0 is the lowest of the scene, 1 the highest" : "Horizontal: the experts' score; vertical: the prediction";
   document.getElementById("scatter-note").textContent = `${axes}; the axes of all scenes are alike. Point at a dot for its image.`;
   document.getElementById("scatter").replaceChildren(
     ...data.scenes.map((scene, i) => panel(scene, panels[i], data.srocc[place][i], place, xs, ys)),
@@ -340,11 +343,11 @@ function drawAll() {
   drawScenes();
 }
 
-let drawnAt = 0;
-new ResizeObserver(() => {
-  if (document.body.clientWidth !== drawnAt) {
-    drawnAt = document.body.clientWidth;
-    drawAll();
-  }
-}).observe(document.body);
+let drawnAt = document.body.clientWidth;
+addEventListener("resize", () => {
+  if (document.body.clientWidth === drawnAt) return; // a phone's address bar comes and goes
+  drawnAt = document.body.clientWidth;
+  drawAll();
+});
+drawAll();
 choose(document.querySelector(".scatter-choice").value);

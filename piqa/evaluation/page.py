@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ def write_page(board: Leaderboard, path: str | Path) -> Path:
     path = Path(path)
     text = render(board)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # a file in the command may be no text
     return path
 
 
@@ -62,12 +63,13 @@ def render(board: Leaderboard) -> str:
     """The page as HTML text."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"number": wording.number, "p": wording.p_value}
+    environment.filters |= {"number": wording.number, "p": wording.p_value, "first_upper": _first_upper}
+    environment.filters["breakable"] = _breakable
     script = (HERE / "page.js").read_text(encoding="utf-8")
     gallery, pictures = _gallery(board)
     return environment.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         heading=wording.heading(board),
         kinds=wording.KIND_NAMES,
@@ -91,14 +93,29 @@ def render(board: Leaderboard) -> str:
     )
 
 
+def _first_upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _breakable(name: str) -> Markup:
+    """A file's name, escaped, that may go on in a new line after each underscore."""
+    return Markup("_<wbr>").join(str(name).split("_"))
+
+
+def _natural(name: object) -> list[str | int]:
+    """A key that sorts scene 5 before scene 10."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", str(name)))]
+
+
 # Tables
 
 
 def _shown(board: Leaderboard) -> list[str]:
-    """The lines that have predictions, models before naive ones; their place in this list is their colour."""
+    """The lines whose predictions are shown: models, then naive lines that rank at all; the place is the colour."""
     kinds = board.entries.set_index("model")["kind"]
-    there = set(board.predictions["model"])
-    return [model for kind in ("model", "naive") for model in kinds.index[kinds == kind] if model in there]
+    there, ranking = set(board.predictions["model"]), set(board.scenes.dropna(subset="srocc")["model"])
+    models = [model for model in kinds.index[kinds == "model"] if model in there]
+    return models + [model for model in kinds.index[kinds == "naive"] if model in there & ranking]
 
 
 def _comparisons(board: Leaderboard) -> list[dict[str, Any]]:
@@ -113,6 +130,7 @@ def _scene_table(board: Leaderboard) -> dict[str, Any]:
     """SROCC of every scene and line; lines without any are left out."""
     wide = board.scenes.pivot(index="scene", columns="model", values="srocc")
     models = [model for model in _shown(board) if model in wide and wide[model].notna().any()]
+    wide = wide.loc[sorted(wide.index, key=_natural)]
     facts = board.scenes.groupby("scene")[["condition", "images"]].first()
     rows = [
         {"scene": scene, "condition": facts["condition"][scene], "images": int(facts["images"][scene]), "srocc": values}
@@ -137,7 +155,9 @@ def _group_table(board: Leaderboard, by: str) -> dict[str, Any]:
 
 def _facts(board: Leaderboard) -> list[tuple[str, str]]:
     """What was measured and how, for the foot of the page."""
-    single = {name: value for name, value in board.facts.items() if not isinstance(value, Mapping) and value is not None}
+    single = {
+        name: value for name, value in board.facts.items() if not isinstance(value, Mapping) and value is not None
+    }
     return [(str(name).replace("_", " "), str(value)) for name, value in single.items()]
 
 
@@ -161,17 +181,20 @@ def _plot_data(board: Leaderboard) -> dict[str, Any]:
     labels = board.predictions.drop_duplicates("image").set_index("image")
     wide = board.predictions.pivot(index="image", columns="model", values="prediction").round(DIGITS)
     scenes = []
-    for scene, rows in labels.groupby("scene", sort=True):
-        own = wide.loc[rows.index]
+    by_scene = labels.groupby("scene")["score"]
+    names = sorted(by_scene.groups, key=_natural)
+    for scene in names:
+        scores = by_scene.get_group(scene)
+        own = wide.loc[scores.index]
         scenes.append(
             {
                 "name": str(scene),
-                "images": [str(name) for name in rows.index],
-                "scores": rows["score"].round(DIGITS).to_list(),
+                "images": [str(name) for name in scores.index],
+                "scores": scores.round(DIGITS).to_list(),
                 "predictions": [own[model].to_list() for model in models],
             }
         )
-    srocc = board.scenes.pivot(index="scene", columns="model", values="srocc").round(DIGITS)
+    srocc = board.scenes.pivot(index="scene", columns="model", values="srocc").reindex(names).round(DIGITS)
     kinds = board.entries.set_index("model")["kind"]
     return {
         "models": [{"name": model, "kind": kinds[model]} for model in models],
@@ -179,7 +202,9 @@ def _plot_data(board: Leaderboard) -> dict[str, Any]:
         "srocc": [srocc[model].to_list() if model in srocc else [] for model in models],
         "board": [_forest(block) for block in wording.blocks(board) if block.lines],
         "reliability": [
-            board.reliability.loc[board.reliability["model"] == model, ["predicted", "observed", "pairs"]].round(DIGITS)
+            board.reliability[board.reliability["model"] == model]
+            .reindex(columns=["predicted", "observed", "pairs"])
+            .round(DIGITS)
             for model in models
         ],
     }
@@ -261,5 +286,6 @@ def _gallery(board: Leaderboard) -> tuple[list[tuple[str, list[dict[str, Any]]]]
     by_model: dict[str, list[dict[str, Any]]] = {model: [] for model in _shown(board) if model in set(frame["model"])}
     for row in frame.sort_values("rank", kind="stable").to_dict("records"):
         places = {f"picture_{side}": pictures.place(row[f"path_{side}"]) for side in ("a", "b")}
-        by_model.setdefault(row["model"], []).append(row | places)
+        pair = {str(name): value for name, value in row.items()}
+        by_model.setdefault(pair["model"], []).append(pair | places)
     return list(by_model.items()), pictures

@@ -3,6 +3,7 @@
 JSON holds everything but the predictions, with every digit; CSV one number a row, each with its protocol, split,
 attribute and what chose the checkpoint; Markdown and LaTeX are for reading and publishing.
 """
+# ruff: noqa: RUF001 - a minus and an en dash are meant
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     **{character: f"{{{character}}}" for character in "[]*"},  # after a line's end they would be its options
-    "−": "$-$",  # noqa: RUF001 - the minus of `number`
-    "–": "--",  # noqa: RUF001
+    "−": "$-$",  # the minus of `number`
+    "–": "--",
     "†": r"$^{\dagger}$",
     **{character: "\\" + character for character in "#$%&_"},
 }
@@ -52,7 +53,7 @@ def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
     write_predictions(measures_frame(board), paths["csv"])
     for end, text in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):
         with replacing(paths[end]) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+            temporary.write_text(text, encoding="utf-8")
     return paths
 
 
@@ -158,7 +159,7 @@ def _latex_cell(cell: Cell | None) -> str:
     value = _latex(number(cell.value))
     text = (rf"\textbf{{{value}}}" if cell.best else value) + (LATEX[DAGGER] if cell.significant else "")
     interval = rf" {{\scriptsize[{number(cell.low, 2)}, {number(cell.high, 2)}]}}" if cell.has_interval else ""
-    return text + interval.replace("−", "$-$")  # noqa: RUF001
+    return text + interval.replace("−", "$-$")
 
 
 def _latex(text: str) -> str:

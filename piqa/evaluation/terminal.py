@@ -1,4 +1,5 @@
 """The leaderboard on the terminal, within 80 columns."""
+# ruff: noqa: RUF001 - a minus and an en dash are meant
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ def _cell(cell: Cell | None) -> str:
         return DASH
     text = number(cell.value) + (DAGGER if cell.significant else "")
     text = f"[bold]{text}[/]" if cell.best else text
-    return f"{text}\n[dim]{number(cell.low, 2)}–{number(cell.high, 2)}[/]" if cell.has_interval else text  # noqa: RUF001
+    return f"{text}\n[dim]{number(cell.low, 2)}–{number(cell.high, 2)}[/]" if cell.has_interval else text
 
 
 def _pairs_table(board: Leaderboard) -> Table:
@@ -81,9 +82,9 @@ def _compared(board: Leaderboard) -> list[str]:
     frame = board.comparisons
     shown = frame[(frame["measure"] == "srocc") & (frame["protocol"] == "official")]
     return [
-        f"SROCC, official: {row.model_a} − {row.model_b} = {number(row.difference)} "  # noqa: RUF001
+        f"SROCC, official: {row.model_a} − {row.model_b} = {number(row.difference)} "
         f"[{number(row.low)}, {number(row.high)}], p {_equals(row.p)} (Holm {wording.p_value(row.p_adjusted)})"
-        for row in shown.itertuples()
+        for row in wording.rows(shown)
         if {row.model_a, row.model_b} <= models
     ]
 
@@ -93,7 +94,7 @@ def _worst_scenes(board: Leaderboard) -> list[str]:
     for model in board.entries.loc[board.entries["kind"] == "model", "model"]:
         worst = board.scenes[board.scenes["model"] == model].sort_values("srocc").head(WORST).dropna(subset="srocc")
         if len(worst):
-            named = ", ".join(f"{row.scene} {number(row.srocc)}" for row in worst.itertuples())
+            named = ", ".join(f"{row.scene} {number(row.srocc)}" for row in wording.rows(worst))
             lines.append(f"{model}: lowest SROCC in {named}")
     return lines
 

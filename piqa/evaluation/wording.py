@@ -3,12 +3,13 @@
 The terminal, Markdown, LaTeX and the page show the same blocks, so that none of them forgets to say under which
 protocol a number was measured and what chose the checkpoint.
 """
+# ruff: noqa: RUF001 - a minus and an en dash are meant
 
 from __future__ import annotations
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -33,8 +34,9 @@ SELECTED = {
 KIND_NAMES = {"naive": "naive", "model": "model", "published": "published", "ceiling": "noise ceiling"}
 PAIR_KINDS = {"all": "all pairs", "clear": "clear", "near": "near ties"}
 DAGGER = "†"  # at a value that is surely the best
+LEVELS = {"both": "scenes and images within scenes", "scenes": "scenes", "images": "images within scenes"}
 LISTED = 5  # names in a warning; all are in the JSON file
-DASH = "–"  # noqa: RUF001 - an en dash stands for a number that is not defined or not known
+DASH = "–"  # stands for a number that is not defined or not known
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ def heading(board: Leaderboard) -> str:
     for name, text in (("attribute", "{}"), ("official_split", "{} split")):
         if facts.get(name) is not None and str(facts[name]).lower() not in parts[0].lower():
             parts.append(text.format(facts[name]))
-    if facts.get("split") is not None:
-        parts.append(f"{facts['split']} images" if facts["split"] in ("train", "val", "test") else str(facts["split"]))
-    parts += [f"{facts[name]} {name}" for name in ("images", "scenes") if facts.get(name) is not None]
+    split = f"{facts['split']} " if facts.get("split") is not None else ""
+    for name in ("images", "scenes"):
+        parts += [f"{facts[name]} {split}{name}"] if facts.get(name) is not None else []
     return " · ".join(parts)
 
 
@@ -91,18 +93,17 @@ def blocks(board: Leaderboard) -> list[Block]:
     marks, found = _marks(board), []
     for protocol, sentence in PROTOCOLS.items():
         measures = board.measures[board.measures["protocol"] == protocol]
-        unavailable = (board.facts.get("unavailable") or {}).get(protocol) or {}
-        absent = [f"{model}: {reason}" for model, reason in unavailable.items()]
+        absent = _unavailable(board, protocol)
         if measures.empty and not absent:
             continue
         cells = {
             (row.model, row.measure): Cell(row.value, row.low, row.high, bool(row.best), bool(row.significant))
-            for row in measures.itertuples()
+            for row in rows(measures)
         }
         names = [name for name in MEASURES if (measures["measure"] == name).any()]
         lines = [
             Line(row.model, row.kind, marks[row.model], own)
-            for row in board.entries.itertuples()
+            for row in rows(board.entries)
             if (own := {name: cells[row.model, name] for name in names if (row.model, name) in cells})
         ]
         sentence = (board.facts.get("protocols") or {}).get(protocol, sentence)
@@ -119,7 +120,7 @@ def footnotes(board: Leaderboard) -> dict[str, str]:
 def legend(board: Leaderboard) -> str:
     """What an interval, bold and the dagger at a value mean."""
     samples, levels = board.facts.get("samples"), board.facts.get("levels")
-    over = f" over {levels}" if levels else ""
+    over = f" over {LEVELS.get(levels, levels)}" if levels else ""
     counted = f", {samples} samples" if samples else ""
     return (
         f"Intervals: 95 % bootstrap{over}{counted}; at the ceiling the spread of its draws. Bold: the "
@@ -134,11 +135,11 @@ def warnings(board: Leaderboard) -> list[str]:
     """What makes figures less than they seem, one sentence each: lines measured on less, undefined, or flattered."""
     found = []
     scenes = board.facts.get("scenes")
-    for row in board.entries[board.entries["kind"] != "naive"].itertuples():  # a constant is undefined everywhere
+    for row in rows(board.entries[board.entries["kind"] != "naive"]):  # a constant is undefined everywhere
         of = f" of {scenes}" if scenes else ""
         for count, text in (
-            (row.missing, "{} images of the table have no prediction{missing}"),
-            (row.unmatched, "{} predictions are for images that are not in the table and were left out{unmatched}"),
+            (row.missing, "images of the table without a prediction: {}{missing}"),
+            (row.unmatched, "predictions for images that are not in the table, left out: {}{unmatched}"),
             (row.undefined_scenes, "no correlation is defined in {}{of} scenes, which are left out of it"),
             (row.failed_fits, "no logistic could be fitted in {}{of} scenes, left out of the authors' figures"),
         ):
@@ -162,15 +163,15 @@ def pairs_title(board: Leaderboard) -> str:
 def pair_rows(board: Leaderboard) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """The columns of the pairwise view, and for every line its name and cells; the Brier score is of all pairs."""
     kinds = [kind for kind in PAIR_KINDS if (board.pairs["kind"] == kind).any()]
-    by_line = {(row.model, row.kind): row for row in board.pairs.itertuples()}
-    rows = []
+    by_line = {(row.model, row.kind): row for row in rows(board.pairs)}
+    lines = []
     for model in board.entries["model"]:
         found = [by_line.get((model, kind)) for kind in kinds]
         if any(found):
             cells = [DASH if row is None else number(row.accuracy) for row in found]
             every = by_line.get((model, "all"))
-            rows.append((model, [*cells, DASH if every is None else number(every.brier)]))
-    return [*(PAIR_KINDS[kind] for kind in kinds), "Brier ↓"], rows
+            lines.append((model, [*cells, DASH if every is None else number(every.brier)]))
+    return [*(PAIR_KINDS[kind] for kind in kinds), "Brier ↓"], lines
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -178,7 +179,7 @@ def number(value: float, digits: int = 3) -> str:
     if _absent(value):
         return DASH
     text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")  # noqa: RUF001 - a minus, as printed
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def p_value(value: float) -> str:
@@ -192,15 +193,30 @@ def some(names: Sequence[Any], shown: int = LISTED) -> str:
     return ", ".join(map(str, names[:shown])) + more
 
 
+def rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows as named tuples, without types, as every frame has columns of its own."""
+    return iter(frame.itertuples())
+
+
 def one_line(text: object) -> str:
     """The text with every run of spaces and line ends as one space."""
     return " ".join(str(text).split())
 
 
+def _unavailable(board: Leaderboard, protocol: str) -> list[str]:
+    """Why models have no figures in a protocol, each reason once; of naive lines nobody expects them."""
+    models = set(board.entries.loc[board.entries["kind"] == "model", "model"])
+    by_reason: dict[str, list[str]] = {}
+    for model, reason in ((board.facts.get("unavailable") or {}).get(protocol) or {}).items():
+        if model in models:
+            by_reason.setdefault(reason, []).append(model)
+    return [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+
+
 def _notes(board: Leaderboard) -> dict[str, str]:
     """What there is to say of every line."""
     notes = {}
-    for row in board.entries.itertuples():
+    for row in rows(board.entries):
         selected = None if _absent(row.selected_on) else row.selected_on
         chosen = SELECTED.get(selected, f"checkpoint chosen on: {selected}")
         parts = [chosen] if row.kind in ("model", "published") else []
@@ -221,7 +237,7 @@ def _marks(board: Leaderboard) -> dict[str, str]:
 
 def _named(board: Leaderboard, kind: str, model: str) -> str:
     names = (board.facts.get(kind) or {}).get(model) or []
-    return f": {some(list(names))}" if len(names) else ""
+    return f" ({some(list(names))})" if len(names) else ""
 
 
 def _absent(value: object) -> bool:
