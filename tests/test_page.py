@@ -159,6 +159,15 @@ def test_a_board_without_models_can_be_shown():
     assert "constant" in text
 
 
+@pytest.mark.parametrize("spread", [1e-6, 1.0, 1e5])
+def test_predictions_of_any_scale_keep_their_order_in_the_plots(spread):
+    table = labels()
+    predictions = noisy(table, 0.5, 1) * spread + 55
+    scenes = data_of(render(leaderboard(table, {"ours": predictions})))["scenes"]
+    shown = pd.Series([value for scene in scenes for value in scene["predictions"][0]])
+    assert shown.rank().to_list() == predictions.round(12).rank().to_list()
+
+
 def test_a_command_that_is_no_text_is_shown_with_a_question_mark(tmp_path):
     assert "caf?" in write_page(leaderboard(command="caf\udce9"), tmp_path / "board.html").read_text(encoding="utf-8")
 
@@ -273,6 +282,18 @@ def test_in_a_browser_tables_sort_plots_are_drawn_and_nothing_is_complained_of(t
     assert found["pictures"] == 2 * len(board.failures)
     assert found["plots"] == [True, True, True]
     assert found["wide"] <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@pytest.mark.parametrize("prediction", ["perfect", "constant"])
+def test_in_a_browser_figures_without_any_spread_can_be_drawn(tmp_path, prediction):
+    table = labels(scenes=1)
+    board = leaderboard(table, {"ours": table["score"] * (prediction == "perfect")}, ceiling=table["score"])
+    board.measures.loc[board.measures["measure"] == "srocc", "high"] = 1 + 1e-16
+    dom, console = in_browser(write_page(board, tmp_path / "board.html"), tmp_path)
+    assert console == []
+    assert "<h4>Scene_0<span>" in dom.split('id="scatter"')[1]
 
 
 @pytest.mark.slow

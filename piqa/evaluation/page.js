@@ -34,13 +34,23 @@ function short(text, length) {
 
 // Numbers to pixels, and the round numbers in between
 
+// The width of a range, or of a range around a single number, which rounding can make look like two
+function width(from, to) {
+  return to - from > 1e-9 * Math.max(Math.abs(from), Math.abs(to)) ? to - from : 1;
+}
+
+function widened([low, high], share) {
+  const more = width(low, high) * share;
+  return [low - more, high + more];
+}
+
 function scale(from, to, start, end) {
-  const span = to - from || 1;
+  const span = width(from, to);
   return (value) => start + ((value - from) / span) * (end - start);
 }
 
 function ticks(from, to, about) {
-  const rough = (to - from || 1) / about;
+  const rough = width(from, to) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
   const found = [];
@@ -109,16 +119,15 @@ function drawForest() {
   const { name, lines } = data.board[block].measures[measure];
   const known = lines.filter((line) => line.value !== null);
   const figure = document.getElementById("forest");
-  const width = Math.max(figure.clientWidth, 280);
-  const left = Math.min(190, width * 0.4);
+  const wide = Math.max(figure.clientWidth, 280);
+  const left = Math.min(190, wide * 0.4);
   const height = lines.length * 26 + 34;
   const ends = known.flatMap((line) => [line.value, line.low, line.high]).filter((value) => value !== null);
-  const [low, high] = ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
-  const [from, to] = [low - (high - low) * 0.04, high + (high - low) * 0.02];
-  const x = scale(from, to, left + 12, width - 14);
+  const [from, to] = widened(ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1], 0.04);
+  const x = scale(from, to, left + 12, wide - 14);
   const title = `${name}, ${data.board[block].protocol} protocol`;
-  const svg = canvas(width, height, `${title}: value and 95 % interval of every line, as in the table above`);
-  const marks = ticks(from, to, width < 500 ? 4 : 8);
+  const svg = canvas(wide, height, `${title}: value and 95 % interval of every line, as in the table above`);
+  const marks = ticks(from, to, wide < 500 ? 4 : 8);
   for (const at of marks.at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: 4, y2: height - 24, class: "grid" }));
     svg.append(drawn("text", { x: x(at), y: height - 8, "text-anchor": "middle", class: "soft" }, number(at, marks.digits)));
@@ -144,14 +153,14 @@ function drawReliability() {
   const figure = document.getElementById("reliability");
   const places = data.reliability.map((_, i) => i).filter((i) => data.reliability[i].length);
   if (!places.length) return;
-  const width = Math.min(Math.max(figure.clientWidth, 240), 420);
-  const height = width * 0.86;
+  const wide = Math.min(Math.max(figure.clientWidth, 240), 420);
+  const height = wide * 0.86;
   const bins = places.flatMap((place) => data.reliability[place]);
   const low = Math.min(0.5, ...bins.map((bin) => Math.floor(bin.observed * 10) / 10));
-  const x = scale(0.5, 1, 44, width - 12);
+  const x = scale(0.5, 1, 44, wide - 12);
   const y = scale(low, 1, height - 40, 10);
   const most = Math.max(...bins.map((bin) => bin.pairs));
-  const svg = canvas(width, height, "Reliability: share of pairs in which experts agree, by predicted preference");
+  const svg = canvas(wide, height, "Reliability: share of pairs in which experts agree, by predicted preference");
   for (const at of ticks(0.5, 1, 5).at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: y(1), y2: y(low), class: "grid" }));
     svg.append(drawn("text", { x: x(at), y: height - 23, "text-anchor": "middle", class: "soft" }, number(at, 1)));
@@ -188,13 +197,13 @@ function drawScenes() {
   const order = data.scenes.map((_, i) => i).sort((a, b) => mean(b) - mean(a));
   const values = places.flatMap((place) => data.srocc[place]).filter((value) => value !== null);
   if (!values.length) return figure.replaceChildren("No SROCC is defined in any scene.");
-  const width = Math.max(figure.clientWidth, 280);
-  const left = Math.min(160, width * 0.38);
+  const wide = Math.max(figure.clientWidth, 280);
+  const left = Math.min(160, wide * 0.38);
   const height = order.length * 20 + 34;
-  const from = Math.floor(Math.min(...values) * 10) / 10;
-  const x = scale(from, 1, left + 12, width - 14);
-  const svg = canvas(width, height, "SROCC of every scene and line, the scene with the highest mean first; as in the table below");
-  const marks = ticks(from, 1, width < 500 ? 4 : 10);
+  const from = Math.min(Math.floor(Math.min(...values) * 10) / 10, 0.9);
+  const x = scale(from, 1, left + 12, wide - 14);
+  const svg = canvas(wide, height, "SROCC of every scene and line, the scene with the highest mean first; as in the table below");
+  const marks = ticks(from, 1, wide < 500 ? 4 : 10);
   for (const at of marks.at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: 4, y2: height - 24, class: "grid" }));
     svg.append(drawn("text", { x: x(at), y: height - 8, "text-anchor": "middle", class: "soft" }, number(at, marks.digits)));
@@ -268,7 +277,7 @@ function panel(scene, points, srocc, place, xs, ys) {
     ring.setAttribute("cy", y(point.y));
     ring.setAttribute("visibility", "visible");
     const box = svg.getBoundingClientRect();
-    tell(`${point.image}\nscore ${number(point.score, 2)}, predicted ${number(point.prediction, 2)}`, box.left + (x(point.x) / SIDE) * box.width, box.top + (y(point.y) / SIDE) * box.height);
+    tell(`${point.image}\nscore ${number(point.score, data.digits.score)}, predicted ${number(point.prediction, data.digits.prediction[place])}`, box.left + (x(point.x) / SIDE) * box.width, box.top + (y(point.y) / SIDE) * box.height);
   };
   const clear = () => {
     ring.setAttribute("visibility", "hidden");
@@ -296,7 +305,7 @@ function drawScatter() {
   const asRanks = document.querySelector("input[name=axes]:checked").value === "ranks";
   const panels = data.scenes.map((scene) => pointsOf(scene, place, asRanks));
   const range = (name) => panels.flat().reduce(([low, high], point) => [Math.min(low, point[name]), Math.max(high, point[name])], [Infinity, -Infinity]);
-  const [xs, ys] = asRanks ? [[0, 1], [0, 1]] : [range("x"), range("y")].map(([low, high]) => (low < high ? [low - (high - low) * 0.03, high + (high - low) * 0.03] : [low - 1, high + 1]));
+  const [xs, ys] = asRanks ? [[0, 1], [0, 1]] : [widened(range("x"), 0.03), widened(range("y"), 0.03)];
   const axes = asRanks ? "Horizontal: rank by the experts' score, vertical: by the prediction; 0 is the lowest of the scene, 1 the highest" : "Horizontal: the experts' score; vertical: the prediction";
   document.getElementById("scatter-note").textContent = `${axes}; the axes of all scenes are alike. Point at a dot for its image.`;
   document.getElementById("scatter").replaceChildren(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,11 +29,20 @@ from piqa.evaluation.wording import MEASURES
 from piqa.files import replacing
 
 HERE = Path(__file__).parent
-DIGITS = 4  # of scores and predictions in the plots; a picture shows no more
+DIGITS = 4  # of measures in the plots; a picture shows no more
+SPREAD_DIGITS = 4  # of scores and predictions, counted from the first digit of their spread
 PAIRS_SHOWN = 12  # failures of a model
 PICTURE_SIDE = 360  # long side of a picture, px
 PICTURE_QUALITY = 80
 PICTURE_BYTES = 1_800_000  # all pictures together, encoded, so that the page can be sent by mail
+FACT_NAMES = {
+    "samples": "bootstrap samples",
+    "levels": "bootstrap of scenes, images or both",
+    "draws": "draws of the noise ceiling",
+    "max_missing": "share of images that may be missing",
+    "clear": "clear pairs: scores apart by more than",
+    "near": "near ties: scores apart by less than",
+}
 NAMES_LISTED = 200  # missing images of a line
 
 
@@ -102,6 +112,12 @@ def _breakable(name: str) -> Markup:
     return Markup("_<wbr>").join(str(name).split("_"))
 
 
+def _decimals(values: pd.Series[float]) -> int:
+    """How many decimals tell these values apart, whatever their scale: a model's predictions may span 60 or 0.001."""
+    spread = float(values.max() - values.min())
+    return min(max(SPREAD_DIGITS - 1 - math.floor(math.log10(spread)), 0), 12) if spread > 0 else SPREAD_DIGITS
+
+
 def _natural(name: object) -> list[str | int]:
     """A key that sorts scene 5 before scene 10."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", str(name)))]
@@ -158,7 +174,7 @@ def _facts(board: Leaderboard) -> list[tuple[str, str]]:
     single = {
         name: value for name, value in board.facts.items() if not isinstance(value, Mapping) and value is not None
     }
-    return [(str(name).replace("_", " "), str(value)) for name, value in single.items()]
+    return [(FACT_NAMES.get(name, name.replace("_", " ")), str(value)) for name, value in single.items()]
 
 
 def _strangers(board: Leaderboard) -> list[tuple[str, int, list[str]]]:
@@ -179,7 +195,10 @@ def _plot_data(board: Leaderboard) -> dict[str, Any]:
     """What the plots are drawn from: scores and predictions by scene, the board's numbers, the reliability curve."""
     models = _shown(board)
     labels = board.predictions.drop_duplicates("image").set_index("image")
-    wide = board.predictions.pivot(index="image", columns="model", values="prediction").round(DIGITS)
+    wide = board.predictions.pivot(index="image", columns="model", values="prediction")
+    digits = {model: _decimals(wide[model]) for model in models}
+    score_digits = _decimals(labels["score"])
+    wide = wide[models].round({model: places + 2 for model, places in digits.items()})
     scenes = []
     by_scene = labels.groupby("scene")["score"]
     names = sorted(by_scene.groups, key=_natural)
@@ -190,7 +209,7 @@ def _plot_data(board: Leaderboard) -> dict[str, Any]:
             {
                 "name": str(scene),
                 "images": [str(name) for name in scores.index],
-                "scores": scores.round(DIGITS).to_list(),
+                "scores": scores.round(score_digits + 2).to_list(),
                 "predictions": [own[model].to_list() for model in models],
             }
         )
@@ -198,6 +217,7 @@ def _plot_data(board: Leaderboard) -> dict[str, Any]:
     kinds = board.entries.set_index("model")["kind"]
     return {
         "models": [{"name": model, "kind": kinds[model]} for model in models],
+        "digits": {"score": score_digits, "prediction": list(digits.values())},
         "scenes": scenes,
         "srocc": [srocc[model].to_list() if model in srocc else [] for model in models],
         "board": [_forest(block) for block in wording.blocks(board) if block.lines],
@@ -283,9 +303,12 @@ def _gallery(board: Leaderboard) -> tuple[list[tuple[str, list[dict[str, Any]]]]
     frame, pictures = board.failures, Pictures()
     rank = frame.groupby("model").cumcount()
     frame = frame[rank < PAIRS_SHOWN].assign(rank=rank)
+    digits = {model: _decimals(rows) for model, rows in board.predictions.groupby("model")["prediction"]}
+    score_digits = _decimals(board.predictions["score"])
     by_model: dict[str, list[dict[str, Any]]] = {model: [] for model in _shown(board) if model in set(frame["model"])}
     for row in frame.sort_values("rank", kind="stable").to_dict("records"):
         places = {f"picture_{side}": pictures.place(row[f"path_{side}"]) for side in ("a", "b")}
         pair = {str(name): value for name, value in row.items()}
+        pair |= {"score_digits": score_digits, "digits": digits[pair["model"]]}
         by_model.setdefault(pair["model"], []).append(pair | places)
     return list(by_model.items()), pictures
