@@ -6,7 +6,6 @@ the test set looks better than it is.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from piqa.evaluation.json_text import json_text
 from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
 from piqa.evaluation.predictions import write_predictions
 from piqa.files import replacing
@@ -87,8 +87,7 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[s
     write_predictions(predictions, report.predictions_csv)
     write_predictions(scenes.reset_index(), report.per_scene_csv)
     with replacing(report.metrics_json) as path:
-        content = _plain({**report.summary, "facts": report.facts})
-        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(json_text({**report.summary, "facts": report.facts}), encoding="utf-8")
     with replacing(report.scatter_png) as path:
         figure.savefig(path, format="png", dpi=110)
     return report
@@ -216,16 +215,3 @@ def _some(scenes: list[str]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}"
-
-
-def _plain(value: object) -> Any:
-    """The value in JSON's own types: NaN and infinity become null, paths and whatever else become text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

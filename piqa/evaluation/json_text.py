@@ -1,0 +1,37 @@
+"""Results as JSON that any reader takes: what is not a number is null, and what is no JSON becomes text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def json_text(value: object) -> str:
+    """The value as JSON text, indented by two, with a line end; see `plain` for what becomes of its parts."""
+    return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+
+
+def plain(value: object) -> Any:
+    """The value in JSON's own types.
+
+    NaN, infinity and pandas' own missing values become None, a frame a list of records, paths and whatever else text.
+    Floats keep every digit.
+    """
+    if isinstance(value, pd.DataFrame):
+        return [plain(record) for record in value.to_dict("records")]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | np.ndarray | pd.Series | pd.Index):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | str) else str(value)
