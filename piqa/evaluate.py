@@ -2,7 +2,8 @@
 
 Leaves in `--out` the predictions, the measures of every scene, their summary and a plot of each model
 (`predictions.csv`, `per_scene.csv`, `metrics.json`, `scatter.png`; in a folder of its own where there are several), and
-puts everyone on one board, with confidence intervals, naive rules, published figures and the noise ceiling.
+puts everyone on one board, with confidence intervals, naive rules, published figures and the noise ceiling:
+`leaderboard.html`, which opens without network, and the same figures as `.json`, `.csv`, `.md` and `.tex`.
 
 `python -m piqa.evaluate submission --ckpt_path MODEL --name LAST FIRST` writes the NTIRE 2024 challenge's zip instead.
 """
@@ -31,9 +32,12 @@ from piqa.evaluation.contest import Rules, hold
 from piqa.evaluation.contestants import Contestant
 from piqa.evaluation.inputs import Entry, naive, named_paths, read_entries
 from piqa.evaluation.leaderboard import Leaderboard
+from piqa.evaluation.page import write_page
 from piqa.evaluation.pairs import Bands
 from piqa.evaluation.published import published
 from piqa.evaluation.report import Report, print_report, write_report
+from piqa.evaluation.tables import write_tables
+from piqa.evaluation.terminal import print_board
 from piqa.scorer import Precision, Scorer
 from piqa.store import PreparedStore
 
@@ -74,8 +78,12 @@ def main(args: list[str] | None = None) -> None:
         arguments = parser.instantiate(parsed).as_dict()
         arguments.pop("config", None)
         evaluation = evaluate(**arguments)
-        for report in evaluation.reports.values():
-            print_report(report, Console())
+        board, folder, console = evaluation.board, evaluation.folder, Console()
+        if len(evaluation.reports) == 1:
+            print_report(next(iter(evaluation.reports.values())), console)
+        print_board(board, console)
+        files = [*write_tables(board, folder).values(), write_page(board, folder / "leaderboard.html")]
+        console.print(f"Written: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
 
 
 def evaluate(

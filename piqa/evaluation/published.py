@@ -8,7 +8,7 @@ import pandas as pd
 
 MEASURES = ("srocc", "plcc", "krocc", "mae")
 FILE = Path(__file__).with_name("published.csv")
-NOTE = "checkpoint chosen at the highest SROCC on the test set; any mapping before PLCC and MAE is not stated"
+NOTE = "at the highest SROCC of all epochs; whether PLCC and MAE follow a mapping is not stated"
 
 
 def published(attribute: str | None, split: str | None) -> pd.DataFrame:
