@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import warnings
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
+from functools import cache, partial
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from piqa.entry import Packable, write_entry
 from piqa.errors import InputError
 
 PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
+AHEAD = 2  # jobs at most that a worker has been given, so that it need not wait for the next
+PATIENCE = 60  # seconds that a worker may take to finish a picture when all is over
 
 Job = tuple[str, Path]  # a file and the entry to be
 Done = tuple[Path, bool, str | None]  # the entry, whether there is a face, and why it could not be prepared
+Answer = TypeVar("Answer")
 Made = TypeVar("Made", bound=Packable, covariant=True)
 
 
@@ -55,75 +62,96 @@ def prepare(jobs: Sequence[Job], recipe: Recipe[Packable], device: str, workers:
         workers: Processes; 0 and 1 are this process.
 
     Raises:
-        InputError: If an entry cannot be written or the networks that prepare cannot be had.
-        RuntimeError: If a worker is killed; `telling_of_killed_workers` puts that in one line.
+        InputError: If an entry cannot be written, the networks that prepare cannot be had, or a worker is killed.
     """
-    task = _Preparing(recipe, device)
     if workers <= 1:
+        made = cache(partial(recipe.preparer, device))
         for job in jobs:
-            yield _raised(task[job])
-        return
-    # torch's loader rather than an executor: it notices workers that die at any moment, as concurrent.futures of
-    # Python 3.11 does not while it starts more of them, and its workers end by themselves once this process is killed.
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "This DataLoader will create"
-        )  # more processes than cores are the user's word
-        loader = DataLoader(
-            task,
-            batch_size=None,
-            sampler=jobs,
-            num_workers=workers,
-            collate_fn=_as_is,
-            multiprocessing_context="spawn",  # a forked child may not use torch's threads or CUDA
-            generator=torch.Generator(),  # leaves the caller's random numbers alone
-            in_order=False,
-        )
-    for done in loader:
-        yield _raised(done)
+            yield _raised(_prepare_one(made, job))
+    else:
+        yield from _in_workers(jobs, recipe, device, workers)
 
 
-@contextmanager
-def telling_of_killed_workers(store: Path, workers: int) -> Iterator[None]:
-    """Puts the death of a worker into one line; torch raises it wherever the main thread happens to be."""
+def _in_workers(jobs: Sequence[Job], recipe: Recipe[Packable], device: str, workers: int) -> Iterator[Done]:
+    """Every worker has a pipe of its own and shares nothing with the others.
+
+    So the end of one, at whatever moment, closes its pipe and is seen at once; an executor of the standard library may
+    wait for ever when one is killed while the others are being started. This process' own end closes all pipes, and
+    the workers end by themselves.
+    """
+    context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
+    pool: dict[Connection, SpawnProcess] = {}
+    busy: dict[Connection, int] = {}  # jobs that a worker has been given
+    waiting = iter(jobs)
     try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, recipe, device), daemon=True)
+            process.start()
+            theirs.close()
+            pool[ours], busy[ours] = process, 0
+        for ours in pool:
+            for job in islice(waiting, AHEAD):
+                _talk(pool, ours, partial(ours.send, job))
+                busy[ours] += 1
+        while any(busy.values()):
+            for ours in cast(list[Connection], wait([ours for ours, count in busy.items() if count])):
+                done = _talk(pool, ours, ours.recv)
+                busy[ours] -= 1
+                for job in islice(waiting, 1):
+                    _talk(pool, ours, partial(ours.send, job))
+                    busy[ours] += 1
+                yield _raised(done)
+    finally:
+        for ours in pool:
+            ours.close()  # each finishes the picture that it is at
+        for process in pool.values():
+            process.join(PATIENCE)
+            process.kill()
+            process.join()
+
+
+def _talk(pool: Mapping[Connection, SpawnProcess], ours: Connection, act: Callable[[], Answer]) -> Answer:
+    """Sends or receives; InputError if the worker at the other end is no more."""
+    try:
+        return act()
+    except (EOFError, OSError) as error:
+        process = pool[ours]
+        process.join(PATIENCE)
+        code = process.exitcode or 0
+        how = f"was killed by signal {-code}, probably for want of memory" if code < 0 else f"ended with status {code}"
         raise InputError(
-            f"a preparing process was killed, probably for want of memory; what is prepared stays in {store}; "
-            f"go on with fewer `workers` than {workers}"
+            f"a preparing process {how}; what is prepared stays; go on with fewer `workers` than {len(pool)}"
         ) from error
 
 
-class _Preparing(Dataset[Done | InputError]):
-    """A job gives what was done, or the InputError that must end it all: raised, torch would wrap it in a traceback."""
+def _work(theirs: Connection, recipe: Recipe[Packable], device: str) -> None:
+    """What a worker does until its pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first of them closes the pipes
+    torch.set_num_threads(1)  # the processes share the cores among them
+    made = cache(partial(recipe.preparer, device))
+    with suppress(EOFError, OSError):
+        while True:
+            theirs.send(_prepare_one(made, theirs.recv()))
 
-    def __init__(self, recipe: Recipe[Packable], device: str) -> None:
-        self._recipe, self._device = recipe, device
-        self._preparer: Callable[[str], Packable] | None = None  # each process makes its own
 
-    def __getitem__(self, job: Job) -> Done | InputError:
-        path, entry = job
+def _prepare_one(made: Callable[[], Callable[[str], Packable]], job: Job) -> Done | InputError:
+    """What was done, or the error that ends it all; a bad file costs itself alone. `made` gives what prepares."""
+    path, entry = job
+    try:
+        preparer = made()
         try:
-            self._preparer = self._preparer or self._recipe.preparer(self._device)
-            try:
-                item = self._preparer(path)
-            except InputError as error:  # a bad file costs itself alone
-                entry.unlink(missing_ok=True)  # there may be a damaged one, which is now known to be of no use
-                return entry, False, str(error)
-            write_entry(entry, item, path)
+            item = preparer(path)
         except InputError as error:
-            return error
-        return entry, getattr(item, "face_found", True), None
+            entry.unlink(missing_ok=True)  # there may be a damaged one, which is now known to be of no use
+            return entry, False, str(error)
+        write_entry(entry, item, path)
+    except InputError as error:
+        return error
+    return entry, getattr(item, "face_found", True), None
 
 
 def _raised(done: Done | InputError) -> Done:
     if isinstance(done, InputError):
         raise done
-    return done
-
-
-def _as_is(done: Any) -> Any:
     return done

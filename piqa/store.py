@@ -18,9 +18,9 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -34,7 +34,7 @@ from piqa.digests import Digests, digest_of
 from piqa.entry import Absent, Damaged, Entry, Packable, open_entry, write_entry
 from piqa.errors import InputError
 from piqa.files import remove_leftovers, replacing
-from piqa.preparing import Done, Job, Recipe, prepare, telling_of_killed_workers, worker_count
+from piqa.preparing import Done, Job, Recipe, prepare, worker_count
 
 __all__ = ["BuildReport", "PreparedStore", "write_entry"]
 
@@ -205,8 +205,8 @@ class PreparedStore(Generic[Item]):
             bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
             jobs = [(same[0], entry) for entry, same in missing.items()]
             workers = worker_count(device, workers, len(jobs))
-            with telling_of_killed_workers(self.root, workers):
-                for entry, face_found, fault in self._prepare(jobs, device, workers, bar):
+            with closing(self._prepare(jobs, device, workers, bar)) as all_done:
+                for entry, face_found, fault in all_done:
                     same = missing[entry]  # files of the same content share an entry
                     report.add(same, face_found, fault)
                     bar.update(task, advance=len(same), counts=str(report))
@@ -239,7 +239,7 @@ class PreparedStore(Generic[Item]):
                     report.replaced += isinstance(error, Damaged)
                     yield path, found
 
-    def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Iterator[Done]:
+    def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Generator[Done, None, None]:
         """Prepares all; of many a sample comes first, which tells how much room the rest will take."""
         sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
         chosen = set(sample)
@@ -263,14 +263,15 @@ class PreparedStore(Generic[Item]):
 
     def _judge(self, report: BuildReport, names: Sequence[str], max_failed: float) -> None:
         listing = self.folder / "failed.csv"
-        others = _failures(listing, but=set(names))  # of other datasets, which share the store
-        failed = pd.DataFrame(sorted([*others, *report.failed]), columns=["image", "error"])
-        if failed.empty:
+        now = {_as_text(name) for name in names}
+        failed = [(image, error) for image, error in _listed(listing) if image not in now]  # of other datasets
+        failed += [(_as_text(name), _as_text(fault)) for name, fault in report.failed]
+        if failed:
+            with replacing(listing) as temporary:
+                pd.DataFrame(sorted(failed), columns=["image", "error"]).to_csv(temporary, index=False)
+        else:
             with suppress(FileNotFoundError):
                 listing.unlink()
-        else:
-            with replacing(listing) as temporary:
-                failed.to_csv(temporary, index=False, errors="surrogateescape")  # a file's name may be any bytes
         if len(report.failed) > max_failed * len(names):
             raise InputError(
                 f"{len(report.failed)} of {len(names)} pictures could not be prepared, more than the share of "
@@ -278,13 +279,18 @@ class PreparedStore(Generic[Item]):
             )
 
 
-def _failures(listing: Path, but: set[str]) -> list[tuple[str, str]]:
-    """What is listed of other files than these; nothing if there is no list that can be read."""
+def _listed(listing: Path) -> list[tuple[str, str]]:
+    """Pictures and reasons of a `failed.csv`; none if there is no such list that can be read."""
     try:
-        table = pd.read_csv(listing, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-        return [(image, error) for image, error in zip(table["image"], table["error"], strict=True) if image not in but]
+        table = pd.read_csv(listing, dtype=str, keep_default_na=False)
+        return list(zip(table["image"], table["error"], strict=True))
     except (OSError, ValueError, KeyError):
         return []
+
+
+def _as_text(name: str) -> str:
+    """A file's name may be any bytes, a table holds Unicode."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _bar(disable: bool) -> Progress:
