@@ -130,9 +130,16 @@ def _work(theirs: Connection, recipe: Recipe[Packable], device: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first of them closes the pipes
     torch.set_num_threads(1)  # the processes share the cores among them
     made = cache(partial(recipe.preparer, device))
-    with suppress(EOFError, OSError):
-        while True:
-            theirs.send(_prepare_one(made, theirs.recv()))
+    while True:
+        try:
+            job = theirs.recv()
+        except (EOFError, OSError):
+            return
+        done = _prepare_one(made, job)
+        try:
+            theirs.send(done)
+        except OSError:  # nobody waits for it any more
+            return
 
 
 def _prepare_one(made: Callable[[], Callable[[str], Packable]], job: Job) -> Done | InputError:
@@ -143,7 +150,8 @@ def _prepare_one(made: Callable[[], Callable[[str], Packable]], job: Job) -> Don
         try:
             item = preparer(path)
         except InputError as error:
-            entry.unlink(missing_ok=True)  # there may be a damaged one, which is now known to be of no use
+            with suppress(OSError):
+                entry.unlink()  # there may be a damaged one, which is now known to be of no use
             return entry, False, str(error)
         write_entry(entry, item, path)
     except InputError as error:

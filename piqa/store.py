@@ -152,9 +152,8 @@ class PreparedStore(Generic[Item]):
         try:
             if digest_of(path) != place.stem:
                 raise InputError("that is no longer the file that it was prepared from")
-            with torch.random.fork_rng(
-                devices=[]
-            ):  # networks that prepare must not shift the dropout of those that train
+            # networks that prepare must not shift the dropout of those that train
+            with torch.random.fork_rng(devices=[]):
                 item = self.settings.preparer("cpu")(path)
         except (InputError, OSError) as error:
             raise InputError(f"{place} is damaged and cannot be prepared anew from {path}: {error}") from error
