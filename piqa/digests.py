@@ -29,10 +29,13 @@ class Digests:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._changed = False
+        self._known = self._read()
+
+    def _read(self) -> dict[str, list[int | str]]:
         try:
-            self._known: dict[str, list[int | str]] = dict(json.loads(path.read_text(encoding="utf-8")))
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
         except (OSError, TypeError, ValueError):
-            self._known = {}  # only ever a memory: without it the files are read again
+            return {}  # only ever a memory: without it the files are read again
 
     def of(self, path: str) -> str:
         """Digest of a file's content; InputError if it cannot be read."""
@@ -51,8 +54,9 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Writes the memory, if there is anything new."""
+        """Writes the memory, if there is anything new, and keeps what other processes have written meanwhile."""
         if self._changed:
+            self._known = self._read() | self._known
             with replacing(self._path) as temporary:
                 temporary.write_text(json.dumps(self._known), encoding="utf-8")
             self._changed = False

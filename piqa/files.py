@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,11 +15,25 @@ from pathlib import Path
 from piqa.errors import InputError
 
 
+def _here() -> str:
+    """Short name of where process numbers mean the same: this host, and in it this container."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return hashlib.blake2b(f"{platform.node()} {space}".encode(), digest_size=4).hexdigest()
+
+
+HERE = _here()
+OLD = 24 * 3600  # seconds after which no process is still writing a temporary file
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives a temporary name beside `path` to write to, and moves it to `path` when the block ends well.
 
-    A reader sees the old file or the new one, never a half of it; after an exception the old one is untouched.
+    A reader sees the old file or the new one, never a half of it; after an exception the old one is untouched. The
+    temporary file of a process that was killed stays behind, for `remove_leftovers`.
 
     Args:
         path: The file to be written; missing folders are made.
@@ -24,7 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         InputError: If the file cannot be written (no permission, no room, a file where a folder should be).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    temporary = path.with_name(f".{path.name}.{HERE}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -38,3 +56,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes temporary files, in a folder and all below it, whose processes are gone or that are older than a day.
+
+    Of another host's processes nothing is known here: their files go by age alone.
+    """
+    for leftover in Path(folder).rglob(".*.part"):
+        with suppress(OSError):  # it may have been moved to its place by now
+            if time.time() - leftover.stat().st_mtime > OLD or _writer_is_gone(leftover.name):
+                leftover.unlink()
+
+
+def _writer_is_gone(name: str) -> bool:
+    written_by = re.search(r"\.([0-9a-f]{8})\.(\d+)\.\d+\.part$", name)
+    if written_by is None or written_by[1] != HERE or os.name != "posix":
+        return False
+    try:
+        os.kill(int(written_by[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's process: it is there
+        return False
+    return False

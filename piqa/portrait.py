@@ -84,8 +84,8 @@ class Preparation:
         """What does it."""
         return Preparer(self, device)
 
-    def unpack(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str], path: str) -> Portrait:
-        """A Portrait from what `Portrait.pack` gave; KeyError, TypeError or ValueError if it did not."""
+    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Portrait:
+        """A Portrait from what `Portrait.pack` gave; pictures may be `piqa.entry.StoredPicture`, read when sliced."""
         box = json.loads(facts["face_box"])
         return Portrait(
             full_image=arrays["full_image"],

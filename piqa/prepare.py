@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from lightning.pytorch.cli import LightningArgumentParser
+
 from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
@@ -13,6 +15,16 @@ from piqa.tasks.ranking import RankingTask
 
 class PrepareCLI(PiqaCLI):
     """Reads a training config, of which it uses the data; a mistake anywhere in it is found all the same."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the one argument of its own."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--verify",
+            type=bool,
+            default=False,
+            help="Check all that is in the store against its checksums, and prepare anew what is damaged.",
+        )
 
     def before_instantiate_classes(self) -> None:
         """No run starts, so no folder is claimed."""
@@ -26,7 +38,8 @@ class PrepareCLI(PiqaCLI):
 def main(args: list[str] | None = None) -> None:
     """Prepares what is missing, from the command line or from a list of its arguments."""
     with one_line_errors():
-        PrepareCLI(RankingTask, PortraitData, args).datamodule.prepare_data()
+        cli = PrepareCLI(RankingTask, PortraitData, args)
+        cli.datamodule.prepare_data(verify=cli.config.verify)
 
 
 if __name__ == "__main__":

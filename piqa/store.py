@@ -8,39 +8,41 @@
 
 An entry's name tells its source and settings, so a changed picture or setting simply has no entry yet. Entries are
 written atomically and never changed: any number of processes may read and build at once, and a killed build goes on
-where it stopped. A PIQ23 picture takes about 1.6 MB (8 GB for all 5116): recompression would change the very quality
-that is being judged.
+where it stopped. What was damaged on disk is told by its checksums and prepared anew. A PIQ23 picture takes about
+1.6 MB (8 GB for all 5116): recompression would change the very quality that is being judged.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-import numpy as np
 import pandas as pd
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from piqa.device import pick_device
-from piqa.digests import Digests
+from piqa.digests import Digests, digest_of
+from piqa.entry import Absent, Damaged, Entry, Packable, open_entry, write_entry
 from piqa.errors import InputError
-from piqa.files import replacing
+from piqa.files import remove_leftovers, replacing
+from piqa.preparing import Done, Job, Recipe, prepare, worker_count
+
+__all__ = ["BuildReport", "PreparedStore", "write_entry"]
 
 MANY, SAMPLE = 100, 8  # from how many files on the room that they will take is estimated, and from how many
-PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
+
+Item = TypeVar("Item", bound=Packable)
+Used = TypeVar("Used")
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,41 +54,26 @@ class BuildReport:
         reused: Found in the store.
         no_face: Of both, those whose face crop is the whole image because no face was found.
         failed: Path and reason of every picture that could not be prepared.
+        replaced: Of the newly prepared or failed, those whose entry was there but damaged, or of another version.
     """
 
     prepared: int = 0
     reused: int = 0
     no_face: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    replaced: int = 0
+
+    def add(self, files: Sequence[str], face_found: bool, fault: str | None) -> None:
+        """Counts files of one content."""
+        if fault is None:
+            self.prepared += len(files)
+            self.no_face += len(files) * (not face_found)
+        else:
+            self.failed += [(name, fault) for name in files]
 
     def __str__(self) -> str:
-        return f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
-
-
-class Packable(Protocol):
-    """A Portrait or a Clip."""
-
-    def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Arrays and facts, losslessly."""
-
-
-Item = TypeVar("Item", bound=Packable)
-Made = TypeVar("Made", bound=Packable, covariant=True)
-
-
-class Recipe(Protocol[Made]):
-    """How items are prepared: `piqa.portrait.Preparation` or `piqa.video.ClipPreparation`."""
-
-    def __hash__(self) -> int: ...
-
-    def key(self, digest: Callable[[str], str]) -> str:
-        """Short name of everything that an item depends on, apart from its source file."""
-
-    def preparer(self, device: str) -> Callable[[str], Made]:
-        """What turns a file into an item, or raises InputError."""
-
-    def unpack(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str], path: str) -> Made:
-        """The item that was packed."""
+        counts = f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
+        return counts + (f"; {self.replaced} had damaged or outdated entries" if self.replaced else "")
 
 
 class PreparedStore(Generic[Item]):
@@ -102,6 +89,7 @@ class PreparedStore(Generic[Item]):
         self.settings = settings
         self._digests = Digests(self.root / "digests.json")
         self.folder = self.root / settings.key(self._digests.of)
+        self._places: dict[str, Path] = {}
 
     def entry(self, path: str | Path) -> Path:
         """Where the Portrait of an image file is kept, whether it is there yet or not.
@@ -115,20 +103,61 @@ class PreparedStore(Generic[Item]):
     def load(self, path: str | Path) -> Item:
         """The Portrait of an image file, or the Clip of a video file.
 
+        An entry that is damaged is prepared anew, with a warning.
+
         Raises:
-            InputError: If it has not been prepared, or its motion features are asked for and cannot be read.
+            InputError: If it has not been prepared, is damaged and cannot be prepared anew, or its motion features are
+                asked for and cannot be read.
         """
-        entry = self.entry(path)
+        return self._use(str(path), self.entry(path), lambda entry: self._item(entry, str(path), late=False))
+
+    def read(self, path: str | Path, use: Callable[[Item], Used]) -> Used:
+        """What `use` makes of an item whose pictures are still in the file: it reads from it the pixels it slices out.
+
+        Where the entry lies is looked up once. A source that changes or goes after that makes no difference here; the
+        next build will notice.
+
+        Args:
+            path: As of `load`, which tells also what is raised.
+            use: Slices `full_image`, `face_crop` or `frames`; called once more if it met a damaged entry.
+        """
+        path = str(path)
+        if path not in self._places:
+            self._places[path] = self.entry(path)
+        return self._use(path, self._places[path], lambda entry: use(self._item(entry, path, late=True)))
+
+    def _item(self, entry: Entry, path: str, late: bool) -> Item:
+        return self.settings.unpack(entry.read(late), entry.facts, path)
+
+    def _use(self, path: str, place: Path, use: Callable[[Entry], Used]) -> Used:
         try:
-            with safe_open(entry, framework="numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}
-                return self.settings.unpack(arrays, file.metadata(), str(path))
-        except InputError:
-            raise
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`"
-            ) from error
+            with open_entry(place) as entry:
+                return use(entry)
+        except Absent:
+            raise InputError(f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`") from None
+        except Damaged as damage:
+            self._mend(path, place, damage)
+        try:
+            with open_entry(place) as entry:
+                return use(entry)
+        except (Absent, Damaged) as damage:
+            raise InputError(f"{place}, just prepared anew, is damaged again ({damage}); check the disk") from damage
+
+    def _mend(self, path: str, place: Path, damage: Damaged) -> None:
+        """Prepares one entry anew, here and now: slow, as networks are loaded for it, but rare."""
+        log.warning(
+            f"{place} cannot be used: {damage}. It is prepared anew from {path}; "
+            "`python -m piqa.prepare --verify true` looks through the whole store"
+        )
+        try:
+            if digest_of(path) != place.stem:
+                raise InputError("that is no longer the file that it was prepared from")
+            # networks that prepare must not shift the dropout of those that train
+            with torch.random.fork_rng(devices=[]):
+                item = self.settings.preparer("cpu")(path)
+        except (InputError, OSError) as error:
+            raise InputError(f"{place} is damaged and cannot be prepared anew from {path}: {error}") from error
+        write_entry(place, item, path)
 
     def build(
         self,
@@ -137,6 +166,7 @@ class PreparedStore(Generic[Item]):
         workers: int | None = None,
         max_failed: float = 0.01,
         progress: bool = True,
+        verify: bool = False,
     ) -> BuildReport:
         """Prepares what is missing.
 
@@ -146,6 +176,8 @@ class PreparedStore(Generic[Item]):
             workers: Processes; None takes one a core (at most 4 on a GPU), fewer for few pictures; 0 is this process.
             max_failed: Share of pictures, in [0, 1], that may fail before the build ends with an error.
             progress: Whether to draw a progress bar.
+            verify: Read what is there whole, and prepare anew what is damaged. Otherwise only what was cut short or is
+                damaged in its header is found now, and the rest when it is read.
 
         Returns:
             The counts. Failed pictures are also listed in `failed.csv`.
@@ -154,13 +186,14 @@ class PreparedStore(Generic[Item]):
             InputError: If the store cannot be written or more than `max_failed` of the pictures fail. What was prepared
                 stays.
         """
-        names = list(dict.fromkeys(map(str, paths)))
+        names, device = list(dict.fromkeys(map(str, paths))), str(pick_device(device))
         report = BuildReport()
         self._describe()
+        remove_leftovers(self.root)
         with _bar(not progress) as bar:
             task = bar.add_task("reading", total=len(names), counts="")
             missing: dict[Path, list[str]] = {}
-            for path, found in self._look_up(names, report):
+            for path, found in self._look_up(names, report, verify):
                 bar.update(task, advance=1)
                 if found is None:
                     missing.setdefault(self.entry(path), []).append(path)
@@ -170,15 +203,13 @@ class PreparedStore(Generic[Item]):
             self._digests.save()
             bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
             jobs = [(same[0], entry) for entry, same in missing.items()]
-            for entry, face_found, fault in self._prepare_all(jobs, str(pick_device(device)), workers, bar):
-                same = missing[entry]  # files of the same content share an entry
-                if fault is None:
-                    report.prepared += len(same)
-                    report.no_face += len(same) * (not face_found)
-                else:
-                    report.failed += [(name, fault) for name in same]
-                bar.update(task, advance=len(same), counts=str(report))
-        self._judge(report, len(names), max_failed)
+            workers = worker_count(device, workers, len(jobs))
+            with closing(self._prepare(jobs, device, workers, bar)) as all_done:
+                for entry, face_found, fault in all_done:
+                    same = missing[entry]  # files of the same content share an entry
+                    report.add(same, face_found, fault)
+                    bar.update(task, advance=len(same), counts=str(report))
+        self._judge(report, names, max_failed)
         return report
 
     def _describe(self) -> None:
@@ -187,131 +218,78 @@ class PreparedStore(Generic[Item]):
             with replacing(described) as temporary:
                 temporary.write_text(json.dumps(asdict(cast(Any, self.settings)), indent=2) + "\n", encoding="utf-8")
 
-    def _look_up(self, paths: Sequence[str], report: BuildReport) -> Iterator[tuple[str, bool | None]]:
+    def _look_up(self, paths: Sequence[str], report: BuildReport, verify: bool) -> Iterator[tuple[str, bool | None]]:
         """For each readable path: whether its entry shows a face, or None where there is no sound entry."""
 
-        def look(path: str) -> tuple[str, bool | None, str | None]:
+        def look(path: str) -> tuple[str, bool | None, Exception | None]:
             try:
-                return path, entry_has_face(self.entry(path)), None
-            except InputError as error:
-                return path, None, str(error)
+                with open_entry(self.entry(path)) as entry:
+                    if verify:
+                        entry.read()
+                    return path, entry.facts.get("face_box") != "null", None
+            except (InputError, Absent, Damaged) as error:
+                return path, None, error
 
         with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) * 2)) as pool:
-            for path, found, fault in pool.map(look, paths):
-                if fault is None:
-                    yield path, found
+            for path, found, error in pool.map(look, paths):
+                if isinstance(error, InputError):
+                    report.failed.append((path, str(error)))
                 else:
-                    report.failed.append((path, fault))
+                    report.replaced += isinstance(error, Damaged)
+                    yield path, found
 
-    def _prepare_all(
-        self, jobs: Sequence[tuple[str, Path]], device: str, workers: int | None, bar: Progress
-    ) -> Iterator[tuple[Path, bool, str | None]]:
-        """Prepares all; of many a sample first, so that the room which the rest will take is known before."""
-        sample = [] if len(jobs) < MANY else list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE]
+    def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Generator[Done, None, None]:
+        """Prepares all; of many a sample comes first, which tells how much room the rest will take."""
+        sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
+        chosen = set(sample)
+        rest = [job for job in jobs if job not in chosen]
         sizes = []
-        for done in self._prepare(sample, device, workers=0):
-            sizes += [done[0].stat().st_size] if done[2] is None else []
+        for number, done in enumerate(prepare([*sample, *rest], self.settings, device, workers), start=1):
             yield done
-        rest = [job for job in jobs if job not in set(sample)]
-        if sizes:
-            needed, free = sum(sizes) / len(sizes) * len(rest) / 1e9, shutil.disk_usage(self.root).free / 1e9
-            bar.console.print(
-                f"{len(rest)} files will take about {needed:.2f} GB in {self.root}; {free:.0f} GB are free"
-            )
-            if needed > free:
-                raise InputError(
-                    f"{len(rest)} files would take about {needed:.0f} GB in {self.root} but {free:.0f} GB are free; "
-                    "make room or name another `store`; videos take less with `data.clip.encoding: webp`"
-                )
-        yield from self._prepare(rest, device, workers)
+            if number <= len(sample) and done[2] is None:
+                sizes.append(done[0].stat().st_size)
+            if number == len(sample) and sizes:
+                self._check_room(sum(sizes) / len(sizes) * len(rest) / 1e9, len(rest), bar)
 
-    def _prepare(
-        self, jobs: Sequence[tuple[str, Path]], device: str, workers: int | None
-    ) -> Iterator[tuple[Path, bool, str | None]]:
-        if workers is None:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            workers = min(cores if device == "cpu" else min(4, cores), len(jobs) // PER_WORKER)
-        if not jobs:
-            return
-        if workers <= 1:
-            preparer = self.settings.preparer(device)
-            for job in jobs:
-                yield _prepare_one(preparer, *job)
-            return
-        context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
-        pool = ProcessPoolExecutor(workers, context)
-        try:
-            for future in as_completed([pool.submit(_work, self.settings, device, *job) for job in jobs]):
-                yield future.result()
-        except BrokenProcessPool as error:
+    def _check_room(self, needed: float, files: int, bar: Progress) -> None:
+        free = shutil.disk_usage(self.root).free / 1e9
+        bar.console.print(f"{files} files will take about {needed:.2f} GB in {self.root}; {free:.0f} GB are free")
+        if needed > free:
             raise InputError(
-                f"a preparing process was killed, probably for want of memory; what is prepared stays in {self.root}; "
-                f"go on with fewer `workers` than {workers}"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+                f"{files} files would take about {needed:.0f} GB in {self.root} but {free:.0f} GB are free; "
+                "make room or name another `store`; videos take less with `data.clip.encoding: webp`"
+            )
 
-    def _judge(self, report: BuildReport, total: int, max_failed: float) -> None:
+    def _judge(self, report: BuildReport, names: Sequence[str], max_failed: float) -> None:
         listing = self.folder / "failed.csv"
-        if not report.failed:
+        now = {_as_text(name) for name in names}
+        failed = [(image, error) for image, error in _listed(listing) if image not in now]  # of other datasets
+        failed += [(_as_text(name), _as_text(fault)) for name, fault in report.failed]
+        if failed:
+            with replacing(listing) as temporary:
+                pd.DataFrame(sorted(failed), columns=["image", "error"]).to_csv(temporary, index=False)
+        else:
             with suppress(FileNotFoundError):
                 listing.unlink()
-            return
-        with replacing(listing) as temporary:
-            pd.DataFrame(sorted(report.failed), columns=["image", "error"]).to_csv(temporary, index=False)
-        if len(report.failed) > max_failed * total:
+        if len(report.failed) > max_failed * len(names):
             raise InputError(
-                f"{len(report.failed)} of {total} pictures could not be prepared, more than the share of "
+                f"{len(report.failed)} of {len(names)} pictures could not be prepared, more than the share of "
                 f"{max_failed:g} that may fail; all are listed in {listing}; the first: {min(report.failed)[1]}"
             )
 
 
-def write_entry(entry: Path, item: Packable, source: str) -> None:
-    """Writes a Portrait or Clip, atomically.
-
-    Raises:
-        InputError: If there is no room or no right to write.
-    """
-    arrays, facts = item.pack()
-    with replacing(entry) as temporary:
-        try:
-            tensors = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-            save_file(tensors, temporary, facts | {"source": Path(source).name})
-        except SafetensorError as error:  # how safetensors reports a full disk
-            raise OSError(str(error)) from error
-
-
-def entry_has_face(entry: Path) -> bool | None:
-    """Whether an entry shows a face, from its header alone; None where there is no sound entry. A Clip tells of none.
-
-    safetensors compares the header with the file's length, so an entry that was cut short counts as absent.
-    """
+def _listed(listing: Path) -> list[tuple[str, str]]:
+    """Pictures and reasons of a `failed.csv`; none if there is no such list that can be read."""
     try:
-        with safe_open(entry, framework="numpy") as file:
-            return bool(file.metadata().get("face_box") != "null")
-    except (OSError, SafetensorError, AttributeError):
-        return None
+        table = pd.read_csv(listing, dtype=str, keep_default_na=False)
+        return list(zip(table["image"], table["error"], strict=True))
+    except (OSError, ValueError, KeyError):
+        return []
 
 
-@cache
-def _own_preparer(settings: Recipe[Packable], device: str) -> Callable[[str], Packable]:
-    """The one preparer of a worker process."""
-    torch.set_num_threads(1)  # the processes share the cores among them
-    return settings.preparer(device)
-
-
-def _work(settings: Recipe[Packable], device: str, path: str, entry: Path) -> tuple[Path, bool, str | None]:
-    return _prepare_one(_own_preparer(settings, device), path, entry)
-
-
-def _prepare_one(preparer: Callable[[str], Packable], path: str, entry: Path) -> tuple[Path, bool, str | None]:
-    """Prepares and writes one file. A bad file is an answer; a store that cannot be written is an exception."""
-    try:
-        item = preparer(path)
-    except InputError as error:
-        return entry, False, str(error)
-    write_entry(entry, item, path)
-    return entry, getattr(item, "face_found", True), None
+def _as_text(name: str) -> str:
+    """A file's name may be any bytes, a table holds Unicode."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _bar(disable: bool) -> Progress:

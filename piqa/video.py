@@ -67,8 +67,8 @@ class ClipPreparation:
         without_motion = replace(self, motion=None)
         return lambda path: replace(decode_clip(path, without_motion), encoding=self.encoding)
 
-    def unpack(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str], path: str) -> Clip:
-        """A Clip from what `Clip.pack` gave, with its motion features; KeyError or ValueError if it did not."""
+    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Clip:
+        """A Clip from what `Clip.pack` gave, with its motion features; raw frames may be read when they are sliced."""
         if facts["encoding"] == "webp":
             files = [arrays[f"frame_{number}"].tobytes() for number in range(int(facts["frames"]))]
             frames = np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])

@@ -1,12 +1,16 @@
 """A file is written whole or not at all."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from piqa.errors import InputError
-from piqa.files import replacing
+from piqa.files import HERE, remove_leftovers, replacing
 
 
 def names(folder):
@@ -108,3 +112,57 @@ def test_a_writer_that_makes_its_own_private_file_leaves_a_shared_one(tmp_path):
     with replacing(tmp_path / "weights") as temporary:
         save_file({"a": torch.zeros(1)}, temporary)
     assert (tmp_path / "weights").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def leftover(folder, process, host=HERE, age=0):
+    """What a process leaves behind that is killed while it writes, `age` in seconds."""
+    path = folder / "below" / f".scores.csv.{host}.{process}.140234.part"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("half")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+@pytest.fixture
+def ended():
+    """Number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_ended_processes_left_is_removed(tmp_path, ended):
+    path = leftover(tmp_path, ended)
+    remove_leftovers(tmp_path)
+    assert not path.exists()
+
+
+def test_what_running_processes_or_other_hosts_may_be_writing_stays(tmp_path, ended):
+    paths = [leftover(tmp_path, os.getpid()), leftover(tmp_path, 1), leftover(tmp_path, ended, host="01234567")]
+    remove_leftovers(tmp_path)
+    assert all(path.exists() for path in paths)
+
+
+def test_what_is_older_than_a_day_is_removed_whoever_left_it(tmp_path, ended):
+    paths = [leftover(tmp_path, os.getpid(), age=90_000), leftover(tmp_path, ended, host="01234567", age=90_000)]
+    paths.append(tmp_path / ".scores.csv.12.140234.part")  # as the first version named them
+    paths[-1].touch()
+    os.utime(paths[-1], (0, 0))
+    remove_leftovers(tmp_path)
+    assert not any(path.exists() for path in paths)
+
+
+def test_no_other_file_is_removed(tmp_path, ended):
+    other = tmp_path / f"scores.csv.{HERE}.{ended}.1.part"  # no hidden one
+    other.touch()
+    os.utime(other, (0, 0))
+    remove_leftovers(tmp_path)
+    assert other.exists()
+
+
+def test_a_temporary_file_is_named_after_its_process(tmp_path):
+    with replacing(tmp_path / "scores.csv") as temporary:
+        temporary.write_text("new")
+        remove_leftovers(tmp_path)
+        assert temporary.exists()
+        assert f".{HERE}.{os.getpid()}." in temporary.name

@@ -1,12 +1,8 @@
-"""The prepared store gives back what preparing afresh gives, whatever happened while it was built."""
+"""The prepared store gives back what preparing afresh gives, and prepares only what it lacks."""
 
 import json
-import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,28 +12,13 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from portraits import collins, hopper
+from portraits import hopper
+from stores import NOISE, SETTINGS, build, counts, entries, holds_all, same, write_pictures
 
 import piqa.digests
-import piqa.store
 from piqa.errors import InputError
 from piqa.portrait import Preparation, Preparer
-from piqa.store import PreparedStore
-
-SETTINGS = Preparation(short_side=64)
-NOISE = 6  # pictures without a face
-PEOPLE = {"collins.png": collins, "hopper.png": hopper}
-
-
-def write_pictures(folder):
-    """Paths of eight pictures: noise without a face, and two portraits."""
-    folder.mkdir()
-    for name, person in PEOPLE.items():
-        person().resize((200, 240)).save(folder / name)
-    rng = np.random.default_rng(0)
-    for number in range(NOISE):
-        Image.fromarray(rng.integers(0, 256, (60, 50 + number, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    return sorted(map(str, folder.iterdir()))
+from piqa.store import MANY, PreparedStore
 
 
 @pytest.fixture
@@ -53,38 +34,6 @@ def store(tmp_path):
 @pytest.fixture(scope="module")
 def preparer():
     return Preparer(SETTINGS)
-
-
-def build(store, pictures, **options):
-    return store.build(pictures, **{"workers": 0, "max_failed": 0.0, "progress": False} | options)
-
-
-def counts(report):
-    return report.prepared, report.reused
-
-
-def same(portrait, other):
-    def equal(one, two):
-        return np.array_equal(one, two) and getattr(one, "dtype", None) == getattr(two, "dtype", None)
-
-    return (
-        equal(portrait.full_image, other.full_image)
-        and equal(portrait.face_crop, other.face_crop)
-        and portrait.face_box == other.face_box
-        and equal(portrait.liqe_logits, other.liqe_logits)
-    )
-
-
-def holds_all(store, pictures, preparer):
-    return all(same(store.load(picture), preparer(picture)) for picture in pictures)
-
-
-def entries(store):
-    return sorted(store.root.rglob("*.safetensors"))
-
-
-def leftovers(store):
-    return sorted(store.root.rglob("*.part"))
 
 
 @contextmanager
@@ -108,19 +57,6 @@ def preparations(monkeypatch):
 
     monkeypatch.setattr(Preparer, "__call__", call)
     return opened
-
-
-def python(script, *arguments):
-    """A process of its own that imports the store and runs a script."""
-    start = f"""
-import os, sys, time
-import piqa.store
-from piqa.portrait import Preparation
-from piqa.store import PreparedStore
-SETTINGS = {SETTINGS!r}
-"""
-    command = [sys.executable, "-c", start + script, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=Path(piqa.store.__file__).parents[1], stderr=subprocess.PIPE, text=True)
 
 
 # Equality with preparing afresh
@@ -149,6 +85,15 @@ def test_worker_processes_give_the_same(built_by_workers, preparer):
     assert counts(report) == (len(pictures) - 1, 0)
     assert report.no_face == NOISE - 1
     assert holds_all(store, pictures[1:], preparer)
+
+
+@pytest.mark.slow
+def test_of_many_pictures_the_first_are_prepared_by_the_workers_too(tmp_path, monkeypatch):
+    for number in range(MANY):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(Preparation, "preparer", None)  # here; the workers import it anew
+    store = PreparedStore(tmp_path / "store", Preparation(short_side=32, face_rule="none"))
+    assert build(store, tmp_path.glob("*.png"), workers=2).prepared == MANY
 
 
 @pytest.mark.slow
@@ -220,6 +165,16 @@ def test_a_moved_picture_is_not_prepared_again(tmp_path, store, pictures):
     assert counts(build(store, [moved])) == (0, 1)
 
 
+def test_two_builds_of_one_store_remember_the_digests_of_both(tmp_path, pictures, monkeypatch):
+    first, second = (PreparedStore(tmp_path / "store", SETTINGS) for _ in range(2))
+    build(first, pictures[:4])
+    build(second, pictures[4:])
+    read = []
+    monkeypatch.setattr(piqa.digests, "digest_of", read.append)
+    build(PreparedStore(tmp_path / "store", SETTINGS), pictures)
+    assert read == []
+
+
 # What changed is prepared anew, and only that
 
 
@@ -265,90 +220,6 @@ def test_other_liqe_weights_under_the_same_name_are_noticed(tmp_path):
     assert PreparedStore(tmp_path / "store", settings).folder != first
     elsewhere.write_bytes(b"first")
     assert PreparedStore(tmp_path / "store", Preparation(liqe=str(elsewhere))).folder == first
-
-
-# Broken off, cut short, built by many
-
-
-def test_a_build_killed_while_writing_goes_on_where_it_stopped(tmp_path, store, pictures, preparer):
-    script = """
-save = piqa.store.save_file
-calls = []
-def half_a_file(tensors, path, metadata):
-    save(tensors, path, metadata)
-    calls.append(path)
-    if len(calls) == 3:
-        os.truncate(path, os.path.getsize(path) // 2)
-        os.kill(os.getpid(), 9)
-piqa.store.save_file = half_a_file
-PreparedStore(sys.argv[1], SETTINGS).build(sys.argv[2:], workers=0, progress=False)
-"""
-    process = python(script, tmp_path / "store", *pictures)
-    process.communicate(timeout=120)
-    assert process.returncode == -9
-    assert len(entries(store)) == 2
-    assert counts(build(store, pictures)) == (len(pictures) - 2, 2)
-    assert holds_all(store, pictures, preparer)
-
-
-@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
-def test_an_entry_cut_short_is_rebuilt(store, pictures, preparer, kept):
-    build(store, pictures)
-    entry = store.entry(pictures[0])
-    os.truncate(entry, int(entry.stat().st_size * kept))
-    with pytest.raises(InputError, match="not in the prepared store"):
-        store.load(pictures[0])
-    assert counts(build(store, pictures)) == (1, len(pictures) - 1)
-    assert holds_all(store, pictures, preparer)
-
-
-def test_two_processes_may_build_at_once(tmp_path, store, pictures, preparer):
-    script = """
-own, other, *pictures = sys.argv[2:]
-open(own, "w").close()
-while not os.path.exists(other):
-    time.sleep(0.005)
-report = PreparedStore(sys.argv[1], SETTINGS).build(pictures, workers=0, progress=False)
-assert report.prepared + report.reused == len(pictures), report
-"""
-    ready = tmp_path / "first", tmp_path / "second"
-    processes = [
-        python(script, tmp_path / "store", *order, *pictures) for order in (ready, reversed(ready))
-    ]  # they begin together
-    errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    assert holds_all(store, pictures, preparer)
-    assert counts(build(store, pictures)) == (0, len(pictures))
-    assert leftovers(store) == []
-
-
-def test_a_killed_worker_is_named_in_one_line(store, pictures):
-    done = threading.Event()
-
-    def kill_one_worker():
-        while len(multiprocessing.active_children()) < 2:
-            if done.wait(0.01):
-                return
-        done.wait(0.2)  # Python's pool may hang if a worker dies while another one is being started
-        multiprocessing.active_children()[0].kill()  # it still imports torch, which takes longer
-
-    killer = threading.Thread(target=kill_one_worker)
-    killer.start()
-    try:
-        with pytest.raises(InputError, match="fewer `workers` than 2") as caught:
-            build(store, pictures, workers=2)
-    finally:
-        done.set()
-        killer.join()
-    assert "\n" not in str(caught.value)
-
-
-def test_worker_processes_say_what_is_wrong_with_liqe(tmp_path, pictures):
-    weights = tmp_path / "LIQE.pt"
-    torch.save({"weight": torch.zeros(2)}, weights)
-    store = PreparedStore(tmp_path / "store", Preparation(liqe=str(weights)))
-    with pytest.raises(InputError, match=r"LIQE\.pt has the layout 'unknown'"):
-        build(store, pictures, workers=2)
 
 
 # Pictures that fail
@@ -403,65 +274,38 @@ def test_the_list_of_failures_vanishes_once_they_are_mended(store, with_a_bad_on
     assert not (store.folder / "failed.csv").exists()
 
 
+def test_a_list_of_failures_keeps_those_of_other_datasets_that_share_the_store(tmp_path, store, with_a_bad_one):
+    other = tmp_path / "other.png"
+    other.write_text("no image either")
+    build(store, [other], max_failed=1.0)
+    build(store, with_a_bad_one, max_failed=0.5)
+    assert failures(store)["image"].tolist() == sorted([str(other), with_a_bad_one[0]])
+    hopper().resize((60, 70)).save(other)
+    build(store, [other])
+    assert failures(store)["image"].tolist() == with_a_bad_one[:1]
+
+
+@pytest.mark.parametrize("content", ["", "no, list\n1,2", "image,error\n\x00"])
+def test_a_list_of_failures_that_cannot_be_read_is_written_anew(store, with_a_bad_one, content):
+    store.folder.mkdir(parents=True)
+    (store.folder / "failed.csv").write_text(content)
+    build(store, with_a_bad_one, max_failed=0.5)
+    assert failures(store)["image"].tolist()[-1:] == with_a_bad_one[:1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
+def test_names_that_are_no_unicode_are_prepared_and_listed(tmp_path, store, pictures, preparer):
+    good, bad = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/gut\xe9.png", b"/schlecht\xe9.png"))
+    shutil.copy(pictures[0], good)
+    Path(bad).write_text("no image")
+    for _ in range(2):
+        assert [path for path, _ in build(store, [good, bad], max_failed=0.5).failed] == [bad]
+        assert same(store.load(good), preparer(good))
+
+
 def test_a_picture_that_was_not_prepared_cannot_be_loaded(store, pictures):
     build(store, pictures[:1])
     with pytest.raises(InputError) as caught:
         store.load(pictures[1])
     assert pictures[1] in str(caught.value)
     assert "python -m piqa.prepare" in str(caught.value)
-
-
-# Stores that cannot be written
-
-
-def unwritable(store, pictures, **options):
-    with pytest.raises(InputError) as caught:
-        build(store, pictures, **options)
-    line = str(caught.value)
-    assert line.startswith(f"cannot write {store.root}")
-    assert "\n" not in line
-    return line
-
-
-@pytest.mark.parametrize("name", ["store", "store/below"])
-def test_a_file_where_the_store_should_be_is_named(tmp_path, pictures, name):
-    (tmp_path / "store").write_text("taken")
-    unwritable(PreparedStore(tmp_path / name, SETTINGS), pictures)
-    assert (tmp_path / "store").read_text() == "taken"
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder with room for a few entries."""
-    folder = tmp_path / "small_disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here (needs root)")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_full_disk_leaves_a_sound_store(small_disk, pictures, preparer, workers):
-    store = PreparedStore(small_disk / "store", SETTINGS)
-    line = unwritable(store, pictures, workers=workers)
-    assert "is there room" in line
-    assert leftovers(store) == []
-    there = [picture for picture in pictures if store.entry(picture).exists()]
-    assert 0 < len(there) < len(pictures)
-    assert holds_all(store, there, preparer)
-
-
-def test_a_limit_on_the_size_of_files_leaves_a_sound_store(store, pictures, preparer):
-    resource = pytest.importorskip("resource", reason="limits are a matter of Unix")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))  # less than one entry, more than the store's lists
-    try:
-        line = unwritable(store, pictures)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "too large" in line
-    assert entries(store) == leftovers(store) == []
-    assert counts(build(store, pictures)) == (len(pictures), 0)
-    assert holds_all(store, pictures, preparer)

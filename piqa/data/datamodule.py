@@ -92,14 +92,20 @@ class PortraitData(LightningDataModule):
         self._seed = seed
         self.splits: dict[str, pd.DataFrame] = {}
 
-    def prepare_data(self) -> None:
-        """Checks the table and prepares what the store lacks; Lightning calls it on one process a node."""
+    def prepare_data(self, verify: bool = False) -> None:
+        """Checks the table and prepares what the store lacks; Lightning calls it on one process a node.
+
+        Args:
+            verify: Check also all that is in the store, as `PreparedStore.build` tells.
+        """
         if self.splits:  # fit has asked before test does
             return
         frame = self.table.load()
         store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
         with isolate_rng():  # networks that prepare must not shift the dropout of those that train
-            report = store.build(frame["path"], self._prepare_device, self._prepare_workers, self._max_failed)
+            report = store.build(
+                frame["path"], self._prepare_device, self._prepare_workers, self._max_failed, verify=verify
+            )
         print(f"{self.table.name}: {report}")
 
     def setup(self, stage: str | None = None) -> None:

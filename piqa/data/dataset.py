@@ -6,6 +6,7 @@ the table) and, in training, `group`, `groups` and, where known, `score_std`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -53,11 +54,13 @@ class TrainingPortraits(Dataset[Batch]):
         return batch
 
     def _draw(self, draw: Draw) -> Batch:
-        item = self._store.load(self._paths[draw.index])
+        return self._store.read(self._paths[draw.index], partial(self._crop, seed=draw.seed))
+
+    def _crop(self, item: Portrait | Clip, seed: int) -> Batch:
         if isinstance(item, Portrait):
-            whole, face = self._crops(item, draw.seed)
+            whole, face = self._crops(item, seed)
             return {"full_image": whole, "face_crop": face} | _vectors(item)
-        return {"full_image": self._crops.of_frames(item.frames, draw.seed)} | _vectors(item)
+        return {"full_image": self._crops.of_frames(item.frames, seed)} | _vectors(item)
 
 
 class ScoringPortraits(Dataset[Batch]):

@@ -1,0 +1,106 @@
+"""What the tests of the prepared store share: eight small pictures, and what a store makes of them."""
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from portraits import collins, hopper
+
+import piqa.store
+from piqa.portrait import Preparation
+
+SETTINGS = Preparation(short_side=64)
+NOISE = 6  # pictures without a face
+PEOPLE = {"collins.png": collins, "hopper.png": hopper}
+
+
+def write_pictures(folder):
+    """Paths of eight pictures: noise without a face, and two portraits."""
+    folder.mkdir()
+    for name, person in PEOPLE.items():
+        person().resize((200, 240)).save(folder / name)
+    rng = np.random.default_rng(0)
+    for number in range(NOISE):
+        Image.fromarray(rng.integers(0, 256, (60, 50 + number, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return sorted(map(str, folder.iterdir()))
+
+
+def build(store, pictures, **options):
+    return store.build(pictures, **{"workers": 0, "max_failed": 0.0, "progress": False} | options)
+
+
+def counts(report):
+    return report.prepared, report.reused
+
+
+def same(portrait, other):
+    def equal(one, two):
+        return np.array_equal(one, two) and getattr(one, "dtype", None) == getattr(two, "dtype", None)
+
+    return (
+        equal(portrait.full_image, other.full_image)
+        and equal(portrait.face_crop, other.face_crop)
+        and portrait.face_box == other.face_box
+        and equal(portrait.liqe_logits, other.liqe_logits)
+    )
+
+
+def holds_all(store, pictures, preparer):
+    return all(same(store.load(picture), preparer(picture)) for picture in pictures)
+
+
+def entries(store):
+    return sorted(store.root.rglob("*.safetensors"))
+
+
+def leftovers(store):
+    return sorted(store.root.rglob("*.part"))
+
+
+def python(script, *arguments):
+    """A process of its own that imports the store and runs a script."""
+    start = f"""
+import os, sys, time
+from pathlib import Path
+from piqa.portrait import Preparation
+from piqa.store import PreparedStore
+SETTINGS = {SETTINGS!r}
+"""
+    command = [sys.executable, "-c", start + script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=Path(piqa.store.__file__).parents[1], stderr=subprocess.PIPE, text=True)
+
+
+def flip(path, position):
+    """Flips the bits of one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0xFF
+    path.write_bytes(content)
+
+
+def flip_in(entry, name):
+    """Flips a byte in the middle of one array of an entry."""
+    content = entry.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    begin, end = json.loads(content[8:header])[name]["data_offsets"]
+    flip(entry, header + (begin + end) // 2)
+
+
+@contextmanager
+def within(seconds):
+    """Ends what hangs with a TimeoutError."""
+
+    def end(*_):
+        raise TimeoutError(f"not done within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

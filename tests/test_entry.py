@@ -1,0 +1,142 @@
+"""An entry gives back what was written, in whole or in part, or tells that it is damaged."""
+
+import numpy as np
+import pytest
+from stores import flip, flip_in
+
+from piqa.entry import BAND, Absent, Damaged, open_entry, write_entry
+from piqa.errors import InputError
+from piqa.portrait import Portrait, Preparation
+from piqa.video import Clip, ClipPreparation
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def a_portrait(height=3 * BAND + 5, width=40, face=True):
+    logits = np.random.default_rng(1).normal(size=495).astype(np.float32)
+    whole = noise(height, width, 3)
+    return Portrait(whole, noise(33, 50, 3, seed=2) if face else whole, (1, 2, 3, 4) if face else None, logits)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "entry.safetensors"
+
+
+def read(path):
+    with open_entry(path) as entry:
+        return entry.read(), entry.facts
+
+
+def crop(path, rows, columns, name="full_image"):
+    with open_entry(path) as entry:
+        return entry.read(late=True)[name][rows, columns]
+
+
+@pytest.mark.parametrize("height", [1, BAND - 1, BAND, BAND + 1, 3 * BAND])
+@pytest.mark.parametrize("face", [True, False])
+def test_a_portrait_comes_back_as_it_was(path, height, face):
+    portrait = a_portrait(height, face=face)
+    write_entry(path, portrait, "a.png")
+    found = Preparation().unpack(*read(path), "a.png")
+    assert np.array_equal(found.full_image, portrait.full_image)
+    assert np.array_equal(found.face_crop, portrait.face_crop)
+    assert found.face_box == portrait.face_box
+    assert np.array_equal(found.liqe_logits, portrait.liqe_logits) and found.liqe_logits.dtype == np.float32
+
+
+@pytest.mark.parametrize("encoding", ["raw", "webp"])
+def test_a_clip_comes_back_as_it_was_whole_and_frame_by_frame(path, encoding):
+    frames = noise(3, 2 * BAND + 1, 50, 3)
+    write_entry(path, Clip(frames, encoding=encoding), "a.mp4")
+    settings = ClipPreparation(encoding=encoding)
+    assert np.array_equal(settings.unpack(*read(path), "a.mp4").frames, frames)
+    with open_entry(path) as entry:
+        late = settings.unpack(entry.read(late=True), entry.facts, "a.mp4").frames
+        for frame, expected in zip(late, frames, strict=True):
+            assert frame.shape == expected.shape
+            assert np.array_equal(frame[7:21, 3:44], expected[7:21, 3:44])
+
+
+def test_every_window_is_what_numpy_would_cut_out(path):
+    portrait = a_portrait()
+    write_entry(path, portrait, "a.png")
+    height, width, _ = portrait.full_image.shape
+    with open_entry(path) as entry:
+        stored = entry.read(late=True)["full_image"]
+        assert stored.shape == portrait.full_image.shape
+        for top in range(height):
+            for bottom in {top + 1, min(top + BAND, height), height}:
+                columns = slice(top % width, width - top // 3)
+                assert np.array_equal(stored[top:bottom, columns], portrait.full_image[top:bottom, columns])
+        assert np.array_equal(stored[:, :], portrait.full_image)
+
+
+def test_a_crop_is_sound_while_other_rows_are_damaged(path):
+    portrait = a_portrait()
+    write_entry(path, portrait, "a.png")
+    flip(path, path.read_bytes().index(portrait.full_image.swapaxes(1, 2)[-1].tobytes()))
+    below = slice(BAND, 3 * BAND)  # two bands, of which the damaged rows are the next
+    assert np.array_equal(crop(path, below, slice(0, 9)), portrait.full_image[below, :9])
+    with pytest.raises(Damaged, match="checksums"):
+        crop(path, slice(BAND, 3 * BAND + 1), slice(0, 9))
+    with pytest.raises(Damaged):
+        read(path)
+
+
+def test_flipped_pixels_anywhere_in_its_rows_are_told(path):
+    write_entry(path, a_portrait(), "a.png")
+    flip_in(path, "face_crop")
+    assert crop(path, slice(0, 40), slice(0, 9)).shape == (40, 9, 3)
+    with pytest.raises(Damaged):
+        crop(path, slice(0, 33), slice(0, 9), "face_crop")
+
+
+def test_a_flip_of_any_byte_is_told(path):
+    portrait = Portrait(noise(4, 3, 3), noise(3, 4, 3, seed=1), (1, 2, 3, 4), np.ones(5, np.float32))
+    write_entry(path, portrait, "a.png")
+    content = path.read_bytes()
+    for position in range(len(content)):
+        for bits in (0x01, 0xFF):
+            path.write_bytes(content[:position] + bytes([content[position] ^ bits]) + content[position + 1 :])
+            with pytest.raises(Damaged):
+                read(path)
+                pytest.fail(f"byte {position} was flipped unnoticed")
+
+
+def test_a_file_cut_anywhere_is_told(path):
+    write_entry(path, a_portrait(4, 3), "a.png")
+    content = path.read_bytes()
+    for size in range(0, len(content), 29):
+        path.write_bytes(content[:size])
+        with pytest.raises(Damaged):
+            read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an entry" * 50, b"\xff" * 4096])
+def test_any_other_file_is_damaged(path, content):
+    path.write_bytes(content)
+    with pytest.raises(Damaged):
+        read(path)
+
+
+def test_no_file_is_absent(path):
+    with pytest.raises(Absent):
+        read(path)
+
+
+def test_an_entry_that_may_not_be_read_is_named(path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")  # root may read everything
+
+    monkeypatch.setattr("piqa.entry.safe_open", refuse)
+    with pytest.raises(InputError, match="Permission denied; whose is it"):
+        read(path)
+
+
+def test_crops_reach_the_network_without_being_transposed(path):
+    write_entry(path, a_portrait(), "a.png")
+    found = crop(path, slice(2, 40), slice(0, 40))
+    assert found.transpose(2, 0, 1).strides[-1] == 1
