@@ -244,6 +244,21 @@ def test_every_loss_teaches_the_order(loss):
     optimizer = torch.optim.Adam([predicted], lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
-        task.loss(predicted, {"score": score, "index": torch.arange(8)}).backward()
+        task.loss(predicted, {"score": score, "group": torch.zeros(8), "groups": torch.tensor(1.0)}).backward()
         optimizer.step()
     assert torch.equal(predicted.argsort(), score.argsort())
+
+
+@pytest.mark.parametrize("loss", ["plcc", "mse", "ranking"])
+def test_a_steps_loss_is_the_mean_over_its_groups_however_they_are_shared_out(loss):
+    task = RegressionTask(Regressor("resnet10t", 64), init="scratch", loss=loss)
+    predicted, score = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
+    group = torch.tensor([5, 5, 5, 5, 1, 1, 7, 7, 7])
+    each = [task._loss_in(predicted[group == number], score[group == number]) for number in (5, 1, 7)]
+    batch = {"score": score, "group": group, "groups": torch.tensor(3.0)}
+    assert task.loss(predicted, batch).item() == pytest.approx(float(sum(each)) / 3, abs=1e-6)
+    shares = [
+        task.loss(predicted[own], {"score": score[own], "group": group[own], "groups": torch.tensor(1.5)}).item()
+        for own in (group == 5, group != 5)
+    ]
+    assert sum(shares) / 2 == pytest.approx(float(sum(each)) / 3, abs=1e-6)
