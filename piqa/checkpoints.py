@@ -69,20 +69,20 @@ def save_together(trainer: Trainer, path: str | Path, also: Path | None = None) 
     failure = None
     parameters = trainer.lightning_module.parameters()
     if not all(bool(values.isfinite().all()) for values in parameters):  # the same in all processes
-        failure = f"the weights are not finite after step {trainer.global_step}; lower the learning rate"
+        failure = f"the weights are not finite after step {trainer.global_step}; start again with a lower learning rate"
     else:
         try:
-            trainer.save_checkpoint(path, storage_options=also)
+            trainer.save_checkpoint(path, weights_only=False, storage_options=also)
         except InputError as error:  # in the writing process alone, ahead of the barrier where the others wait
             failure = str(error)
             trainer.strategy.barrier()
         failure = trainer.strategy.broadcast(failure)
     if failure is not None:
-        leave_together(trainer, InputError(failure + _way_on(Path(path).with_name(f"{LAST}.ckpt"))))
+        leave_together(trainer, InputError(failure + _kept(Path(path).with_name(f"{LAST}.ckpt"))))
 
 
-def _way_on(last: Path) -> str:
-    return f". Then go on from the last good checkpoint with `--ckpt_path {last}`" if last.is_file() else ""
+def _kept(last: Path) -> str:
+    return f"; the last good checkpoint is {last}" if last.is_file() else ""
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -32,7 +32,10 @@ from piqa.tasks.regression import RegressionTask
 
 STAGES = ("lsvq.yaml", "gfiqa.yaml")
 # Settings that change where and how fast a stage runs, not what comes out.
-INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "skip_finished"} | {"checkpoint_every", "checkpoint_keep"}
+INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "skip_finished"} | {
+    "checkpoint_every",
+    "checkpoint_keep",
+}
 INCIDENTAL_DATA = {"store", "workers", "prepare_workers", "prepare_device", "scoring_batch"}
 
 

@@ -21,11 +21,13 @@ class Share:
 
     Attributes:
         index: Rows of the training table, (pictures,).
-        predicted: Their scores, float32, (pictures,).
+        score: Their subjective scores, float32, (pictures,).
+        predicted: Their predicted scores, float32, (pictures,).
         loss: Scalar; the mean over all shares of a step is the step's loss.
     """
 
     index: Tensor
+    score: Tensor
     predicted: Tensor
     loss: Tensor
 
@@ -40,8 +42,8 @@ def stop_unless_finite(trainer: Trainer, loss: Tensor, network: nn.Module, share
         shares: What this process computed of the step.
 
     Raises:
-        InputError: If the loss or the norm of all gradients is not finite. It names the pictures whose score is not, or
-            all of the step where the scores are.
+        InputError: If the loss or the norm of all gradients is not finite. It names the pictures whose score, given or
+            predicted, is not; or all of the step where the scores are.
     """
     finite = loss.isfinite()
     if getattr(trainer.precision_plugin, "scaler", None) is None:  # float16's scaler skips infinite gradients itself
@@ -57,9 +59,9 @@ def stop_unless_finite(trainer: Trainer, loss: Tensor, network: nn.Module, share
     last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
     error = InputError(
         f"training stopped before step {trainer.global_step + 1} (epoch {trainer.current_epoch}) as the {what} of these "
-        f"pictures is not finite: {', '.join(names[:NAMED])}{more}. Look at them and their scores, lower the learning "
-        f"rate or use `--trainer.precision 32-true`"
-        + (f"; then go on from the last good checkpoint, `--ckpt_path {last}`" if last.is_file() else "")
+        f"pictures is not finite: {', '.join(names[:NAMED])}{more}. Look at them and their scores; then "
+        + (f"go on from the last good checkpoint with `--ckpt_path {last}`, or " if last.is_file() else "")
+        + "start again, with a lower learning rate or `--trainer.precision 32-true`"
     )
     leave_together(trainer, error)
 
@@ -69,8 +71,9 @@ def _pictures(trainer: Trainer, shares: list[Share]) -> tuple[list[str], list[st
     images = trainer.datamodule.splits["train"]["image"].tolist()  # type: ignore[attr-defined]
     own: tuple[list[str], list[str]] = ([], [])
     for share in shares:
-        for row, finite in zip(share.index.tolist(), share.predicted.isfinite().tolist(), strict=True):
-            own[finite].append(images[row])
+        finite = share.predicted.isfinite() & share.score.isfinite()
+        for row, good in zip(share.index.tolist(), finite.tolist(), strict=True):
+            own[good].append(images[row])
     everyone = [own]
     if trainer.world_size > 1:
         everyone = [own] * trainer.world_size

@@ -106,7 +106,7 @@ class ScoringTask(LightningModule, ABC):
         predicted = self(batch)
         with torch.autocast(self.device.type, enabled=False):
             loss = self.loss(predicted, batch)
-        self._shares.append(Share(batch["index"], predicted.detach(), loss.detach()))
+        self._shares.append(Share(batch["index"], batch["score"], predicted.detach(), loss.detach()))
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
