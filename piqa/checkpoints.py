@@ -114,8 +114,8 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoints(Checkpoint):
     """Writes a checkpoint every some optimiser steps, at the end of every epoch and before a run stops on a signal.
 
-    Each is `step-<number>.ckpt`; the newest is `last.ckpt` as well. A step that validation follows is saved after it, so
-    that no checkpoint stands between the two.
+    Each is `step-<number>.ckpt`; the newest is `last.ckpt` as well. A step that validation follows is saved after it,
+    so that no checkpoint stands between the two.
 
     Args:
         folder: Where they are.

@@ -193,10 +193,21 @@ class PiqaCLI(LightningCLI):
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
         except InputError:
-            launcher = self.trainer.strategy.launcher
-            if isinstance(launcher, _SubprocessScriptLauncher):
-                launcher.kill(signal.SIGKILL)  # they would wait for this process for ever
+            self._end_other_processes()
             raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self._end_other_processes()
+            raise InputError(
+                f"a process that loads pictures has died, for want of memory perhaps: {error} Go on with "
+                f"`--ckpt_path {self.last}`, with fewer of them (`--data.workers`) if it happens again"
+            ) from error
+
+    def _end_other_processes(self) -> None:
+        launcher = self.trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)  # they would wait for this process for ever
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [CSVLogger(self.out.parent, name=self.out.name, version="")]

@@ -25,7 +25,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Whether a device multiplies matrices of bfloat16 in hardware: `cpu` or `cuda`; any other does not as known here."""
+    """Whether a device, `cpu` or `cuda`, multiplies matrices of bfloat16 in hardware; of any other it is not known."""
     if device == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     # torch has no public question for a CPU; in a version without the private one the answer is no

@@ -25,8 +25,8 @@ class StopOnSignal(Callback):
     """Ends training after a checkpoint when SIGTERM (a preemption) or Ctrl-C asks for it.
 
     The step or validation under way is finished. With several processes it does not matter which of them gets the
-    signal: they agree once a step. Lightning's own handler of SIGTERM, which this replaces while training runs, talks to
-    the other processes in the middle of whatever they do. Signals for Slurm's requeueing stay with Lightning.
+    signal: they agree once a step. Lightning's own handler of SIGTERM, which this replaces while training runs, talks
+    to the other processes in the middle of whatever they do. Signals for Slurm's requeueing stay with Lightning.
 
     Args:
         last: The checkpoint to resume from, for the message.

@@ -58,8 +58,8 @@ def stop_unless_finite(trainer: Trainer, loss: Tensor, network: nn.Module, share
     what = "score" if spoilt else "loss or gradient"
     last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
     error = InputError(
-        f"training stopped before step {trainer.global_step + 1} (epoch {trainer.current_epoch}) as the {what} of these "
-        f"pictures is not finite: {', '.join(names[:NAMED])}{more}. Look at them and their scores; then "
+        f"training stopped before step {trainer.global_step + 1} (epoch {trainer.current_epoch}) as the {what} of "
+        f"these pictures is not finite: {', '.join(names[:NAMED])}{more}. Look at them and their scores; then "
         + (f"go on from the last good checkpoint with `--ckpt_path {last}`, or " if last.is_file() else "")
         + "start again, with a lower learning rate or `--trainer.precision 32-true`"
     )

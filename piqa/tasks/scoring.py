@@ -162,6 +162,24 @@ class ScoringTask(LightningModule, ABC):
             **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips as Lightning does, also for a fused optimiser.
+
+        Lightning refuses those in mixed precision, as with float16 they bring the gradients to scale themselves. There
+        is no scale with bfloat16.
+        """
+        plugin = self.trainer.precision_plugin
+        if gradient_clip_val and plugin.precision == "bf16-mixed":
+            clip = plugin.clip_grad_by_value if gradient_clip_algorithm == "value" else plugin.clip_grad_by_norm
+            clip(optimizer, gradient_clip_val)
+            return
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes a training checkpoint readable by `piqa.weights.load_model`, and keeps the epoch's mean loss so far."""
         checkpoint[weights.CKPT_CARD] = self.card()
