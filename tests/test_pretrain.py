@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from runs import checkpoint, end, start, wait_for_step
 from safetensors.torch import load_file
 from test_fit import one_line
 from videos import write_lsvq
@@ -123,6 +125,21 @@ def test_finished_stages_are_skipped_and_changed_ones_are_not(both_stages, workp
     again = run_both(workplace, "--overwrite", "true")
     assert again.count("is there already") == 1
     assert before != {file: file.stat().st_mtime_ns for file in before}
+
+
+@pytest.mark.slow
+def test_sigterm_to_both_stages_stops_the_one_under_way(workplace, tmp_path, monkeypatch, request):
+    monkeypatch.chdir(workplace)
+    out = ["--out", str(tmp_path / "run"), "--backbone", str(tmp_path / "b.safetensors")]
+    often = ["--trainer.max_epochs", "10000", "--checkpoint_every", "1"]
+    process = start([sys.executable, "-m", "piqa.pretrain", *out, *often])
+    request.addfinalizer(lambda: end(process))
+    wait_for_step(tmp_path / "run", 1, process)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and "Traceback" not in error
+    (line,) = [line for line in error.splitlines() if line.startswith("piqa:")]
+    assert f"after step {checkpoint(tmp_path / 'run')['global_step']}; resume" in line
 
 
 def run_lsvq(workplace, monkeypatch, tmp_path, *arguments):

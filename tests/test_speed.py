@@ -67,15 +67,15 @@ def test_a_network_that_cannot_checkpoint_activations_is_named():
 def test_a_compiled_network_computes_the_same_under_the_same_names():
     torch.manual_seed(0)
     network, speed = DualBranch("test_convnext", ["whole"], 64, dropout=0.0), Speed(compile=True)
-    pictures = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
-    names, plain = list(network.state_dict()), [network(full_image=pictures[:size]) for size in (3, 5)]
+    pictures = [torch.randint(0, 256, (size, 3, 64, 64), dtype=torch.uint8) for size in (3, 5, 4)]
+    names, plain = list(network.state_dict()), [network(full_image=some) for some in pictures]
+    torch._dynamo.utils.counters.clear()
     speed.apply(network)
-    for size, expected in zip((3, 5), plain, strict=True):
-        torch.testing.assert_close(
-            network(**speed.arrange({"full_image": pictures[:size].clone()})), expected, rtol=1e-4, atol=1e-5
-        )
+    for some, expected in zip(pictures, plain, strict=True):
+        scores = network(**speed.arrange({"full_image": some}))
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
     assert list(network.state_dict()) == names
-    assert len(torch._dynamo.utils.compile_times(repr="csv")[0]) > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # for steps of any size
 
 
 def test_published_adam_takes_fused_steps_of_the_usual_size():
