@@ -151,6 +151,8 @@ class LastCheckpoints(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         self._due = False
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         save_together(trainer, self.folder / f"step-{trainer.global_step:07d}.ckpt", also=self.last)
         if trainer.is_global_zero:
             files = sorted(self.folder.glob("step-*.ckpt"), key=lambda file: file.stat().st_mtime_ns)

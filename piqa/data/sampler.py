@@ -182,7 +182,7 @@ def check_shares(groups_per_step: int, world: int, parts: int) -> None:
     if groups_per_step < world * parts:
         raise InputError(
             f"{groups_per_step} groups a step do not give each of {_shares(world, parts)} one; raise `data.groups` to "
-            f"{world * parts} or more" + (", or use fewer processes" if world > 1 else "")
+            f"{world * parts} or more" + (", or use fewer processes (`--trainer.devices`)" if world > 1 else "")
         )
 
 
