@@ -19,16 +19,14 @@ from rich.console import Console
 
 from piqa.arguments import Parser
 from piqa.data.transforms import Crops
-from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
 from piqa.files import replacing
 from piqa.picture_batches import dead_workers_told
 from piqa.picture_files import expand
-from piqa.portrait import VERSION
 from piqa.progress import progress
 from piqa.score_parts import ScoreParts
 from piqa.scorer import Precision, Scorer
-from piqa.weights import find_model, require
+from piqa.weights import find_model
 
 PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
 CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare a picture for it
@@ -93,8 +91,8 @@ def predict(
     files = expand(pictures, names)
     model = find_model(ckpt_path)
     scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision)
-    settings = {"model": digest_of(model), "crops": crops, "precision": precision}
-    parts = ScoreParts(out, scorer.columns, settings | _inputs_of(scorer))
+    settings = scorer.settings(model) | {"crops": crops}
+    parts = ScoreParts(out, scorer.columns, settings)
     left = parts.left(files)
     console = Console(quiet=several and not distributed.is_first_process())
     if len(left) < len(files):
@@ -123,7 +121,9 @@ def predict(
         "seconds": round(seconds, 3),
         "device": kind if several else str(scorer.device),
         "devices": devices * nodes,
-        **settings,
+        "model": settings["model"],
+        "crops": crops,
+        "precision": precision,
         "liqe": liqe,
     }
     with replacing(Path(out).with_suffix(".json")) as temporary:
@@ -140,14 +140,6 @@ def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, h
         for batch in scorer.batches(left, **how):
             parts.append(scorer.rows(batch), batch.stamps)
             advance(len(batch.files))
-
-
-def _inputs_of(scorer: Scorer) -> dict[str, Any]:
-    """What the scores depend on beside the weights; LIQE's checkpoint by its content, wherever it lies."""
-    preparation = asdict(scorer.preparation) | {"version": VERSION}
-    if scorer.preparation.liqe is not None:
-        preparation["liqe"] = digest_of(require(scorer.preparation.liqe, "liqe"))
-    return {"crop": scorer.crop, "preparation": preparation}
 
 
 def _workers(kind: str, pictures: int, devices: int) -> int:

@@ -135,6 +135,7 @@ def score_on_devices(
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*infer the batch indices.*")  # rows know their pictures by name
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
     share = len(range(0, pictures, devices * nodes))
     # Nothing but the word that all are done passes between the processes: gloo does for GPUs too. Whoever is done first
     # waits for the last, longer than the half hour that is usual.

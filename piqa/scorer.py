@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from piqa.models.backbone import with_bfloat16_backbones
 from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.models.scoring import answers, classes_of
 from piqa.picture_batches import PictureBatch, Pictures, picture_batches
-from piqa.portrait import Portrait, Preparation, Preparer
+from piqa.portrait import VERSION, Portrait, Preparation, Preparer
 
 Precision = Literal["32", "bf16", "16"]
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
@@ -128,6 +128,22 @@ class Scorer:
         if taken := [name for name in more if name in COLUMNS]:
             raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
         return COLUMNS + more
+
+    def settings(self, model: str | Path) -> dict[str, Any]:
+        """Everything that the scores depend on, apart from the pictures and their crops; files by their content.
+
+        Args:
+            model: The file that the scorer was loaded from.
+        """
+        preparation = asdict(self.preparation) | {"version": VERSION}
+        if self.preparation.liqe is not None:
+            preparation["liqe"] = digest_of(weights.require(self.preparation.liqe, "liqe"))
+        return {
+            "model": digest_of(model),
+            "precision": self.precision,
+            "crop": self.crop,
+            "preparation": preparation,
+        }
 
     def score(
         self,
