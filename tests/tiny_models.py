@@ -12,13 +12,14 @@ from piqa import weights
 def write_tiny_model(folder: Path, face_rule: str = "none", **init_args) -> Path:
     """Write a model of a small random network; returns its folder. By default no face is looked for, which is quick."""
     torch.manual_seed(0)
+    init_args = {"backbone": "resnet10t", "branches": ["whole"], "image_size": 32} | init_args
     card = {
         "network": {
             "class_path": "piqa.models.DualBranch",
-            "init_args": {"backbone": "resnet10t", "branches": ["whole"], "image_size": 32} | init_args,
+            "init_args": init_args,
         },
-        "preparation": {"short_side": 40, "face_rule": face_rule},
-        "crop": 32,
+        "preparation": {"short_side": init_args["image_size"] + 8, "face_rule": face_rule},
+        "crop": init_args["image_size"],
     }
     weights.save(weights.build_network(card, "test"), folder / "model.safetensors", card)
     return folder
