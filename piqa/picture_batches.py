@@ -5,23 +5,29 @@ The workers decode, find faces and cut; every network that judges runs in the ma
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import default_collate
 
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
 from piqa.faces import Box
 from piqa.models.liqe import cut_windows
-from piqa.portrait import Preparation, Preparer, open_image
+from piqa.portrait import Pixels, Preparation, Preparer, open_image
 
 Stamp = tuple[int, int]
 
@@ -30,12 +36,15 @@ Stamp = tuple[int, int]
 class PictureBatch:
     """Prepared pictures, and of those that could not be prepared the reason.
 
+    The pixels are numpy arrays, which pass between processes through pipes: torch would put them into shared memory,
+    of which a container has little, and by way of file descriptors, which fail in odd ways when a process dies.
+
     Attributes:
         files: All pictures of the batch.
         stamps: `stamp_of` each when it was read.
         errors: Why a picture could not be prepared; None where it was.
         face_boxes: x1, y1, x2, y2 in pixels of the upright original; None where no face was found.
-        crops: Of the good pictures, uint8 of shape (good, crops, 3, side, side) by name.
+        crops: Of the good pictures, by name, uint8 of shape (good, crops, 3, side, side).
         windows: LIQE's windows of the good pictures one after another, uint8, (windows, 3, 224, 224), or None.
         window_counts: How many windows each good picture has.
     """
@@ -44,24 +53,12 @@ class PictureBatch:
     stamps: list[Stamp | None]
     errors: list[str | None]
     face_boxes: list[Box | None]
-    crops: Batch
-    windows: Tensor | None
+    crops: dict[str, Pixels]
+    windows: Pixels | None
     window_counts: list[int]
 
-    def to(self, device: torch.device, non_blocking: bool = True) -> PictureBatch:
-        """The batch with its tensors on a device."""
-        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> PictureBatch:
-        """The batch in page-locked memory, from which a GPU copies while others work; DataLoader calls it."""
-        return self._with(Tensor.pin_memory)
-
-    def _with(self, change: Any) -> PictureBatch:
-        crops = {name: change(values) for name, values in self.crops.items()}
-        return replace(self, crops=crops, windows=None if self.windows is None else change(self.windows))
-
-
-class Pictures(Dataset[PictureBatch]):
+class BatchPreparer:
     """Turns lists of files into batches.
 
     Args:
@@ -79,7 +76,7 @@ class Pictures(Dataset[PictureBatch]):
         self._inputs = inputs | {"full_image"}  # which tells how many crops a portrait has
         self._preparer = preparer
 
-    def __getitem__(self, files: list[str]) -> PictureBatch:
+    def __call__(self, files: list[str]) -> PictureBatch:
         """Prepares the pictures of one batch; a bad one costs its row alone."""
         self._preparer = self._preparer or Preparer(replace(self._preparation, liqe=None))
         items, windows = [], []
@@ -102,62 +99,74 @@ class Pictures(Dataset[PictureBatch]):
             items.append(item)
             windows += [] if cut is None else [cut]
         if items:
-            batch.crops = default_collate(items)
+            batch.crops = {name: values.numpy() for name, values in default_collate(items).items()}
         if windows:
-            batch.windows, batch.window_counts = torch.cat(windows), [len(cut) for cut in windows]
+            batch.windows, batch.window_counts = np.concatenate(windows), [len(cut) for cut in windows]
         return batch
 
-    def _prepare(self, file: str, preparer: Preparer) -> tuple[Batch, Tensor | None, Box | None]:
+    def _prepare(self, file: str, preparer: Preparer) -> tuple[Batch, Pixels | None, Box | None]:
         image = open_image(file)
         portrait = preparer.prepare(image)
         crops = crops_of(portrait, self._size, self._crops)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}
-        return wanted, None if self._preparation.liqe is None else cut_windows(image), portrait.face_box
+        return wanted, None if self._preparation.liqe is None else cut_windows(image).numpy(), portrait.face_box
 
 
 def picture_batches(
-    files: Iterable[str], pictures: Pictures, batch_size: int, workers: int, pin: bool
+    files: Iterable[str], prepare: BatchPreparer, batch_size: int, workers: int
 ) -> Iterator[PictureBatch]:
     """Prepares files batch by batch, in their order, at most two batches a worker ahead.
 
     Args:
         files: Read no further than that, so that it may be of any length.
-        pictures: What prepares them.
+        prepare: What does it.
         batch_size: Pictures in a batch.
-        workers: Processes that do it; 0 does it in this one.
-        pin: Whether the batches are laid into page-locked memory.
+        workers: Processes that prepare; 0 does it in this one.
 
     Raises:
         InputError: If a worker process is killed.
     """
-    loader: DataLoader[PictureBatch] = DataLoader(
-        pictures,
-        batch_size=None,
-        sampler=_lists(files, batch_size),  # type: ignore[arg-type]
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        pin_memory=pin,
-        multiprocessing_context="spawn" if workers else None,  # a forked child may not use torch's threads or CUDA
-    )
-    with dead_workers_told():
-        yield from loader
-
-
-@contextmanager
-def dead_workers_told() -> Iterator[None]:
-    """Tells in one line that a worker process was killed.
-
-    The news comes by a signal, in the middle of whatever the main process does, so all of its loop belongs inside.
-    """
+    lists = _lists(files, batch_size)
+    if not workers:
+        yield from map(prepare, lists)
+        return
+    context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (prepare,))
     try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        reason = str(error).splitlines()[0].rstrip(". ")
+        ahead: deque[Future[PictureBatch]] = deque(pool.submit(_work, part) for part in islice(lists, 2 * workers))
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(pool.submit(_work, part) for part in islice(lists, 1))
+            yield batch
+    except BrokenProcessPool as error:
         raise InputError(
-            f"a process that prepares pictures was killed ({reason}), mostly for want of memory; use fewer `workers`"
+            f"a process that prepares pictures was killed, probably for want of memory; use fewer `workers` than "
+            f"{workers}"
         ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_of_this_worker: dict[str, Any] = {}
+
+
+def _start_worker(prepare: BatchPreparer) -> None:
+    torch.set_num_threads(1)  # the processes share the cores among them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the main process alone makes an end
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _of_this_worker["prepare"] = prepare
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is killed; it would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(files: list[str]) -> PictureBatch:
+    batch: PictureBatch = _of_this_worker["prepare"](files)
+    return batch
 
 
 def stamp_of(file: str) -> Stamp | None:
@@ -173,7 +182,3 @@ def _lists(files: Iterable[str], size: int) -> Iterator[list[str]]:
     remaining = iter(files)
     while part := list(islice(remaining, size)):
         yield part
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -21,7 +21,6 @@ from piqa.arguments import Parser
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.files import replacing
-from piqa.picture_batches import dead_workers_told
 from piqa.picture_files import expand
 from piqa.progress import progress
 from piqa.score_parts import ScoreParts
@@ -136,7 +135,7 @@ def predict(
 
 
 def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, how: dict[str, Any]) -> None:
-    with dead_workers_told(), parts.writing(), progress(total, total - len(left)) as advance:
+    with parts.writing(), progress(total, total - len(left)) as advance:
         for batch in scorer.batches(left, **how):
             parts.append(scorer.rows(batch), batch.stamps)
             advance(len(batch.files))

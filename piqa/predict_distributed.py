@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
-from piqa.picture_batches import PictureBatch, dead_workers_told
+from piqa.picture_batches import PictureBatch
 from piqa.progress import Advance, progress
 from piqa.score_parts import Row, ScoreParts
 from piqa.scorer import Scorer
@@ -74,6 +74,10 @@ class ScoringModule(LightningModule):
     def predict_dataloader(self) -> Iterator[PictureBatch]:
         """The batches of this process's share."""
         return self._scorer.batches(self.share(), **self._how)
+
+    def transfer_batch_to_device(self, batch: PictureBatch, device: torch.device, dataloader_idx: int) -> PictureBatch:
+        """Leaves that to the scorer."""
+        return batch
 
     def predict_step(self, batch: PictureBatch, batch_idx: int) -> list[dict[str, Any]]:
         """The rows of a batch."""
@@ -140,7 +144,7 @@ def score_on_devices(
     # Nothing but the word that all are done passes between the processes: gloo does for GPUs too. Whoever is done first
     # waits for the last, longer than the half hour that is usual.
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=7))
-    with parts.writing(), progress(share, quiet=not is_first_process()) as advance, dead_workers_told():
+    with parts.writing(), progress(share, quiet=not is_first_process()) as advance:
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,

@@ -25,8 +25,8 @@ from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
 from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.models.scoring import answers, classes_of
-from piqa.picture_batches import PictureBatch, Pictures, picture_batches
-from piqa.portrait import VERSION, Portrait, Preparation, Preparer
+from piqa.picture_batches import BatchPreparer, PictureBatch, picture_batches
+from piqa.portrait import VERSION, Pixels, Portrait, Preparation, Preparer
 
 Precision = Literal["32", "bf16", "16"]
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
@@ -200,9 +200,8 @@ class Scorer:
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
-        prepared = Pictures(self.preparation, self.crop, crops, inputs, preparer)
-        pin = self.device.type == "cuda"
-        yield from picture_batches(map(str, pictures), prepared, batch_size, workers, pin)
+        prepare = BatchPreparer(self.preparation, self.crop, crops, inputs, preparer)
+        yield from picture_batches(map(str, pictures), prepare, batch_size, workers)
 
     def rows(self, batch: PictureBatch) -> list[dict[str, Any]]:
         """The second half of `stream`: a row, by column, for each picture of a batch.
@@ -211,7 +210,7 @@ class Scorer:
             InputError: If the device has too little memory for the batch.
         """
         with _enough_memory(len(batch.files)):
-            said = iter(self._said_of(batch.to(self.device)) if batch.crops else [])
+            said = iter(self._said_of(batch) if batch.crops else [])
         rows = []
         for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
             row: dict[str, Any] = dict.fromkeys(self.columns) | {"file": file, "error": error}
@@ -243,15 +242,22 @@ class Scorer:
 
     def _said_of(self, batch: PictureBatch) -> list[dict[str, Any]]:
         """The network's answers on the good pictures of a batch; class indices by their names."""
-        crops = dict(batch.crops)
+        crops = {name: self._on_device(values) for name, values in batch.crops.items()}
         if batch.windows is not None:
-            crops["liqe_logits"] = self._liqe_logits(batch.windows, batch.window_counts)
+            crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = classes_of(self.network)
         columns: dict[str, list[Any]] = {}
         for name, values in self._answers(crops).items():
             plain = values.tolist()
             columns[name] = [classes[name][index] for index in plain] if name in classes else plain
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+    def _on_device(self, pixels: Pixels) -> Tensor:
+        """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
+        tensor = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     @torch.inference_mode()
     def _answers(self, batch: Batch) -> dict[str, Tensor]:

@@ -52,6 +52,13 @@ def wait_for_rows(out, rows, process):
         time.sleep(0.01)
 
 
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def is_complete(out, undisturbed):
     table = pd.read_csv(out)
     pd.testing.assert_frame_equal(table, undisturbed, atol=1e-5)
@@ -63,8 +70,11 @@ def test_a_killed_run_goes_on_without_losing_or_doubling_a_row(model, pictures, 
     run = command(model, pictures, out, "--batch_size=1", "--workers=1")
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for_rows(out, 5, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     process.communicate()
+    while any(map(is_running, children)):  # they go of themselves
+        time.sleep(0.05)
     kept = rows_kept(out)
     assert 5 <= kept < 60 and not out.exists()
     predict.main(run[3:])
@@ -112,10 +122,15 @@ def test_a_full_disk_is_told_in_one_line_and_costs_no_row(model, pictures, undis
 
 def test_no_room_for_the_table_costs_no_row(model, pictures, undisturbed, tmp_path, monkeypatch, capsys):
     out = tmp_path / "scores.csv"
-    out.with_suffix(".csv").mkdir()  # in the way only when the table is written
     run = command(model, pictures, out)[3:]
-    monkeypatch.setattr(Path, "is_dir", lambda path: path != out and os.path.isdir(path))  # noqa: PTH112
-    with pytest.raises(SystemExit):
+    append = ScoreParts.append
+
+    def put_something_in_the_way(self, rows, stamps):
+        out.mkdir(exist_ok=True)
+        append(self, rows, stamps)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(ScoreParts, "append", put_something_in_the_way)
         predict.main(run)
     assert f"cannot write {out}" in capsys.readouterr().err and rows_kept(out) == 60
     out.rmdir()
