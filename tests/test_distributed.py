@@ -11,6 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from test_fit import one_line
+
+from piqa import fit
 from runs import (
     EVEN,
     checkpoint,
@@ -24,9 +27,6 @@ from runs import (
     weights,
     write_config,
 )
-from test_fit import one_line
-
-from piqa import fit
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 TOLERANCE = 1e-5

@@ -9,6 +9,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from test_fit import one_line
+
+from piqa import fit
+from piqa.checkpoints import AtomicCheckpointIO, BestCheckpoint
+from piqa.errors import InputError
 from runs import (
     EVEN,
     STATEFUL,
@@ -23,11 +28,6 @@ from runs import (
     weights,
     write_config,
 )
-from test_fit import one_line
-
-from piqa import fit
-from piqa.checkpoints import AtomicCheckpointIO, BestCheckpoint
-from piqa.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -1,7 +1,6 @@
 import pytest
 import torch
 import yaml
-from runs import EVEN, checkpoint, gradient, write_config
 from torch import nn
 
 from piqa import device, fit
@@ -10,6 +9,7 @@ from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
 from piqa.tasks.ranking import published_adam
 from piqa.tasks.speed import Speed
+from runs import EVEN, checkpoint, gradient, write_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
