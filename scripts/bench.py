@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -51,6 +53,7 @@ ROWS: dict[str, Callable[[Settings], Row]] = {
 def main(args: list[str] | None = None) -> None:
     """Measures the rows that are asked for, prints a table, writes JSON; exit status 1 where a row failed."""
     options = parse(args)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets once a way
     with one_line_errors():
         settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.pictures)
         torch.set_num_threads(options.threads)
@@ -111,6 +114,7 @@ def measured(name: str, settings: Settings, threads: int) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             row = asdict(ROWS[name](settings))
     except Exception as error:  # hours of other rows must not be lost to it
+        traceback.print_exc()
         row = {"row": name, "error": f"{type(error).__name__}: {error}"}
     forget()
     return row | {"threads": threads, "took_s": round(time.perf_counter() - start, 1)}

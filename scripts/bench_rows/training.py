@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
@@ -132,11 +133,10 @@ def training_step(settings: Settings) -> Row:
     """One optimiser step of the same groups: float32 without options, the defaults, and each setting alone."""
     cuda = settings.device.type == "cuda"
     groups, size = (2, 6) if cuda and not settings.smoke else (1, 4)
-    network = network_of(settings)
-    batch = batch_of(groups, size, network.image_size)
-    flops = flops_of(network, 1) * groups * size
+    with torch.device("meta"):
+        network = network_of(settings)
     side = network.image_size
-    del network
+    batch, flops = batch_of(groups, size, side), flops_of(network) * groups * size
     torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
     rounds, steps = (1, 1) if settings.smoke else (2, settings.times(10 if cuda else 2))
     measured: dict[str, list[float]] = {name: [] for name in WAYS}
@@ -190,15 +190,18 @@ def measured_ratio(ways: dict[str, Figures], name: str) -> float:
     return float(ways["float32, no options"]["median_s"] / ways[name]["median_s"])
 
 
-def flops_of(network: DualBranch, portraits: int) -> int:
-    """Floating-point operations of forward and backward pass, counted without computing anything."""
-    batch = batch_of(1, portraits, network.image_size)
-    with torch.device("meta"):
-        twin = type(network)(**network.init_args)
-    inputs = {name: batch[name].to("meta") for name in twin.inputs}
+def flops_of(network: DualBranch) -> int:
+    """Floating-point operations of one portrait's forward and backward pass, counted without computing anything.
+
+    Args:
+        network: Without content: made under `torch.device("meta")`.
+    """
     # In attention's plain form every matrix product is seen, whatever kernel a device would choose.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        twin(**inputs).sum().backward()
+    plain = sdpa_kernel(SDPBackend.MATH)
+    with FakeTensorMode(allow_non_fake_inputs=True), plain, FlopCounterMode(display=False) as counter:
+        network.to_empty(device="cpu")
+        batch = batch_of(1, 1, network.image_size)
+        network(**{name: batch[name] for name in network.inputs}).sum().backward()
     return int(counter.get_total_flops())
 
 
