@@ -38,8 +38,9 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "WebP, animated": {"format": "WEBP", "save_all": True},
 }
 
-SIZES = (0, 1, 2, 255, 4096, 16383, 17320, 32767, 65500, 65535)  # that a 16-bit field may claim
-LARGE_SIZES = (*SIZES, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
+BARE = ("WebP", "WebP, lossless")  # with EXIF they would not be of the format's simple form any more
+SIZES = (0, 1, 2, 255, 4096, 16383, 17320, 32767, 65500, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)  # that are claimed
+PNG_KINDS = {"1": (1, 0, 1), "L": (8, 0, 1), "P": (8, 3, 1), "RGB": (8, 2, 3), "RGBA": (8, 6, 4), "I;16": (16, 0, 1)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def hostile(seed: int, number: int) -> Hostile:
 
 @cache
 def sound(encoding: str, sitter: int) -> bytes:
-    """One of the two portraits, undamaged, with an EXIF block that says how it is turned."""
+    """One of the two portraits, undamaged, most with an EXIF block that says how it is turned."""
     options = dict(ENCODINGS[encoding])
     mode = options.pop("mode", "RGB")
     image = portrait(sitter)
@@ -79,7 +80,7 @@ def sound(encoding: str, sitter: int) -> bytes:
         image = image.convert(mode)
     if "save_all" in options:
         options["append_images"] = [portrait(1 - sitter).resize(image.size)]
-    if not options["format"].startswith("TIFF"):  # whose tags tell the orientation themselves
+    if encoding not in BARE and options["format"] != "TIFF":
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = 6
         options["exif"] = exif
@@ -138,82 +139,120 @@ def repeated(content: bytes, rng: Rng) -> bytes:
 
 
 def lying(content: bytes, rng: Rng) -> bytes:
-    """A header that claims another size, or, in TIFF, another anything."""
-    lie = next(lie for magic, lie in LIES.items() if content.startswith(magic))
-    return lie(content, rng)
+    """A header that claims another size; in TIFF, half of the time, another anything."""
+    if content.startswith(b"II") and rng.random() < 0.5:
+        return lying_tag(content, rng)
+    one, other = (int(rng.choice(SIZES)) for _ in range(2))
+    claim = next(claim for magic, claim in CLAIMS.items() if content.startswith(magic))
+    return claim(content, one, int(rng.integers(1, 400)) if rng.random() < 0.3 else other)
 
 
-def lying_jpeg(content: bytes, rng: Rng) -> bytes:
-    """Height and width in the frame header, SOF0 or SOF2."""
+def claim_jpeg(content: bytes, width: int, height: int) -> bytes:
+    """Size in the frame header, SOF0 or SOF2."""
     place = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
-    return _put(content, place + 5, struct.pack(">HH", *_sizes(rng, SIZES)))
+    return _put(content, place + 5, struct.pack(">HH", height & 0xFFFF, width & 0xFFFF))
 
 
-def lying_png(content: bytes, rng: Rng) -> bytes:
-    """Width and height in IHDR, with a checksum that agrees."""
-    body = struct.pack(">II", *_sizes(rng, LARGE_SIZES)) + content[24:29]
+def claim_png(content: bytes, width: int, height: int) -> bytes:
+    """Size in IHDR, with a checksum that agrees."""
+    body = struct.pack(">II", width, height) + content[24:29]
     return _put(content, 16, body + struct.pack(">I", zlib.crc32(b"IHDR" + body)))
 
 
-def lying_tiff(content: bytes, rng: Rng) -> bytes:
-    """Width and height, or the type, count or value of any tag of the first directory."""
-    (start,) = struct.unpack_from("<I", content, 4)
-    (tags,) = struct.unpack_from("<H", content, start)
-    entries = {
-        struct.unpack_from("<H", content, start + 2 + 12 * number)[0]: start + 2 + 12 * number for number in range(tags)
-    }
-    if rng.random() < 0.5:
-        for tag, size in zip((256, 257), _sizes(rng, LARGE_SIZES), strict=True):
-            content = _put(content, entries[tag] + 2, struct.pack("<HII", 4, 1, size))
-        return content
-    place = list(entries.values())[rng.integers(tags)]
+def claim_tiff(content: bytes, width: int, height: int) -> bytes:
+    """Size in the tags ImageWidth and ImageLength."""
+    tags = _tiff_tags(content)
+    for tag, size in ((256, width), (257, height)):
+        content = _put(content, tags[tag] + 2, struct.pack("<HII", 4, 1, size))
+    return content
+
+
+def lying_tag(content: bytes, rng: Rng) -> bytes:
+    """Type, count or value of any tag of a TIFF's first directory."""
+    place = list(_tiff_tags(content).values())[rng.integers(len(_tiff_tags(content)))]
     field = rng.integers(3)
     if field == 0:
         return _put(content, place + 2, struct.pack("<H", rng.integers(20)))
-    return _put(content, place + (4 if field == 1 else 8), struct.pack("<I", rng.choice(LARGE_SIZES)))
+    return _put(content, place + (4 if field == 1 else 8), struct.pack("<I", rng.choice(SIZES)))
 
 
-def lying_webp(content: bytes, rng: Rng) -> bytes:
-    """Width and height in the frame's own header (VP8, VP8L) or the canvas's (VP8X)."""
-    width, height = (size & 0xFFFFFF for size in _sizes(rng, LARGE_SIZES))
+def _tiff_tags(content: bytes) -> dict[int, int]:
+    """Where each tag of the first directory stands."""
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    places = range(start + 2, start + 2 + 12 * count, 12)
+    return {struct.unpack_from("<H", content, place)[0]: place for place in places}
+
+
+def claim_webp(content: bytes, width: int, height: int) -> bytes:
+    """Size in the frame's own header (VP8, VP8L) or the canvas's (VP8X), which hold a size less one or as it is."""
     kind = content[12:16]
     if kind == b"VP8X":
-        return _put(content, 24, struct.pack("<I", width)[:3] + struct.pack("<I", height)[:3])
+        return _put(content, 24, struct.pack("<I", width & 0xFFFFFF)[:3] + struct.pack("<I", height & 0xFFFFFF)[:3])
     if kind == b"VP8L":
         return _put(content, 21, struct.pack("<I", width & 0x3FFF | (height & 0x3FFF) << 14))
     return _put(content, 26, struct.pack("<HH", width & 0xFFFF, height & 0xFFFF))
 
 
-def huge(_: bytes, rng: Rng) -> bytes:
-    """An honest file of few bytes and very many pixels, in any mode: some below the limit that is read, some above."""
-    if rng.random() < 0.8:  # the others take a second each
-        return lying_png(sound("PNG", 0), rng)
-    mode = ("1", "L", "P", "RGB", "RGBA", "I;16")[rng.integers(6)]
-    width, height = (int(side) for side in rng.integers(2_000, 18_500, size=2))
-    return bomb(mode, width, height)
+def huge(content: bytes, rng: Rng) -> bytes:
+    """An honest black picture of few bytes and very many pixels, some below the limit that is read and some above."""
+    if rng.random() < 0.7:  # the others take a second each
+        return absurd(content, rng)
+    side = (6_000, 12_000, 17_000, 18_500)[rng.integers(4)]
+    if content.startswith(b"\x89PNG"):
+        return png_bomb(("1", "L", "P", "RGB", "RGBA", "I;16")[rng.integers(6)], side)
+    if content.startswith(b"II"):
+        return tiff_bomb(side)
+    return encoded_bomb("JPEG" if content.startswith(b"\xff\xd8") else "WEBP")
 
 
-def bomb(mode: str, width: int, height: int) -> bytes:
-    """A black PNG without its rows ever being in memory together."""
-    bits, colour = {"1": (1, 0), "L": (8, 0), "P": (8, 3), "RGB": (8, 2), "RGBA": (8, 6), "I;16": (16, 0)}[mode]
-    samples = {"RGB": 3, "RGBA": 4}.get(mode, 1)
-    row = bytes(1 + (width * samples * bits + 7) // 8)
-    packer = zlib.compressobj(1)
-    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))]
+def absurd(content: bytes, rng: Rng) -> bytes:
+    """The header claims a square so large that no memory holds it, or just about."""
+    side = int(rng.choice([16_383, 17_000, 17_400, 65_000]))
+    lie = next(lie for magic, lie in CLAIMS.items() if content.startswith(magic))
+    return lie(content, side, side)
+
+
+def png_bomb(mode: str, side: int) -> bytes:
+    """A PNG made without its rows ever being in memory together."""
+    bits, colour, samples = PNG_KINDS[mode]
+    row = bytes(1 + (side * samples * bits + 7) // 8)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))]
     chunks += [(b"PLTE", bytes(range(6)))] if mode == "P" else []
-    chunks += [(b"IDAT", data), (b"IEND", b"")]
-    packed = [
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    chunks += [(b"IDAT", _deflated(row, side)), (b"IEND", b"")]
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, body in chunks:
+        content += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return content
 
 
-LIES: dict[bytes, Callable[[bytes, Rng], bytes]] = {
-    b"\xff\xd8": lying_jpeg,
-    b"\x89PNG": lying_png,
-    b"II": lying_tiff,
-    b"RIFF": lying_webp,
+def tiff_bomb(side: int) -> bytes:
+    """A TIFF of one deflated strip of 8-bit grey."""
+    data = _deflated(bytes(side), side)
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 273: 8, 277: 1, 278: side, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+@cache
+def encoded_bomb(kind: str) -> bytes:
+    """A large one of a format that only its library writes; the time to make it bounds its size."""
+    buffer = io.BytesIO()
+    Image.new("L", (9_000, 9_000)).save(buffer, format=kind, quality=10, **({"method": 0} if kind == "WEBP" else {}))
+    return buffer.getvalue()
+
+
+def _deflated(row: bytes, rows: int) -> bytes:
+    packer = zlib.compressobj(1)
+    return b"".join(packer.compress(row) for _ in range(rows)) + packer.flush()
+
+
+CLAIMS: dict[bytes, Callable[[bytes, int, int], bytes]] = {  # by a file's first bytes
+    b"\xff\xd8": claim_jpeg,
+    b"\x89PNG": claim_png,
+    b"II": claim_tiff,
+    b"RIFF": claim_webp,
 }
 DAMAGES: dict[str, Callable[[bytes, Rng], bytes]] = {
     "none": unharmed,
@@ -225,12 +264,6 @@ DAMAGES: dict[str, Callable[[bytes, Rng], bytes]] = {
     "lying header": lying,
     "absurd size": huge,
 }
-
-
-def _sizes(rng: Rng, sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Two sizes, of which one may be the true one's order of magnitude."""
-    one, other = (int(rng.choice(sizes)) for _ in range(2))
-    return (one, int(rng.integers(1, 400))) if rng.random() < 0.3 else (one, other)
 
 
 def _put(content: bytes, place: int, new: bytes) -> bytes:
