@@ -14,6 +14,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -35,7 +36,7 @@ from piqa.files import replacing
 from piqa.models import DualBranch
 from piqa.portrait import Preparation
 
-TOGETHER = 1000  # files that a process scores
+TOGETHER = 500  # files that a process scores
 STARTING = 300  # seconds that a process may take before its first row
 REASONS = {
     "no image": "is not an image",
@@ -50,12 +51,13 @@ REASONS = {
 def main(args: list[str] | None = None) -> None:
     """Makes the files, has them scored, tells what became of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=int, metavar="N", help="how many files")
+    parser.add_argument("files", type=at_least_one, metavar="N", help="how many files")
     parser.add_argument("--seed", type=int, default=0, help="of the damage")
     parser.add_argument("--memory", type=int, default=4000, help="bound in MB, above what the loaded program takes")
     parser.add_argument("--seconds", type=float, default=60, help="after which a file counts as a hang")
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz.csv"), help="a row for each file")
     options = parser.parse_args(args)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # in order, so that no child process stays behind
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = write_model(folder)
@@ -66,11 +68,18 @@ def main(args: list[str] | None = None) -> None:
             found, peak = fuzz(part, folder, model, options)
             rows += found
             peaks.append(peak)
-    table = pd.DataFrame(rows)
-    with replacing(options.out) as temporary:
-        table.to_csv(temporary, index=False)
+            table = pd.DataFrame(rows)
+            with replacing(options.out) as temporary:  # after each part, as all of them may take long
+                table.to_csv(temporary, index=False)
     report(table, max(peaks), options)
     sys.exit(bool(table["outcome"].isin(["crash", "hang"]).any()))
+
+
+def at_least_one(text: str) -> int:
+    """A number of files."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def fuzz(
@@ -109,7 +118,10 @@ def scored(
             target=score, args=(files, model, folder / "scores.csv", options.memory, messages)
         )
         process.start()
-        hung, peak = watched(process, folder, options.seconds)
+        try:
+            hung, peak = watched(process, folder, options.seconds)
+        finally:
+            process.kill()
         growing = folder / ".scores.csv.part"
         finished = (folder / "scores.csv").is_file()
         rows = whole_rows(folder / "scores.csv" if finished else growing)
