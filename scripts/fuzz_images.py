@@ -25,7 +25,7 @@ from pathlib import Path
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import pandas as pd
-from bench_rows.measure import resident_mb
+from bench_rows.measure import RowsSoFar, resident_mb
 from hostile_images import SIDE, hostile, sound
 from rich.console import Console
 from rich.progress import track
@@ -38,6 +38,7 @@ from piqa.portrait import Preparation
 
 TOGETHER = 500  # files that a process scores
 STARTING = 300  # seconds that a process may take before its first row
+HOPELESS = 20  # more faults than rows: then it is not the files that are at fault
 REASONS = {
     "no image": "is not an image",
     "damaged": "is a damaged or truncated image",
@@ -96,8 +97,6 @@ def fuzz(
         if outcome in ("crash", "hang"):
             options.out.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, options.out.parent / f"{outcome}-{file.name}")
-    if list(outcomes) != files:
-        raise RuntimeError("rows are missing, repeated, or out of order")
     for file in files:
         file.unlink()
     return [
@@ -109,32 +108,38 @@ def fuzz(
 def scored(
     files: list[Path], folder: Path, model: Path, options: argparse.Namespace
 ) -> Iterator[tuple[Path, str, str, float]]:
-    """Each file with its outcome, a detail, and the peak memory so far; starts new processes behind those that die."""
-    while files:
-        for old in folder.glob("*scores.csv*"):
-            old.unlink()
-        messages = folder / "messages.txt"
+    """Each file with its outcome, a detail, and the peak memory of all.
+
+    Where a process dies or hangs, it was at the first file without a row. That is left out, and a new process goes on
+    by predict's own way of going on.
+    """
+    out, messages = folder / "scores.csv", folder / "messages.txt"
+    for old in folder.glob("*scores.csv*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    left, faults, peak = list(files), {}, 0.0
+    while left and not out.is_file():
         process = multiprocessing.get_context("spawn").Process(
-            target=score, args=(files, model, folder / "scores.csv", options.memory, messages)
+            target=score, args=(left, model, out, options.memory, messages)
         )
         process.start()
         try:
-            hung, peak = watched(process, folder, options.seconds)
+            hung, own_peak = watched(process, out, options.seconds)
         finally:
             process.kill()
-        growing = folder / ".scores.csv.part"
-        finished = (folder / "scores.csv").is_file()
-        rows = whole_rows(folder / "scores.csv" if finished else growing)
-        for file, row in zip(files, rows.itertuples(), strict=False):
-            if row.file != str(file):
-                raise RuntimeError(f"the row of {row.file} stands where that of {file} should")
-            yield (file, *outcome_of(row), peak)
-        files = files[len(rows) :]
-        if files:
+        peak = max(peak, own_peak)
+        if not out.is_file():
             said = messages.read_text().strip().splitlines() if messages.is_file() else []
             detail = f"exit status {process.exitcode}: {said[-1] if said else 'no message'}"
-            yield files[0], "hang" if hung else "crash", detail, peak
-            files = files[1:]
+            done = RowsSoFar(out).count()
+            if done == len(left) or len(faults) - done >= HOPELESS:
+                raise RuntimeError(f"scoring fails whatever the file, {detail}")
+            faults[left.pop(done)] = ("hang" if hung else "crash", detail)
+    rows = pd.read_csv(out, dtype={"file": str, "error": str}) if left else pd.DataFrame({"file": []})
+    if rows["file"].tolist() != list(map(str, left)):
+        raise RuntimeError("rows are missing, repeated, or out of order")
+    outcomes = faults | {file: outcome_of(row) for file, row in zip(left, rows.itertuples(), strict=True)}
+    for file in files:
+        yield (file, *outcomes[file], peak)
 
 
 def score(files: list[Path], model: Path, out: Path, memory: int, messages: Path) -> None:
@@ -154,31 +159,21 @@ def score(files: list[Path], model: Path, out: Path, memory: int, messages: Path
     predict([str(file) for file in files], out=str(out), **arguments)
 
 
-def watched(process: multiprocessing.process.BaseProcess, folder: Path, seconds: float) -> tuple[bool, float]:
+def watched(process: multiprocessing.process.BaseProcess, out: Path, seconds: float) -> tuple[bool, float]:
     """Waits for a process to end, and ends it where no row comes for too long; whether it hung, and its peak in MB."""
-    growing = folder / ".scores.csv.part"
-    size, since, peak = -1, time.monotonic(), 0.0
+    written = RowsSoFar(out)
+    before = rows = written.count()
+    since, peak = time.monotonic(), 0.0
     while process.is_alive():
         process.join(0.1)
         peak = max(peak, resident_mb("VmHWM", process.pid or 0))
-        now = growing.stat().st_size if growing.is_file() else -1
-        if now != size:
-            size, since = now, time.monotonic()
-        if time.monotonic() - since > (STARTING if size < 0 else seconds):
+        if (now := written.count()) != rows:
+            rows, since = now, time.monotonic()
+        if time.monotonic() - since > (STARTING if rows == before else seconds):
             process.kill()
             process.join()
             return True, peak
     return False, peak
-
-
-def whole_rows(path: Path) -> pd.DataFrame:
-    """The rows of a CSV whose last line may be cut short."""
-    content = path.read_bytes() if path.is_file() else b""
-    lines = content[: content.rfind(b"\n") + 1]
-    with tempfile.TemporaryFile() as whole:
-        whole.write(lines or b"file,score,error\n")
-        whole.seek(0)
-        return pd.read_csv(whole, dtype={"file": str, "error": str})
 
 
 def outcome_of(row: object) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bench_rows.measure import Row, Settings, processes_below, resident_mb, write_jpegs
+from bench_rows.measure import Row, RowsSoFar, Settings, processes_below, resident_mb, write_jpegs
 from bench_rows.scoring import write_model
 
 PICTURES, PART = 30_000, 1000  # all, and the first and last part that are compared
@@ -69,29 +69,25 @@ def many_files(folder: Path, number: int) -> Path:
 
 
 def watch(folder: Path, model: Path, pictures: Path, device: torch.device) -> list[Glance]:
-    """Runs `piqa.predict` and looks at its rows and its memory ten times a second."""
-    growing, log = folder / ".scores.csv.part", folder / "log.txt"
+    """Runs `piqa.predict` and looks at its rows and its memory twenty times a second."""
+    written, log = RowsSoFar(folder / "scores.csv"), folder / "log.txt"
     command = [sys.executable, "-m", "piqa.predict", pictures, "--ckpt_path", model, "--device", device]
     glances: list[Glance] = []
     with log.open("w") as messages:
         process = subprocess.Popen(
             [*map(str, command), "--out", str(folder / "scores.csv")], stdout=messages, stderr=messages
         )
-        start, counted, offset = time.perf_counter(), -1, 0  # the header is no row
+        start = time.perf_counter()
         try:
             while process.poll() is None:
-                time.sleep(0.1)
-                if growing.is_file():
-                    with growing.open("rb") as file:
-                        file.seek(offset)
-                        new = file.read()
-                    offset, counted = offset + len(new), counted + new.count(b"\n")
+                time.sleep(0.05)
+                if rows := written.count():
                     memory = sum(resident_mb("VmRSS", one) for one in processes_below(process.pid))
-                    glances.append(Glance(time.perf_counter() - start, max(counted, 0), memory))
+                    glances.append(Glance(time.perf_counter() - start, rows, memory))
         finally:
             process.kill()
             process.wait()
-    if process.returncode or not glances or not glances[-1].rows:
+    if process.returncode or not glances:
         raise RuntimeError(f"piqa.predict ended with {process.returncode}: {log.read_text()[-500:]}")
     return [glance for glance in glances if glance.memory_mb]
 

@@ -177,6 +177,33 @@ def processes_below(process: int) -> list[int]:
     return found
 
 
+class RowsSoFar:
+    """Counts the rows that a running `piqa.predict` has written: the lines of its growing files but the first of each.
+
+    Args:
+        out: The CSV that it will write.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._read: dict[Path, int] = {}
+        self._lines: dict[Path, int] = {}
+
+    def count(self) -> int:
+        """Rows by now; what was read before is not read again."""
+        single, folder = (self._out.with_name(f".{self._out.name}.{name}") for name in ("part", "parts"))
+        for path in (single, *folder.glob("*.jsonl")):
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    new = file.read()
+            except OSError:  # it has been given its final name
+                continue
+            self._read[path] = self._read.get(path, 0) + len(new)
+            self._lines[path] = self._lines.get(path, 0) + new.count(b"\n")
+        return sum(max(lines - 1, 0) for lines in self._lines.values())
+
+
 def machine() -> Figures:
     """What the figures depend on besides the program."""
     names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
