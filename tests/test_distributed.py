@@ -11,10 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from test_fit import one_line
-
-from piqa import fit
-from runs import (
+from processes import (
     EVEN,
     checkpoint,
     end,
@@ -27,6 +24,9 @@ from runs import (
     weights,
     write_config,
 )
+from test_fit import one_line
+
+from piqa import fit
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 TOLERANCE = 1e-5

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from processes import checkpoint, end, fit_command, start, wait_for_step
 
 from piqa import fit, prepare
 from piqa.weights import load_model
-from runs import checkpoint, end, fit_command, start, wait_for_step
 
 
 def run_fit(config, *arguments):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from processes import checkpoint, end, start, wait_for_step
 from safetensors.torch import load_file
 from test_fit import one_line
 from videos import write_lsvq
@@ -23,7 +24,6 @@ from piqa.tasks.losses import plcc_loss
 from piqa.tasks.ranking import InitialWeights, RankingTask
 from piqa.tasks.regression import RegressionTask
 from piqa.video import ClipPreparation, decode_clip
-from runs import checkpoint, end, start, wait_for_step
 
 
 def write_gfiqa(root, faces=24):

@@ -9,12 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from test_fit import one_line
-
-from piqa import fit
-from piqa.checkpoints import AtomicCheckpointIO, BestCheckpoint
-from piqa.errors import InputError
-from runs import (
+from processes import (
     EVEN,
     STATEFUL,
     checkpoint,
@@ -28,6 +23,11 @@ from runs import (
     weights,
     write_config,
 )
+from test_fit import one_line
+
+from piqa import fit
+from piqa.checkpoints import AtomicCheckpointIO, BestCheckpoint
+from piqa.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

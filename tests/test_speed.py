@@ -1,6 +1,7 @@
 import pytest
 import torch
 import yaml
+from processes import EVEN, checkpoint, gradient, write_config
 from torch import nn
 
 from piqa import device, fit
@@ -9,7 +10,6 @@ from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
 from piqa.tasks.ranking import published_adam
 from piqa.tasks.speed import Speed
-from runs import EVEN, checkpoint, gradient, write_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
