@@ -57,7 +57,7 @@ def main(args: list[str] | None = None) -> None:
     with one_line_errors():
         settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.pictures)
         torch.set_num_threads(options.threads)
-        report = kept(options.out) if options.add or options.show else {"rows": []}
+        report = kept(options.out, options.show) if options.add or options.show else {"rows": []}
         for name in [] if options.show else options.rows or ROWS:
             result = measured(name, settings, options.threads)
             report["rows"] = [row for row in report["rows"] if row["row"] != name] + [result]
@@ -92,16 +92,18 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def kept(path: Path) -> dict[str, Any]:
-    """A report that is to be added to.
+def kept(path: Path, shown: bool) -> dict[str, Any]:
+    """A report that is to be added to, or only to be shown.
 
     Raises:
-        InputError: If it was made on another machine.
+        InputError: If there is none to show, or one to be added to was made on another machine.
     """
     if not path.is_file():
+        if shown:
+            raise InputError(f"there is no report {path} to show; measure first, or name another by --out")
         return {"rows": []}
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if report["machine"] != machine():
+    if not shown and report["machine"] != machine():
         raise InputError(f"{path} was measured on another machine or with other versions; choose another --out")
     return report
 

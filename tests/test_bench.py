@@ -160,3 +160,12 @@ def test_a_report_of_another_machine_is_not_added_to(tmp_path):
     done = bench("comparisons", "--smoke", "--add", "--out", out)
     assert done.returncode == 2 and "another machine" in done.stderr
     assert json.loads(out.read_text()) == report()
+
+
+def test_a_report_of_any_machine_is_shown_and_put_into_a_page(tmp_path):
+    out, page = tmp_path / "bench.json", tmp_path / "page.md"
+    out.write_text(json.dumps(report()))
+    page.write_text("<!-- bench cpu --><!-- end -->")
+    done = bench("--show", "--out", out, "--markdown", page)
+    assert done.returncode == 0 and "some-row" in done.stdout
+    assert "a fast one" in page.read_text()
