@@ -70,8 +70,8 @@ def test_one_crop_is_the_centre_of_five(tiny_run, pictures):
 
 
 def test_predict_and_evaluate_score_alike(tiny_config, tiny_run, tmp_path):
-    report = evaluate.evaluate(str(tiny_run), out=str(tmp_path), store=str(tiny_config.parent / "store"))
-    evaluated = pd.read_csv(report.predictions_csv)
+    evaluate.evaluate(str(tiny_run), out=str(tmp_path), store=str(tiny_config.parent / "store"), samples=20)
+    evaluated = pd.read_csv(tmp_path / "predictions.csv")
     table = run_predict(tiny_run, tmp_path / "scores.csv", *evaluated["path"])
     assert table["score"].tolist() == pytest.approx(evaluated["prediction"].tolist(), abs=1e-5)
 

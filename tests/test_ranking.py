@@ -268,7 +268,7 @@ def test_a_second_test_forgets_the_first(folder):
 def test_the_loss_is_computed_in_float32_under_autocast(folder):
     task = RankingTask(DualBranch("resnet10t", ["whole"], CROP))
     features, losses, loss = [], [], task._loss
-    task.network.backbones["whole"].register_forward_hook(lambda *call: features.append(call[-1].dtype))
+    task.network.backbones["whole"].net.register_forward_hook(lambda *call: features.append(call[-1].dtype))
 
     def recorded(difference, target):
         losses.append((difference.dtype, target.dtype, torch.is_autocast_enabled("cpu")))
