@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+import pandas as pd
+import torch
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from piqa import weights
 from piqa.arguments import ConfigFile, Parser
+from piqa.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
+from piqa.device import computes_bfloat16
 from piqa.errors import InputError
-
-CHECKPOINTS = "checkpoints"
-BEST, LAST = "best", "last"
+from piqa.files import replacing
+from piqa.stopping import StopOnSignal
 
 
 class LightningParser(Parser, LightningArgumentParser):
@@ -36,8 +40,12 @@ class PiqaCLI(LightningCLI):
     """LightningCLI with a folder for the run, resuming, and the loggers that piqa always has.
 
     `--out` is the run's folder: resolved config, record, metrics, checkpoints, results. `--ckpt_path` resumes.
-    `--wandb` adds Weights & Biases.
+    `--wandb` adds Weights & Biases. Where the device has bfloat16, training uses it unless `--trainer.precision` says
+    otherwise.
     """
+
+    ckpt_path: str | None = None  # what the run is resumed from
+    trainer: Any = None  # none where pictures are prepared alone
 
     def __init__(self, task: type, data: type, args: list[str] | None = None) -> None:
         for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
@@ -75,7 +83,19 @@ class PiqaCLI(LightningCLI):
         parser.add_argument(
             "--overwrite", type=bool, default=False, help="Whether a run that is in the folder already may be replaced."
         )
-        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint to resume from.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="Checkpoint to resume from; `last` is the run's own newest, or a fresh start where it has none.",
+        )
+        parser.add_argument(
+            "--checkpoint_every",
+            type=int,
+            default=250,
+            help="Optimiser steps between checkpoints, besides that of every epoch; 0 for those alone.",
+        )
+        parser.add_argument("--checkpoint_keep", type=int, default=2, help="Checkpoints to keep, besides the best one.")
         parser.add_argument(
             "--wandb", type=Literal["off", "offline", "online"], default="off", help="Log to Weights & Biases as well."
         )
@@ -85,40 +105,61 @@ class PiqaCLI(LightningCLI):
         """Refuses what cannot end well before anything is built."""
         config = self.config
         self.out = Path(config.out)
-        if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+        self.last = self.out / CHECKPOINTS / f"{LAST}.ckpt"
+        self.ckpt_path = config.ckpt_path
+        if config.ckpt_path == LAST:
+            self.ckpt_path = str(self.last) if self.last.is_file() else None
+        elif config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
             raise InputError(f"no checkpoint {config.ckpt_path} to resume from; a run keeps its own in {CHECKPOINTS}/")
+        if self.ckpt_path is not None and config.trainer.max_steps != -1:
+            raise InputError("a run is resumed by epochs; set `--trainer.max_epochs` instead of `max_steps`")
+        if config.trainer.precision is None and not config.trainer.plugins:
+            config.trainer.precision = _usual_precision(config.trainer.accelerator)
         self._claim()
 
     @rank_zero_only
     def _claim(self) -> None:
-        last = self.out / CHECKPOINTS / f"{LAST}.ckpt"
-        if last.exists() and self.config.ckpt_path is None and not self.config.overwrite:
+        if self.last.exists() and self.ckpt_path is None and not self.config.overwrite:
             raise InputError(
-                f"{self.out} holds a run already; resume it with `--ckpt_path {last}`, choose another `--out`, or "
+                f"{self.out} holds a run already; resume it with `--ckpt_path {self.last}`, choose another `--out`, or "
                 f"replace it with `--overwrite true`"
             )
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / ".writable").touch()
             (self.out / ".writable").unlink()
-            if self.config.ckpt_path is not None:
-                self._keep_metrics()
+            if self.ckpt_path is None:
+                for checkpoint in self.last.parent.glob("*.ckpt"):  # nobody shall resume what has been replaced
+                    checkpoint.unlink()
         except OSError as error:
             raise InputError(
                 f"cannot write to the run's folder {self.out}: {error.strerror}; choose another `--out`"
             ) from error
 
-    def _keep_metrics(self) -> None:
-        """Moves the metrics of the part of the run before this one, which the logger would delete, out of its way."""
+    @rank_zero_only
+    def _keep_metrics(self, checkpoint: str) -> None:
+        """Moves the metrics up to a checkpoint, which the logger would delete, out of its way.
+
+        Those of the steps after it are left out, as these steps are done again.
+        """
         metrics = self.out / "metrics.csv"
-        if metrics.exists():
-            part = len(list(self.out.glob("metrics-*.csv"))) + 1
-            metrics.rename(self.out / f"metrics-{part}.csv")
+        if not metrics.exists():
+            return
+        part = self.out / f"metrics-{len(list(self.out.glob('metrics-*.csv'))) + 1}.csv"
+        steps = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+        rows = pd.read_csv(metrics, dtype=str)
+        done = rows["step"].astype(int) < steps
+        if done.all():
+            metrics.rename(part)
+            return
+        with replacing(part) as temporary:
+            rows[done].to_csv(temporary, index=False)
+        metrics.unlink()
 
     def after_instantiate_classes(self) -> None:
-        """Refuses a network and data, or a network and a checkpoint, that do not go together."""
-        if self.config.ckpt_path is not None:
-            weights.check_resumable(self.config.ckpt_path, self.model.network)
+        """Refuses parts that do not go together: network and data, network and checkpoint, batches and processes."""
+        if self.ckpt_path is not None:
+            weights.check_resumable(self.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
         size = getattr(network, "image_size", data.crop)
         if size != data.crop:
@@ -128,19 +169,45 @@ class PiqaCLI(LightningCLI):
                 "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the "
                 "file, or leave the branch out as no_liqe.yaml does"
             )
+        if self.trainer is not None:
+            data.check_shares(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        if self.ckpt_path is not None:
+            self._keep_metrics(self.ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer, with piqa's loggers unless the config names others, and with its checkpoints."""
         if self.config.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers()
-        self.best = ModelCheckpoint(
-            self.out / CHECKPOINTS, BEST, monitor="val/srocc", mode="max", enable_version_counter=False
-        )
-        last = ModelCheckpoint(
-            self.out / CHECKPOINTS, LAST, enable_version_counter=False, save_on_exception=True, every_n_epochs=1
-        )
-        self.trainer_defaults["callbacks"] = [self.best, last]
-        return super().instantiate_trainer(default_root_dir=self.out, **kwargs)
+        folder, config = self.last.parent, self.config
+        stop, self.best = StopOnSignal(self.last), BestCheckpoint(folder)
+        last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
+        self.trainer_defaults["callbacks"] = [stop, self.best, last]  # the last one saves what the best one knows
+        plugins = [*(self.config_init.trainer.plugins or []), AtomicCheckpointIO()]
+        return super().instantiate_trainer(default_root_dir=self.out, plugins=plugins, **kwargs)
+
+    def train(self) -> None:
+        """Trains, from the start or from `--ckpt_path`."""
+        if self.ckpt_path is None:
+            self.model.load_initial_weights()
+        torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
+        try:
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
+        except InputError:
+            self._end_other_processes()
+            raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self._end_other_processes()
+            raise InputError(
+                f"a process that loads pictures has died, for want of memory perhaps: {error} Go on with "
+                f"`--ckpt_path {self.last}`, with fewer of them (`--data.workers`) if it happens again"
+            ) from error
+
+    def _end_other_processes(self) -> None:
+        launcher = self.trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)  # they would wait for this process for ever
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [CSVLogger(self.out.parent, name=self.out.name, version="")]
@@ -152,3 +219,10 @@ class PiqaCLI(LightningCLI):
             except Exception as error:  # whatever W&B stumbles over, training does not need it
                 rank_zero_warn(f"going on without Weights & Biases: {error}")
         return loggers
+
+
+def _usual_precision(accelerator: Any) -> str:
+    """bfloat16 where the device multiplies it in hardware; weights, optimiser and loss stay float32."""
+    cuda = torch.cuda.is_available()
+    device = {"auto": "cuda" if cuda else "cpu", "gpu": "cuda", "cuda": "cuda", "cpu": "cpu"}.get(accelerator, "")
+    return "bf16-mixed" if computes_bfloat16(device) else "32-true"

@@ -22,3 +22,12 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot use the device '{name}': {reason}; name another, or `auto`") from error
     return device
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Whether a device, `cpu` or `cuda`, multiplies matrices of bfloat16 in hardware; of any other it is not known."""
+    if device == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public question for a CPU; in a version without the private one the answer is no
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
+    return device == "cpu" and any(check() for check in checks if check is not None)

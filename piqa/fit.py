@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
@@ -27,11 +26,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs one training, from the command line or from a list of its arguments."""
     with one_line_errors():
         cli = PiqaCLI(RankingTask, PortraitData, args)
-        ckpt_path = cli.config.ckpt_path
-        if ckpt_path is None:
-            cli.model.load_initial_weights()
-        torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
+        cli.train()
         best = cli.best.best_model_path or None  # none if no epoch gave a defined SROCC: then the last weights stand
         facts = _facts(cli, best)
         _leave_model(cli, best, facts)

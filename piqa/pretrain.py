@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
@@ -32,7 +32,10 @@ from piqa.tasks.regression import RegressionTask
 
 STAGES = ("lsvq.yaml", "gfiqa.yaml")
 # Settings that change where and how fast a stage runs, not what comes out.
-INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "skip_finished"}
+INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "skip_finished"} | {
+    "checkpoint_every",
+    "checkpoint_keep",
+}
 INCIDENTAL_DATA = {"store", "workers", "prepare_workers", "prepare_device", "scoring_batch"}
 
 
@@ -80,17 +83,25 @@ def main(args: list[str] | None = None) -> None:
     for stage in STAGES:
         print(f"Stage {stage}", flush=True)
         # A process of its own: with several GPUs each stage starts its own group of processes.
-        done = subprocess.run([sys.executable, "-m", "piqa.pretrain", "--config", stage, "--skip_finished=true", *args])
-        if done.returncode:
-            raise SystemExit(done.returncode)
+        status = _wait_for(["-m", "piqa.pretrain", "--config", stage, "--skip_finished=true", *args])
+        if status:
+            raise SystemExit(status)
     print("`model.init.whole` and `model.init.face` in configs/piqa.yaml use them; its defaults already do.")
 
 
+def _wait_for(arguments: list[str]) -> int:
+    """Runs Python and gives its exit status; hands SIGTERM on, and leaves Ctrl-C, which both get, to the other."""
+    process = subprocess.Popen([sys.executable, *arguments])
+    former = signal.signal(signal.SIGTERM, lambda *_: process.terminate()), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, former[0])
+        signal.signal(signal.SIGINT, former[1])
+
+
 def _run_stage(cli: PretrainCLI) -> None:
-    if cli.config.ckpt_path is None:
-        cli.model.load_initial_weights()
-    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    cli.train()
     best = cli.best.best_model_path
     if not best:
         raise InputError(f"no epoch gave a defined SROCC, so there is no best backbone; see {cli.out / 'metrics.csv'}")

@@ -60,7 +60,7 @@ data:
   crop: 64
   workers: 0
   prepare_workers: 0
-trainer: {{max_epochs: 2, accelerator: cpu, enable_progress_bar: false}}
+trainer: {{max_epochs: 2, accelerator: cpu, precision: 32-true, enable_progress_bar: false}}
 out: {folder / "run"}
 """
     )

@@ -41,8 +41,8 @@ def set_up(folder, stage="fit", **settings):
     return data
 
 
-def on_process(data, rank, world):
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world)
+def on_process(data, rank, world, parts=1):
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, accumulate_grad_batches=parts)
     return data
 
 

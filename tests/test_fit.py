@@ -1,16 +1,12 @@
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import yaml
+from runs import checkpoint, end, fit_command, start, wait_for_step
 
 from piqa import fit, prepare
 from piqa.weights import load_model
@@ -106,42 +102,17 @@ def test_prepare_fills_the_store_that_fit_uses(tiny_config, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_test_every_picture_once(tiny_config, tmp_path):
-    out = tmp_path / "run"
-    processes = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    subprocess.run(
-        [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out, *processes],
-        check=True,
-        timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    predictions = pd.read_csv(out / "test" / "predictions.csv")
-    assert len(predictions) == 12 and predictions["image"].is_unique
-
-
-@pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tiny_config, tmp_path, request):
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "piqa.fit", "--config", tiny_config, "--out", out, "--trainer.max_epochs", "10000"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background jobs are born deaf to Ctrl-C
-    )
-    request.addfinalizer(process.kill)
-    last = out / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 240
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert last.exists(), process.stderr.read()
-    before = last.stat().st_mtime_ns
+    process = start(fit_command(tiny_config, "--out", out, "--trainer.max_epochs", 10000, "--checkpoint_every", 1))
+    request.addfinalizer(lambda: end(process))
+    wait_for_step(out, 1, process)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=120)[1]
-    assert process.returncode != 0 and "Traceback" not in error
-    assert last.stat().st_mtime_ns >= before
-    done = torch.load(last, weights_only=True)["epoch"]
-    run_fit(tiny_config, "--out", out, "--ckpt_path", last, "--trainer.max_epochs", done + 2)
+    assert process.returncode == 130 and "Traceback" not in error
+    done = checkpoint(out)
+    assert f"stopped by SIGINT after step {done['global_step']}; resume with" in error
+    run_fit(tiny_config, "--out", out, "--ckpt_path", "last", "--trainer.max_epochs", done["epoch"] + 2)
     assert (out / "model.safetensors").is_file()
 
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from runs import checkpoint, end, start, wait_for_step
 from safetensors.torch import load_file
 from test_fit import one_line
 from videos import write_lsvq
@@ -123,6 +125,21 @@ def test_finished_stages_are_skipped_and_changed_ones_are_not(both_stages, workp
     again = run_both(workplace, "--overwrite", "true")
     assert again.count("is there already") == 1
     assert before != {file: file.stat().st_mtime_ns for file in before}
+
+
+@pytest.mark.slow
+def test_sigterm_to_both_stages_stops_the_one_under_way(workplace, tmp_path, monkeypatch, request):
+    monkeypatch.chdir(workplace)
+    out = ["--out", str(tmp_path / "run"), "--backbone", str(tmp_path / "b.safetensors")]
+    often = ["--trainer.max_epochs", "10000", "--checkpoint_every", "1"]
+    process = start([sys.executable, "-m", "piqa.pretrain", *out, *often])
+    request.addfinalizer(lambda: end(process))
+    wait_for_step(tmp_path / "run", 1, process)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and "Traceback" not in error
+    (line,) = [line for line in error.splitlines() if line.startswith("piqa:")]
+    assert f"after step {checkpoint(tmp_path / 'run')['global_step']}; resume" in line
 
 
 def run_lsvq(workplace, monkeypatch, tmp_path, *arguments):
@@ -244,6 +261,21 @@ def test_every_loss_teaches_the_order(loss):
     optimizer = torch.optim.Adam([predicted], lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
-        task.loss(predicted, {"score": score, "index": torch.arange(8)}).backward()
+        task.loss(predicted, {"score": score, "group": torch.zeros(8), "groups": torch.tensor(1.0)}).backward()
         optimizer.step()
     assert torch.equal(predicted.argsort(), score.argsort())
+
+
+@pytest.mark.parametrize("loss", ["plcc", "mse", "ranking"])
+def test_a_steps_loss_is_the_mean_over_its_groups_however_they_are_shared_out(loss):
+    task = RegressionTask(Regressor("resnet10t", 64), init="scratch", loss=loss)
+    predicted, score = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
+    group = torch.tensor([5, 5, 5, 5, 1, 1, 7, 7, 7])
+    each = [task._loss_in(predicted[group == number], score[group == number]) for number in (5, 1, 7)]
+    batch = {"score": score, "group": group, "groups": torch.tensor(3.0)}
+    assert task.loss(predicted, batch).item() == pytest.approx(float(sum(each)) / 3, abs=1e-6)
+    shares = [
+        task.loss(predicted[own], {"score": score[own], "group": group[own], "groups": torch.tensor(1.5)}).item()
+        for own in (group == 5, group != 5)
+    ]
+    assert sum(shares) / 2 == pytest.approx(float(sum(each)) / 3, abs=1e-6)

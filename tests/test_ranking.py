@@ -368,16 +368,3 @@ def test_every_process_collects_the_predictions_of_all(tmp_path):
         rows, values = np.load(tmp_path / f"{rank}.npy")
         assert rows.tolist() == [0, 1, 2, 3, 4, 5]
         assert values.tolist() == pytest.approx([0.0, 1.1, 2.0, 3.1, 4.0, 5.0])  # of row 0 the first process' value
-
-
-@pytest.mark.slow
-def test_two_processes_train_and_judge_as_one_does(folder):
-    def trained(**settings):
-        task = RankingTask(Smoothness(0.1), optimizer=partial(torch.optim.SGD, lr=0.01))
-        trainer = trainer_of(max_epochs=2, **settings)
-        trainer.fit(task, data_of(folder, group_size=2, groups=3, scoring_batch=1))
-        return task.network.slope.item(), float(trainer.callback_metrics["val/srocc"])
-
-    one = trained()
-    assert abs(one[0] - 0.1) > 1e-3
-    assert trained(devices=2, strategy="ddp_spawn") == pytest.approx(one, rel=1e-4)

@@ -23,7 +23,7 @@ LIKE_PIQ23 = scenes_of(*np.random.default_rng(1).integers(45, 126, size=35))
 
 
 def sampler(scenes=LIKE_PIQ23, size=6, groups=2, **settings):
-    return StepSampler(partial(scene_groups, scenes, size), groups, **settings)
+    return StepSampler(partial(scene_groups, scenes, size, multiple=groups), groups, **settings)
 
 
 def pair_sampler(scenes=LIKE_PIQ23, groups=6, **settings):
@@ -81,11 +81,33 @@ def test_a_group_is_never_split_over_steps():
     assert len(seen) == len(set(seen))
 
 
-def test_steps_hold_the_groups_asked_for():
-    steps = epoch_of(sampler(groups=4), 0)
-    counts = [len({draw.group for draw in step.draws}) for step in steps]
-    assert max(counts) == 4 and min(counts) >= 3
-    assert [step.groups for step in steps] == counts
+@pytest.mark.parametrize("groups", [1, 2, 4, 7, 32])
+@pytest.mark.parametrize("size", [3, 6])
+def test_every_step_holds_the_groups_asked_for(size, groups):
+    for epoch in range(3):
+        steps = epoch_of(sampler(size=size, groups=groups), epoch)
+        assert {len({draw.group for draw in step.draws}) for step in steps} == {groups}
+        assert {step.groups for step in steps} == {groups}
+
+
+def test_scenes_split_for_even_steps_are_drawn_anew_each_epoch():
+    scenes = scenes_of(*[12] * 7)  # 14 groups of six, two of which are split for steps of eight
+    small = [
+        {scenes[rows[0]] for rows in groups_in(epoch_of(sampler(scenes, groups=8), epoch)).values() if len(rows) < 6}
+        for epoch in range(10)
+    ]
+    assert all(1 <= len(split) <= 2 for split in small) and len(set(map(frozenset, small))) > 1
+
+
+def test_too_few_portraits_for_even_steps_make_larger_ones():
+    steps = epoch_of(sampler(scenes_of(3, 3, 2), groups=2), 0)  # three groups, none of which can be split
+    assert [step.groups for step in steps] == [3]
+    assert len(epoch_of(sampler(scenes_of(3, 3, 2), groups=8), 0)) == 1
+
+
+def test_reference_pairs_fill_steps_that_differ_by_one_pair():
+    steps = epoch_of(pair_sampler(scenes_of(5, 6), groups=4), 0)  # 22 pairs
+    assert sorted(step.groups for step in steps) == [4, 4, 4, 5, 5]
 
 
 def test_the_length_is_the_number_of_steps():
@@ -117,32 +139,58 @@ def test_every_draw_of_an_epoch_has_its_own_seed():
 
 
 @pytest.mark.parametrize("make", [sampler, pair_sampler])
-@pytest.mark.parametrize("world", [2, 3])
-def test_processes_share_the_steps_of_one_process(make, world):
+@pytest.mark.parametrize(("world", "parts"), [(2, 1), (3, 1), (1, 2), (2, 2), (1, 5)])
+def test_processes_and_accumulated_batches_share_the_steps_of_one_process(make, world, parts):
     whole = epoch_of(make(groups=5), 1)
-    shares = [epoch_of(make(groups=5, rank=rank, world=world), 1) for rank in range(world)]
-    assert {len(share) for share in shares} == {len(whole)}
-    for step, *parts in zip(whole, *shares, strict=True):
-        assert all(part.draws for part in parts)
-        assert Counter(draw for part in parts for draw in part.draws) == Counter(step.draws)
-        assert {part.groups for part in parts} == {step.groups / world}
+    shares = [epoch_of(make(groups=5, rank=rank, world=world, parts=parts), 1) for rank in range(world)]
+    assert {len(share) for share in shares} == {len(whole) * parts}
+    for number, step in enumerate(whole):
+        own = [part for share in shares for part in share[number * parts : (number + 1) * parts]]
+        assert all(part.draws for part in own)
+        assert Counter(draw for part in own for draw in part.draws) == Counter(step.draws)
+        assert {part.groups for part in own} == {step.groups / (world * parts)}
+        groups = [{draw.group for draw in part.draws} for part in own]
+        assert sum(map(len, groups)) == len(set.union(*groups))  # none is split
 
 
-def test_few_groups_are_spread_so_that_every_process_has_one_in_every_step():
-    scenes = scenes_of(*[6] * 7)  # 7 groups: steps of 2, 2, 2 and 1 would leave one process idle
-    shares = [epoch_of(sampler(scenes, rank=rank, world=2), 0) for rank in range(2)]
-    assert [len(share) for share in shares] == [3, 3]
-    assert all(step.draws for share in shares for step in share)
+def test_the_steps_are_the_same_on_any_number_of_processes():
+    whole = epoch_of(sampler(groups=8), 3)
+    for world in (2, 4, 8):
+        shares = [epoch_of(sampler(groups=8, rank=rank, world=world), 3) for rank in range(world)]
+        for step, *parts in zip(whole, *shares, strict=True):
+            assert {draw for part in parts for draw in part.draws} == set(step.draws)
 
 
-def test_fewer_groups_a_step_than_processes_are_refused():
-    with pytest.raises(InputError, match="raise `groups`"):
-        sampler(groups=2, world=3)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_epoch_goes_on_after_the_steps_that_are_done(parts):
+    one, again = sampler(groups=4, parts=parts), sampler(groups=4, parts=parts)
+    again.skip(epoch=2, steps=5)
+    assert epoch_of(again, 2) == epoch_of(one, 2)[5 * parts :]
+    assert epoch_of(again, 3) == epoch_of(one, 3)
+    assert len(again) == len(one)
+
+
+def test_one_scene_is_shared_by_two_processes():
+    shares = [epoch_of(sampler(scenes_of(20), rank=rank, world=2), 0) for rank in range(2)]
+    assert sorted(draw.index for share in shares for step in share for draw in step.draws) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"groups": 2, "world": 3}, "each of 3 processes one; raise `data.groups` to 3"),
+        ({"groups": 3, "parts": 4}, "each of 4 accumulated batches one; raise `data.groups` to 4"),
+        ({"groups": 3, "world": 2, "parts": 2}, "each of 2 processes x 2 accumulated batches one"),
+    ],
+)
+def test_fewer_groups_a_step_than_processes_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        sampler(**settings)
 
 
 def test_fewer_groups_in_all_than_processes_are_refused():
     with pytest.raises(InputError, match="2 groups, fewer than the 3 processes"):
-        sampler(scenes_of(4, 5), groups=3, world=3)
+        sampler(scenes_of(2, 3), groups=3, world=3)
 
 
 def test_reference_pairs_never_cross_scenes():

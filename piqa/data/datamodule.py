@@ -13,15 +13,17 @@ import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch.utils.data import DataLoader, Sampler, Subset
+from torch.utils.data import DataLoader, Subset
 
 from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
-from piqa.data.sampler import Step, StepSampler, reference_pairs, scene_groups
+from piqa.data.loader import StepLoader, deaf_to_signals
+from piqa.data.sampler import StepSampler, check_shares, reference_pairs, scene_groups
 from piqa.data.table import Table, hold_out_scenes
 from piqa.data.transforms import Crops
 from piqa.digests import digest_of
 from piqa.errors import InputError
 from piqa.portrait import Preparation
+from piqa.record import fingerprint
 from piqa.store import PreparedStore
 from piqa.video import ClipPreparation
 
@@ -40,7 +42,7 @@ class PortraitData(LightningDataModule):
         flip: Mirror half of the training portraits. The published recipe does not.
         pairs: `groups`: all pairs within groups of one scene, every portrait once an epoch. `reference`: the published
             construction, each portrait with each of two random partners, drawn once for all epochs.
-        groups: Groups in a training step, over all processes; for `reference`, pairs.
+        groups: Groups in a training step, over all processes and accumulated batches; for `reference`, pairs.
         group_size: Portraits in a group.
         select_on: What chooses the checkpoint: `validation` scenes held out of the training split, or the `test` split
             as in the published code. Results of the latter are labelled so.
@@ -89,7 +91,7 @@ class PortraitData(LightningDataModule):
         self._groups, self._group_size, self._validation = groups, group_size, validation
         self._crops, self._scoring_batch, self._workers = crops, scoring_batch, workers
         self._prepare_workers, self._prepare_device, self._max_failed = prepare_workers, prepare_device, max_failed
-        self._seed = seed
+        self.seed = seed
         self.splits: dict[str, pd.DataFrame] = {}
 
     def prepare_data(self, verify: bool = False) -> None:
@@ -100,7 +102,7 @@ class PortraitData(LightningDataModule):
         """
         if self.splits:  # fit has asked before test does
             return
-        frame = self.table.load()
+        frame = self._frame
         store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
         with isolate_rng():  # networks that prepare must not shift the dropout of those that train
             report = store.build(
@@ -122,9 +124,7 @@ class PortraitData(LightningDataModule):
                 raise InputError(f"{self.table.name} has no usable picture in its {name} split, which is needed here")
 
     def _split(self, choosing: bool) -> None:
-        frame = self.table.load()
-        if choosing and "val" not in set(frame["split"]):
-            frame = hold_out_scenes(frame, self._validation, self._seed)
+        frame = self._assigned(choosing)
         self._store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
         there = frame["path"].map(self._is_prepared)
         if not there.all():
@@ -138,31 +138,62 @@ class PortraitData(LightningDataModule):
         if self.select_on == "test":
             self.splits["val"] = self.splits["test"]
 
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        return self.table.load()
+
+    def _assigned(self, choosing: bool) -> pd.DataFrame:
+        """The table, with validation scenes held out where it names none and they are needed."""
+        if choosing and "val" not in set(self._frame["split"]):
+            return hold_out_scenes(self._frame, self._validation, self.seed)
+        return self._frame
+
+    def check_shares(self, world: int, parts: int) -> None:
+        """Makes sure that every training process gets a group of every step, before anything is prepared or started.
+
+        Args:
+            world: Number of processes.
+            parts: Accumulated batches in a step.
+
+        Raises:
+            InputError: If not, or if the table cannot be read.
+        """
+        check_shares(self._groups, world, parts)
+        frame = self._assigned(self.select_on == "validation")
+        train = frame[frame["split"] == "train"]
+        if len(train):
+            self._sampler(train, 0, world, parts)
+
     def _is_prepared(self, path: str) -> bool:
         try:
             return self._store.entry(path).is_file()
         except InputError:  # a file that cannot be read: `prepare_data` has counted and listed it
             return False
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Whole training steps, each a batch of scene groups."""
+    def train_dataloader(self) -> StepLoader:
+        """Whole training steps, each a batch of scene groups, or several where gradients are accumulated."""
         train = self.splits["train"]
         dataset = TrainingPortraits(train, self._store, self.crop, self._flip)
+        trainer = self.trainer
+        shares = (trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches) if trainer else (0, 1, 1)
+        identity = {
+            "seed_everything": self.seed,
+            "data.pairs": self._pairs,
+            "data.groups": self._groups,
+            "data.group_size": self._group_size,
+            "data.table": fingerprint({"train": train})["train"]["digest"],
+        }
+        return StepLoader(dataset, self._sampler(train, *shares), identity, **self._workers_arguments())
+
+    def _sampler(self, train: pd.DataFrame, rank: int, world: int, parts: int) -> StepSampler:
         scenes = train["scene"].tolist()
+        reference = self._pairs == "reference"
         make_groups = (
             partial(reference_pairs, scenes)
-            if self._pairs == "reference"
-            else partial(scene_groups, scenes, self._group_size)
+            if reference
+            else partial(scene_groups, scenes, self._group_size, multiple=self._groups)
         )
-        sampler: Sampler[Step] = StepSampler(
-            make_groups,
-            self._groups,
-            self._seed,
-            frozen=self._pairs == "reference",
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world=self.trainer.world_size if self.trainer else 1,
-        )
-        return self._loader(dataset, sampler=sampler, batch_size=None)
+        return StepSampler(make_groups, self._groups, self.seed, reference, rank, world, parts)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The portraits that choose the checkpoint."""
@@ -179,17 +210,16 @@ class PortraitData(LightningDataModule):
         # fill up the last round; `Predictions` counts them once.
         rounds = math.ceil(len(dataset) / world)
         own = Subset(dataset, [row % len(dataset) for row in range(rank, rounds * world, world)])
-        return self._loader(own, batch_size=self._scoring_batch)
+        return DataLoader(own, batch_size=self._scoring_batch, **self._workers_arguments())
 
-    def _loader(self, dataset: Any, **arguments: Any) -> DataLoader[Batch]:
+    def _workers_arguments(self) -> dict[str, Any]:
         workers = min(8, os.cpu_count() or 1) if self._workers is None else self._workers
-        return DataLoader(
-            dataset,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            **arguments,
-        )
+        return {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "worker_init_fn": deaf_to_signals,
+        }
 
     def contract(self) -> dict[str, Any]:
         """What a picture must go through to be scored as in training, for the model's card."""

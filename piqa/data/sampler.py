@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,35 +30,52 @@ class Draw:
 
 @dataclass(frozen=True)
 class Step:
-    """What one process sees in one training step.
+    """What one process sees at once: its share of a training step, or of a part of it where gradients accumulate.
 
     Attributes:
         draws: Its portraits, group by group.
-        groups: Groups of the step over all processes, divided by the number of processes: what this process divides its
-            sum over groups by, so that the average of all processes' gradients is the gradient of the whole step.
+        groups: Groups of the step over all processes and parts, divided by the number of those shares: what this share
+            divides its sum over groups by, so that the average of all shares' gradients is the gradient of the step.
     """
 
     draws: tuple[Draw, ...]
     groups: float
 
 
-def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator) -> Groups:
+def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator, multiple: int = 1) -> Groups:
     """Every portrait once, in groups of one scene.
 
     A scene of n portraits gives ceil(n / size) groups whose sizes differ by one at most, but none of a single portrait.
+    Where their number is no multiple of `multiple`, some scenes, drawn in proportion to their size, are split into one
+    more group each time until it is, so that all steps of an epoch hold the same number of groups. Of too few portraits
+    for that, the groups stay as they are.
 
     Args:
         scenes: Scene of each portrait; each scene at least twice.
         size: Portraits in a group, at most (a scene of three makes one group even for a size of two).
         rng: Draws who is with whom.
+        multiple: What the number of groups shall be a multiple of.
     """
-    groups: Groups = []
-    for rows in _rows_by_scene(scenes):
-        count = math.ceil(len(rows) / size)
-        if len(rows) // count < 2:
-            count = max(1, len(rows) // 2)
-        groups += [part.tolist() for part in np.array_split(rng.permutation(rows), count)]
-    return groups
+    rows = _rows_by_scene(scenes)
+    counts = _group_counts(np.array([len(own) for own in rows]), size, multiple, rng)
+    return [
+        part.tolist()
+        for own, count in zip(rows, counts, strict=True)
+        for part in np.array_split(rng.permutation(own), count)
+    ]
+
+
+def _group_counts(portraits: np.ndarray, size: int, multiple: int, rng: np.random.Generator) -> np.ndarray:
+    """Groups of each scene, from its number of portraits."""
+    most = np.maximum(portraits // 2, 1)
+    counts: np.ndarray = np.minimum(-(-portraits // size), most)
+    missing = -int(counts.sum()) % multiple
+    if counts.sum() + missing > most.sum():
+        return counts
+    for _ in range(missing):
+        weights = np.where(counts < most, portraits, 0)
+        counts[rng.choice(len(counts), p=weights / weights.sum())] += 1
+    return counts
 
 
 def reference_pairs(scenes: Sequence[str], rng: np.random.Generator) -> Groups:
@@ -87,14 +103,16 @@ class StepSampler(Sampler[Step]):
 
     Args:
         make_groups: The groups of an epoch, from a random generator.
-        groups_per_step: Groups in one step, over all processes. The steps of an epoch differ by one group at most.
+        groups_per_step: Groups in one step, over all processes. Where their total is no multiple of it, the epoch has a
+            step less, and its steps are larger; they differ by one group at most.
         seed: Of everything that is drawn.
         frozen: Draw the groups once for all epochs (as the published pair list) and only shuffle them.
         rank: Number of this process.
         world: Number of processes.
+        parts: Parts that come one after the other and make up a step, for the accumulation of gradients.
 
     Raises:
-        InputError: If a step cannot give every process a group.
+        InputError: If a step cannot give every process a group for every part.
     """
 
     def __init__(
@@ -105,37 +123,69 @@ class StepSampler(Sampler[Step]):
         frozen: bool = False,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
         self._make_groups = make_groups
-        self._seed, self._frozen, self._rank, self._world = seed, frozen, rank, world
-        self._epoch = 0
+        self._seed, self._frozen, self._rank, self._world, self.parts = seed, frozen, rank, world, parts
+        self.epoch = 0
+        self._done = (0, 0)
+        check_shares(groups_per_step, world, parts)
         total = len(self._groups())  # the same in every epoch: it follows from the scenes' sizes
-        if groups_per_step < world:
+        if total < world * parts:
             raise InputError(
-                f"{groups_per_step} groups a step do not give each of {world} processes one; raise `groups`"
+                f"the training scenes make {total} groups, fewer than the {_shares(world, parts)} of a step; use fewer "
+                f"processes, or a smaller `data.group_size`"
             )
-        if total < world:
-            raise InputError(f"the training scenes make {total} groups, fewer than the {world} processes; use fewer")
-        self._steps = min(math.ceil(total / groups_per_step), total // world)
+        self._steps = max(1, total // groups_per_step)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose steps are drawn next; Lightning calls it."""
-        self._epoch = epoch
+        self.epoch = epoch
+
+    def skip(self, epoch: int, steps: int) -> None:
+        """Leaves out the first steps of one epoch, which an interrupted run has done already."""
+        self._done = (epoch, steps)
+
+    @property
+    def first(self) -> int:
+        """The step of the epoch that is drawn first, from 0."""
+        epoch, steps = self._done
+        return steps if epoch == self.epoch else 0
 
     def _groups(self) -> Groups:
-        return self._make_groups(np.random.default_rng([self._seed, 0 if self._frozen else self._epoch]))
+        return self._make_groups(np.random.default_rng([self._seed, 0 if self._frozen else self.epoch]))
 
     def __len__(self) -> int:
-        return self._steps
+        return self._steps * self.parts
 
     def __iter__(self) -> Iterator[Step]:
         groups = self._groups()
-        rng = np.random.default_rng([self._seed, self._epoch, 1])
-        for numbers in np.array_split(rng.permutation(len(groups)), self._steps):
-            seeds = [rng.integers(2**31, size=len(groups[number])) for number in numbers]
+        rng = np.random.default_rng([self._seed, self.epoch, 1])
+        first, shares = self.first, self._world * self.parts
+        for step, numbers in enumerate(np.array_split(rng.permutation(len(groups)), self._steps)):
             draws = [
-                Draw(index, int(number), int(seed))
-                for number, own in list(zip(numbers, seeds, strict=True))[self._rank :: self._world]
-                for index, seed in zip(groups[number], own, strict=True)
+                [Draw(index, int(number), int(rng.integers(2**31))) for index in groups[number]] for number in numbers
             ]
-            yield Step(tuple(draws), len(numbers) / self._world)
+            if step < first:
+                continue
+            for part in range(self.parts):
+                own = draws[part * self._world + self._rank :: shares]
+                yield Step(tuple(draw for group in own for draw in group), len(numbers) / shares)
+
+
+def check_shares(groups_per_step: int, world: int, parts: int) -> None:
+    """Makes sure that a step's groups suffice for all processes and parts.
+
+    Raises:
+        InputError: If they do not.
+    """
+    if groups_per_step < world * parts:
+        raise InputError(
+            f"{groups_per_step} groups a step do not give each of {_shares(world, parts)} one; raise `data.groups` to "
+            f"{world * parts} or more" + (", or use fewer processes (`--trainer.devices`)" if world > 1 else "")
+        )
+
+
+def _shares(world: int, parts: int) -> str:
+    several = [f"{count} {what}" for count, what in ((world, "processes"), (parts, "accumulated batches")) if count > 1]
+    return " x ".join(several)

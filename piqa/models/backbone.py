@@ -69,6 +69,19 @@ class Backbone(nn.Module):
         """
         self.net.load_state_dict(self._create(pretrained=True).state_dict())
 
+    def checkpoint_activations(self) -> None:
+        """Computes the activations inside the network's stages again in the backward pass instead of keeping them.
+
+        Raises:
+            InputError: If timm does not offer that for this network.
+        """
+        try:
+            self.net.set_grad_checkpointing(True)
+        except (AttributeError, AssertionError, NotImplementedError) as error:
+            raise InputError(
+                f"timm model '{self.name}' cannot checkpoint its activations; leave `activation_checkpointing` off"
+            ) from error
+
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features.
 

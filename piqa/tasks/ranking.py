@@ -21,6 +21,7 @@ from piqa.tasks.losses import (
     target_difference,
 )
 from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask, published_adam, published_schedule
+from piqa.tasks.speed import Speed
 
 LOSSES = {"fidelity": fidelity_loss, "published": published_fidelity_loss}
 
@@ -70,6 +71,7 @@ class RankingTask(ScoringTask):
             difference in units of the two scores' own uncertainty, for tables that have that column.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once an epoch.
+        speed: How the training step is computed.
     """
 
     def __init__(
@@ -80,8 +82,9 @@ class RankingTask(ScoringTask):
         target: Literal["published", "score_std"] = "published",
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = published_schedule,
+        speed: Speed | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
+        super().__init__(network, optimizer, schedule, speed)
         self._init = init or InitialWeights()
         self._loss, self._target = LOSSES[loss], target
 

@@ -17,8 +17,9 @@ from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.regressor import Regressor
-from piqa.tasks.losses import fidelity_loss, pairs_within, plcc_loss
+from piqa.tasks.losses import fidelity_loss, plcc_loss
 from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask, published_adam
+from piqa.tasks.speed import Speed
 
 
 def slow_schedule(optimizer: Optimizer) -> LRScheduler:
@@ -26,18 +27,25 @@ def slow_schedule(optimizer: Optimizer) -> LRScheduler:
     return StepLR(optimizer, step_size=10, gamma=0.9)
 
 
+def _members(group: Tensor) -> list[Tensor]:
+    """Positions of each group's pictures, from the group of each, (pictures,)."""
+    _, sizes = torch.unique(group, return_counts=True)
+    return list(torch.split(group.argsort(stable=True), sizes.tolist()))
+
+
 class RegressionTask(ScoringTask):
-    """Pretraining: scores of videos or faces, compared over the whole batch; SROCC and PLCC over the whole split.
+    """Pretraining: scores of videos or faces, compared inside each group; SROCC and PLCC over the whole split.
 
     Args:
         network: Backbone and head.
         init: What the backbone starts from: `imagenet` for timm's own weights, a file (LSVQ, GFIQA, timm or piqa
             backbone), or `scratch`.
         loss: `plcc`, as published for LSVQ; `mse`, as published for GFIQA; or `ranking`, the fidelity loss over all
-            pairs of the batch.
+            pairs of a group.
         unit: For `ranking`, the difference of subjective scores that counts as one JOD.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once an epoch.
+        speed: How the training step is computed.
     """
 
     def __init__(
@@ -48,8 +56,9 @@ class RegressionTask(ScoringTask):
         unit: float = 1.0,
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = slow_schedule,
+        speed: Speed | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
+        super().__init__(network, optimizer, schedule, speed)
         if unit <= 0:
             raise InputError(f"`model.unit` must be above 0, not {unit}")
         self.network: Regressor = network
@@ -65,18 +74,21 @@ class RegressionTask(ScoringTask):
             weights.load_backbone(self.network.backbone, self._init)
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Loss of one batch.
+        """Mean over the step's groups of the loss in each: a group is a batch of the published recipes.
 
         Args:
             predicted: Scores, float32, (pictures,).
-            batch: `score`.
+            batch: `score`, `group`, `groups`.
         """
-        score = batch["score"]
+        losses = [self._loss_in(predicted[own], batch["score"][own]) for own in _members(batch["group"])]
+        return torch.stack(losses).sum() / batch["groups"]
+
+    def _loss_in(self, predicted: Tensor, score: Tensor) -> Tensor:
         if self._loss == "mse":
             return mse_loss(predicted, score)
         if self._loss == "plcc":
             return plcc_loss(predicted, score)
-        a, b = pairs_within(torch.zeros_like(batch["index"]))
+        a, b = torch.combinations(torch.arange(len(score), device=score.device)).unbind(1)
         return fidelity_loss(predicted[a] - predicted[b], (score[a] - score[b]) / self._unit).mean()
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:

@@ -6,25 +6,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
 
 from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.models.scoring import inputs_of, score_crops
+from piqa.tasks.finite import Share, stop_unless_finite
 from piqa.tasks.predictions import Predictions
+from piqa.tasks.speed import Speed
 
 MakeOptimizer = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 
 
-def published_adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Adam as published: learning rate 1e-5, weight decay 1e-7 (L2)."""
-    return torch.optim.Adam(parameters, lr=1e-5, weight_decay=1e-7)
+LOSS_SO_FAR = "piqa_loss"  # where a checkpoint keeps the sums of the epoch's mean loss
+
+
+def published_adam(parameters: Iterable[nn.Parameter], fused: bool = True) -> Optimizer:
+    """Adam as published: learning rate 1e-5, weight decay 1e-7 (L2); `fused` takes the step in one kernel."""
+    return torch.optim.Adam(parameters, lr=1e-5, weight_decay=1e-7, fused=fused)
 
 
 def published_schedule(optimizer: Optimizer) -> LRScheduler:
@@ -39,12 +46,17 @@ class ScoringTask(LightningModule, ABC):
         network: Answers scores for the entries of a batch that its `inputs` name.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once an epoch.
+        speed: How the training step is computed.
     """
 
-    def __init__(self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule) -> None:
+    def __init__(
+        self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule, speed: Speed | None = None
+    ) -> None:
         super().__init__()
         self.network = network
-        self._make_optimizer, self._make_schedule = optimizer, schedule
+        self._make_optimizer, self._make_schedule, self._speed = optimizer, schedule, speed or Speed()
+        self._shares: list[Share] = []  # of the step under way
+        self._epoch_loss = MeanMetric()
         self._predictions = Predictions()
         self.test_table: pd.DataFrame | None = None
 
@@ -54,7 +66,11 @@ class ScoringTask(LightningModule, ABC):
 
     @abstractmethod
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Loss of one process's share of a step, from float32 scores, (pictures,)."""
+        """Loss of one share of a step, from float32 scores, (pictures,).
+
+        It is the sum over the share's groups, divided by the batch's `groups`, so that the mean over all processes and
+        accumulated batches is the loss of the step, however it is shared out.
+        """
 
     @abstractmethod
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
@@ -64,16 +80,43 @@ class ScoringTask(LightningModule, ABC):
         """Scores, float32, (pictures,): the mean over crops or frames where a picture has several."""
         if "full_image" in batch and batch["full_image"].ndim == 5:
             return score_crops(self.network, batch)
-        scores: Tensor = self.network(**inputs_of(self.network, batch))
+        scores: Tensor = self.network(**self._speed.arrange(inputs_of(self.network, batch)))
         return scores.float()
 
+    def configure_model(self) -> None:
+        """Sets the network up for speed; Lightning calls it before the optimiser is made."""
+        self._speed.apply(self.network)
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the epoch's mean loss; not called where an epoch is resumed in its middle."""
+        self._epoch_loss.reset()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds dropout and its like from the step's number.
+
+        So no generator's state need be kept for an exact resume, and processes differ from each other.
+        """
+        trainer = self.trainer
+        share = batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank
+        seed = getattr(trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
+        torch.manual_seed(int(np.random.SeedSequence([seed, trainer.global_step, share]).generate_state(1)[0]))
+
     def training_step(self, batch: Batch) -> Tensor:
-        """One step's loss, in float32 outside autocast: square roots near 0 do not survive half precision."""
+        """One share's loss, in float32 outside autocast: square roots near 0 do not survive half precision."""
         predicted = self(batch)
         with torch.autocast(self.device.type, enabled=False):
             loss = self.loss(predicted, batch)
-        self.log("train/loss", loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(predicted))
+        self._shares.append(Share(batch["index"], batch["score"], predicted.detach(), loss.detach()))
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Logs the loss of the whole step, and ends the run where it or the gradient is no number."""
+        loss = torch.stack([share.loss for share in self._shares]).mean()
+        loss = self.trainer.strategy.reduce(loss, reduce_op="mean")  # type: ignore[assignment]
+        stop_unless_finite(self.trainer, loss, self.network, self._shares)
+        self._shares.clear()
+        self._epoch_loss(loss)
+        self.log("train/loss", self._epoch_loss, on_step=True, on_epoch=True, prog_bar=True)
 
     def validation_step(self, batch: Batch) -> None:
         """Collects predictions of the pictures that choose the checkpoint."""
@@ -119,6 +162,30 @@ class ScoringTask(LightningModule, ABC):
             **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips as Lightning does, also for a fused optimiser.
+
+        Lightning refuses those in mixed precision, as with float16 they bring the gradients to scale themselves. There
+        is no scale with bfloat16.
+        """
+        plugin = self.trainer.precision_plugin
+        if gradient_clip_val and plugin.precision == "bf16-mixed":
+            clip = plugin.clip_grad_by_value if gradient_clip_algorithm == "value" else plugin.clip_grad_by_norm
+            clip(optimizer, gradient_clip_val)
+            return
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Makes a training checkpoint readable by `piqa.weights.load_model`."""
+        """Makes a training checkpoint readable by `piqa.weights.load_model`, and keeps the epoch's mean loss so far."""
         checkpoint[weights.CKPT_CARD] = self.card()
+        checkpoint[LOSS_SO_FAR] = self._epoch_loss.metric_state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the mean loss of an epoch that is resumed in its middle."""
+        for name, value in checkpoint.get(LOSS_SO_FAR, {}).items():
+            setattr(self._epoch_loss, name, value)

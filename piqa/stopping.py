@@ -1,0 +1,103 @@
+"""How a training run ends before its time: on a signal, and with all of its processes at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+
+def leave_together(trainer: Trainer, ending: BaseException) -> NoReturn:
+    """Ends a run in all of its processes, which call this at the same point; the first one tells why.
+
+    The others leave without an error of their own, so that no launcher kills the first before it has told.
+    """
+    raise ending if trainer.is_global_zero else SystemExit(0)
+
+
+class StopOnSignal(Callback):
+    """Ends training after a checkpoint when SIGTERM (a preemption) or Ctrl-C asks for it.
+
+    The step or validation under way is finished. With several processes it does not matter which of them gets the
+    signal: they agree once a step. Lightning's own handler of SIGTERM, which this replaces while training runs, talks
+    to the other processes in the middle of whatever they do. Signals for Slurm's requeueing stay with Lightning.
+
+    Args:
+        last: The checkpoint to resume from, for the message.
+
+    Attributes:
+        agreed: Whether all processes know that the run is to stop after this step.
+    """
+
+    def __init__(self, last: Path) -> None:
+        self._last = last
+        self._received = self._signal = 0
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all processes know that the run is to stop after this step."""
+        return self._signal > 0
+
+    def on_sanity_check_start(self, trainer: Trainer, *_: Any) -> None:
+        """Listens from here on; Lightning puts the former handlers back when training ends."""
+        self._listen()
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        """Listens where there was no sanity check."""
+        self._listen()
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, _: Any) -> None:
+        self._received = number
+        if number == signal.SIGINT:  # a person, who may be in a hurry; a second SIGTERM may come from a launcher
+            os.write(2, b"\npiqa: stopping after this step; Ctrl-C once more stops at once, without a checkpoint\n")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_before_optimizer_step(self, trainer: Trainer, *_: Any) -> None:
+        """Agrees before the step ends, where the processes meet anyway."""
+        self._agree(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Agrees on a signal that came during validation."""
+        self._agree(trainer)
+
+    def _agree(self, trainer: Trainer) -> None:
+        self._signal = self._received
+        if trainer.world_size > 1:
+            number = torch.tensor(self._received, device=trainer.strategy.root_device)
+            self._signal = int(trainer.strategy.reduce(number, reduce_op="max"))
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Leaves after the checkpoint of an epoch's end."""
+        self._leave(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Leaves after the checkpoint of a step; not before the step's metrics are logged."""
+        self._leave(trainer)
+
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        """Leaves after the last epoch, ahead of the test."""
+        self._leave(trainer)
+
+    def _leave(self, trainer: Trainer) -> None:
+        if not self.agreed:
+            return
+        name = signal.Signals(self._signal).name
+        if trainer.is_global_zero:
+            print(
+                f"piqa: stopped by {name} after step {trainer.global_step}; resume with `--ckpt_path {self._last}`",
+                file=sys.stderr,
+                flush=True,
+            )
+        leave_together(trainer, SystemExit(128 + self._signal))
