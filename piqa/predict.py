@@ -1,36 +1,41 @@
 """`python -m piqa.predict PICTURES_OR_FOLDERS --ckpt_path MODEL --out scores.csv`: scores pictures.
 
-One row a picture: file, score, face_found, face box, error. A bad picture costs its row, not the run. An interrupted
-run goes on where it stopped when the same command is given again.
+One row a picture, in the order of the input: file, score, face_found, face box, error. A bad picture costs its row, not
+the run. An interrupted run goes on where it stopped when the same command is given again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
-from io import BytesIO
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from PIL import Image
+import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from piqa.arguments import Parser
 from piqa.data.transforms import Crops
-from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
 from piqa.files import replacing
-from piqa.scorer import COLUMNS, Precision, Scorer
+from piqa.picture_files import expand
+from piqa.progress import progress
+from piqa.score_parts import ScoreParts
+from piqa.scorer import Precision, Scorer
 from piqa.weights import find_model
+
+PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
+CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare a picture for it
+MOST_WORKERS = 32  # half a gigabyte each
 
 
 def main(args: list[str] | None = None) -> None:
     """Scores pictures, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa predict", description=__doc__)
-    parser.add_argument("pictures", nargs="+", type=str, help="Pictures, and folders whose pictures are all scored.")
+    parser.add_argument("pictures", nargs="*", type=str, help="Pictures, and folders whose pictures are all scored.")
     parser.add_function_arguments(predict, skip={"pictures"})
     parsed = parser.parse_args(args)
     with one_line_errors():
@@ -41,11 +46,14 @@ def predict(
     pictures: Sequence[str],
     ckpt_path: str,
     out: str = "scores.csv",
+    names: str | None = None,
     crops: Crops = "five",
-    batch_size: int = 4,
+    batch_size: int | None = None,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     precision: Precision = "32",
-    workers: int = 0,
+    workers: int | None = None,
     liqe: str | None = None,
 ) -> None:
     """Scores pictures and writes a CSV, and beside it the run's figures as JSON.
@@ -54,130 +62,94 @@ def predict(
         pictures: Pictures, and folders whose pictures are all scored.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
         out: The CSV to write.
+        names: A text file that names more pictures, one a line, more than a command line holds.
         crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
-        batch_size: Pictures in one pass through the network.
+        batch_size: Pictures in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
-        precision: `32`, or mixed precision in `bf16` or `16`.
-        workers: Processes that decode pictures and find faces; 0 does it in this one.
+        devices: How many devices of each machine share the pictures.
+        nodes: How many machines do; start the command on each by torchrun or Slurm, with `out` on a common disk.
+        precision: `32`; or `bf16`, faster where the hardware multiplies matrices in bfloat16; or `16` for older GPUs.
+        workers: Processes of each device that decode pictures and find faces; 0 does it in the scoring process. By
+            default all cores of a GPU machine, and a fourth of them where the networks run on the same cores.
         liqe: LIQE's checkpoint, where it does not lie where it lay in training.
 
     Raises:
-        InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written.
+        InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written. What was scored
+            until then is kept, and the same command goes on from there.
     """
-    if batch_size < 1 or workers < 0:
+    if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 0):
         raise InputError(f"`batch_size` {batch_size} and `workers` {workers}: at least 1 and 0 are needed")
-    files = expand(pictures)
+    if devices < 1 or nodes < 1:
+        raise InputError(f"`devices` {devices} and `nodes` {nodes}: at least 1 is needed")
+    several = devices > 1 or nodes > 1
+    if several:
+        from piqa import predict_distributed as distributed  # Lightning takes seconds to import
+
+        accelerator = distributed.accelerator_of(device, devices)
+        device = "cpu"  # until each process knows its own
+    files = expand(pictures, names)
     model = find_model(ckpt_path)
-    settings = {"model": digest_of(model), "crops": crops, "precision": precision, "liqe": liqe}
-    rows = _Rows(Path(out), settings)
-    left = files[rows.resume(files) :]
-    console = Console()
+    scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision)
+    settings = scorer.settings(model) | {"crops": crops}
+    parts = ScoreParts(out, scorer.columns, settings)
+    left = parts.left(files)
+    console = Console(quiet=several and not distributed.is_first_process())
     if len(left) < len(files):
         console.print(f"going on after {len(files) - len(left)} pictures that were scored before", highlight=False)
-    scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision)
+    kind = accelerator if several else scorer.device.type
+    workers = _workers(kind, len(left), devices) if workers is None else workers
+    if kind == "cpu":
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() // devices - workers)))
+    how: dict[str, Any] = {"crops": crops, "workers": workers}
+    how["batch_size"] = batch_size or (4 if kind == "cpu" else 16)
     start = time.perf_counter()
-    with _bar(console) as bar:
-        task = bar.add_task("scoring", total=len(files), completed=len(files) - len(left))
-
-        def keep(part: pd.DataFrame) -> None:
-            rows.append(part)
-            bar.update(task, advance=len(part))
-
-        scorer.score(left, crops=crops, batch_size=batch_size, workers=workers, progress=keep)
+    try:
+        if several:
+            module = distributed.ScoringModule(scorer, left, **how)
+            if not distributed.score_on_devices(module, len(left), parts, accelerator, devices, nodes):
+                return
+        else:
+            _score(scorer, left, len(files), parts, how)
+    except InputError as error:
+        raise InputError(f"{error}; what was scored is kept: give the command again to go on") from error
     seconds = time.perf_counter() - start
-    table = rows.finish()
-    failed = int(table["error"].notna().sum())
+    counts = parts.finish(files)
     figures = {
-        "pictures": len(table),
-        "failed": failed,
-        "no_face": int((table["face_found"].astype(str) == "False").sum()),
+        **asdict(counts),
         "scored_now": len(left),
         "seconds": round(seconds, 3),
-        "device": str(scorer.device),
-        **settings,
+        "device": kind if several else str(scorer.device),
+        "devices": devices * nodes,
+        "model": settings["model"],
+        "crops": crops,
+        "precision": precision,
+        "liqe": liqe,
     }
     with replacing(Path(out).with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     console.print(
-        f"{len(table)} pictures, {figures['no_face']} without a face, {failed} failed: {out}",
+        f"{counts.pictures} pictures, {counts.no_face} without a face, {counts.failed} failed: {out}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def expand(pictures: Sequence[str]) -> list[str]:
-    """The files that are meant: what is named, and every picture below each folder, in order of name.
-
-    Raises:
-        InputError: If something is not there, or a folder holds no picture.
-    """
-    Image.init()
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN} - {".pdf"}
-    files: dict[str, None] = {}
-    for picture in pictures:
-        path = Path(picture)
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
-            if not found:
-                raise InputError(f"there is no picture in the folder {path}")
-            files |= dict.fromkeys(map(str, found))
-        elif path.exists():
-            files[str(path)] = None
-        else:
-            raise InputError(f"there is no file or folder {path}")
-    return list(files)
+def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, how: dict[str, Any]) -> None:
+    with parts.writing(), progress(total, total - len(left)) as advance:
+        for batch in scorer.batches(left, **how):
+            parts.append(scorer.rows(batch), batch.stamps)
+            advance(len(batch.files))
 
 
-class _Rows:
-    """The growing CSV: rows are kept in `.<name>.part` beside the target, so that an interrupted run can go on."""
-
-    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
-        self._out, self._settings = out, settings
-        self._part = out.with_name(f".{out.name}.part")
-        self._made_with = out.with_name(f".{out.name}.part.json")
-
-    def resume(self, files: Sequence[str]) -> int:
-        """How many of the first files have their row already; starts over if the rows are of another run."""
-        try:
-            self._out.parent.mkdir(parents=True, exist_ok=True)
-            done = self._known(files)
-            if done is None:
-                self._made_with.write_text(json.dumps(self._settings), encoding="utf-8")
-                done = pd.DataFrame(columns=COLUMNS)
-            done.to_csv(self._part, index=False)  # without a last row that was cut short
-        except OSError as error:
-            raise InputError(f"cannot write {self._out}: {error.strerror}; choose another `--out`") from error
-        return len(done)
-
-    def _known(self, files: Sequence[str]) -> pd.DataFrame | None:
-        try:
-            if json.loads(self._made_with.read_text(encoding="utf-8")) != self._settings:
-                return None
-            whole_lines = self._part.read_bytes().rpartition(b"\n")[0]
-            rows = pd.read_csv(BytesIO(whole_lines), dtype=str)
-        except (OSError, ValueError):
-            return None
-        return rows if list(rows) == COLUMNS and rows["file"].tolist() == list(files[: len(rows)]) else None
-
-    def append(self, part: pd.DataFrame) -> None:
-        try:
-            part.to_csv(self._part, mode="a", header=False, index=False)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {self._out}: {error.strerror}; what was scored is kept, give the command again to go on"
-            ) from error
-
-    def finish(self) -> pd.DataFrame:
-        """Gives the rows their final name and reads them back."""
-        self._part.replace(self._out)
-        self._made_with.unlink(missing_ok=True)
-        return pd.read_csv(self._out, dtype={"file": str, "error": str})
+def _workers(kind: str, pictures: int, devices: int) -> int:
+    """Preparing processes of each device."""
+    cores = _cores() // devices
+    wanted = cores // CORES_PER_WORKER if kind == "cpu" else min(cores, MOST_WORKERS)
+    return min(wanted, pictures // devices // PER_WORKER)
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from piqa import weights
 from piqa.data.dataset import Batch, crops_of
@@ -19,23 +22,28 @@ from piqa.data.transforms import Crops
 from piqa.device import pick_device
 from piqa.digests import digest_of
 from piqa.errors import InputError
-from piqa.models.scoring import score_crops
-from piqa.portrait import Portrait, Preparation, Preparer
+from piqa.models.backbone import with_bfloat16_backbones
+from piqa.models.liqe import LIQE, LIQE_LOGITS
+from piqa.models.scoring import answers, classes_of
+from piqa.picture_batches import BatchPreparer, PictureBatch, picture_batches
+from piqa.portrait import VERSION, Pixels, Portrait, Preparation, Preparer
 
 Precision = Literal["32", "bf16", "16"]
-COLUMNS = ["file", "score", "face_found", "face_x1", "face_y1", "face_x2", "face_y2", "error"]
-DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
+BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
+COLUMNS = ["file", "score", "face_found", *BOX, "error"]
 
 
 class Scorer:
     """Scores pictures with a trained model.
 
     Args:
-        network: Answers scores; as `piqa.weights.load_model` gives it.
+        network: Answers scores; as `piqa.weights.load_model` gives it. It is moved to the device and set to evaluation;
+            its weights are not changed, as `bf16` works on a copy.
         preparation: The preparation that the network was trained with.
         crop: Side in pixels of its square crops.
         device: Where it runs.
-        precision: `32`, or mixed precision in `bf16` or `16`.
+        precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's picture tower in bfloat16;
+            or `16`, float16 by autocast, for GPUs without bfloat16.
         card: What else the model's file says of it.
     """
 
@@ -48,10 +56,16 @@ class Scorer:
         precision: Precision = "32",
         card: dict[str, Any] | None = None,
     ) -> None:
-        self.device = pick_device(device)
-        self.network = network.to(self.device).eval()
         self.preparation, self.crop, self.precision, self.card = preparation, crop, precision, card or {}
+        self._autocast = {"16": torch.float16}.get(precision)
+        if precision == "bf16":
+            halved = with_bfloat16_backbones(network)
+            self._autocast = torch.bfloat16 if halved is None else None
+            network = network if halved is None else halved
+        self.network = network.eval()
         self._preparer: Preparer | None = None
+        self._liqe: LIQE | None = None
+        self.to(pick_device(device))
 
     @classmethod
     def load(
@@ -68,7 +82,7 @@ class Scorer:
             path: piqa's own file, the folder of a run, a training checkpoint, or an official DN-PIQA checkpoint.
             liqe: LIQE's checkpoint, where it does not lie where it lay in training.
             device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
-            precision: `32`, or mixed precision in `bf16` or `16`.
+            precision: `32`, `bf16` or `16`, as in the class.
 
         Raises:
             InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
@@ -91,6 +105,46 @@ class Scorer:
                 f"{path}: its card names a preparation that this version does not know: {error}"
             ) from error
 
+    def to(self, device: torch.device) -> Scorer:
+        """Moves the scorer, and with it the network, to a device."""
+        self.device = device
+        self.network.to(device)
+        self._preparer = None
+        if self._liqe is not None:
+            self._liqe.to(device)
+        return self
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns of the scores: `COLUMNS`, then whatever else the network tells, found out on a blank picture.
+
+        Raises:
+            InputError: If the network takes what the preparation does not give, or its answers have taken names.
+        """
+        blank = np.zeros((self.crop, self.crop, 3), np.uint8)
+        logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
+        portrait = Portrait(blank, blank, None, logits)
+        more = [name for name in self._answers(self._collated([portrait], "one")) if name != "score"]
+        if taken := [name for name in more if name in COLUMNS]:
+            raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
+        return COLUMNS + more
+
+    def settings(self, model: str | Path) -> dict[str, Any]:
+        """Everything that the scores depend on, apart from the pictures and their crops; files by their content.
+
+        Args:
+            model: The file that the scorer was loaded from.
+        """
+        preparation = asdict(self.preparation) | {"version": VERSION}
+        if self.preparation.liqe is not None:
+            preparation["liqe"] = digest_of(weights.require(self.preparation.liqe, "liqe"))
+        return {
+            "model": digest_of(model),
+            "precision": self.precision,
+            "crop": self.crop,
+            "preparation": preparation,
+        }
+
     def score(
         self,
         pictures: Iterable[str | Path],
@@ -98,7 +152,6 @@ class Scorer:
         crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
-        progress: Callable[[pd.DataFrame], None] | None = None,
     ) -> pd.DataFrame:
         """Scores pictures; a bad one costs its row, not the run.
 
@@ -106,44 +159,65 @@ class Scorer:
             pictures: Image files.
             crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster.
             batch_size: Pictures in one pass through the network.
-            workers: Processes that decode pictures and find faces; 0 does it in this one.
-            progress: Called with the rows of each batch.
+            workers: Processes that decode pictures and find faces; 0 does it in this one. A script that asks for some
+                must keep its own work under `if __name__ == "__main__":`, as they import it.
 
         Returns:
             One row a picture, in their order: `file`, `score` (higher is better, comparable among pictures of one
-            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright picture, and `error`.
-            A picture that could not be read has an error and no score.
-        """
-        files = [str(picture) for picture in pictures]
-        parts = []
-        for rows, portraits in self._prepared(files, batch_size, workers):
-            good = [portrait for portrait in portraits if isinstance(portrait, Portrait)]
-            scores = iter(self.score_portraits(good, crops=crops, batch_size=batch_size))
-            part = pd.DataFrame(
-                [_row(files[row], portrait, scores) for row, portrait in zip(rows, portraits, strict=True)],
-                columns=COLUMNS,
-            )
-            if progress is not None:
-                progress(part)
-            parts.append(part)
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright picture, `error`, and
+            whatever else the network tells. A picture that could not be read has an error and no score.
 
-    def _prepared(
-        self, files: Sequence[str], batch_size: int, workers: int
-    ) -> Iterator[tuple[list[int], list[Portrait | str]]]:
-        if workers:
-            dataset = _Pictures(files, self.preparation)
-        else:
-            self._preparer = self._preparer or Preparer(self.preparation, self.device)
-            dataset = _Pictures(files, self.preparation, self._preparer)
-        loader = DataLoader(
-            dataset,
-            batch_size,
-            num_workers=workers,
-            collate_fn=_as_lists,
-            multiprocessing_context="spawn" if workers else None,
-        )
-        yield from loader
+        Raises:
+            InputError: If a worker process is killed, or the device has too little memory for the batch.
+        """
+        batches = self.batches(pictures, crops=crops, batch_size=batch_size, workers=workers)
+        return self._table([row for batch in batches for row in self.rows(batch)])
+
+    def stream(
+        self,
+        pictures: Iterable[str | Path],
+        *,
+        crops: Crops = "five",
+        batch_size: int = 4,
+        workers: int = 0,
+    ) -> Iterator[pd.DataFrame]:
+        """Scores any number of pictures in constant memory: yields the rows of `score` batch by batch.
+
+        `pictures` may itself be an iterator; it is read only a few batches ahead.
+        """
+        for batch in self.batches(pictures, crops=crops, batch_size=batch_size, workers=workers):
+            yield self._table(self.rows(batch))
+
+    def batches(
+        self, pictures: Iterable[str | Path], *, crops: Crops = "five", batch_size: int = 4, workers: int = 0
+    ) -> Iterator[PictureBatch]:
+        """The first half of `stream`: pictures as prepared batches, for `rows`.
+
+        Raises:
+            InputError: If a worker process is killed.
+        """
+        inputs = set(getattr(self.network, "inputs", ("full_image", "face_crop")))
+        if not workers and self._preparer is None:
+            self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
+        preparer = None if workers else self._preparer
+        prepare = BatchPreparer(self.preparation, self.crop, crops, inputs, preparer)
+        yield from picture_batches(map(str, pictures), prepare, batch_size, workers)
+
+    def rows(self, batch: PictureBatch) -> list[dict[str, Any]]:
+        """The second half of `stream`: a row, by column, for each picture of a batch.
+
+        Raises:
+            InputError: If the device has too little memory for the batch.
+        """
+        with _enough_memory(len(batch.files)):
+            said = iter(self._said_of(batch) if batch.crops else [])
+        rows = []
+        for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
+            row: dict[str, Any] = dict.fromkeys(self.columns) | {"file": file, "error": error}
+            if error is None:
+                row |= {"face_found": box is not None, **dict(zip(BOX, box or (None,) * 4, strict=True)), **next(said)}
+            rows.append(row)
+        return rows
 
     def score_portraits(
         self, portraits: Iterable[Portrait], *, crops: Crops = "five", batch_size: int = 4
@@ -158,42 +232,64 @@ class Scorer:
         scores: list[float] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
-            scores += self._score_batch(default_collate([crops_of(portrait, self.crop, crops) for portrait in batch]))
+            with _enough_memory(len(batch)):
+                scores += self._answers(self._collated(batch, crops))["score"].tolist()
         return scores
+
+    def _collated(self, portraits: list[Portrait], crops: Crops) -> Batch:
+        batch: Batch = default_collate([crops_of(portrait, self.crop, crops) for portrait in portraits])
+        return {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
+
+    def _said_of(self, batch: PictureBatch) -> list[dict[str, Any]]:
+        """The network's answers on the good pictures of a batch; class indices by their names."""
+        crops = {name: self._on_device(values) for name, values in batch.crops.items()}
+        if batch.windows is not None:
+            crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
+        classes = classes_of(self.network)
+        columns: dict[str, list[Any]] = {}
+        for name, values in self._answers(crops).items():
+            plain = values.tolist()
+            columns[name] = [classes[name][index] for index in plain] if name in classes else plain
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+    def _on_device(self, pixels: Pixels) -> Tensor:
+        """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
+        tensor = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     @torch.inference_mode()
-    def _score_batch(self, batch: Batch) -> list[float]:
-        on_device = {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
-        dtype = DTYPES.get(self.precision)
-        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
-            scores: list[float] = score_crops(self.network, on_device).tolist()
-        return scores
+    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext():
+            return answers(self.network, batch)
+
+    @torch.inference_mode()
+    def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
+        """LIQE's logits, (pictures, 495), of pictures with `counts` windows each: 15, or 1 of a small picture."""
+        if self._liqe is None:
+            assert self.preparation.liqe is not None
+            self._liqe = weights.load_liqe(self.preparation.liqe).to(self.device)
+            if self.precision == "bf16":
+                self._liqe.clip.visual.to(torch.bfloat16)
+        logits = torch.empty(len(counts), LIQE_LOGITS, device=self.device)
+        of_pictures = torch.split(windows, counts)
+        for count in sorted(set(counts)):
+            rows = [row for row, windows_here in enumerate(counts) if windows_here == count]
+            logits[rows] = self._liqe(torch.stack([of_pictures[row] for row in rows]))
+        return logits
+
+    def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        """Rows with the same types whatever they hold, so that tables of a stream fit together."""
+        texts = {"file", "error", *classes_of(self.network)}
+        types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
+        return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
 
 
-class _Pictures(Dataset[tuple[int, "Portrait | str"]]):
-    """Files as Portraits, or as the reason why not; without a preparer, each worker process makes its own."""
-
-    def __init__(self, files: Sequence[str], preparation: Preparation, preparer: Preparer | None = None) -> None:
-        self._files, self._preparation, self._preparer = files, preparation, preparer
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, row: int) -> tuple[int, Portrait | str]:
-        if self._preparer is None:
-            self._preparer = Preparer(self._preparation)
-        try:
-            return row, self._preparer(self._files[row])
-        except InputError as error:
-            return row, str(error)
-
-
-def _as_lists(items: list[tuple[int, Portrait | str]]) -> tuple[list[int], list[Portrait | str]]:
-    return [row for row, _ in items], [portrait for _, portrait in items]
-
-
-def _row(file: str, portrait: Portrait | str, scores: Iterator[float]) -> list[Any]:
-    if isinstance(portrait, str):
-        return [file, None, None, None, None, None, None, portrait]
-    box = portrait.face_box or (None, None, None, None)
-    return [file, next(scores), portrait.face_found, *box, None]
+@contextmanager
+def _enough_memory(pictures: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
+        raise InputError(f"{reason} for a batch of {pictures} pictures; use a smaller `batch_size`") from error

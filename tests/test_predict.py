@@ -9,6 +9,7 @@ from test_fit import one_line
 
 from piqa import Scorer, evaluate, predict, weights
 from piqa.digests import digest_of
+from piqa.score_parts import ScoreParts
 
 
 @pytest.fixture(scope="module")
@@ -75,21 +76,25 @@ def test_predict_and_evaluate_score_alike(tiny_config, tiny_run, tmp_path):
     assert table["score"].tolist() == pytest.approx(evaluated["prediction"].tolist(), abs=1e-5)
 
 
+def interrupt_after(monkeypatch, batches):
+    """Lets predict keep so many batches of rows and stops it then, as Ctrl-C would."""
+    append, kept = ScoreParts.append, []
+
+    def stop(self, rows, stamps):
+        append(self, rows, stamps)
+        kept.extend([rows] if rows else [])
+        if len(kept) == batches:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ScoreParts, "append", stop)
+
+
 def test_an_interrupted_run_goes_on(tiny_run, pictures, tmp_path, monkeypatch, capsys):
     files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG"]
-    kept = predict._Rows.append
-
-    def stop_after_the_first(self, part):
-        kept(self, part)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(predict._Rows, "append", stop_after_the_first)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        interrupt_after(patched, 1)
         run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
     assert not (tmp_path / "scores.csv").exists()
-    with (tmp_path / ".scores.csv.part").open("a") as file:
-        file.write("cut,sho")  # a row that a kill cut short
-    monkeypatch.undo()
     table = run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
     assert table["file"].tolist() == [str(file) for file in files] and table["score"].notna().all()
     assert "going on after 1 pictures" in capsys.readouterr().out
@@ -97,12 +102,12 @@ def test_an_interrupted_run_goes_on(tiny_run, pictures, tmp_path, monkeypatch, c
     assert not list(tmp_path.glob(".scores*"))
 
 
-def test_other_settings_start_over(tiny_run, pictures, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(predict._Rows, "finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        run_predict(tiny_run, tmp_path / "scores.csv", pictures)
-    monkeypatch.undo()
-    run_predict(tiny_run, tmp_path / "scores.csv", pictures, "--crops", "one")
+@pytest.mark.parametrize("option", ["--crops=one", "--precision=bf16"])
+def test_rows_of_other_settings_are_not_used(tiny_run, pictures, tmp_path, monkeypatch, capsys, option):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        interrupt_after(patched, 1)
+        run_predict(tiny_run, tmp_path / "scores.csv", pictures, "--batch_size", 1)
+    run_predict(tiny_run, tmp_path / "scores.csv", pictures, option)
     assert "going on" not in capsys.readouterr().out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
@@ -61,6 +62,12 @@ class Backbone(nn.Module):
             ) from error
         return network
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the network's weights, to which normalised pixels are brought."""
+        dtype: torch.dtype = next(self.net.parameters()).dtype
+        return dtype
+
     def load_timm_weights(self) -> None:
         """Fills the network with timm's own weights for its name, downloaded or from the local cache.
 
@@ -91,14 +98,32 @@ class Backbone(nn.Module):
                 normalised already.
 
         Returns:
-            Features, shape (pictures, features).
+            Features, float32 whatever the weights are, shape (pictures, features).
 
         Raises:
             InputError: If the network does not pool its features.
         """
         if images.dtype == torch.uint8:
             images = (images.float().div(255) - self.mean) / self.std
-        features: Tensor = self.net(images)
+        features: Tensor = self.net(images.to(self.dtype))
         if features.ndim != 2:
             raise InputError(f"timm model '{self.name}' does not pool its features (shape {tuple(features.shape)})")
-        return features
+        return features.float()
+
+
+def with_bfloat16_backbones(network: nn.Module) -> nn.Module | None:
+    """A copy of a network for scoring, whose backbones hold bfloat16 weights; the rest of it stays in float32.
+
+    Half the memory, and on hardware with bfloat16 matrix units several times the speed. Autocast would give the same
+    numbers, but under `torch.inference_mode` it converts every weight again at every call.
+
+    Returns:
+        The copy, or None where the network is built of no `Backbone`.
+    """
+    if not any(isinstance(module, Backbone) for module in network.modules()):
+        return None
+    network = deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            module.net.to(torch.bfloat16)
+    return network

@@ -148,7 +148,8 @@ class LIQE(nn.Module):
         """
         pictures, count = windows.shape[:2]
         pixels = (windows.flatten(0, 1).float().div(255) - self.mean) / self.std  # (pictures * windows, 3, 224, 224)
-        features = functional.normalize(self.clip.encode_image(pixels), dim=-1)
+        pixels = pixels.to(self.clip.visual.proj.dtype)  # the picture tower may hold bfloat16 weights
+        features = functional.normalize(self.clip.encode_image(pixels).float(), dim=-1)
         logits = self.clip.logit_scale.exp() * features @ self.text_features().T  # (pictures * windows, 495)
         mean: Tensor = logits.view(pictures, count, -1).mean(dim=1)
         return mean

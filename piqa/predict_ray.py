@@ -1,0 +1,193 @@
+"""`python -m piqa.predict_ray PICTURES_OR_FOLDERS --ckpt_path MODEL --out scores/`: scores pictures on a Ray cluster.
+
+Ray Data hands the list of pictures out to actors that hold a scorer each, and writes Parquet files of up to 1,000 rows
+into a folder. An interrupted run goes on when the same command is given again: pictures with a row are left out, even
+if they changed. The rows' order is that in which they were done; join them to anything by `file`, an absolute path.
+
+Needs the extra: `pip install "dn-piqa[ray]"`. Model, LIQE's checkpoint, pictures and output must lie where all machines
+see them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from piqa.arguments import Parser
+from piqa.data.transforms import Crops
+from piqa.errors import InputError, one_line_errors
+from piqa.files import replacing
+from piqa.picture_files import expand
+from piqa.scorer import Precision, Scorer
+from piqa.weights import find_model
+
+ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
+SETTINGS = "settings.json"
+
+
+def main(args: list[str] | None = None) -> None:
+    """Scores pictures, from the command line or from a list of its arguments."""
+    parser = Parser(prog="piqa.predict_ray", description=__doc__)
+    parser.add_argument("pictures", nargs="*", type=str, help="Pictures, and folders whose pictures are all scored.")
+    parser.add_function_arguments(predict_ray, skip={"pictures"})
+    parsed = parser.parse_args(args)
+    with one_line_errors():
+        predict_ray(**parser.instantiate(parsed).as_dict())
+
+
+def predict_ray(
+    pictures: Sequence[str],
+    ckpt_path: str,
+    out: str = "scores",
+    names: str | None = None,
+    address: str | None = None,
+    actors: int = 1,
+    cpus: float = 1,
+    gpus: float = 0,
+    crops: Crops = "five",
+    batch_size: int = 4,
+    precision: Precision = "32",
+    liqe: str | None = None,
+) -> None:
+    """Scores pictures on a Ray cluster and writes a folder of Parquet files.
+
+    Args:
+        pictures: Pictures, and folders whose pictures are all scored.
+        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
+        out: The folder to write.
+        names: A text file that names more pictures, one a line.
+        address: The cluster: `auto` for the one that this machine belongs to; by default Ray is started here alone.
+        actors: Scorers that work side by side.
+        cpus: Cores of each.
+        gpus: GPUs of each. An actor prepares its pictures itself, on one core, so that several should share a GPU:
+            0.125 lets eight do so.
+        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+        batch_size: Pictures in one pass through the network.
+        precision: `32`, `bf16` or `16`, as in `piqa.predict`.
+        liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+
+    Raises:
+        InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
+            written or holds rows of other settings, or scoring fails. What was scored until then is kept.
+    """
+    _require_ray()
+    if actors < 1 or batch_size < 1:
+        raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
+    files = [str(Path(file).absolute()) for file in expand(pictures, names)]
+    if bad := next((file for file in files if not _is_utf8(file)), None):
+        raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
+    model = str(find_model(ckpt_path).resolve())
+    # Here too, so that a mistake is told in one line and before any actor starts.
+    scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision)
+    folder = Path(out).resolve()
+    _same_settings(folder, scorer.settings(model) | {"crops": crops})
+    done = set(_scored(folder))
+    left = [file for file in files if file not in done]
+    console = Console()
+    if len(left) < len(files):
+        console.print(f"going on after {len(files) - len(left)} pictures that were scored before", highlight=False)
+    how: dict[str, Any] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
+    how |= {"crops": crops, "batch_size": batch_size}
+    if left:
+        _score(left, folder, how, address, {"concurrency": actors, "num_cpus": cpus, "num_gpus": gpus})
+    rows = sum(1 for _ in _scored(folder))
+    console.print(f"{rows} pictures scored: {out}", highlight=False, soft_wrap=True)
+
+
+def _score(left: Sequence[str], folder: Path, how: dict[str, Any], address: str | None, share: dict[str, Any]) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+        ray.init(address=address, include_dashboard=False, log_to_driver=False)
+    blocks = max(share["concurrency"], -(-len(left) // ROWS))
+    pictures = ray.data.from_items([{"file": file} for file in left], override_num_blocks=blocks)
+    scores = pictures.map_batches(
+        ScoringActor, fn_constructor_kwargs=how, batch_size=None, batch_format="pandas", **share
+    )
+    try:
+        # Without a core of their own: where the actors hold all, rows would otherwise be written at the end alone.
+        scores.write_parquet(str(folder), ray_remote_args={"num_cpus": 0})
+    except RayError as error:
+        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise InputError(
+            f"Ray could not score all pictures: {reason.strip()}; what was scored is kept in {folder}: give the "
+            "command again to go on"
+        ) from error
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+class ScoringActor:
+    """What Ray starts on the machines: a scorer that turns tables of `file` into tables of scores.
+
+    Args:
+        model: The model's file.
+        liqe: LIQE's checkpoint, or None for where it lay in training.
+        gpu: Whether it runs on the GPU that Ray gives it, or on the CPU.
+        precision: As in `Scorer`.
+        crops: As in `Scorer.score`.
+        batch_size: Likewise.
+    """
+
+    def __init__(
+        self, model: str, liqe: str | None, gpu: bool, precision: Precision, crops: Crops, batch_size: int
+    ) -> None:
+        self._scorer = Scorer.load(model, liqe=liqe, device="cuda" if gpu else "cpu", precision=precision)
+        self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size}
+
+    def __call__(self, pictures: pd.DataFrame) -> pd.DataFrame:
+        """The scores of the pictures in one block, with the same types whatever came out."""
+        table = self._scorer.score(pictures["file"], **self._how)
+        texts = [name for name in table if table[name].dtype == object]
+        return table.astype(dict.fromkeys(texts, "string"))
+
+
+def _require_ray() -> None:
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise InputError('Ray is not installed: `pip install "dn-piqa[ray]"`, or use piqa.predict') from error
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Writes the settings beside the rows, or makes sure that they are those of the rows that are there."""
+    described = folder / SETTINGS
+    text = json.dumps(settings, indent=2) + "\n"
+    if described.is_file():
+        if described.read_text(encoding="utf-8") != text:
+            raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
+        return
+    with replacing(described) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _scored(folder: Path) -> Iterator[str]:
+    """The pictures that have a row. A file that a kill cut short has no end to be read by, and is removed."""
+    from pyarrow import ArrowInvalid, parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            yield from parquet.read_table(path, columns=["file"])["file"].to_pylist()
+        except (ArrowInvalid, OSError):
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Two real processes, started by the command line, score what one would."""
+
+import json
+import os
+import subprocess
+
+import pandas as pd
+import pytest
+from test_predict_faults import command, is_complete, rows_kept, wait_for_rows
+from tiny_models import write_pictures, write_tiny_model
+
+from piqa import predict
+from piqa.errors import InputError
+from piqa.predict_distributed import accelerator_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 41)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model, pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed") / "scores.csv"
+    predict.predict(pictures, str(model), str(out))
+    return pd.read_csv(out)
+
+
+TWO = ("--device=cpu", "--devices=2", "--batch_size=1")
+
+
+def test_two_processes_give_the_table_of_one(model, pictures, undisturbed, tmp_path):
+    out = tmp_path / "scores.csv"
+    done = subprocess.run(command(model, pictures, out, *TWO), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert is_complete(out, undisturbed)
+    assert done.stdout.count("41 pictures") == 1  # the first process alone speaks
+    assert json.loads((tmp_path / "scores.json").read_text())["devices"] == 2
+
+
+def test_a_killed_run_of_two_goes_on_in_one(model, pictures, undisturbed, tmp_path):
+    out = tmp_path / "scores.csv"
+    run = command(model, pictures, out, *TWO)
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    wait_for_rows(out, 4, process)
+    os.killpg(process.pid, 9)
+    process.communicate()
+    kept = rows_kept(out)
+    assert 4 <= kept < 41
+    predict.main(command(model, pictures, out)[3:])
+    assert is_complete(out, undisturbed)
+    assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 41 - kept
+
+
+@pytest.mark.parametrize(
+    ("device", "fault"), [("cuda:1", "`device` cuda:1 names one device"), ("cuda", r"there are \d+ GPUs but")]
+)
+def test_devices_that_are_not_there_are_told(device, fault):
+    with pytest.raises(InputError, match=fault):
+        accelerator_of(device, 1000)

@@ -1,0 +1,43 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from piqa import progress as progress_module
+from piqa.progress import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is moved."""
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_where_there_is_no_terminal_a_line_comes_now_and_then(clock):
+    out = StringIO()
+    with progress(1000, 100, Console(file=out), every=30) as advance:
+        for seconds in range(1, 61):
+            clock[0] = seconds
+            advance(5 if seconds <= 30 else 10)
+    assert out.getvalue().splitlines() == [
+        "scoring: 250 of 1000, 5.00 pictures/s, 0:02:30 left",
+        "scoring: 550 of 1000, 10 pictures/s, 0:00:45 left",
+    ]
+
+
+def test_a_terminal_shows_a_bar_with_rate_and_time_left():
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    with progress(1000, 250, console) as advance:
+        for _ in range(50):
+            advance(10)
+    assert "750/1000" in out.getvalue() and "pictures/s" in out.getvalue()
+
+
+def test_the_second_of_several_processes_shows_nothing(capsys, clock):
+    with progress(10, quiet=True) as advance:
+        clock[0] = 100
+        advance(5)
+    assert capsys.readouterr() == ("", "")
