@@ -134,7 +134,11 @@ class PiqaCLI(LightningCLI):
         if self.config.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers()
         self.best = ModelCheckpoint(
-            self.out / CHECKPOINTS, BEST, monitor="val/srocc", mode="max", enable_version_counter=False
+            self.out / CHECKPOINTS,
+            BEST,
+            monitor=f"val/{getattr(self.model, 'monitor', 'srocc')}",  # a task may name another measure
+            mode="max",
+            enable_version_counter=False,
         )
         last = ModelCheckpoint(
             self.out / CHECKPOINTS, LAST, enable_version_counter=False, save_on_exception=True, every_n_epochs=1
