@@ -179,7 +179,8 @@ class PiqaCLI(LightningCLI):
         if self.config.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers()
         folder, config = self.last.parent, self.config
-        stop, self.best = StopOnSignal(self.last), BestCheckpoint(folder)
+        stop = StopOnSignal(self.last)
+        self.best = BestCheckpoint(folder, getattr(self.model, "monitor", "srocc"))  # a task may name another measure
         last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
         self.trainer_defaults["callbacks"] = [stop, self.best, last]  # the last one saves what the best one knows
         plugins = [*(self.config_init.trainer.plugins or []), AtomicCheckpointIO()]

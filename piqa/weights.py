@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from piqa.errors import InputError
 from piqa.files import replacing
 from piqa.models import LIQE, Backbone, DualBranch
+from piqa.models.clip import PromptedCLIP
 
 State = dict[str, Tensor]
 
@@ -41,6 +42,9 @@ WHAT_IT_IS = {
     "(official: Swin_b_384_in22k_SlowFast_Fast_pretrained_GFIQA_*.pth)",
     "liqe": "LIQE's multi-database checkpoint, which gives the 495 logits (official: LIQE.pt of zwx8981/LIQE)",
 }
+TAKE_OUT = (  # of a TorchScript archive
+    """python -c "import torch; torch.save(torch.jit.load('{0}', 'cpu').state_dict(), '{0}.tensors.pth')\""""
+)
 HOW_WITHOUT = {
     "lsvq": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.whole imagenet` or `scratch`",
     "gfiqa": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.face imagenet` or `scratch`",
@@ -96,10 +100,15 @@ def read_file(path: str | Path) -> dict[str, Any]:
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
-        more = "unsupported global" in str(error).lower()  # torch's words for whatever is not plain data
-        reason = (
-            "it holds more than tensors; save its state_dict() alone" if more else "it is damaged or something else"
-        )
+        words = str(error).lower()
+        reason = "it is damaged or something else"
+        if "unsupported global" in words:  # torch's words for whatever is not plain data
+            reason = "it holds more than tensors; save its state_dict() alone"
+        elif "torchscript" in words:
+            reason = (
+                "it is a TorchScript archive, as OpenAI's CLIP files are, which holds code; if you trust where it "
+                f"comes from, take its tensors out: {TAKE_OUT.format(path)}"
+            )
         raise InputError(f"{path} cannot be read as weights: {reason}") from error
     if not isinstance(content, Mapping):
         raise InputError(
@@ -186,8 +195,54 @@ def load_liqe(path: str | Path) -> LIQE:
     if (layout := layout_of(state)) != "liqe":
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
-    _load_strictly(liqe.clip, {key: value.float() for key, value in state.items()}, path)
+    _load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
     return liqe
+
+
+def load_clip(network: PromptedCLIP, source: str | Path) -> None:
+    """Fills LIQE, CLIP-IQA or CLIP-IQA+.
+
+    Args:
+        network: What to fill.
+        source: `openai` for the weights that CLIP was published with, downloaded or from the local cache; a file with
+            the state dict of a CLIP, OpenAI's, open_clip's or LIQE's; or piqa's own file of such a network.
+
+    Raises:
+        InputError: If the weights cannot be had, are of another layout, or do not fit.
+    """
+    if source == "openai":
+        network.clip.load_state_dict(_clip_state(_openai_state(network.name), network.clip))
+        return
+    state = read_state_dict(source)
+    if any(key.startswith("clip.") for key in state):
+        _load_strictly(network, state, source)
+    elif (layout := layout_of(state)) == "liqe":
+        _load_strictly(network.clip, _clip_state(state, network.clip), source)
+    else:
+        raise InputError(f"{source} has the layout '{layout}', not that of a CLIP state dict")
+
+
+def _openai_state(name: str) -> State:
+    import open_clip
+
+    try:
+        state: State = open_clip.create_model(name, pretrained="openai", precision="fp32", device="cpu").state_dict()
+    except Exception as error:  # the network and the cache can fail in any way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"OpenAI's weights for '{name}' could not be had ({reason}); connect once so that they are cached, or name "
+            "a file"
+        ) from error
+    return state
+
+
+def _clip_state(state: State, clip: nn.Module) -> State:
+    """Tensors of a published CLIP as open_clip's network takes them: single precision, and no facts beside them."""
+    facts = ("input_resolution", "context_length", "vocab_size")
+    # How many batches a normalisation has seen matters to no result, and not every file tells it.
+    counters = {key: value for key, value in clip.state_dict().items() if key.endswith("num_batches_tracked")}
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return counters | {key: value for key, value in tensors.items() if key not in facts}
 
 
 def _from_dn_piqa(state: State) -> State:
