@@ -3,6 +3,8 @@
 from piqa.models.backbone import Backbone
 from piqa.models.dual_branch import DualBranch
 from piqa.models.liqe import LIQE
+from piqa.models.nima import NIMA
 from piqa.models.regressor import Regressor
+from piqa.models.tanet import TANet
 
-__all__ = ["LIQE", "Backbone", "DualBranch", "Regressor"]
+__all__ = ["LIQE", "NIMA", "Backbone", "DualBranch", "Regressor", "TANet"]

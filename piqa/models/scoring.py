@@ -13,11 +13,16 @@ def inputs_of(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tens
     return {name: batch[name] for name in wanted if name in batch}
 
 
+def score_of(answer: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """The scores, (portraits,), in what a network answers: the scores alone, or `score` among named extras."""
+    return answer["score"] if isinstance(answer, Mapping) else answer
+
+
 def score_crops(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """Scores portraits of several crops each, in one pass.
 
     Args:
-        network: Answers (inputs,) scores.
+        network: Answers (inputs,) scores, or a dictionary that has them as `score`.
         batch: `full_image` and `face_crop` of shape (portraits, crops, 3, side, side); crop i goes with crop i, and a
             portrait's one `liqe_logits` vector goes with all of its crops. Of a clip, frames take the place of crops.
 
@@ -30,5 +35,5 @@ def score_crops(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         name: values.repeat_interleave(crops, dim=0) if name == "liqe_logits" else values.flatten(0, 1)
         for name, values in inputs_of(network, batch).items()
     }
-    scores: Tensor = network(**flat)  # (portraits * crops,)
+    scores = score_of(network(**flat))  # (portraits * crops,)
     return scores.float().view(portraits, crops).mean(dim=1)

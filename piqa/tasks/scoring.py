@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from piqa import weights
 from piqa.data.dataset import Batch
-from piqa.models.scoring import inputs_of, score_crops
+from piqa.models.scoring import inputs_of, score_crops, score_of
 from piqa.tasks.predictions import Predictions
 
 MakeOptimizer = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]
@@ -64,8 +64,7 @@ class ScoringTask(LightningModule, ABC):
         """Scores, float32, (pictures,): the mean over crops or frames where a picture has several."""
         if "full_image" in batch and batch["full_image"].ndim == 5:
             return score_crops(self.network, batch)
-        scores: Tensor = self.network(**inputs_of(self.network, batch))
-        return scores.float()
+        return score_of(self.network(**inputs_of(self.network, batch))).float()
 
     def training_step(self, batch: Batch) -> Tensor:
         """One step's loss, in float32 outside autocast: square roots near 0 do not survive half precision."""
