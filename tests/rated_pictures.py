@@ -24,7 +24,9 @@ def write_rated(folder, count=72, seed=0):
         picture(noise, redness, [seed, number]).save(folder / f"{number}.png")
         split = ("train", "train", "val")[number % 3]
         rows.append((f"{number}.png", 9 - 7 * (noise - 2) / 38, "all", split, redness))
-    pd.DataFrame(rows, columns=["image", "score", "scene", "split", "redness"]).to_csv(folder / "marks.csv", index=False)
+    pd.DataFrame(rows, columns=["image", "score", "scene", "split", "redness"]).to_csv(
+        folder / "marks.csv", index=False
+    )
     return folder / "marks.csv"
 
 
@@ -35,7 +37,13 @@ def data_of(csv, crop=64, **settings):
 
     preparation = Preparation(short_side=72, face_rule="none")
     defaults = {"crops": "one", "groups": 1, "group_size": 12, "workers": 0, "prepare_workers": 0, "scoring_batch": 24}
-    return PortraitData(CSVTable(csv), preparation, str(csv.parent / "store"), crop, **defaults | settings)
+    return PortraitData(
+        CSVTable(csv, required_splits=("train", "val")),
+        preparation,
+        str(csv.parent / "store"),
+        crop,
+        **defaults | settings,
+    )
 
 
 def trainer_of(epochs, **settings):

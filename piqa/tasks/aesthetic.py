@@ -226,7 +226,7 @@ class AestheticTask(ScoringTask):
         if "distribution" not in table:
             return found
         predicted = torch.from_numpy(np.stack(table["distribution"].tolist()))
-        batch = {"score": torch.from_numpy(table["score"].to_numpy())}
+        batch = {"score": torch.tensor(table["score"].to_numpy())}
         has_votes = set(VOTES) <= set(table)
         if has_votes:
             batch["votes"] = torch.from_numpy(table[list(VOTES)].to_numpy(np.float32))
