@@ -276,7 +276,7 @@ class Scorer:
         of_pictures = torch.split(windows, counts)
         for count in sorted(set(counts)):
             rows = [row for row, windows_here in enumerate(counts) if windows_here == count]
-            logits[rows] = self._liqe(torch.stack([of_pictures[row] for row in rows]))
+            logits[rows] = self._liqe.window_logits(torch.stack([of_pictures[row] for row in rows]))
         return logits
 
     def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ WHAT_IT_IS = {
     "gfiqa": "the Swin-B/384 pretrained on GFIQA-20k faces, start of the face branch "
     "(official: Swin_b_384_in22k_SlowFast_Fast_pretrained_GFIQA_*.pth)",
     "liqe": "LIQE's multi-database checkpoint, which gives the 495 logits (official: LIQE.pt of zwx8981/LIQE)",
+    "places365": "the ResNet-18 trained on Places365, TANet's theme stream (official: resnet18_places365.pth.tar)",
 }
 TAKE_OUT = (  # of a TorchScript archive
     """python -c "import torch; torch.save(torch.jit.load('{0}', 'cpu').state_dict(), '{0}.tensors.pth')\""""
@@ -49,6 +50,7 @@ HOW_WITHOUT = {
     "lsvq": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.whole imagenet` or `scratch`",
     "gfiqa": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.face imagenet` or `scratch`",
     "liqe": "train without it by `--config no_liqe.yaml`",
+    "places365": "train with a theme stream that knows no themes by `--model.init.theme scratch`",
 }
 
 
@@ -83,7 +85,13 @@ def _tensors(content: Mapping[str, Any], path: str | Path) -> State:
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(content):
         raise InputError(f"{path} holds no state dict (a table of named tensors); is it a weights file?")
-    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+    state = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    if any(key.startswith("res365_last.") for key in state):
+        raise InputError(
+            f"{path} is a published TANet checkpoint, which only works in a network that scores a picture by its "
+            "neighbours in the batch; train `piqa.models.TANet` instead"
+        )
+    return state
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -243,6 +251,18 @@ def _clip_state(state: State, clip: nn.Module) -> State:
     counters = {key: value for key, value in clip.state_dict().items() if key.endswith("num_batches_tracked")}
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     return counters | {key: value for key, value in tensors.items() if key not in facts}
+
+
+def load_places365(network: nn.Module, path: str | Path) -> None:
+    """Fills a torchvision ResNet-18 of 365 outputs from the official `resnet18_places365.pth.tar`.
+
+    Raises:
+        InputError: If the file is absent or of another network.
+    """
+    state = read_state_dict(require(path, "places365"))
+    # The file is older than the counters of batch normalisation, which no result depends on.
+    counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
+    _load_strictly(network, counters | state, path)
 
 
 def _from_dn_piqa(state: State) -> State:

@@ -4,6 +4,8 @@ from piqa.models.backbone import Backbone
 from piqa.models.clip_iqa import CLIPIQA, CLIPIQAPlus
 from piqa.models.dual_branch import DualBranch
 from piqa.models.liqe import LIQE
+from piqa.models.nima import NIMA
 from piqa.models.regressor import Regressor
+from piqa.models.tanet import TANet
 
-__all__ = ["CLIPIQA", "LIQE", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor"]
+__all__ = ["CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"]

@@ -16,6 +16,11 @@ def inputs_of(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tens
     return {name: batch[name] for name in wanted if name in batch}
 
 
+def score_of(answer: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """The scores, (portraits,), in what a network answers: the scores alone, or `score` among named extras."""
+    return answer["score"] if isinstance(answer, Mapping) else answer
+
+
 def classes_of(network: nn.Module) -> Mapping[str, Sequence[str]]:
     """The answers of a network that are class indices, each with the names of its classes; those in its `classes`."""
     classes: Mapping[str, Sequence[str]] = getattr(network, "classes", {})
@@ -32,7 +37,7 @@ def answers(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor
             portrait's one `liqe_logits` vector goes with all of its crops. Of a clip, frames take the place of crops.
 
     Returns:
-        Each answer, shape (portraits,): the mean over the crops, float32; of class indices the most frequent one, the
+        Each answer of one value a crop, shape (portraits,): the mean over the crops, float32; of class indices the most frequent one, the
         lowest of several, int64.
 
     Raises:
@@ -49,7 +54,7 @@ def answers(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor
     if "score" not in named:
         raise InputError(f"a {type(network).__name__} answers {', '.join(named) or 'nothing'} but no `score`")
     classes = classes_of(network)
-    by_portrait = {name: values.reshape(portraits, crops) for name, values in named.items()}
+    by_portrait = {name: values.reshape(portraits, crops) for name, values in named.items() if values.ndim == 1}
     return {
         name: _vote(values, len(classes[name])) if name in classes else values.float().mean(dim=1)
         for name, values in by_portrait.items()

@@ -13,6 +13,7 @@ from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import pair_accuracy, per_scene
+from piqa.models.tanet import TANet
 from piqa.tasks.losses import (
     fidelity_loss,
     mean_within_groups,
@@ -34,12 +35,14 @@ class InitialWeights:
         whole: Weights of the whole-image backbone: a file (LSVQ, GFIQA, timm or piqa backbone), `imagenet` for timm's
             own, or `scratch`.
         face: Likewise of the face backbone.
-        model: A whole trained model to go on from, official or piqa's own; then the other two are not read.
+        model: A whole trained model to go on from, official or piqa's own; then the others are not read.
+        theme: Places365 weights of TANet's theme stream: the official file, or `scratch`.
     """
 
     whole: str = "data/weights/lsvq.safetensors"
     face: str = "data/weights/gfiqa.safetensors"
     model: str | None = None
+    theme: str = "data/weights/resnet18_places365.pth.tar"
 
     def load(self, network: nn.Module) -> None:
         """Fills a network.
@@ -58,6 +61,11 @@ class InitialWeights:
                 rank_zero_warn(f"the {branch} backbone starts from scratch, without any pretraining")
             else:
                 weights.load_backbone(backbone, weights.require(source, "lsvq" if branch == "whole" else "gfiqa"))
+        if isinstance(network, TANet):
+            if self.theme == "scratch":
+                rank_zero_warn("TANet's theme stream, which is never trained, stays random: it knows no themes")
+            else:
+                weights.load_places365(network.theme, self.theme)
 
 
 class RankingTask(ScoringTask):

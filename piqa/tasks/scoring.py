@@ -17,7 +17,7 @@ from torchmetrics import MeanMetric
 
 from piqa import weights
 from piqa.data.dataset import Batch
-from piqa.models.scoring import inputs_of, score_crops
+from piqa.models.scoring import inputs_of, score_crops, score_of
 from piqa.tasks.finite import Share, stop_unless_finite
 from piqa.tasks.predictions import Predictions
 from piqa.tasks.speed import Speed
@@ -80,8 +80,7 @@ class ScoringTask(LightningModule, ABC):
         """Scores, float32, (pictures,): the mean over crops or frames where a picture has several."""
         if "full_image" in batch and batch["full_image"].ndim == 5:
             return score_crops(self.network, batch)
-        scores: Tensor = self.network(**self._speed.arrange(inputs_of(self.network, batch)))
-        return scores.float()
+        return score_of(self.network(**self._speed.arrange(inputs_of(self.network, batch)))).float()
 
     def configure_model(self) -> None:
         """Sets the network up for speed; Lightning calls it before the optimiser is made."""
