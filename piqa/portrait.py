@@ -23,6 +23,7 @@ from piqa.models import LIQE
 
 MAX_PIXELS = 300_000_000  # a 200-megapixel phone camera fits; what is larger is refused as a decompression bomb
 MAX_ASPECT = 100  # long side by short side; with its short side at 448 px a longer strip would fill gigabytes
+BAND = 4_000_000  # pixels that are converted at a time where a conversion takes many bytes a pixel
 OTHER_PROGRAMS = {"EPS"}  # formats for which Pillow would start another program (Ghostscript) on the file
 VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
 
@@ -195,14 +196,9 @@ def open_image(path: str | Path) -> Image.Image:
 
 def decode_image(content: bytes, name: str | Path) -> Image.Image:
     """`open_image` for bytes already read; `name` is what an error calls them."""
-    Image.init()
-    formats = [known for known in Image.ID if known not in OTHER_PROGRAMS]
     try:
-        with _own_pixel_limit(), Image.open(io.BytesIO(content), formats=formats) as image:
-            if max(image.size) > MAX_ASPECT * min(image.size):
-                raise InputError(f"its {image.width} x {image.height} pixels are a strip, not a portrait; crop it")
-            image.load()
-            return _to_rgb(_upright(image))
+        image, turn = _decoded(content)
+        return image if turn is None else image.transpose(turn)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError as error:
@@ -215,6 +211,17 @@ def decode_image(content: bytes, name: str | Path) -> Image.Image:
     # Decoders meet hostile bytes with almost any exception; whichever it is, the picture is at fault, not the program.
     except Exception as error:
         raise InputError(f"{name} is a damaged or truncated image ({error})") from error
+
+
+def _decoded(content: bytes) -> tuple[Image.Image, Image.Transpose | None]:
+    """RGB as stored, and the turn that makes it upright: turned last, when what was decoded is gone, it takes less."""
+    Image.init()
+    formats = [known for known in Image.ID if known not in OTHER_PROGRAMS]
+    with _own_pixel_limit(), Image.open(io.BytesIO(content), formats=formats) as image:
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise InputError(f"its {image.width} x {image.height} pixels are a strip, not a portrait; crop it")
+        image.load()
+        return _to_rgb(image), _turn(image)
 
 
 _pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters belong to the whole process
@@ -246,22 +253,19 @@ TURNS = {
 }
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where that is odd."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF asks for. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where that is odd."""
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a damaged EXIF block fails in many ways; any viewer shows such a picture as it lies
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return _scaled_grey(image).convert("RGB")
     if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(white, layered).convert("RGB")
+        return _on_white(image)
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK" and profile:
         try:
@@ -274,13 +278,33 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lays a transparent picture on white, band by band: as a whole it would stand in memory five times."""
+    result = Image.new("RGB", image.size)
+    for top, bottom in _bands(image):
+        layered = image.crop((0, top, image.width, bottom)).convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        result.paste(Image.alpha_composite(white, layered).convert("RGB"), (0, top))
+    return result
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, int]]:
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield top, min(top + rows, image.height)
+
+
 def _scaled_grey(image: Image.Image) -> Image.Image:
     """Grey values of more than 8 bits -> 8 bits. Pillow's own conversion would clip everything above 255 to white."""
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image)
+    least, most = float(values.min()), float(values.max())  # NaN where any value is
     if image.mode == "F":
-        top = 1.0 if values.max() <= 1.0 else 255.0  # the two conventions for float images
+        top = 1.0 if most <= 1.0 else 255.0  # the two conventions for float images
     else:
         top = 65535.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        raise InputError(f"grey values from {values.min()} to {values.max()} fit no known scale (mode {image.mode})")
-    return Image.fromarray(np.rint(values * (255.0 / top)).astype(np.uint8))
+    if not 0 <= least <= most <= top:
+        raise InputError(f"grey values from {least} to {most} fit no known scale (mode {image.mode})")
+    scaled = np.empty(values.shape, dtype=np.uint8)
+    for start, end in _bands(image):
+        scaled[start:end] = np.rint(values[start:end].astype(np.float64) * (255.0 / top))
+    return Image.fromarray(scaled)

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,61 +76,59 @@ def predict(
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written. What was scored
             until then is kept, and the same command goes on from there.
     """
-    if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 0):
-        raise InputError(f"`batch_size` {batch_size} and `workers` {workers}: at least 1 and 0 are needed")
-    if devices < 1 or nodes < 1:
-        raise InputError(f"`devices` {devices} and `nodes` {nodes}: at least 1 is needed")
-    several = devices > 1 or nodes > 1
+    several = _several(devices, nodes, batch_size, workers)
     if several:
         from piqa import predict_distributed as distributed  # Lightning takes seconds to import
 
-        accelerator = distributed.accelerator_of(device, devices)
-        device = "cpu"  # until each process knows its own
+        kind, device = distributed.accelerator_of(device, devices), "cpu"  # until each process knows its own
     files = expand(pictures, names)
     model = find_model(ckpt_path)
     scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision)
+    if not several:
+        kind = scorer.device.type
     settings = scorer.settings(model) | {"crops": crops}
     parts = ScoreParts(out, scorer.columns, settings)
     left = parts.left(files)
     console = Console(quiet=several and not distributed.is_first_process())
     if len(left) < len(files):
         console.print(f"going on after {len(files) - len(left)} pictures that were scored before", highlight=False)
-    kind = accelerator if several else scorer.device.type
     workers = _workers(kind, len(left), devices) if workers is None else workers
-    if kind == "cpu":
+    how: dict[str, Any] = {
+        "crops": crops,
+        "workers": workers,
+        "batch_size": batch_size or (16 if kind == "cuda" else 4),
+    }
+    if kind == "cpu":  # the workers have cores of their own
         torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() // devices - workers)))
-    how: dict[str, Any] = {"crops": crops, "workers": workers}
-    how["batch_size"] = batch_size or (4 if kind == "cpu" else 16)
     start = time.perf_counter()
     try:
-        if several:
+        if several and left:
             module = distributed.ScoringModule(scorer, left, **how)
-            if not distributed.score_on_devices(module, len(left), parts, accelerator, devices, nodes):
-                return
-        else:
+            distributed.score_on_devices(module, len(left), parts, kind, devices, nodes)
+        elif left:
             _score(scorer, left, len(files), parts, how)
     except InputError as error:
         raise InputError(f"{error}; what was scored is kept: give the command again to go on") from error
-    seconds = time.perf_counter() - start
-    counts = parts.finish(files)
+    if several and not distributed.is_first_process():
+        return
     figures = {
-        **asdict(counts),
         "scored_now": len(left),
-        "seconds": round(seconds, 3),
+        "seconds": round(time.perf_counter() - start, 3),
         "device": kind if several else str(scorer.device),
         "devices": devices * nodes,
-        "model": settings["model"],
-        "crops": crops,
-        "precision": precision,
+        **{name: settings[name] for name in ("model", "crops", "precision")},
         "liqe": liqe,
     }
-    with replacing(Path(out).with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    console.print(
-        f"{counts.pictures} pictures, {counts.no_face} without a face, {counts.failed} failed: {out}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _finish(parts, files, figures, console)
+
+
+def _several(devices: int, nodes: int, batch_size: int | None, workers: int | None) -> bool:
+    """Whether more than one device is asked for, with numbers that make sense."""
+    if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 0):
+        raise InputError(f"`batch_size` {batch_size} and `workers` {workers}: at least 1 and 0 are needed")
+    if devices < 1 or nodes < 1:
+        raise InputError(f"`devices` {devices} and `nodes` {nodes}: at least 1 is needed")
+    return devices * nodes > 1
 
 
 def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, how: dict[str, Any]) -> None:
@@ -139,6 +136,17 @@ def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, h
         for batch in scorer.batches(left, **how):
             parts.append(scorer.rows(batch), batch.stamps)
             advance(len(batch.files))
+
+
+def _finish(parts: ScoreParts, files: Sequence[str], figures: dict[str, Any], console: Console) -> None:
+    counts = parts.finish(files)
+    with replacing(parts.out.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(asdict(counts) | figures, indent=2) + "\n", encoding="utf-8")
+    console.print(
+        f"{counts.pictures} pictures, {counts.no_face} without a face, {counts.failed} failed: {parts.out}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _workers(kind: str, pictures: int, devices: int) -> int:

@@ -84,8 +84,11 @@ class ScoringModule(LightningModule):
         return self._scorer.rows(batch)
 
     def on_predict_end(self) -> None:
-        """Waits until all processes have written their last row."""
-        self.trainer.strategy.barrier("scored")
+        """Waits until all processes have written their last row; InputError if one of them is gone."""
+        try:
+            self.trainer.strategy.barrier("scored")
+        except RuntimeError as error:
+            raise InputError("another of the scoring processes has ended early") from error
 
 
 class PartWriter(BasePredictionWriter):
@@ -117,7 +120,7 @@ class PartWriter(BasePredictionWriter):
 
 def score_on_devices(
     module: ScoringModule, pictures: int, parts: ScoreParts, accelerator: str, devices: int, nodes: int
-) -> bool:
+) -> None:
     """Scores the module's pictures on several devices, and returns when all are done.
 
     Where no launcher (torchrun, Slurm) has started the other processes, this starts them: the command as it was given.
@@ -130,12 +133,9 @@ def score_on_devices(
         devices: Processes on each machine.
         nodes: Machines.
 
-    Returns:
-        Whether this is the first process, which finishes the table.
-
     Raises:
-        InputError: If a process that prepares pictures is killed, a device has too little memory, or a part cannot be
-            written. Where one of the processes is killed, Lightning ends the others.
+        InputError: If a process that scores or one that prepares pictures is killed, a device has too little memory, or
+            a part cannot be written. Lightning ends all processes soon after it sees one end.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*infer the batch indices.*")  # rows know their pictures by name
@@ -158,4 +158,3 @@ def score_on_devices(
             enable_model_summary=False,
         )
         trainer.predict(module, return_predictions=False)
-    return bool(trainer.is_global_zero)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from runs import (
+from processes import (
     EVEN,
     checkpoint,
     end,

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from runs import checkpoint, end, fit_command, start, wait_for_step
+from processes import checkpoint, end, fit_command, start, wait_for_step
 
 from piqa import fit, prepare
 from piqa.weights import load_model

@@ -57,6 +57,12 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+def resident(what):
+    """Memory of this process in bytes: now (VmRSS), or at its peak (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+
+
 def refusal(path):
     """The one line with which a file is refused, which names it."""
     with pytest.raises(InputError) as caught:
@@ -342,6 +348,35 @@ def test_a_strip_that_would_fill_the_memory_once_resized_is_refused(tmp_path):
     path = tmp_path / "strip.png"
     Image.new("RGB", (2, 201)).save(path)
     assert "2 x 201" in refusal(path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F"])
+def test_pictures_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
+    colours = Image.fromarray(pixels(50, 40))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(colours.convert("L"), dtype=np.uint16) * 250)
+    else:
+        image = colours.convert("RGBA")
+        image.putalpha(colours.getchannel("G"))
+        image = image.convert(mode)
+    content = saved(image, format="TIFF" if mode == "F" else "PNG")
+    whole = opened(content)
+    monkeypatch.setattr(portrait, "BAND", 7 * 40)
+    assert np.array_equal(opened(content), whole)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
+def test_a_large_picture_stands_in_memory_twice_at_most(mode):
+    side = 5000
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = saved(Image.new(mode, (side, side)), format="PNG", exif=exif, compress_level=1)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = resident("VmRSS")
+    decode_image(content, "picture")
+    grown = resident("VmHWM") - before
+    assert grown < 2.5 * 4 * side**2  # Pillow takes 4 bytes for a pixel in colour
 
 
 def test_want_of_memory_is_not_called_damage(tmp_path, monkeypatch):

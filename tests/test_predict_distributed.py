@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -57,6 +58,21 @@ def test_a_killed_run_of_two_goes_on_in_one(model, pictures, undisturbed, tmp_pa
     predict.main(command(model, pictures, out)[3:])
     assert is_complete(out, undisturbed)
     assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 41 - kept
+
+
+def test_a_killed_process_of_two_is_told_and_costs_no_row(model, pictures, undisturbed, tmp_path):
+    out = tmp_path / "scores.csv"
+    run = command(model, pictures, out, *TWO)
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_rows(out, 4, process)
+    (second,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(second), 9)
+    told = process.communicate(timeout=120)[1]
+    assert "Traceback" not in told and not out.exists()
+    # By the first process, when it looks for the other in the end, or, if that takes longer, by Lightning.
+    assert (process.returncode, "another of the scoring processes has ended early" in told) in [(2, True), (-9, False)]
+    predict.main(command(model, pictures, out)[3:])
+    assert is_complete(out, undisturbed)
 
 
 @pytest.mark.parametrize(

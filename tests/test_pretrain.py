@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from runs import checkpoint, end, start, wait_for_step
+from processes import checkpoint, end, start, wait_for_step
 from safetensors.torch import load_file
 from test_fit import one_line
 from videos import write_lsvq

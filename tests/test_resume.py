@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from runs import (
+from processes import (
     EVEN,
     STATEFUL,
     checkpoint,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import yaml
-from runs import EVEN, checkpoint, gradient, write_config
+from processes import EVEN, checkpoint, gradient, write_config
 from torch import nn
 
 from piqa import device, fit

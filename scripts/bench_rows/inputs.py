@@ -1,0 +1,220 @@
+"""Rows on what goes into training: samples, comparisons, preparation, face detection, clips."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torchvision.transforms import v2
+
+from bench_rows.measure import Row, Settings, cores, in_turn, portrait, threads, write_jpegs
+from piqa.data.datamodule import PortraitData
+from piqa.data.dataset import TrainingPortraits
+from piqa.data.sampler import Draw, Step, StepSampler, reference_pairs, scene_groups
+from piqa.faces import FaceDetector
+from piqa.portrait import Portrait, Preparation, Preparer
+from piqa.store import PreparedStore
+from piqa.tasks.losses import pairs_within
+from piqa.video import Clip, ClipPreparation, decode_clip
+
+
+def training_input(settings: Settings) -> Row:
+    """Training samples out of the store, against decoding the original and finding its face anew each time."""
+    pictures, megapixels, short_side, crop = (4, 0.5, 112, 96) if settings.smoke else (12, 12, 448, 384)
+    preparation = Preparation(short_side=short_side)
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        files = write_jpegs(Path(folder), pictures, megapixels)
+        store: PreparedStore[Portrait] = PreparedStore(Path(folder, "store"), preparation)
+        store.build(files, device="cpu", workers=0, progress=False)
+        table = pd.DataFrame({"path": list(map(str, files)), "score": np.arange(pictures) / 1, "scene": "one"})
+        dataset = TrainingPortraits(table, store, crop)
+        (step,) = StepSampler(partial(scene_groups, table["scene"].tolist(), pictures), 1)
+        preparer, random_crop = Preparer(preparation), v2.RandomCrop(crop)
+
+        def anew() -> None:
+            for file in files:
+                made = preparer(file)
+                for pixels in (made.full_image, made.face_crop):
+                    random_crop(torch.from_numpy(pixels).permute(2, 0, 1)).contiguous()
+
+        ways = in_turn(
+            {"store": lambda: dataset[step], "original": anew}, settings.times(5), "cpu", torch.device("cpu")
+        )
+    for way in ways.values():
+        way["samples_per_s"] = pictures / way["median_s"]
+    return Row(
+        row="training-input",
+        what=f"a training step of {pictures} portraits: whole image and face at {short_side} px, crops of {crop} px; "
+        f"from JPEGs of {megapixels} MP; files in the page cache; one thread",
+        ratio=ways["original"]["median_s"] / ways["store"]["median_s"],
+        compared="samples/s out of the store : decoding, finding the face and cropping anew",
+        expected=">= 30",
+        clock="cpu",
+        ways=ways,
+    )
+
+
+TRAINING_SCENES, TRAINING_PORTRAITS = 35, 3630  # of PIQ23's official scene split
+
+
+def comparisons(settings: Settings) -> Row:
+    """Comparisons within scenes for each portrait that goes through the backbones: counted, not timed."""
+    portraits = TRAINING_PORTRAITS // 10 if settings.smoke else TRAINING_PORTRAITS
+    shares = np.array_split(np.arange(portraits), np.linspace(0, portraits, TRAINING_SCENES + 1)[1:-1].astype(int))
+    scenes = [str(number) for number, rows in enumerate(shares) for _ in rows]
+    default = {name: value.default for name, value in inspect.signature(PortraitData).parameters.items()}
+    groups, size = default["groups"], default["group_size"]
+    samplers = {
+        f"groups, {groups} x {size} a step": StepSampler(partial(scene_groups, scenes, size), groups),
+        "published pairs, 6 a step": StepSampler(partial(reference_pairs, scenes), 6, frozen=True),
+    }
+    ways = {name: counted(sampler) for name, sampler in samplers.items()}
+    ours, published = (way["comparisons_per_forward"] for way in ways.values())
+    return Row(
+        row="comparisons",
+        what=f"an epoch of {portraits} portraits in {TRAINING_SCENES} scenes of about the same size, as PIQ23's scene "
+        "split has for training; a portrait with itself is no comparison",
+        ratio=ours / published,
+        compared="comparisons per portrait through the backbones, default batch : published pairs",
+        expected=">= 4",
+        clock="counted",
+        ways=ways,
+    )
+
+
+def counted(sampler: StepSampler) -> dict[str, float]:
+    """Forward passes and comparisons of an epoch."""
+    forwards = compared = 0
+    steps: list[Step] = list(sampler)
+    for step in steps:
+        rows = torch.tensor([draw.index for draw in step.draws])
+        a, b = pairs_within(torch.tensor([draw.group for draw in step.draws]))
+        forwards += len(rows)
+        compared += int((rows[a] != rows[b]).sum())
+    return {
+        "steps": len(steps),
+        "forwards": forwards,
+        "comparisons": compared,
+        "comparisons_per_forward": compared / forwards,
+    }
+
+
+def prepare_workers(settings: Settings) -> Row:
+    """Preparing pictures with a process a core, against one."""
+    pictures, megapixels = (4, 0.3) if settings.smoke else (64, 12)
+    workers = max(2, cores())
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_jpegs(Path(folder), pictures, megapixels)
+        stores = iter(range(1000))
+
+        def build(workers: int) -> None:
+            own: PreparedStore[Portrait] = PreparedStore(Path(folder, f"store-{next(stores)}"), Preparation())
+            with threads(1):  # as each worker process does
+                own.build(files, device="cpu", workers=workers, progress=False)
+
+        Preparer(Preparation())(files[0])  # imports what the one worker shall not be charged for
+        ways = in_turn(
+            {f"{workers} workers": partial(build, workers), "one worker": partial(build, 1)},
+            settings.times(2),
+            "wall",
+            torch.device("cpu"),
+            warm_up=0,
+        )
+    for way in ways.values():
+        way["pictures_per_s"] = pictures / way["median_s"]
+    ratio = ways["one worker"]["median_s"] / ways[f"{workers} workers"]["median_s"]
+    return Row(
+        row="prepare-workers",
+        what=f"preparing {pictures} JPEGs of {megapixels} MP without LIQE, on {cores()} cores; one thread a worker; "
+        "starting the workers counts",
+        ratio=ratio,
+        compared=f"pictures/s with {workers} workers : one",
+        expected=f"near {cores()}, the cores at hand",
+        clock="wall",
+        ways=ways,
+        facts={"workers": workers, "efficiency": ratio / workers},
+    )
+
+
+def detection(settings: Settings) -> Row:
+    """Finding faces: a picture of 12 megapixels against one of 2, on the bounded copy and without the bound."""
+    less, more, side = (0.2, 0.8, 300) if settings.smoke else (2, 12, 1600)
+    bounded, unbounded = FaceDetector(side), FaceDetector(detection_side=1_000_000)
+    small, large = portrait(less), portrait(more)
+    with threads(1):
+        ways = in_turn(
+            {
+                f"{less} MP": lambda: bounded.detect(small),
+                f"{more} MP": lambda: bounded.detect(large),
+                f"{more} MP, no bound": lambda: unbounded.detect(large),
+            },
+            settings.times(5),
+            "cpu",
+            torch.device("cpu"),
+        )
+    return Row(
+        row="detection",
+        what=f"faces of a picture of {more} MP and of one of {less} MP, in a copy of {side} px at most; one thread",
+        ratio=ways[f"{more} MP, no bound"]["median_s"] / ways[f"{more} MP"]["median_s"],
+        compared=f"pictures/s at {more} MP with the bound : without it",
+        expected="no promise",
+        clock="cpu",
+        ways=ways,
+        facts={"large_over_small": ways[f"{more} MP"]["median_s"] / ways[f"{less} MP"]["median_s"]},
+    )
+
+
+def pretrain_input(settings: Settings) -> Row:
+    """Clips of 8 frames of a video: out of the store, in each encoding, against decoding it every time."""
+    width, height, seconds, side, crop = (320, 180, 3, 120, 96) if settings.smoke else (1920, 1080, 10, 384, 384)
+    recipe, random_crop = partial(ClipPreparation, short_side=side), v2.RandomCrop(crop)
+
+    def anew(video: Path) -> torch.Tensor:
+        frames = torch.from_numpy(decode_clip(video, recipe()).frames).permute(0, 3, 1, 2)
+        return torch.stack([random_crop(frame) for frame in frames])
+
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        video = write_video(Path(folder, "portrait.mp4"), width, height, seconds)
+        ways: dict[str, Callable[[], object]] = {"decode": partial(anew, video)}
+        sizes = {"decode": video.stat().st_size / 1e6}
+        table = pd.DataFrame({"path": [str(video)], "score": [0.0], "scene": "one"})
+        step = Step((Draw(index=0, group=0, seed=0),), groups=1)
+        for encoding in ("raw", "webp"):
+            store: PreparedStore[Clip] = PreparedStore(Path(folder, "store"), recipe(encoding=encoding))
+            store.build([video], workers=0, progress=False)
+            ways[f"store, {encoding}"] = partial(TrainingPortraits(table, store, crop).__getitem__, step)
+            sizes[f"store, {encoding}"] = store.entry(video).stat().st_size / 1e6
+        figures = in_turn(ways, settings.times(5), "cpu", torch.device("cpu"))
+    for name, size in sizes.items():
+        figures[name] |= {"file_mb": size, "clips_per_s": 1 / figures[name]["median_s"]}
+    return Row(
+        row="pretrain-input",
+        what=f"8 frames of an H.264 clip of {seconds} s, {width} x {height}, cropped to {crop} px; one thread",
+        ratio=figures["decode"]["median_s"] / figures["store, raw"]["median_s"],
+        compared="clips/s out of the raw store : decoding the video every time",
+        expected="no promise",
+        clock="cpu",
+        ways=figures,
+    )
+
+
+def write_video(path: Path, width: int, height: int, seconds: int) -> Path:
+    """H.264 at 25 frames a second: the astronaut under a camera that pans."""
+    import av
+
+    frames = 25 * seconds
+    picture = np.asarray(portrait(max(1.0, 12 * width / 1920)))  # room to pan 4 pixels a frame
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(frames):
+            view = picture[number : number + height, 4 * number : 4 * number + width]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(view))))
+        container.mux(stream.encode())
+    return path

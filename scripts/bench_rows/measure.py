@@ -1,0 +1,250 @@
+"""What all rows share: settings, the ways of a row measured in turn, memory, the machine's facts, pictures."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+Clock = Literal["wall", "cpu"]
+Result = TypeVar("Result")
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How rows are measured.
+
+    Attributes:
+        device: Where networks run.
+        smoke: Sizes that take seconds and prove nothing but that the row works.
+        repeats: Measurements of each way; None takes the row's own number.
+        pictures: Pictures of the long run; None takes 30,000, or a few in the smoke version.
+    """
+
+    device: torch.device
+    smoke: bool = False
+    repeats: int | None = None
+    pictures: int | None = None
+
+    def times(self, usual: int) -> int:
+        """How often a way is measured where the row's own number is `usual`."""
+        return self.repeats or (1 if self.smoke else usual)
+
+
+@dataclass
+class Row:
+    """One line of the table: several ways of doing the same, and the ratio of two of them.
+
+    Attributes:
+        row: Its name on the command line.
+        what: What was measured, and with what sizes.
+        ratio: How many times better the first way named in `compared` is.
+        compared: What the ratio is of.
+        expected: What issue or design promise of it, in words.
+        clock: Whether the ways' seconds are `wall` time, or `cpu` time of this process, which a busy machine does not
+            disturb but which only suits what runs in one thread; `counted` where no time is measured.
+        ways: Figures of each way: `median_s`, `min_s`, `max_s`, and whatever else the row tells, by name.
+        facts: Figures of the row as a whole.
+    """
+
+    row: str
+    what: str
+    ratio: float
+    compared: str
+    expected: str
+    clock: str
+    ways: dict[str, Figures]
+    facts: Figures = field(default_factory=dict)
+
+
+def in_turn(
+    ways: dict[str, Callable[[], object]], repeats: int, clock: Clock, device: torch.device, warm_up: int = 1
+) -> dict[str, Figures]:
+    """Seconds of each way, measured in turn so that a busy moment hits all; the first `warm_up` calls do not count."""
+    read = time.perf_counter if clock == "wall" else time.process_time
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(warm_up + repeats):
+        for name, way in ways.items():
+            synchronize(device)
+            start = read()
+            way()
+            synchronize(device)
+            if repeat >= warm_up:
+                seconds[name].append(read() - start)
+    return {name: spread(values) for name, values in seconds.items()}
+
+
+def spread(seconds: list[float]) -> Figures:
+    """Median and range of one way's seconds."""
+    return {
+        "median_s": statistics.median(seconds),
+        "min_s": min(seconds),
+        "max_s": max(seconds),
+        "repeats": len(seconds),
+    }
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Runs a block with so many threads in torch's arithmetic."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_child(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Calls a function in a fresh process, whose memory holds nothing of this one's."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+class PeakMemory:
+    """Growth of the memory in use to its peak inside a block, in MB: a GPU's, or this process's (Linux).
+
+    Memory that the process holds already and uses again is not seen: measure in a fresh process, or large things.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.mb = 0.0
+
+    def __enter__(self) -> PeakMemory:
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device) / 1e6
+        else:
+            if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+                libc.malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")  # makes the peak start again from here
+            self._before = resident_mb("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cuda = self._device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated(self._device) / 1e6 if cuda else resident_mb("VmHWM")
+        self.mb = max(peak - self._before, 0.0)
+
+
+def resident_mb(which: Literal["VmRSS", "VmHWM"], process: int | str = "self") -> float:
+    """Resident memory of a process now (VmRSS) or at its peak (VmHWM), in MB; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(which)), 0.0)
+
+
+def processes_below(process: int) -> list[int]:
+    """A process and all that it started, by /proc."""
+    found = [process]
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:  # ended meanwhile
+            continue
+        for child in children:
+            found += processes_below(int(child))
+    return found
+
+
+class RowsSoFar:
+    """Counts the rows that a running `piqa.predict` has written: the lines of its growing files but the first of each.
+
+    Args:
+        out: The CSV that it will write.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._read: dict[Path, int] = {}
+        self._lines: dict[Path, int] = {}
+
+    def count(self) -> int:
+        """Rows by now; what was read before is not read again."""
+        single, folder = (self._out.with_name(f".{self._out.name}.{name}") for name in ("part", "parts"))
+        for path in (single, *folder.glob("*.jsonl")):
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    new = file.read()
+            except OSError:  # it has been given its final name
+                continue
+            self._read[path] = self._read.get(path, 0) + len(new)
+            self._lines[path] = self._lines.get(path, 0) + new.count(b"\n")
+        return sum(max(lines - 1, 0) for lines in self._lines.values())
+
+
+def machine() -> Figures:
+    """What the figures depend on besides the program."""
+    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    flags = next((line.partition(":")[2].split() for line in names if line.startswith("flags")), [])
+    gpu = torch.cuda.is_available()
+    return {
+        "cpu": next((line.partition(":")[2].strip() for line in names if line.startswith("model name")), "unknown"),
+        "cores": cores(),
+        "bf16_instructions": [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags],
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+        "gpu_memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1) if gpu else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def portrait(megapixels: float) -> Image.Image:
+    """The demo's astronaut, enlarged and stretched to 3:4 of that many million pixels."""
+    import skimage.data
+
+    side = (megapixels * 1e6 / 12) ** 0.5
+    return Image.fromarray(skimage.data.astronaut()).resize(
+        (round(3 * side), round(4 * side)), Image.Resampling.BICUBIC
+    )
+
+
+def write_jpegs(folder: Path, number: int, megapixels: float) -> list[Path]:
+    """Writes portraits as a camera does: JPEG of quality 92 with sensor noise, so that decoding costs what it does."""
+    picture = np.asarray(portrait(megapixels), dtype=np.int16)
+    files = []
+    for index in range(number):
+        noise = np.random.default_rng(index).integers(-6, 7, picture.shape, dtype=np.int16)
+        files.append(folder / f"{index:04}.jpg")
+        Image.fromarray((picture + noise).clip(0, 255).astype(np.uint8)).save(files[-1], quality=92)
+    return files
+
+
+def forget() -> None:
+    """Frees what is no longer used, on the GPU too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

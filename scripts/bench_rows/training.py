@@ -1,0 +1,219 @@
+"""Rows on the training step: its time with each setting, its arithmetic, its memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench_rows.measure import Figures, PeakMemory, Row, Settings, forget, spread, synchronize
+from piqa.models import DualBranch
+from piqa.models.backbone import SWIN_B_384
+from piqa.models.liqe import LIQE_LOGITS
+from piqa.tasks.ranking import RankingTask
+
+
+@dataclass(frozen=True)
+class Way:
+    """Settings of a training step; those of the first line of the table are all off."""
+
+    precision: str = "32-true"
+    channels_last: bool = False
+    fused: bool = False
+    compile: bool = False
+    activation_checkpointing: bool = False
+
+
+DEFAULTS = Way(precision="bf16-mixed", fused=True)
+WAYS = {
+    "defaults": DEFAULTS,
+    "float32, no options": Way(),
+    "bf16": Way(precision="bf16-mixed"),
+    "bf16, fused optimiser": Way(precision="bf16-mixed", fused=True),
+    "bf16, channels last": Way(precision="bf16-mixed", channels_last=True),
+    "bf16, compiled": Way(precision="bf16-mixed", compile=True),
+    "bf16, activation checkpointing": Way(precision="bf16-mixed", activation_checkpointing=True),
+}
+
+
+def network_of(settings: Settings) -> DualBranch:
+    """The published network with random weights, or a tiny one."""
+    torch.manual_seed(0)
+    return DualBranch("resnet10t", image_size=64) if settings.smoke else DualBranch(SWIN_B_384)
+
+
+def task_of(network: DualBranch, way: Way) -> RankingTask:
+    """The task with a way's settings."""
+    if way.activation_checkpointing:
+        set_checkpointing(network)
+    if way.channels_last:
+        network.to(memory_format=torch.channels_last)
+    task = RankingTask(network, optimizer=partial(torch.optim.Adam, lr=1e-5, weight_decay=1e-7, fused=way.fused))
+    if way.compile:
+        for name, backbone in network.backbones.items():
+            network.backbones[name] = torch.compile(backbone)
+    return task
+
+
+def set_checkpointing(network: DualBranch) -> None:
+    """Computes activations again in the backward pass instead of keeping them."""
+    for backbone in network.backbones.values():
+        backbone.net.set_grad_checkpointing()  # type: ignore[operator, union-attr]
+
+
+def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
+    """A step of so many groups of random pictures."""
+    portraits = groups * size
+    generator = torch.Generator().manual_seed(0)
+    pixels = partial(torch.randint, 0, 256, (portraits, 3, side, side), dtype=torch.uint8, generator=generator)
+    return {
+        "full_image": pixels(),
+        "face_crop": pixels(),
+        "liqe_logits": torch.randn(portraits, LIQE_LOGITS, generator=generator),
+        "score": torch.randn(portraits, generator=generator),
+        "index": torch.arange(portraits),
+        "group": torch.arange(groups).repeat_interleave(size),
+        "groups": torch.tensor(float(groups)),
+    }
+
+
+class StepTimes(Callback):
+    """Seconds of every training step: forward, backward, optimiser."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds: list[float] = []
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Starts the clock."""
+        synchronize(self._device)
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Stops it."""
+        synchronize(self._device)
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) -> tuple[list[float], float]:
+    """Trains a fresh network by Lightning's loop; seconds of each step but the first ones, and peak memory in MB.
+
+    The first step starts the optimiser's state, and compiles; on a GPU the next two still choose kernels.
+    """
+    forget()
+    unmeasured = 3 if settings.device.type == "cuda" else 1
+    times = StepTimes(settings.device)
+    with PeakMemory(settings.device) as peak:
+        task = task_of(network_of(settings), way)
+        trainer = Trainer(
+            accelerator="gpu" if settings.device.type == "cuda" else "cpu",
+            devices=[settings.device.index or 0] if settings.device.type == "cuda" else 1,
+            precision=way.precision,  # type: ignore[arg-type]
+            max_steps=unmeasured + steps,
+            callbacks=[times],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(task, DataLoader([batch] * (unmeasured + steps), batch_size=None))
+    return times.seconds[unmeasured:], peak.mb
+
+
+def training_step(settings: Settings) -> Row:
+    """One optimiser step of the same groups: float32 without options, the defaults, and each setting alone."""
+    cuda = settings.device.type == "cuda"
+    groups, size = (2, 6) if cuda and not settings.smoke else (1, 4)
+    with torch.device("meta"):
+        network = network_of(settings)
+    side = network.image_size
+    batch, flops = batch_of(groups, size, side), flops_of(network) * groups * size
+    torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
+    rounds, steps = (1, 1) if settings.smoke else (2, settings.times(10 if cuda else 2))
+    measured: dict[str, list[float]] = {name: [] for name in WAYS}
+    memory: dict[str, float] = {}
+    failed: Figures = {}
+    for _ in range(rounds):
+        for name, way in WAYS.items():
+            if name in failed:
+                continue
+            try:
+                seconds, memory[name] = trained(settings, way, batch, steps)
+            except Exception as error:  # one setting that does not run here must not cost the others
+                if name in list(WAYS)[:2]:
+                    raise
+                failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+                continue
+            measured[name] += seconds
+    ways = {name: spread(seconds) for name, seconds in measured.items() if seconds}
+    for name, way in ways.items():
+        way |= {
+            "portraits_per_s": groups * size / way["median_s"],
+            "comparisons_per_s": groups * size * (size - 1) / 2 / way["median_s"],
+            "tflop_per_s": flops / way["median_s"] / 1e12,
+            "peak_memory_gb": memory[name] / 1e3,
+            "times_float32": measured_ratio(ways, name),
+        }
+    rates = {
+        str(dtype).removeprefix("torch."): matrix_rate(settings, dtype) for dtype in (torch.float32, torch.bfloat16)
+    }
+    return Row(
+        row="training-step",
+        what=f"an optimiser step of {groups} groups of {size} portraits at {side} px by Lightning's loop, data in "
+        "memory; peak memory is what the step adds to the process, network and optimiser included; TFLOP are those of "
+        "forward and backward pass of the plain network",
+        ratio=measured_ratio(ways, "defaults"),
+        compared="steps/s with the defaults : in float32 without options",
+        expected=">= 1.7; on a GPU >= 40 % of the bf16 matrix rate",
+        clock="wall",
+        ways=ways,
+        facts={
+            "tflop_a_step": flops / 1e12,
+            **{f"matrix_rate_{name}_tflop_per_s": rate for name, rate in rates.items()},
+            "defaults_share_of_bf16_rate": ways["defaults"]["tflop_per_s"] / rates["bfloat16"],
+            **{f"failed: {name}": reason for name, reason in failed.items()},
+        },
+    )
+
+
+def measured_ratio(ways: dict[str, Figures], name: str) -> float:
+    """How many times faster than float32 without options a way is."""
+    return float(ways["float32, no options"]["median_s"] / ways[name]["median_s"])
+
+
+def flops_of(network: DualBranch) -> int:
+    """Floating-point operations of one portrait's forward and backward pass, counted without computing anything.
+
+    Args:
+        network: Without content: made under `torch.device("meta")`.
+    """
+    # In attention's plain form every matrix product is seen, whatever kernel a device would choose.
+    plain = sdpa_kernel(SDPBackend.MATH)
+    with FakeTensorMode(allow_non_fake_inputs=True), plain, FlopCounterMode(display=False) as counter:
+        network.to_empty(device="cpu")
+        batch = batch_of(1, 1, network.image_size)
+        network(**{name: batch[name] for name in network.inputs}).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
+    """TFLOP/s of a large square matrix product: what the device can do at best."""
+    side = 256 if settings.smoke else 8192 if settings.device.type == "cuda" else 2048
+    a, b = (torch.randn(side, side, device=settings.device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(10):
+        synchronize(settings.device)
+        start = time.perf_counter()
+        torch.mm(a, b)
+        synchronize(settings.device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best / 1e12

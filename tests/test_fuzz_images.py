@@ -1,0 +1,121 @@
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from piqa.portrait import decode_image
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+def write_rows(files, path):
+    rows = pd.DataFrame({"file": [str(file) for file in files], "score": 1.0, "error": None})
+    rows.to_csv(path, index=False)
+
+
+def stumble(files, model, out, memory, messages):
+    """In place of the real scoring: dies or hangs, as it is told, at the third of the files; ends well without it."""
+    third = [file for file in files if file.name == "2.png"]
+    write_rows(files[: 2 if third else None], out.with_name(f".{out.name}.part"))
+    if not third:
+        out.with_name(f".{out.name}.part").rename(out)
+        return
+    messages.write_text("the last words\n")
+    if json.loads(model.read_text()) == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("fault", ["crash", "hang"])
+def test_the_file_at_which_scoring_dies_or_hangs_is_named_and_the_others_go_on(scripts, tmp_path, monkeypatch, fault):
+    import fuzz_images
+
+    monkeypatch.setattr(fuzz_images, "score", stumble)
+    model = tmp_path / "model.json"
+    model.write_text(json.dumps(fault))
+    files = [tmp_path / f"{number}.png" for number in range(5)]
+    options = argparse.Namespace(memory=4000, seconds=3)
+    found = list(fuzz_images.scored(files, tmp_path, model, options))
+    assert [file for file, *_ in found] == files
+    assert [outcome for _, outcome, *_ in found] == ["read", "read", fault, "read", "read"]
+    assert "the last words" in found[2][2]
+    assert not multiprocessing.active_children()
+
+
+def turn_round(files, model, out, memory, messages):
+    """In place of the real scoring: writes the rows in another order."""
+    write_rows(files[::-1], out)
+
+
+def test_rows_in_another_order_are_noticed(scripts, tmp_path, monkeypatch):
+    import fuzz_images
+
+    monkeypatch.setattr(fuzz_images, "score", turn_round)
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    options = argparse.Namespace(memory=4000, seconds=60)
+    with pytest.raises(RuntimeError, match="out of order"):
+        list(fuzz_images.scored(files, tmp_path, tmp_path / "model.json", options))
+
+
+def test_every_undamaged_encoding_is_read(scripts):
+    from hostile_images import ENCODINGS, sound
+
+    for encoding in ENCODINGS:
+        assert min(decode_image(sound(encoding, 1), encoding).size) > 100
+
+
+def test_headers_lie_as_they_are_told(scripts):
+    from hostile_images import CLAIMS, sound
+
+    for encoding in ("JPEG", "JPEG, progressive", "PNG", "TIFF, LZW"):
+        content = sound(encoding, 0)
+        claim = next(claim for magic, claim in CLAIMS.items() if content.startswith(magic))
+        with Image.open(io.BytesIO(claim(content, 5000, 3000))) as image:
+            assert image.size == (5000, 3000)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
+def test_bombs_are_honest_pictures(scripts, mode):
+    from hostile_images import png_bomb, tiff_bomb
+
+    assert decode_image(png_bomb(mode, 300), "bomb").size == (300, 300)
+    assert decode_image(tiff_bomb(300), "bomb").size == (300, 300)
+
+
+def test_a_seed_gives_the_same_files_again(scripts):
+    from hostile_images import hostile
+
+    assert [hostile(3, number) for number in range(10)] == [hostile(3, number) for number in range(10)]
+    assert hostile(3, 0) != hostile(4, 0)
+
+
+@pytest.mark.slow
+def test_hostile_files_cost_their_row_and_no_more(scripts, tmp_path):
+    from hostile_images import DAMAGES, ENCODINGS
+
+    out = tmp_path / "fuzz.csv"
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "fuzz_images.py", "300", "--out", out], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(out)
+    assert table["number"].tolist() == list(range(300))
+    assert set(table["damage"]) == set(DAMAGES) and set(table["encoding"]) == set(ENCODINGS)
+    assert (table.loc[table["damage"] == "none", "outcome"] == "read").all()
+    assert set(table["outcome"]) > {"read", "refused: no image", "refused: damaged", "refused: too many pixels"}
+    assert not table["outcome"].isin(["refused: too little memory", "refused: other"]).any()
