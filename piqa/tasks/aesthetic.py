@@ -18,7 +18,6 @@ from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.marks import MARKS, rated
-from piqa.models.scoring import inputs_of
 from piqa.tasks.emd import emd, maximum_entropy, shares
 from piqa.tasks.predictions import Predictions
 from piqa.tasks.ranking import InitialWeights
@@ -164,30 +163,11 @@ class AestheticTask(ScoringTask):
         """
         return mse_loss(predicted / MARKS, self.marks(batch["score"]) / MARKS)
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """One step's loss, in float32 outside autocast."""
-        answers = self._answers(batch)
-        with torch.autocast(self.device.type, enabled=False):
-            if self._loss == "mse":
-                loss = self.loss(answers["score"], batch)
-            else:
-                loss = emd(self._distribution(answers), self.target(batch)).mean()
-        size = len(answers["score"])
-        self.log("train/loss", loss, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
-        return loss
-
-    def _answers(self, batch: Batch) -> dict[str, Tensor]:
-        """The network's answers, float32; the mean over crops where a picture has several."""
-        inputs = inputs_of(self.network, batch)
-        crops = inputs["full_image"].shape[:2] if inputs["full_image"].ndim == 5 else None
-        if crops is not None:
-            inputs = {name: values.flatten(0, 1) for name, values in inputs.items()}
-        answers = self.network(**inputs)
-        answers = {"score": answers} if isinstance(answers, Tensor) else answers
-        return {
-            name: values.float() if crops is None else values.float().unflatten(0, crops).mean(dim=1)
-            for name, values in answers.items()
-        }
+    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The loss that the settings name."""
+        if self._loss == "mse":
+            return self.loss(answers["score"], batch)
+        return emd(self._distribution(answers), self.target(batch)).mean()
 
     def _distribution(self, answers: dict[str, Tensor]) -> Tensor:
         if "distribution" not in answers:
@@ -199,7 +179,7 @@ class AestheticTask(ScoringTask):
 
     def validation_step(self, batch: Batch) -> None:
         """Collects scores and distributions of the pictures that choose the checkpoint."""
-        answers = self._answers(batch)
+        answers = self.answers(batch)
         self._predictions.update(batch["index"], answers["score"])
         if "distribution" in answers:
             self._distributions.update(batch["index"], answers["distribution"])
@@ -257,6 +237,7 @@ class AestheticTask(ScoringTask):
         Read off the optimiser, so that a resumed run is in the stage in which it was left. With several processes the
         gradients are still computed: DistributedDataParallel waits for every one that it knew at the start.
         """
+        super().on_train_epoch_start()
         groups = {group.get("name"): group["lr"] for group in self.trainer.optimizers[0].param_groups}
         learns = groups.get("backbone") != 0
         self._backbones().requires_grad_(learns or self.trainer.world_size > 1)

@@ -17,7 +17,6 @@ from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.clip_iqa import CLIPIQAPlus
-from piqa.models.scoring import inputs_of
 from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
 
 
@@ -69,11 +68,6 @@ class CLIPIQATask(ScoringTask):
             rank_zero_warn("CLIP-IQA+ starts from a random CLIP, of which it trains nothing but the context")
         else:
             weights.load_clip(self.network, self._init)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Probabilities of the better prompt, float32, (pictures,)."""
-        scores: Tensor = self.network(**inputs_of(self.network, batch))["score"]
-        return scores
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Mean squared error in units of the scale.

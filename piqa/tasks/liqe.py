@@ -18,7 +18,6 @@ from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.evaluation.metrics import srocc
 from piqa.models.liqe import LIQE, distortion_labels, scene_labels
-from piqa.models.scoring import inputs_of
 from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
 from piqa.tasks.predictions import Predictions
 from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
@@ -84,16 +83,9 @@ class LIQETask(ScoringTask):
         else:
             weights.load_clip(self.network, self._init)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Scores, 1 to 5, float32, (pictures,)."""
-        return self._answers(batch)["score"]
-
-    def _answers(self, batch: Batch) -> dict[str, Tensor]:
-        answers: dict[str, Tensor] = self.network(**inputs_of(self.network, batch))
-        return answers
-
     def on_train_epoch_start(self) -> None:
         """Weighs the losses anew. Not at an epoch's end: checkpoints are written before it."""
+        super().on_train_epoch_start()
         # What is resumed from a checkpoint has the first process's share of the last epoch's losses on every process.
         self._loss_weights.begin(self.current_epoch, self._sum_over_processes)
         for name, weight in self._loss_weights.weights().items():
@@ -103,19 +95,14 @@ class LIQETask(ScoringTask):
         total: Tensor = self.trainer.strategy.reduce(values.to(self.device), reduce_op="sum")
         return total
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """One step's weighted sum of losses, in float32 outside autocast."""
-        answers = self._answers(batch)
-        with torch.autocast(self.device.type, enabled=False):
-            losses = self.losses(answers, batch)
+    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The weighted sum of the losses."""
+        losses = self.losses(answers, batch)
         self._loss_weights.add(losses)
         given = self._loss_weights.weights()
-        total = torch.stack([given[name] * loss for name, loss in losses.items()]).sum()
-        size = len(answers["score"])
-        self.log("train/loss", total, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=size)
         for name, loss in losses.items():
-            self.log(f"train/loss/{name}", loss, on_step=False, on_epoch=True, batch_size=size)
-        return total
+            self.log(f"train/loss/{name}", loss, on_step=False, on_epoch=True, batch_size=len(answers["score"]))
+        return torch.stack([given[name] * loss for name, loss in losses.items()]).sum()
 
     def losses(self, answers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The losses that a batch has labels for, by name.
@@ -141,7 +128,7 @@ class LIQETask(ScoringTask):
 
     def validation_step(self, batch: Batch) -> None:
         """Collects scores, scenes and distortions of the pictures that choose the checkpoint."""
-        answers = self._answers(batch)
+        answers = self.answers(batch)
         self._predictions.update(batch["index"], answers["score"])
         for name, collected in self._marginals.items():
             collected.update(batch["index"], answers[f"{name}_probabilities"])
@@ -188,6 +175,7 @@ class LIQETask(ScoringTask):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes up the losses' weights where they were."""
+        super().on_load_checkpoint(checkpoint)
         if WEIGHTS in checkpoint:
             self._loss_weights.load_state_dict(checkpoint[WEIGHTS])
 
