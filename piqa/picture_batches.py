@@ -43,8 +43,8 @@ class PictureBatch:
         stamps: `stamp_of` each when it was read.
         errors: Why a picture could not be prepared; None where it was.
         face_boxes: x1, y1, x2, y2 in pixels of the upright original; None where no face was found.
-        crops: Of the good pictures, by name, uint8 of shape (good, crops, 3, side, side); a list of the pictures' own where
-            these differ in shape.
+        crops: Of the good pictures, by name, uint8 of shape (good, crops, 3, side, side); a list of the pictures' own
+            where these differ in shape.
         windows: LIQE's windows of the good pictures one after another, uint8, (windows, 3, 224, 224), or None.
         window_counts: How many windows each good picture has.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -26,6 +26,7 @@ from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.models.scoring import answers, classes_of, input_names
 from piqa.picture_batches import BatchPreparer, PictureBatch, picture_batches
 from piqa.portrait import VERSION, Pixels, Portrait, Preparation, Preparer
+from piqa.untrained import CONFIGS, asked, load_config
 
 Precision = Literal["32", "bf16", "16"]
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
@@ -77,20 +78,27 @@ class Scorer:
         liqe: str | Path | None = None,
         device: str = "auto",
         precision: Precision = "32",
+        pairs: Mapping[str, Sequence[str]] | None = None,
     ) -> Scorer:
         """A scorer from a model file.
 
         Args:
-            path: piqa's own file, the folder of a run, a training checkpoint, or an official DN-PIQA checkpoint.
+            path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
+                config of a network that needs no training, such as `clipiqa.yaml`.
             liqe: LIQE's checkpoint, where it does not lie where it lay in training.
             device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
             precision: `32`, `bf16` or `16`, as in the class.
+            pairs: Of CLIP-IQA, your own prompts to compare: two by name, the better one first, each a column; the first
+                pair gives the score.
 
         Raises:
             InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
                 of the training, or there is no such device.
         """
-        network, card = weights.load_model(path)
+        path = weights.find_model(path)
+        network, card = (load_config if path.suffix in CONFIGS else weights.load_model)(path)
+        if pairs:
+            network = asked(network, pairs)
         settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
         if "liqe_logits" not in input_names(network):
             settings["liqe"] = None
@@ -144,6 +152,8 @@ class Scorer:
             preparation["liqe"] = digest_of(weights.require(self.preparation.liqe, "liqe"))
         return {
             "model": digest_of(model),
+            "network": getattr(self.network, "init_args", {}),
+            "weights": self.card.get("weights"),
             "precision": self.precision,
             "view": self.view,
             "crop": self.crop,
@@ -252,12 +262,7 @@ class Scorer:
 
     def _said_of(self, batch: PictureBatch) -> list[dict[str, Any]]:
         """The network's answers on the good pictures of a batch; class indices by their names."""
-        crops: Batch = {
-            name: [self._on_device(pixels) for pixels in values]
-            if isinstance(values, list)
-            else self._on_device(values)
-            for name, values in batch.crops.items()
-        }
+        crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = classes_of(self.network)
@@ -269,8 +274,10 @@ class Scorer:
             columns[name] = [classes[name][index] for index in plain] if name in classes else plain
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def _on_device(self, pixels: Pixels) -> Tensor:
+    def _on_device(self, pixels: Pixels | list[Pixels]) -> Any:
         """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
+        if isinstance(pixels, list):
+            return [self._on_device(own) for own in pixels]
         tensor = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()

@@ -331,12 +331,16 @@ def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a user means by a file, a run's folder, or a file's name without its ending.
+    """The model file that a user means by a file, a run's folder, a file's name without its ending, or a config's name.
 
     Raises:
         InputError: If there is none.
     """
     path = Path(path)
+    if path.suffix in (".yaml", ".yml"):
+        from piqa.arguments import find_config
+
+        return Path(find_config(str(path)))
     candidates = [path, path / "model.safetensors", path.with_name(path.name + ".safetensors")]
     for candidate in candidates:
         if candidate.is_file():

@@ -1,8 +1,8 @@
 """Rows of a table become the tensors of a batch, by way of the prepared store.
 
 A batch is a dictionary of tensors: `full_image` (uint8; a list where pictures differ in size), `face_crop` where there
-are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and where
-known `score_std`, `votes` (of the marks 1 to 10), `scene_labels` and `distortion_label` (LIQE's).
+are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
+where known `score_std`, `votes` (of the marks 1 to 10), `scene_labels` and `distortion_label` (LIQE's).
 """
 
 from __future__ import annotations

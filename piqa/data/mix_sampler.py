@@ -67,8 +67,8 @@ class MixSampler(EpochSampler):
         for name, rows, size in zip(pictures, self._rows, self._sizes, strict=True):
             if size < 2 * world * parts:
                 raise InputError(
-                    f"{size} pictures of {name} in a step do not give each of {world} process(es) x {parts} accumulated "
-                    f"batch(es) two to compare; raise them to {2 * world * parts}, or leave the database out"
+                    f"{size} pictures of {name} in a step do not give each of {world} process(es) x {parts} "
+                    f"accumulated batch(es) two to compare; raise them to {2 * world * parts}, or leave it out"
                 )
             if len(rows) < size:
                 raise InputError(

@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 from torchvision.transforms.v2 import functional
 
+from piqa.errors import InputError
+from piqa.models.clip_iqa import SMALLEST
 from piqa.models.liqe import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
 from piqa.portrait import Pixels, Portrait, Preparation
 
@@ -112,7 +114,12 @@ def scoring_picture(pixels: Pixels, view: View) -> Tensor:
     Args:
         pixels: uint8 RGB, (height, width, 3).
         view: `whole` or `windows`.
+
+    Raises:
+        InputError: If it is too small to be seen as a whole.
     """
+    if view == "whole" and min(pixels.shape[:2]) < SMALLEST:
+        raise InputError(f"its {pixels.shape[1]} x {pixels.shape[0]} pixels are too few; {SMALLEST} a side are needed")
     return cut_windows(pixels, LIQE_RULE) if view == "windows" else _tensor(pixels).unsqueeze(0)
 
 

@@ -39,8 +39,8 @@ class InitialWeights:
         face: Likewise of the face backbone.
         model: A whole trained model to go on from, official or piqa's own; then the others are not read.
         theme: Places365 weights of TANet's theme stream: the official file, or `scratch`.
-        clip: Weights of a network that is built on CLIP: `openai` for CLIP's own, a file (a CLIP state dict, such as the
-            official LIQE.pt, or piqa's own), or `scratch`.
+        clip: Weights of a network that is built on CLIP: `openai` for CLIP's own, a file (a CLIP state dict, such as
+            the official LIQE.pt, or piqa's own), or `scratch`.
     """
 
     whole: str = "data/weights/lsvq.safetensors"
