@@ -15,17 +15,18 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 import yaml
-from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from piqa import weights
-from piqa.arguments import ConfigFile, Parser, find_config
+from piqa.arguments import ConfigFile, Parser
 from piqa.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
+from piqa.config_files import find_config
 from piqa.device import computes_bfloat16
 from piqa.errors import InputError
+from piqa.evaluation.json_text import plain
 from piqa.files import replacing
 from piqa.stopping import StopOnSignal
 from piqa.tasks.scoring import ScoringTask
@@ -208,7 +209,8 @@ class PiqaCLI(LightningCLI):
             weights.check_resumable(self.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
         if not hasattr(network, "init_args"):  # somebody else's, which the model's card must tell how to build
-            network.init_args = plain(self.config.model.network.get("init_args") or {})
+            arguments = self.config.model.network.get("init_args")
+            network.init_args = plain(arguments.as_dict() if arguments else {})
         size = getattr(network, "image_size", None)
         if size is not None and size != data.side:
             seen = "pictures of many shapes" if data.side is None else f"squares of {data.side} px"
@@ -293,17 +295,6 @@ class TaskCLI(PiqaCLI):
         """Adds the task."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--task", type=str, default=RANKING, help="The class of what is trained, below `model`.")
-
-
-def plain(value: Any) -> Any:
-    """Config values as JSON has them: paths are text."""
-    if isinstance(value, Namespace):
-        value = value.as_dict()
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _usual_precision(accelerator: Any) -> str:

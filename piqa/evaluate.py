@@ -44,8 +44,8 @@ from piqa.untrained import CONFIGS
 
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
-    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or the "
-    "config of a network that needs no training",
+    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or "
+    "the config of a network that needs no training",
     "predictions": "CSVs with `image, prediction`, and `scene, score` where no table is given",
 }
 

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from piqa import weights
 from piqa.arguments import command
-from piqa.cli import PiqaCLI, TaskCLI, plain
+from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
+from piqa.evaluation.json_text import plain
 from piqa.evaluation.report import print_report, write_report
 from piqa.record import fingerprint, write_record
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from piqa.config_files import find_config
 from piqa.errors import InputError
 from piqa.files import replacing
 from piqa.models import LIQE, Backbone, DualBranch
@@ -338,8 +339,6 @@ def find_model(path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
-        from piqa.arguments import find_config
-
         return Path(find_config(str(path)))
     candidates = [path, path / "model.safetensors", path.with_name(path.name + ".safetensors")]
     for candidate in candidates:

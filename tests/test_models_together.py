@@ -1,7 +1,6 @@
-"""Every model through the one pipeline: its config trains, what it leaves loads, predicts with its columns, evaluates."""
+"""Every model through the one pipeline: its config trains; what it leaves predicts with its columns, and evaluates."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -146,7 +145,7 @@ def test_predict_writes_what_the_model_knows(config, run_of, pictures, tmp_path)
         assert set(table["scene"]) <= set(SCENES) and set(table["distortion"]) <= set(DISTORTIONS)
         assert table["score"].between(1, 5).all()
     if config == "clipiqa":
-        assert (table["score"] == table["quality"]).all() and table[ATTRIBUTES].apply(lambda c: c.between(0, 1)).all(None)
+        assert (table["score"] == table["quality"]).all() and table[ATTRIBUTES].stack().between(0, 1).all()
 
 
 @pytest.mark.parametrize("config", COLUMNS_OF)
@@ -159,12 +158,10 @@ def test_a_picture_gets_the_same_answer_alone_and_among_others(config, run_of, p
 
 def test_evaluate_puts_all_of_them_in_one_table(run_of, tables, folder, tmp_path):
     models = [str(run_of(config)) for config in ON_PIQ23]
-    evaluate.main(
-        [f"--table={json.dumps(tables['piq23'])}", "--ckpt_path", *models, str(run_of("clipiqa"))]
-        + [f"--store={folder / 'store'}", f"--out={tmp_path}", "--device=cpu", "--samples=20"]
-    )
+    where = [f"--table={json.dumps(tables['piq23'])}", f"--store={folder / 'store'}", f"--out={tmp_path}"]
+    evaluate.main([*where, "--device=cpu", "--samples=20", "--ckpt_path", *models, str(run_of("clipiqa"))])
     board = json.loads((tmp_path / "leaderboard.json").read_text())
-    assert {*ON_PIQ23, "clipiqa"} <= {line["name"] for line in board["lines"]}
+    assert {*ON_PIQ23, "clipiqa"} <= {line["model"] for line in board["entries"]}
 
 
 def test_liqe_learns_quality_scene_and_distortion_from_the_labels_of_its_databases(run_of):
@@ -280,15 +277,7 @@ def test_what_is_no_task_is_refused(task):
         find_task(["--task", task])
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in Path("configs").glob("*.yaml")))
-def test_every_config_is_understood(config, capsys):
-    if config != "liqe_official.yaml":  # a model, without a table
-        with pytest.raises(SystemExit) as end:
-            fit.main(["--config", config, "--print_config"])
-        assert end.value.code in (0, None)
-
-
-def test_a_run_of_liqe_ends_where_the_loss_is_no_number(tables, folder, tmp_path, monkeypatch):
+def test_a_run_of_liqe_ends_where_the_loss_is_no_number(tables, folder, tmp_path, monkeypatch, capsys):
     from piqa.tasks import LIQETask
 
     def spoil(task):
@@ -299,3 +288,4 @@ def test_a_run_of_liqe_ends_where_the_loss_is_no_number(tables, folder, tmp_path
     where = [f"--data.table={json.dumps(tables['mix'])}", f"--data.store={folder / 'store'}", f"--out={tmp_path}"]
     with pytest.raises(SystemExit):
         fit.main(["--config", "liqe.yaml", *where, *SMALL, *small])
+    assert "training stopped before step 1 (epoch 0) as the score of these pictures is not" in capsys.readouterr().err

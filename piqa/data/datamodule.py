@@ -254,7 +254,7 @@ class PortraitData(LightningDataModule):
     def contract(self) -> dict[str, Any]:
         """What a picture must go through to be scored as in training, for the model's card."""
         preparation = asdict(self.clip or self.preparation)
-        contract = {"preparation": preparation, "view": self.view, "crop": self.side or self.crop}
+        contract: dict[str, Any] = {"preparation": preparation, "view": self.view, "crop": self.side or self.crop}
         if self.clip is None and self.preparation.liqe is not None:
             contract["liqe_digest"] = self._liqe_digest
         return contract

@@ -101,7 +101,7 @@ def _answers(
     classes = classes_of(network)
     if crops is None:
         return {name: values if name in classes else values.float() for name, values in named.items()}
-    by_portrait = {name: values.unflatten(0, (shape[0], crops)) for name, values in named.items()}
+    by_portrait = {name: values.view(shape[0], crops, *values.shape[1:]) for name, values in named.items()}
     return {
         name: _vote(values, len(classes[name])) if name in classes else values.float().mean(dim=1)
         for name, values in by_portrait.items()
