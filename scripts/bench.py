@@ -57,8 +57,8 @@ def main(args: list[str] | None = None) -> None:
     with one_line_errors():
         settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.pictures)
         torch.set_num_threads(options.threads)
-        report = kept(options.out) if options.add else {"rows": []}
-        for name in options.rows or ROWS:
+        report = kept(options.out, options.show) if options.add or options.show else {"rows": []}
+        for name in [] if options.show else options.rows or ROWS:
             result = measured(name, settings, options.threads)
             report["rows"] = [row for row in report["rows"] if row["row"] != name] + [result]
             report["rows"].sort(key=lambda row: list(ROWS).index(row["row"]))
@@ -84,6 +84,7 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
     parser.add_argument("--add", action="store_true", help="keep the other rows that --out holds of this machine")
+    parser.add_argument("--show", action="store_true", help="measure nothing, tell what --out holds")
     parser.add_argument("--markdown", type=Path, help="a page whose table for this device is replaced")
     options = parser.parse_args(args)
     if unknown := [row for row in options.rows if row not in ROWS]:
@@ -91,16 +92,18 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def kept(path: Path) -> dict[str, Any]:
-    """A report that is to be added to.
+def kept(path: Path, shown: bool) -> dict[str, Any]:
+    """A report that is to be added to, or only to be shown.
 
     Raises:
-        InputError: If it was made on another machine.
+        InputError: If there is none to show, or one to be added to was made on another machine.
     """
     if not path.is_file():
+        if shown:
+            raise InputError(f"there is no report {path} to show; measure first, or name another by --out")
         return {"rows": []}
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if report["machine"] != machine():
+    if not shown and report["machine"] != machine():
         raise InputError(f"{path} was measured on another machine or with other versions; choose another --out")
     return report
 

@@ -1,18 +1,171 @@
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+ROWS = [
+    "training-input",
+    "comparisons",
+    "liqe",
+    "scoring",
+    "training-step",
+    "memory",
+    "long-run",
+    "prepare-workers",
+    "detection",
+    "pretrain-input",
+]
+MACHINE = {"cpu", "cores", "memory_gb", "gpu", "python", "torch", "system"}
+
+
+def bench(*arguments):
+    command = [sys.executable, SCRIPTS / "bench.py", *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
 
 
 @pytest.mark.slow
-def test_the_bench_measures_its_rows_and_writes_them(tmp_path):
-    rows = ["detection", "pretrain-input"]
-    command = [sys.executable, BENCH, *rows, "--repeats", "1", "--out", tmp_path / "bench.json"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    results = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert [result["row"] for result in results] == rows
-    assert all(result["ratio"] > 0 and way["median_cpu_s"] > 0 for result in results for way in result["ways"].values())
+def test_every_row_is_measured_and_written(tmp_path):
+    out = tmp_path / "bench.json"
+    done = bench("--smoke", "--out", out)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    assert [row["row"] for row in report["rows"]] == ROWS
+    assert set(report["machine"]) >= MACHINE
+    for row in report["rows"]:
+        assert math.isfinite(row["ratio"]) and row["ratio"] > 0, row
+        assert row["what"] and row["compared"] and row["expected"] and row["clock"] in ("wall", "cpu", "counted")
+        assert row["threads"] >= 1 and len(row["ways"]) >= 2
+        assert row["row"] in done.stdout
+        for way in row["ways"].values():
+            if "median_s" in way:
+                assert 0 < way["min_s"] <= way["median_s"] <= way["max_s"] and way["repeats"] >= 1
+
+
+def test_comparisons_are_counted_by_hand(scripts):
+    from bench_rows.inputs import counted
+
+    from piqa.data.sampler import StepSampler
+
+    sampler = StepSampler(lambda rng: [[0, 1, 2], [3, 4], [5, 5]], 3)  # 3 and 1 comparisons, and one with itself
+    assert counted(sampler) == {"steps": 1, "forwards": 7, "comparisons": 4, "comparisons_per_forward": 4 / 7}
+
+
+def test_all_windows_first_gives_the_same_windows(scripts):
+    import torch
+    from bench_rows.measure import portrait
+    from bench_rows.scoring import all_windows_first
+
+    from piqa.models.liqe import cut_windows
+
+    image = portrait(0.5)
+    assert torch.equal(all_windows_first(image), cut_windows(image).float())
+
+
+def test_saved_activations_are_counted_as_autograd_saves_them(scripts):
+    """Against a network whose saved tensors are known: two linear layers with a ReLU between, of 8 numbers each."""
+    import torch
+    from bench_rows.memory import saved_bytes
+    from torch import nn
+
+    class Tiny(nn.Module):
+        inputs, image_size = ("liqe_logits",), 4
+
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(495, 8), nn.ReLU(), nn.Linear(8, 8))
+
+        def forward(self, liqe_logits):
+            return self.layers(liqe_logits)
+
+    def counted(mixed):
+        with torch.device("meta"):
+            network = Tiny()
+        return saved_bytes(network, 3, "cpu", mixed)[0]
+
+    # The input of the first layer, and the ReLU's result, which is the second layer's input as well.
+    assert counted(mixed=False) == 3 * (495 + 8) * 4
+    # In bfloat16 the input's copy, the ReLU's result, and the copy of the second layer's weights.
+    assert counted(mixed=True) == 3 * (495 + 8) * 2 + 8 * 8 * 2
+
+
+def test_floating_point_operations_are_those_of_the_matrix_products(scripts):
+    import torch
+    from bench_rows.training import flops_of
+
+    from piqa.models import DualBranch
+
+    with torch.device("meta"):
+        network = DualBranch("resnet10t", ("liqe",), 64)
+    forward = 2 * (495 * 128 + 128)
+    backward = 2 * (495 * 128 + 128) + 2 * 128  # by the weights of both layers, and by the input of the second
+    assert flops_of(network) == forward + backward
+
+
+def test_an_unknown_row_is_named(tmp_path):
+    done = bench("speed", "--out", tmp_path / "bench.json")
+    assert done.returncode == 2 and "speed" in done.stderr and "training-input" in done.stderr
+
+
+def report(smoke=False, device="cpu"):
+    way = {"median_s": 0.25, "min_s": 0.2, "max_s": 0.3, "repeats": 5}
+    row = {"row": "some-row", "what": "this and that", "ratio": 1 / 3, "compared": "a : b", "expected": ">= 1"}
+    row |= {"clock": "wall", "ways": {"a": way, "b": way}, "facts": {}, "threads": 2}
+    return {"rows": [row], "smoke": smoke, "device": device, "machine": {"cpu": "a fast one", "gpu": None}}
+
+
+def test_a_page_takes_the_table_of_its_device(scripts, tmp_path):
+    from bench_rows.tables import fill_page
+
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- bench cpu -->\nNot measured\n<!-- end -->\nbetween\n<!-- bench cuda -->\nkept\n<!-- end -->\n"
+    )
+    fill_page(report(), page)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- bench cpu -->\nMachine: cpu a fast one.\n") and "Not measured" not in text
+    assert "| `some-row` | a : b | **0.3333** | >= 1 |" in text
+    assert text.endswith("<!-- end -->\nbetween\n<!-- bench cuda -->\nkept\n<!-- end -->\n")
+
+
+@pytest.mark.parametrize(("made", "said"), [(report(smoke=True), "mean nothing"), (report(device="cuda"), "no marks")])
+def test_a_page_refuses_what_does_not_belong_there(scripts, tmp_path, made, said):
+    from bench_rows.tables import fill_page
+
+    from piqa.errors import InputError
+
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench cpu -->\nNot measured\n<!-- end -->\n")
+    with pytest.raises(InputError, match=said):
+        fill_page(made, page)
+    assert "Not measured" in page.read_text()
+
+
+def test_the_benchmark_page_has_room_for_both_devices():
+    text = (SCRIPTS.parent / "BENCHMARKS.md").read_text(encoding="utf-8")
+    assert text.count("<!-- bench cpu -->") == text.count("<!-- bench cuda -->") == 1
+
+
+def test_a_report_of_another_machine_is_not_added_to(tmp_path):
+    out = tmp_path / "bench.json"
+    out.write_text(json.dumps(report()))
+    done = bench("comparisons", "--smoke", "--add", "--out", out)
+    assert done.returncode == 2 and "another machine" in done.stderr
+    assert json.loads(out.read_text()) == report()
+
+
+def test_a_report_of_any_machine_is_shown_and_put_into_a_page(tmp_path):
+    out, page = tmp_path / "bench.json", tmp_path / "page.md"
+    out.write_text(json.dumps(report()))
+    page.write_text("<!-- bench cpu --><!-- end -->")
+    done = bench("--show", "--out", out, "--markdown", page)
+    assert done.returncode == 0 and "some-row" in done.stdout
+    assert "a fast one" in page.read_text()

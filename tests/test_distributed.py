@@ -39,7 +39,7 @@ def config(tmp_path_factory):
 
 
 def each_process(out):
-    return ["--trainer.callbacks+=runs.WeightsOfEachProcess", f"--trainer.callbacks.folder={out}"]
+    return ["--trainer.callbacks+=processes.WeightsOfEachProcess", f"--trainer.callbacks.folder={out}"]
 
 
 @pytest.fixture(scope="module")

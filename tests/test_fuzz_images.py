@@ -1,6 +1,5 @@
 import argparse
 import io
-import json
 import multiprocessing
 import os
 import signal
@@ -23,43 +22,49 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
 
-def write_rows(files, path):
-    rows = pd.DataFrame({"file": [str(file) for file in files], "score": 1.0, "error": None})
-    rows.to_csv(path, index=False)
-
-
 def stumble(files, model, out, memory, messages):
-    """In place of the real scoring: dies or hangs, as it is told, at the third of the files; ends well without it."""
-    third = [file for file in files if file.name == "2.png"]
-    write_rows(files[: 2 if third else None], out.with_name(f".{out.name}.part"))
-    if not third:
-        out.with_name(f".{out.name}.part").rename(out)
-        return
-    messages.write_text("the last words\n")
-    if json.loads(model.read_text()) == "crash":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    time.sleep(600)
+    """The real scoring, but the third file ends the process, or keeps it for ever, as its name says."""
+    import fuzz_images
+
+    from piqa import portrait
+
+    read = portrait.open_image
+
+    def open_image(path):
+        if Path(path).stem == "crash":
+            print("the last words", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if Path(path).stem == "hang":
+            print("the last words", file=sys.stderr, flush=True)
+            time.sleep(600)
+        return read(path)
+
+    portrait.open_image = open_image
+    fuzz_images.score(files, model, out, memory, messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["crash", "hang"])
 def test_the_file_at_which_scoring_dies_or_hangs_is_named_and_the_others_go_on(scripts, tmp_path, monkeypatch, fault):
     import fuzz_images
+    from hostile_images import sound
 
+    files = [tmp_path / f"{name}.png" for name in ("a", "b", fault, "d", "e")]
+    for file in files:
+        file.write_bytes(sound("PNG", 0))
+    files[3].write_bytes(b"no picture")
     monkeypatch.setattr(fuzz_images, "score", stumble)
-    model = tmp_path / "model.json"
-    model.write_text(json.dumps(fault))
-    files = [tmp_path / f"{number}.png" for number in range(5)]
-    options = argparse.Namespace(memory=4000, seconds=3)
-    found = list(fuzz_images.scored(files, tmp_path, model, options))
+    options = argparse.Namespace(memory=4000, seconds=5)
+    found = list(fuzz_images.scored(files, tmp_path, fuzz_images.write_model(tmp_path), options))
     assert [file for file, *_ in found] == files
-    assert [outcome for _, outcome, *_ in found] == ["read", "read", fault, "read", "read"]
+    assert [outcome for _, outcome, *_ in found] == ["read", "read", fault, "refused: no image", "read"]
     assert "the last words" in found[2][2]
     assert not multiprocessing.active_children()
 
 
 def turn_round(files, model, out, memory, messages):
     """In place of the real scoring: writes the rows in another order."""
-    write_rows(files[::-1], out)
+    pd.DataFrame({"file": [str(file) for file in files[::-1]], "score": 1.0, "error": None}).to_csv(out, index=False)
 
 
 def test_rows_in_another_order_are_noticed(scripts, tmp_path, monkeypatch):

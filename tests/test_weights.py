@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 from collections import OrderedDict
@@ -7,6 +8,7 @@ import pytest
 import timm
 import torch
 from lightning import Trainer
+from portraits import collins
 from safetensors import SafetensorError
 from torch import nn
 
@@ -246,6 +248,50 @@ def test_code_in_a_file_is_never_run(tmp_path, zipped):
     assert not trace.exists()
     torch.load(path, weights_only=False)  # it would have
     assert trace.exists()
+
+
+ENTRIES = {
+    "predict": ("piqa.predict", ["portrait.png", "--ckpt_path", "{evil}", "--out", "{folder}/scores.csv"]),
+    "evaluate": ("piqa.evaluate", ["--ckpt_path", "{evil}", "--out", "{folder}/report"]),
+    "resuming": ("piqa.fit", ["--config", "{config}", "--out", "{folder}/run", "--ckpt_path", "{evil}"]),
+    "going on from a model": (
+        "piqa.fit",
+        ["--config", "{config}", "--out", "{folder}/run", "--model.init.model", "{evil}"],
+    ),
+    "a pretrained backbone": (
+        "piqa.fit",
+        ["--config", "{config}", "--out", "{folder}/run", "--model.init.whole", "{evil}"],
+    ),
+    "LIQE": (
+        "piqa.fit",
+        [
+            "--config",
+            "{config}",
+            "--out",
+            "{folder}/run",
+            "--data.preparation.liqe",
+            "{evil}",
+            "--data.store",
+            "{folder}/store",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_command_runs_code_that_a_checkpoint_holds(tiny_config, tmp_path, monkeypatch, capfd, entry):
+    evil, trace = tmp_path / "evil.ckpt", tmp_path / "trace"
+    # All that a training checkpoint holds, so that nothing but the code in it can be what it is refused for.
+    torch.save({"state_dict": {"network.a": torch.zeros(1)}, "piqa": CARD, "malice": Malice(trace)}, evil)
+    monkeypatch.chdir(tmp_path)
+    collins().save("portrait.png")
+    module, arguments = ENTRIES[entry]
+    arguments = [argument.format(evil=evil, folder=tmp_path, config=tiny_config) for argument in arguments]
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main(arguments)
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2 and str(evil) in last and "it holds more than tensors" in last
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], torch.zeros(1), {}, {"epoch": 3}, {"a": torch.zeros(1), "b": 3}])

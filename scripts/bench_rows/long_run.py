@@ -36,7 +36,7 @@ class Glance:
 
 def long_run(settings: Settings) -> Row:
     """Scores a folder of pictures as a user does, in a process of its own that is watched from outside."""
-    pictures = settings.pictures or (120 if settings.smoke else PICTURES)
+    pictures = settings.pictures or (60 if settings.smoke else PICTURES)
     part = min(PART, pictures // 4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -122,8 +122,9 @@ def threads(number: int) -> Iterator[None]:
 
 
 def in_child(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Calls a function in a fresh process, whose memory holds nothing of this one's."""
+    """Calls a function in a fresh process of as many threads, whose memory holds nothing of this one's."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(torch.set_num_threads, torch.get_num_threads()).result()
         return pool.submit(function, *arguments).result()
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch._inductor.config as inductor
 from lightning import Callback, Trainer
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -138,6 +139,8 @@ def training_step(settings: Settings) -> Row:
     side = network.image_size
     batch, flops = batch_of(groups, size, side), flops_of(network) * groups * size
     torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
+    if settings.smoke:
+        inductor.compile_threads = 1  # starting its processes would take longer than what they do
     rounds, steps = (1, 1) if settings.smoke else (2, settings.times(10 if cuda else 2))
     measured: dict[str, list[float]] = {name: [] for name in WAYS}
     memory: dict[str, float] = {}
