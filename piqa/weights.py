@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def read_file(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*TorchScript archive")  # it is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
         words = str(error).lower()
         reason = "it is damaged or something else"
@@ -191,7 +194,7 @@ def load_liqe(path: str | Path) -> LIQE:
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
     _load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
-    return liqe
+    return liqe.eval()
 
 
 def load_clip(network: PromptedCLIP, source: str | Path) -> None:
