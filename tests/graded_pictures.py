@@ -52,6 +52,8 @@ class Graded(Dataset):
     def __init__(self, count, seed, windows, distortions):
         self.table, self.pictures = graded_table(count, seed, distortions)
         self._windows = windows
+        if not windows:
+            self.pictures = self.pictures[..., : SIDE // 2, : SIDE // 2]  # any size will do, and this one is quicker
         self.labels = {
             "score": torch.tensor(self.table["score"].to_numpy(), dtype=torch.float32),
             "scene_labels": scene_labels(self.table["scene_tags"]),
