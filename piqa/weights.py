@@ -209,7 +209,7 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
         InputError: If the weights cannot be had, are of another layout, or do not fit.
     """
     if source == "openai":
-        network.clip.load_state_dict(_clip_state(_openai_state(network.name), network.clip))
+        network.load_openai_weights()
         return
     state = read_state_dict(source)
     if any(key.startswith("clip.") for key in state):
@@ -218,20 +218,6 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
         _load_strictly(network.clip, _clip_state(state, network.clip), source)
     else:
         raise InputError(f"{source} has the layout '{layout}', not that of a CLIP state dict")
-
-
-def _openai_state(name: str) -> State:
-    import open_clip
-
-    try:
-        state: State = open_clip.create_model(name, pretrained="openai", precision="fp32", device="cpu").state_dict()
-    except Exception as error:  # the network and the cache can fail in any way
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(
-            f"OpenAI's weights for '{name}' could not be had ({reason}); connect once so that they are cached, or name "
-            "a file"
-        ) from error
-    return state
 
 
 def _clip_state(state: State, clip: nn.Module) -> State:

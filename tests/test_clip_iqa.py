@@ -359,6 +359,12 @@ def test_weights_that_cannot_be_downloaded_cost_one_line(clip_iqa, monkeypatch):
         weights.load_clip(clip_iqa, "openai")
 
 
+def test_published_weights_do_not_fit_another_architecture(clip_iqa, monkeypatch):
+    monkeypatch.setattr(open_clip, "create_model", lambda *_, **options: torch.nn.Linear(2, 2))
+    with pytest.raises(InputError, match="do not fit the `architecture`"):
+        weights.load_clip(clip_iqa, "openai")
+
+
 def test_open_clip_knows_the_names_of_the_published_weights():
     assert open_clip.pretrained.is_pretrained_cfg("RN50-quickgelu", "openai")
     assert open_clip.pretrained.is_pretrained_cfg("ViT-B-32-quickgelu", "openai")

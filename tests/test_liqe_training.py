@@ -22,7 +22,6 @@ from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, qualit
 
 EPS = 1e-8
 
-
 # Quality
 
 
