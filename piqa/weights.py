@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ def read_file(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*TorchScript archive")  # it is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
         words = str(error).lower()
         reason = "it is damaged or something else"
@@ -205,7 +208,7 @@ def load_liqe(path: str | Path) -> LIQE:
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
     _load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
-    return liqe
+    return liqe.eval()
 
 
 def load_clip(network: PromptedCLIP, source: str | Path) -> None:
@@ -220,7 +223,7 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
         InputError: If the weights cannot be had, are of another layout, or do not fit.
     """
     if source == "openai":
-        network.clip.load_state_dict(_clip_state(_openai_state(network.name), network.clip))
+        network.load_openai_weights()
         return
     state = read_state_dict(source)
     if any(key.startswith("clip.") for key in state):
@@ -229,20 +232,6 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
         _load_strictly(network.clip, _clip_state(state, network.clip), source)
     else:
         raise InputError(f"{source} has the layout '{layout}', not that of a CLIP state dict")
-
-
-def _openai_state(name: str) -> State:
-    import open_clip
-
-    try:
-        state: State = open_clip.create_model(name, pretrained="openai", precision="fp32", device="cpu").state_dict()
-    except Exception as error:  # the network and the cache can fail in any way
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(
-            f"OpenAI's weights for '{name}' could not be had ({reason}); connect once so that they are cached, or name "
-            "a file"
-        ) from error
-    return state
 
 
 def _clip_state(state: State, clip: nn.Module) -> State:

@@ -82,7 +82,8 @@ def test_gfiqa_backbone_equals_the_published(golden, official_checkpoint):
 def test_text_features_equal_the_published(golden, liqe):
     case = golden["liqe"]["prompts"]
     assert crc(liqe.tokens.numpy().astype(np.int64)) == case["tokens_crc32_int64"]
-    features = liqe.text_features()
+    with torch.inference_mode():
+        features = liqe.text_features()
     for row, name in ((0, "text_features_first"), (-1, "text_features_last")):
         np.testing.assert_allclose(features[row][:16], case[name]["first_16"], rtol=0, atol=1e-6)
 

@@ -127,6 +127,30 @@ class PromptedCLIP(nn.Module):
     mean: Tensor
     std: Tensor
 
+    def load_openai_weights(self) -> None:
+        """Fills the network with the weights that CLIP was published with, downloaded or from the local cache.
+
+        Raises:
+            InputError: If they cannot be had, or the network is another.
+        """
+        import open_clip
+
+        try:
+            published = open_clip.create_model(self.name, pretrained="openai", precision="fp32", device="cpu")
+        except Exception as error:  # the connection and the cache can fail in any way
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(
+                f"OpenAI's '{self.name}' could not be had ({reason}); connect once so that they are cached, "
+                "or name a file"
+            ) from error
+        try:
+            self.clip.load_state_dict(published.state_dict())
+        except RuntimeError as error:
+            raise InputError(
+                f"OpenAI's '{self.name}' weights do not fit the `architecture` asked for; leave it out, or "
+                "start from `scratch`"
+            ) from error
+
     def _apply(self, fn: Any, recurse: bool = True) -> PromptedCLIP:
         self.forget_text_features()
         moved: PromptedCLIP = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -197,7 +197,6 @@ class LIQE(PromptedCLIP):
         known = {"scene": SCENES, "distortion": DISTORTIONS}  # in the order of the prompts
         self.classes: dict[str, Sequence[str]] = {name: texts for name, texts in known.items() if name in aspects}
         self._axes = [len(QUALITIES), *(len(names) for names in self.classes.values())]
-        self.eval()
 
     def forward(self, full_image: Tensor) -> dict[str, Tensor]:
         """Scores pictures; higher is better, on one scale for all.

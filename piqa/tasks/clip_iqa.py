@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,6 +62,10 @@ class CLIPIQATask(ScoringTask):
             raise InputError(f"`model.score_range` must go from the worst to the best score, not {list(score_range)}")
         self.network: CLIPIQAPlus = network
         self._init, self._range = init, score_range
+
+    def setup(self, stage: str) -> None:
+        """Keeps Lightning from wondering at a network in evaluation mode, in which it is meant to stay."""
+        warnings.filterwarnings("ignore", r".*in eval mode at the start of training")
 
     def load_initial_weights(self) -> None:
         """Fills the network as `init` says."""
