@@ -86,7 +86,7 @@ def test_the_measures_are_those_of_a_hand_made_table():
 
 
 def test_it_learns_what_the_untrained_network_does_not_know(csv):
-    task, data, trainer = tiny_task(), data_of(csv), trainer_of(10)
+    task, data, trainer = tiny_task(), data_of(csv), trainer_of(15)
     before = trainer.validate(task, data, verbose=False)[0]
     trainer.fit(task, data)
     after = trainer.validate(task, data, verbose=False)[0]
