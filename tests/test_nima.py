@@ -86,7 +86,7 @@ def test_the_measures_are_those_of_a_hand_made_table():
 
 
 def test_it_learns_what_the_untrained_network_does_not_know(csv):
-    task, data, trainer = tiny_task(), data_of(csv), trainer_of(10)
+    task, data, trainer = tiny_task(), data_of(csv), trainer_of(15)
     before = trainer.validate(task, data, verbose=False)[0]
     trainer.fit(task, data)
     after = trainer.validate(task, data, verbose=False)[0]
@@ -180,3 +180,34 @@ def test_it_trains_on_portraits_by_scene_like_any_model(tiny_config, tmp_path):
     fit.main(["--config", str(tiny_config), *arguments, "--out", str(tmp_path / "run")])
     predictions = pd.read_csv(tmp_path / "run" / "test" / "predictions.csv")
     assert predictions["prediction"].between(1, 10).all()
+
+
+def test_a_config_names_the_stages(csv, tmp_path):
+    from piqa.cli import PiqaCLI
+    from piqa.data.datamodule import PortraitData
+
+    (tmp_path / "nima.yaml").write_text(
+        f"""
+model:
+  network: {{class_path: piqa.models.NIMA, init_args: {{backbone: test_byobnet, image_size: 64}}}}
+  init: {{whole: scratch}}
+  score_range: [1, 10]
+  optimizer: {{class_path: torch.optim.Adam, init_args: {{lr: 1.0e-3}}}}
+  schedule: {{class_path: piqa.tasks.aesthetic.TwoStages, init_args: {{head_epochs: 1, backbone_rate: 0.1}}}}
+data:
+  table: {{class_path: piqa.data.CSVTable, init_args: {{csv: {csv}, required_splits: [train, val]}}}}
+  preparation: {{short_side: 72, face_rule: none}}
+  store: {csv.parent / "store"}
+  crop: 64
+  workers: 0
+trainer: {{max_epochs: 2, accelerator: cpu, enable_progress_bar: false}}
+out: {tmp_path / "run"}
+"""
+    )
+    cli = PiqaCLI(AestheticTask, PortraitData, ["--config", str(tmp_path / "nima.yaml")])
+    cli.model.load_initial_weights()
+    cli.trainer.fit(cli.model, cli.datamodule)
+    last = weights.read_file(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert last["optimizer_states"][0]["param_groups"][1]["lr"] == pytest.approx(1e-4)
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert metrics["val/emd"].notna().sum() == 2

@@ -18,7 +18,8 @@ from piqa.models.marks import MARKS, rated
 class NIMA(nn.Module):
     """Backbone -> Dropout -> Linear 10 -> softmax.
 
-    The paper's backbones are MobileNet, VGG16 (timm: `vgg16`) and Inception-v2, which timm has not.
+    The paper's backbones are MobileNet, VGG16 (timm's `vgg16` keeps its two wide layers, where re-implementations pool
+    the last convolution) and Inception-v2, which timm has not.
 
     Args:
         backbone: timm model.
