@@ -77,7 +77,7 @@ class ScoringTask(LightningModule, ABC):
         """What is logged of the validation rows and their `prediction`; `srocc` chooses the checkpoint."""
 
     def answers(self, batch: Batch) -> dict[str, Tensor]:
-        """All that the network says of the pictures, summed up over crops or frames as `models.scoring.answers` does."""
+        """All that the network says of the pictures, over crops or frames as `models.scoring.answers` sums up."""
         return answers(self.network, batch, self._speed.arrange)
 
     def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
