@@ -23,12 +23,12 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.data import default_collate
 
 from piqa import weights
 from piqa.arguments import Parser, command
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.ratings import read_ratings
+from piqa.data.transforms import collate
 from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
 from piqa.evaluation.metrics import srocc
@@ -155,10 +155,11 @@ def summarise(rows: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
 
 
 def _pictures(scorer: Scorer, prepared: PreparedStore[Any], paths: Sequence[str]) -> Batch:
-    """A user's pictures as the network takes them, the centre crop of each."""
-    items = [inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop, "one")) for path in paths]
-    batch: Batch = default_collate(items)
-    return batch
+    """A user's pictures as the network takes them, of each the centre crop where it takes crops."""
+    items = [
+        inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop, "one", scorer.view)) for path in paths
+    ]
+    return collate(items)
 
 
 def _tunings(

@@ -83,4 +83,9 @@ def fine_tune(network: nn.Module, pictures: Batch, score: np.ndarray, recipe: Re
 
 def rows_of(pictures: Batch, rows: Sequence[int], device: torch.device) -> Batch:
     """Some pictures of a batch, on a device."""
-    return {name: values[torch.tensor(rows)].to(device, non_blocking=True) for name, values in pictures.items()}
+    return {
+        name: [values[row].to(device, non_blocking=True) for row in rows]
+        if isinstance(values, list)  # pictures of different sizes
+        else values[torch.tensor(rows)].to(device, non_blocking=True)
+        for name, values in pictures.items()
+    }
