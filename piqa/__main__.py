@@ -9,6 +9,7 @@ COMMANDS = {
     "fit": "train a model to rank the portraits of a scene",
     "evaluate": "measure a model or a CSV of predictions against the experts' scores",
     "predict": "score pictures or folders of pictures",
+    "personalise": "fine-tune a model on single people's ratings, and measure how well it learns their taste",
 }
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     if name in COMMANDS:
         import_module(f"piqa.{name}").main(sys.argv[2:])
         return
-    usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:10}{v}" for k, v in COMMANDS.items())])
+    usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:13}{v}" for k, v in COMMANDS.items())])
     if name in ("-h", "--help"):
         print(usage)
         return

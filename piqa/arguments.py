@@ -8,10 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
-from piqa.errors import InputError
-
-PROJECT = Path(__file__).resolve().parents[1]
-CONFIG_FOLDERS = ("configs", "pretrain")
+from piqa.config_files import find_config
 
 
 class Parser(ArgumentParser):
@@ -33,22 +30,6 @@ class ConfigFile(ActionConfigFile):
     def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
         """Reads the file that the value means; jsonargparse calls it."""
         ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
-
-
-def find_config(value: str) -> str:
-    """The path that a config's name means; the value itself where it is a path already, or YAML text.
-
-    Raises:
-        InputError: If there is no such file.
-    """
-    if Path(value).suffix not in (".yaml", ".yml", ".json") or "\n" in value or Path(value).is_file():
-        return value
-    folders = [base / folder for base in (Path.cwd(), PROJECT) for folder in CONFIG_FOLDERS]
-    for folder in folders:
-        if (folder / value).is_file():
-            return str(folder / value)
-    names = sorted({file.name for folder in folders for file in folder.glob("*.yaml")})
-    raise InputError(f"no config {value}, here or in {' or '.join(CONFIG_FOLDERS)}/, which have {', '.join(names)}")
 
 
 def command() -> str:

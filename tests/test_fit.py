@@ -195,11 +195,10 @@ def test_an_unwritable_folder_is_named(tiny_config, tmp_path, capsys):
 
 
 def test_every_config_in_the_project_can_be_read():
-    from piqa.cli import PiqaCLI
+    from piqa.cli import TaskCLI
     from piqa.data.datamodule import PortraitData
-    from piqa.tasks.ranking import RankingTask
 
-    class Reader(PiqaCLI):
+    class Reader(TaskCLI):
         def before_instantiate_classes(self):
             pass
 
@@ -210,6 +209,7 @@ def test_every_config_in_the_project_can_be_read():
             pass
 
     configs = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-    assert len(configs) >= 7
+    configs = [config for config in configs if config.name != "liqe_official.yaml"]  # a model, not a training
+    assert len(configs) >= 16
     for config in configs:
-        assert Reader(RankingTask, PortraitData, ["--config", config.name]).config.out == f"runs/{config.stem}"
+        assert Reader(PortraitData, ["--config", config.name]).config.out == f"runs/{config.stem}"

@@ -138,7 +138,7 @@ def test_imports_are_found_wherever_they_stand():
 def test_the_card_keeps_where_the_model_was_trained_to_itself(scorer):
     assert "trained_on" in scorer.card
     card = weights_file(scorer, half=False)["piqa"]
-    assert set(card) == {"network", "preparation", "crop"}
+    assert set(card) == {"network", "preparation", "view", "crop"}
 
 
 def test_a_failed_write_leaves_the_old_zip(tiny_run, pictures, tmp_path, monkeypatch):

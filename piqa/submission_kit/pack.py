@@ -94,7 +94,7 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     spec = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": getattr(network, "init_args", {})}
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content: dict[str, object] = {
-        weights.CKPT_CARD: {"network": spec, "preparation": preparation, "crop": scorer.crop},
+        weights.CKPT_CARD: {"network": spec, "preparation": preparation, "view": scorer.view, "crop": scorer.crop},
         "state_dict": {f"{weights.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()},
     }
     if scorer.preparation.liqe is not None:

@@ -81,7 +81,8 @@ class RegressionTask(ScoringTask):
             batch: `score`, `group`, `groups`.
         """
         losses = [self._loss_in(predicted[own], batch["score"][own]) for own in _members(batch["group"])]
-        return torch.stack(losses).sum() / batch["groups"]
+        mean: Tensor = torch.stack(losses).sum() / batch["groups"]
+        return mean
 
     def _loss_in(self, predicted: Tensor, score: Tensor) -> Tensor:
         if self._loss == "mse":

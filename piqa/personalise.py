@@ -1,0 +1,250 @@
+"""`python -m piqa.personalise RATINGS.csv --ckpt_path MODEL`: how well a model learns a person's own taste.
+
+The ratings are a CSV with `image,score,user`; of FLICKR-AES, `FlickrAES(root).ratings().to_csv(...)` writes them. Of
+each user k pictures are drawn; a copy of the model is fine-tuned on them and judged by its SROCC on the user's other
+pictures, beside the model as it was. Leaves `users.csv` and `summary.json` in `--out`. An interrupted run goes on with
+the first user that is not done.
+
+How it is fine-tuned is fixed beforehand (`--recipe`, see `piqa.tasks.personal`), never chosen on pictures that judge.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from piqa import weights
+from piqa.arguments import Parser, command
+from piqa.data.dataset import Batch, crops_of
+from piqa.data.ratings import read_ratings
+from piqa.data.transforms import collate
+from piqa.digests import digest_of
+from piqa.errors import InputError, one_line_errors
+from piqa.evaluation.metrics import srocc
+from piqa.files import replacing
+from piqa.models.scoring import inputs_of, score_crops
+from piqa.scorer import Scorer
+from piqa.store import PreparedStore
+from piqa.tasks.personal import Recipe, fine_tune, rows_of
+
+
+def main(args: list[str] | None = None) -> None:
+    """Personalises, from the command line or from a list of its arguments."""
+    parser = Parser(prog="piqa personalise", description=__doc__)
+    parser.add_argument("ratings", type=str, help="CSV with image, score, user.")
+    parser.add_function_arguments(personalise, skip={"ratings"})
+    parsed = parser.parse_args(args)
+    with one_line_errors():
+        personalise(**parser.instantiate(parsed).as_dict())
+
+
+def personalise(
+    ratings: str,
+    ckpt_path: str,
+    k: Sequence[int] = (10, 100),
+    draws: int = 10,
+    least_test: int = 5,
+    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    out: str = "runs/personal",
+    overwrite: bool = False,
+    save: bool = False,
+    store: str = "data/prepared",
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Fine-tunes a model for each user and measures it.
+
+    Args:
+        ratings: CSV with `image` (a path, absolute or below the CSV's folder), `score` (higher is better, on any scale)
+            and `user`; one row for each user and picture.
+        ckpt_path: The model that has learnt what people in general like.
+        k: Numbers of pictures to learn a user's taste from.
+        draws: How often they are drawn anew.
+        least_test: A user with fewer than k + `least_test` ratings is left out for that k, and counted.
+        recipe: How the model is fine-tuned.
+        out: Folder of the results.
+        overwrite: Whether results of other settings in it may be replaced.
+        save: Whether to keep the models of the first draw, in `models`.
+        store: Folder of the prepared store.
+        seed: Of the draws.
+        device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        InputError: If there is nobody to learn from, or something cannot be read or written.
+    """
+    k = sorted(set(k))
+    if not k or k[0] < 2 or draws < 1 or least_test < 2:
+        raise InputError(f"`k` {k} and `least_test` {least_test} must be at least 2, `draws` {draws} at least 1")
+    frame = read_ratings(ratings)
+    counts = frame["user"].value_counts(sort=False)
+    left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
+    users = counts.index[counts >= k[0] + least_test].tolist()
+    if not users:
+        raise InputError(
+            f"nobody in {ratings} gave {k[0] + least_test} ratings or more, as `k` and `least_test` ask; people gave "
+            f"at most {counts.max()}"
+        )
+    model = weights.find_model(ckpt_path)
+    settings = {"model": digest_of(model), "ratings": digest_of(ratings), "k": k, "draws": draws, "seed": seed}
+    settings |= {"least_test": least_test, **asdict(recipe)}
+    folder = Path(out)
+    rows = _resume(folder, settings, overwrite)
+    scorer = Scorer.load(model, device=device)
+    prepared: PreparedStore[Any] = PreparedStore(store, scorer.preparation)
+    todo = [user for user in users if user not in {row["user"] for row in rows}]
+    prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(scorer.device), max_failed=0)
+    console = Console()
+    with _bar(console) as bar:
+        task = bar.add_task("users", total=len(users), completed=len(users) - len(todo))
+        for user in todo:
+            own = frame[frame["user"] == user].sort_values("image")
+            pictures = _pictures(scorer, prepared, own["path"].tolist())
+            sizes = [size for size in k if len(own) >= size + least_test]
+            plan = [(size, draw) for size in sizes for draw in range(draws)]
+            keep = folder / "models" if save else None
+            rows += list(_tunings(scorer, recipe, user, own["score"].to_numpy(), pictures, plan, seed, keep))
+            _write_rows(folder, rows)
+            bar.update(task, advance=1)
+    by_k = summarise(pd.DataFrame(rows))
+    for size, few in left_out.items():
+        console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
+    summary = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
+    with replacing(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def summarise(rows: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
+    """Mean and spread of SROCC for each k.
+
+    A draw's SROCC is the mean over users. `srocc` is the mean over draws and `srocc_std_of_draws` their standard
+    deviation, as in the paper's tables; `srocc_std_of_users` is that of the users' own means.
+
+    Args:
+        rows: `user`, `k`, `draw`, `generic` and `personal`, SROCCs, NaN where undefined.
+    """
+    summary = {}
+    for size, found in rows.groupby("k"):
+        defined = found.dropna(subset=["generic", "personal"])
+        by_draw = defined.groupby("draw")[["generic", "personal"]].mean()
+        by_user = defined.groupby("user")["personal"].mean()
+        figures = {
+            "srocc": by_draw["personal"].mean(),
+            "srocc_std_of_draws": by_draw["personal"].std(ddof=0),
+            "srocc_std_of_users": by_user.std(ddof=0),
+            "srocc_before": by_draw["generic"].mean(),
+        }
+        plain = {name: float(value) if np.isfinite(value) else None for name, value in figures.items()}
+        counts = {"users": int(found["user"].nunique()), "undefined": len(found) - len(defined)}
+        summary[str(size)] = {**plain, **counts}
+    return summary
+
+
+def _pictures(scorer: Scorer, prepared: PreparedStore[Any], paths: Sequence[str]) -> Batch:
+    """A user's pictures as the network takes them, of each the centre crop where it takes crops."""
+    items = [
+        inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop, "one", scorer.view)) for path in paths
+    ]
+    return collate(items)
+
+
+def _tunings(
+    scorer: Scorer,
+    recipe: Recipe,
+    user: str,
+    score: np.ndarray,
+    pictures: Batch,
+    plan: Sequence[tuple[int, int]],
+    seed: int,
+    keep: Path | None,
+) -> Iterator[dict[str, Any]]:
+    """One row for each k and draw; the network is afterwards what it was."""
+    network = scorer.network
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    everything = range(len(score))
+    generic = _scores(scorer, pictures, everything, recipe.batch_size)
+    for size, draw in plan:
+        chance = random.Random(f"{seed} {draw} {user}")
+        order = chance.sample(everything, len(score))
+        own, others = order[:size], order[size:]
+        try:
+            fine_tune(network, rows_of(pictures, own, torch.device("cpu")), score[own], recipe, chance)
+            personal = _scores(scorer, pictures, others, recipe.batch_size)
+            if keep is not None and draw == 0:
+                card = scorer.card | {"personal": {"user": user, "k": size, **asdict(recipe)}}
+                weights.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
+        finally:
+            network.load_state_dict(before)
+        sroccs = {"generic": srocc(score[others], generic[others]), "personal": srocc(score[others], personal)}
+        yield {"user": user, "k": size, "draw": draw, "tested_on": len(others), **sroccs}
+
+
+@torch.inference_mode()
+def _scores(scorer: Scorer, pictures: Batch, rows: Sequence[int], batch_size: int) -> np.ndarray:
+    starts = range(0, len(rows), batch_size)
+    batches = (rows_of(pictures, rows[start : start + batch_size], scorer.device) for start in starts)
+    scores: np.ndarray = torch.cat([score_crops(scorer.network, batch).cpu() for batch in batches]).numpy()
+    return scores
+
+
+def _resume(folder: Path, settings: dict[str, Any], overwrite: bool) -> list[dict[str, Any]]:
+    """The rows of users that are done; claims the folder."""
+    table, marker = folder / "users.csv", folder / "settings.json"
+    if table.is_file() and not overwrite:
+        try:
+            same = json.loads(marker.read_text(encoding="utf-8")) == settings
+            rows = pd.read_csv(table, dtype={"user": str}, keep_default_na=False, na_values=[""]).to_dict("records")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder} holds results that cannot be read; replace them by `--overwrite true`"
+            ) from error
+        if not same:
+            raise InputError(
+                f"{folder} holds results of another model, other ratings or settings; choose another `--out`, or "
+                "replace them by `--overwrite true`"
+            )
+        return [{str(name): value for name, value in row.items()} for row in rows]
+    table.unlink(missing_ok=True)
+    with replacing(marker) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return []
+
+
+def _write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    with replacing(folder / "users.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def _in_words(size: str, found: dict[str, Any] | None, left_out: int) -> str:
+    if found is None or found["srocc"] is None:
+        return f"{size} pictures a user: no SROCC is defined; {left_out} users with too few ratings left out"
+    undefined = f", {found['undefined']} undefined" if found["undefined"] else ""
+    return (
+        f"{size} pictures a user: SROCC {found['srocc']:.3f} +- {found['srocc_std_of_draws']:.3f} over draws, "
+        f"+- {found['srocc_std_of_users']:.3f} over users; {found['srocc_before']:.3f} before; {found['users']} users, "
+        f"{left_out} with too few ratings left out{undefined}"
+    )
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+if __name__ == "__main__":
+    main()
