@@ -91,7 +91,10 @@ def test_published_lines_have_the_boards_figures_and_their_own_protocol_note(boa
     assert values(board, "MUSIQ").to_dict() == {"srocc": 0.736, "plcc": 0.74, "krocc": 0.54, "mae": 0.95}
     assert figures(board, "MUSIQ")[["low", "high"]].isna().all(axis=None)
     entry = board.entries.set_index("model").loc["MUSIQ"]
-    assert entry["selected_on"] == "test" and "whether PLCC and MAE follow a mapping is not stated" in entry["protocol_note"]
+    assert (
+        entry["selected_on"] == "test"
+        and "whether PLCC and MAE follow a mapping is not stated" in entry["protocol_note"]
+    )
     assert board.measures.loc[board.measures["model"] == "MUSIQ", "protocol"].unique().tolist() == ["official"]
 
 
