@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml
 # Two pictures of a scene that the demo's model has not seen: as good as it gets, and spoilt.
 EXAMPLES := $(addprefix data/demo/images/Shade_Hopper_21/,reference.png lowres-jpeg.jpg)
 
-# A model that learns to rank portraits, in five to ten minutes on two cores.
+# A model that learns to rank portraits, in about five minutes on two cores.
 demo: install
 	$(BIN)/python -m piqa.data.demo data/demo
 	$(BIN)/python -m piqa.fit --config demo.yaml --overwrite true
@@ -28,8 +28,9 @@ demo: install
 	@echo "Plot, predicted by true score:    runs/demo/evaluation/scatter.png"
 	@echo "The run's record:                 runs/demo/record.json, config.yaml, metrics.csv"
 
+# Two at a time, each on one thread; a file's tests stay together, as they share what is slow to make.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
