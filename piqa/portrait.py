@@ -23,7 +23,7 @@ from piqa.models import LIQE
 
 MAX_PIXELS = 300_000_000  # a 200-megapixel phone camera fits; what is larger is refused as a decompression bomb
 MAX_ASPECT = 100  # long side by short side; with its short side at 448 px a longer strip would fill gigabytes
-BAND = 4_000_000  # pixels that are converted at a time where a conversion takes many bytes a pixel
+BAND = 1_000_000  # pixels that are converted at a time where a conversion takes many bytes a pixel
 OTHER_PROGRAMS = {"EPS"}  # formats for which Pillow would start another program (Ghostscript) on the file
 VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
 

@@ -368,7 +368,7 @@ def test_pictures_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
 def test_a_large_picture_stands_in_memory_twice_at_most(mode):
-    side = 5000
+    side = 6000
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     content = saved(Image.new(mode, (side, side)), format="PNG", exif=exif, compress_level=1)
