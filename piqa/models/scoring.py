@@ -24,7 +24,7 @@ def input_names(network: nn.Module) -> list[str]:
     """
     names: Sequence[str] | None = getattr(network, "inputs", None)
     if names is None:
-        arguments = inspect.signature(network.forward).parameters
+        arguments = inspect.signature(getattr(network, "forward", network)).parameters  # or a plain function's
         names = [name for name in INPUTS if name in arguments] or INPUTS
     return list(names)
 

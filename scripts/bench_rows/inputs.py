@@ -71,7 +71,7 @@ def comparisons(settings: Settings) -> Row:
     default = {name: value.default for name, value in inspect.signature(PortraitData).parameters.items()}
     groups, size = default["groups"], default["group_size"]
     samplers = {
-        f"groups, {groups} x {size} a step": StepSampler(partial(scene_groups, scenes, size), groups),
+        f"groups, {groups} x {size} a step": StepSampler(partial(scene_groups, scenes, size, multiple=groups), groups),
         "published pairs, 6 a step": StepSampler(partial(reference_pairs, scenes), 6, frozen=True),
     }
     ways = {name: counted(sampler) for name, sampler in samplers.items()}

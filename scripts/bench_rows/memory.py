@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
 from bench_rows.measure import Figures, Row, Settings
-from bench_rows.training import DEFAULTS, Way, batch_of, network_of, set_checkpointing, trained
+from bench_rows.training import BF16, Way, batch_of, defaults, network_of, trained
 from piqa.models import DualBranch
+from piqa.tasks.speed import Speed
 
 PORTRAITS = 2 * 6  # in a step of the default batch
 GPU_GB = 24.0  # of the GPU that the full model must be trainable on
@@ -23,8 +25,8 @@ BLOCKS = re.compile(r"(^|\.)(blocks|layer\d+)$")  # what holds a timm network's 
 def memory(settings: Settings) -> Row:
     """Memory of training the full published model with 12 portraits a step, with and without checkpointing."""
     found = {
-        "defaults": DEFAULTS,
-        "bf16, activation checkpointing": Way(precision="bf16-mixed", fused=True, activation_checkpointing=True),
+        "defaults": defaults(torch.device("cuda")) if torch.cuda.is_available() else BF16,
+        "bf16, activation checkpointing": replace(BF16, speed=Speed(activation_checkpointing=True)),
         "float32, no options": Way(),
     }
     if settings.device.type == "cuda":
@@ -61,9 +63,9 @@ def counted(settings: Settings, way: Way) -> Figures:
     parameters = 4 * sum(parameter.numel() for parameter in empty().parameters())
     parts = {"parameters": parameters, "gradients": parameters, "adam": 2 * parameters, "computed_again": 0}
     network = empty()
-    if way.activation_checkpointing:
+    if way.speed.activation_checkpointing:
         parts["computed_again"] = saved_bytes(empty(), PORTRAITS, "cuda", mixed)[1]
-        set_checkpointing(network)
+        way.speed.apply(network)
     parts["activations"] = saved_bytes(network, PORTRAITS, "cuda", mixed)[0]
     return {f"{name}_gb": value / 1e9 for name, value in parts.items()} | {"total_gb": sum(parts.values()) / 1e9}
 

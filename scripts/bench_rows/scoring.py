@@ -54,7 +54,7 @@ def liqe_ways(megapixels: float, repeats: int, settings: Settings) -> dict[str, 
 
     @torch.inference_mode()
     def logits(windows: Callable[[Image.Image], torch.Tensor]) -> np.ndarray:
-        answer: np.ndarray = network(windows(image).unsqueeze(0).to(device))[0].float().cpu().numpy()
+        answer: np.ndarray = network.window_logits(windows(image).unsqueeze(0).to(device))[0].float().cpu().numpy()
         return answer
 
     calls = {"15 cut": partial(logits, cut_windows), "all windows first": partial(logits, all_windows_first)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch._inductor.config as inductor
@@ -17,33 +18,40 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench_rows.measure import Figures, PeakMemory, Row, Settings, forget, spread, synchronize
+from piqa.device import computes_bfloat16
 from piqa.models import DualBranch
 from piqa.models.backbone import SWIN_B_384
 from piqa.models.liqe import LIQE_LOGITS
 from piqa.tasks.ranking import RankingTask
+from piqa.tasks.scoring import published_adam
+from piqa.tasks.speed import Speed
 
 
 @dataclass(frozen=True)
 class Way:
-    """Settings of a training step; those of the first line of the table are all off."""
+    """Settings of a training step; without arguments those that all others are compared with, all off."""
 
-    precision: str = "32-true"
-    channels_last: bool = False
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     fused: bool = False
-    compile: bool = False
-    activation_checkpointing: bool = False
+    speed: Speed = field(default_factory=Speed)
 
 
-DEFAULTS = Way(precision="bf16-mixed", fused=True)
+BF16 = Way(precision="bf16-mixed")
 WAYS = {
-    "defaults": DEFAULTS,
+    "defaults": None,
     "float32, no options": Way(),
-    "bf16": Way(precision="bf16-mixed"),
-    "bf16, fused optimiser": Way(precision="bf16-mixed", fused=True),
-    "bf16, channels last": Way(precision="bf16-mixed", channels_last=True),
-    "bf16, compiled": Way(precision="bf16-mixed", compile=True),
-    "bf16, activation checkpointing": Way(precision="bf16-mixed", activation_checkpointing=True),
+    "bf16": BF16,
+    "bf16, fused optimiser": replace(BF16, fused=True),
+    "bf16, channels last": replace(BF16, speed=Speed(channels_last=True)),
+    "bf16, compiled": replace(BF16, speed=Speed(compile=True)),
+    "bf16, activation checkpointing": replace(BF16, speed=Speed(activation_checkpointing=True)),
 }
+
+
+def defaults(device: torch.device) -> Way:
+    """What `piqa.fit` does where nothing is set."""
+    fused = bool(inspect.signature(published_adam).parameters["fused"].default)
+    return Way("bf16-mixed" if computes_bfloat16(device.type) else "32-true", fused)
 
 
 def network_of(settings: Settings) -> DualBranch:
@@ -56,21 +64,7 @@ def network_of(settings: Settings) -> DualBranch:
 
 def task_of(network: DualBranch, way: Way) -> RankingTask:
     """The task with a way's settings."""
-    if way.activation_checkpointing:
-        set_checkpointing(network)
-    if way.channels_last:
-        network.to(memory_format=torch.channels_last)
-    task = RankingTask(network, optimizer=partial(torch.optim.Adam, lr=1e-5, weight_decay=1e-7, fused=way.fused))
-    if way.compile:
-        for name, backbone in network.backbones.items():
-            network.backbones[name] = torch.compile(backbone)
-    return task
-
-
-def set_checkpointing(network: DualBranch) -> None:
-    """Computes activations again in the backward pass instead of keeping them."""
-    for backbone in network.backbones.values():
-        backbone.net.set_grad_checkpointing()  # type: ignore[operator, union-attr]
+    return RankingTask(network, optimizer=partial(published_adam, fused=way.fused), speed=way.speed)
 
 
 def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
@@ -120,7 +114,7 @@ def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) 
         trainer = Trainer(
             accelerator="gpu" if settings.device.type == "cuda" else "cpu",
             devices=[settings.device.index or 0] if settings.device.type == "cuda" else 1,
-            precision=way.precision,  # type: ignore[arg-type]
+            precision=way.precision,
             max_steps=unmeasured + steps,
             callbacks=[times],
             logger=False,
@@ -148,7 +142,8 @@ def training_step(settings: Settings) -> Row:
     memory: dict[str, float] = {}
     failed: Figures = {}
     for _ in range(rounds):
-        for name, way in WAYS.items():
+        for name, set_way in WAYS.items():
+            way = set_way or defaults(settings.device)
             if name in failed:
                 continue
             try:
