@@ -86,10 +86,15 @@ def _kept(last: Path) -> str:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint with the best `val/srocc`, also over an interruption and when the run's folder moves."""
+    """Keeps the checkpoint with the highest measure, also over an interruption and when the run's folder moves.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, BEST, monitor="val/srocc", mode="max", enable_version_counter=False)
+    Args:
+        folder: Where to.
+        measure: Which of those that the task logs of the validation split.
+    """
+
+    def __init__(self, folder: Path, measure: str = "srocc") -> None:
+        super().__init__(folder, BEST, monitor=f"val/{measure}", mode="max", enable_version_counter=False)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         save_together(trainer, filepath)

@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import logging
 import signal
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
+import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from piqa import weights
-from piqa.arguments import ConfigFile, Parser
+from piqa.arguments import ConfigFile, Parser, find_config
 from piqa.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
 from piqa.device import computes_bfloat16
 from piqa.errors import InputError
 from piqa.files import replacing
 from piqa.stopping import StopOnSignal
+from piqa.tasks.scoring import ScoringTask
 
 
 class LightningParser(Parser, LightningArgumentParser):
     """LightningCLI's parser, with mistakes in one line."""
+
+
+RANKING = "piqa.tasks.RankingTask"
+
+
+def find_task(args: Sequence[str] | None = None) -> type[ScoringTask]:
+    """The task that a command line means, which decides what else may stand there.
+
+    Args:
+        args: Arguments of `fit`; by default the program's. The last `--task` counts, else the `task` of the last
+            `--config` that has one, else ranking.
+
+    Raises:
+        InputError: If it is no task that can be imported.
+    """
+    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    given.add_argument("--task")
+    given.add_argument("-c", "--config", action="append", default=[])
+    known, _ = given.parse_known_args(sys.argv[1:] if args is None else list(args))
+    path = known.task
+    for config in reversed(known.config):
+        path = path or _read(find_config(config)).get("task")
+    module, _, name = str(path or RANKING).rpartition(".")
+    try:
+        task = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"there is no task {path} ({error}); name one such as {RANKING}") from error
+    if not (isinstance(task, type) and issubclass(task, ScoringTask)):
+        raise InputError(f"{path} is no task; name one such as {RANKING}")
+    return task
+
+
+def _read(config: str) -> dict[str, Any]:
+    """A config, from its file or its text; empty where it is none, of which the parser will complain."""
+    try:
+        content = yaml.safe_load(Path(config).read_text(encoding="utf-8") if Path(config).is_file() else config)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 class SaveConfig(SaveConfigCallback):
@@ -161,9 +207,15 @@ class PiqaCLI(LightningCLI):
         if self.ckpt_path is not None:
             weights.check_resumable(self.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
-        size = getattr(network, "image_size", data.crop)
-        if size != data.crop:
-            raise InputError(f"the network was built for {size} px but `data.crop` is {data.crop}; make them equal")
+        if not hasattr(network, "init_args"):  # somebody else's, which the model's card must tell how to build
+            network.init_args = plain(self.config.model.network.get("init_args") or {})
+        size = getattr(network, "image_size", None)
+        if size is not None and size != data.side:
+            seen = "pictures of many shapes" if data.side is None else f"squares of {data.side} px"
+            raise InputError(
+                f"the network was built for {size} px but is shown {seen}; set `data.crop`, or of whole pictures "
+                f"`data.preparation` to `{{short_side: {size}, resize: stretch}}`"
+            )
         if "liqe_logits" in getattr(network, "inputs", ()) and data.preparation.liqe is None:
             raise InputError(
                 "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the "
@@ -179,16 +231,21 @@ class PiqaCLI(LightningCLI):
         if self.config.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers()
         folder, config = self.last.parent, self.config
-        stop, self.best = StopOnSignal(self.last), BestCheckpoint(folder)
+        stop = StopOnSignal(self.last)
+        self.best = BestCheckpoint(folder, getattr(self.model, "monitor", "srocc"))  # a task may name another measure
         last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
         self.trainer_defaults["callbacks"] = [stop, self.best, last]  # the last one saves what the best one knows
         plugins = [*(self.config_init.trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(default_root_dir=self.out, plugins=plugins, **kwargs)
 
     def train(self) -> None:
-        """Trains, from the start or from `--ckpt_path`."""
+        """Trains, from the start or from `--ckpt_path`; a network without anything to train is only validated."""
         if self.ckpt_path is None:
             self.model.load_initial_weights()
+        if not self.trainable:
+            rank_zero_warn(f"{type(self.model.network).__name__} has nothing to train; it is evaluated as it is")
+            self.trainer.validate(self.model, self.datamodule, verbose=False)
+            return
         torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
@@ -203,6 +260,11 @@ class PiqaCLI(LightningCLI):
                 f"a process that loads pictures has died, for want of memory perhaps: {error} Go on with "
                 f"`--ckpt_path {self.last}`, with fewer of them (`--data.workers`) if it happens again"
             ) from error
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the network has weights to train."""
+        return any(weight.requires_grad for weight in self.model.network.parameters())
 
     def _end_other_processes(self) -> None:
         launcher = self.trainer.strategy.launcher
@@ -219,6 +281,29 @@ class PiqaCLI(LightningCLI):
             except Exception as error:  # whatever W&B stumbles over, training does not need it
                 rank_zero_warn(f"going on without Weights & Biases: {error}")
         return loggers
+
+
+class TaskCLI(PiqaCLI):
+    """The command line of a config that names its `task`."""
+
+    def __init__(self, data: type, args: list[str] | None = None) -> None:
+        super().__init__(find_task(args), data, args)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the task."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--task", type=str, default=RANKING, help="The class of what is trained, below `model`.")
+
+
+def plain(value: Any) -> Any:
+    """Config values as JSON has them: paths are text."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _usual_precision(accelerator: Any) -> str:

@@ -40,10 +40,12 @@ from piqa.evaluation.tables import write_tables
 from piqa.evaluation.terminal import print_board
 from piqa.scorer import Precision, Scorer
 from piqa.store import PreparedStore
+from piqa.untrained import CONFIGS
 
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
-    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint",
+    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or the "
+    "config of a network that needs no training",
     "predictions": "CSVs with `image, prediction`, and `scene, score` where no table is given",
 }
 
@@ -154,7 +156,7 @@ def evaluate(
         "command": command(),
     }
     board = _hold(entries, table, labels, split, facts | ({"crops": crops} if models else {}), rules)
-    folder = Path(out) if out else Path([*models.values(), *csvs.values()][0]).parent / "evaluation"
+    folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
     own = {name: folder if len(entries) == 1 else folder / _folder_name(name) for name in (*models, *csvs)}
     reports = {
         (name := entry.contestant.name): write_report(entry.frame, own[name], _facts_of(entry, models, facts, crops))
@@ -180,6 +182,12 @@ def _named(
     if unknown:
         raise InputError(f"`selected_on` tells of {unknown[0]!r}, but the CSVs are {', '.join(csvs) or 'none'}")
     return {name: str(weights.find_model(path)) for name, path in models.items()}, csvs
+
+
+def _beside(path: str) -> Path:
+    """Where results go by default; of a config, not among the configs."""
+    file = Path(path)
+    return (Path("runs") / file.stem if file.suffix in CONFIGS else file.parent) / "evaluation"
 
 
 def _folder_name(name: str) -> str:

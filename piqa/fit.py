@@ -1,4 +1,4 @@
-"""`python -m piqa.fit --config piqa.yaml`: trains a model to rank the portraits of a scene, and evaluates it.
+"""`python -m piqa.fit --config piqa.yaml`: trains a model, by the `task` that its config names, and evaluates it.
 
 Prepares the pictures that the store lacks, trains, takes the checkpoint that did best on the validation scenes, reads
 the test split once with it, and leaves in the run's folder (`--out`): `model.safetensors` with its card, `test/` with
@@ -14,18 +14,17 @@ from rich.console import Console
 
 from piqa import weights
 from piqa.arguments import command
-from piqa.cli import PiqaCLI
+from piqa.cli import PiqaCLI, TaskCLI, plain
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
 from piqa.evaluation.report import print_report, write_report
 from piqa.record import fingerprint, write_record
-from piqa.tasks.ranking import RankingTask
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs one training, from the command line or from a list of its arguments."""
     with one_line_errors():
-        cli = PiqaCLI(RankingTask, PortraitData, args)
+        cli = TaskCLI(PortraitData, args)
         cli.train()
         best = cli.best.best_model_path or None  # none if no epoch gave a defined SROCC: then the last weights stand
         facts = _facts(cli, best)
@@ -39,13 +38,14 @@ def main(args: list[str] | None = None) -> None:
 
 def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
     chosen_on = {"validation": "val", "test": "test"}[cli.datamodule.select_on]
+    why = "the last epoch, as none had a defined SROCC" if cli.trainable else "the network has nothing to train"
     return {
         "table": cli.datamodule.table.name,
         "split": "test",
         "attribute": getattr(cli.datamodule.table, "attribute", None),
-        "selected_on": chosen_on if best else "nothing: the last epoch, as none had a defined SROCC",
+        "selected_on": chosen_on if best else f"nothing: {why}",
         "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
-        "checkpoint": best or "last epoch",
+        "checkpoint": best or ("last epoch" if cli.trainable else "as it was"),
         "command": command(),
     }
 
@@ -53,7 +53,7 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
 @rank_zero_only
 def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
     network = cli.model.network if best is None else weights.load_model(best)[0]
-    data = {"table": _plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
+    data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
     weights.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
     write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
     print(f"Model: {cli.out / 'model.safetensors'}")
@@ -62,15 +62,6 @@ def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
 @rank_zero_only
 def _leave_report(cli: PiqaCLI, facts: dict[str, Any]) -> None:
     print_report(write_report(cli.model.test_table, cli.out / "test", facts), Console())
-
-
-def _plain(value: Any) -> Any:
-    """Config values as JSON has them: paths are text."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
 
 from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops
+from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
 from piqa.faces import Box
 from piqa.models.liqe import cut_windows
@@ -44,7 +43,8 @@ class PictureBatch:
         stamps: `stamp_of` each when it was read.
         errors: Why a picture could not be prepared; None where it was.
         face_boxes: x1, y1, x2, y2 in pixels of the upright original; None where no face was found.
-        crops: Of the good pictures, by name, uint8 of shape (good, crops, 3, side, side).
+        crops: Of the good pictures, by name, uint8 of shape (good, crops, 3, side, side); a list of the pictures' own
+            where these differ in shape.
         windows: LIQE's windows of the good pictures one after another, uint8, (windows, 3, 224, 224), or None.
         window_counts: How many windows each good picture has.
     """
@@ -53,7 +53,7 @@ class PictureBatch:
     stamps: list[Stamp | None]
     errors: list[str | None]
     face_boxes: list[Box | None]
-    crops: dict[str, Pixels]
+    crops: dict[str, Pixels | list[Pixels]]
     windows: Pixels | None
     window_counts: list[int]
 
@@ -67,12 +67,19 @@ class BatchPreparer:
         crops: How many, and where.
         inputs: Names of the crops that are wanted.
         preparer: Prepares without LIQE; None makes one when it is first needed, in each worker process.
+        view: How the network sees a portrait.
     """
 
     def __init__(
-        self, preparation: Preparation, size: int, crops: Crops, inputs: set[str], preparer: Preparer | None = None
+        self,
+        preparation: Preparation,
+        size: int,
+        crops: Crops,
+        inputs: set[str],
+        preparer: Preparer | None = None,
+        view: View = "crops",
     ) -> None:
-        self._preparation, self._size, self._crops = preparation, size, crops
+        self._preparation, self._size, self._crops, self._view = preparation, size, crops, view
         self._inputs = inputs | {"full_image"}  # which tells how many crops a portrait has
         self._preparer = preparer
 
@@ -99,7 +106,10 @@ class BatchPreparer:
             items.append(item)
             windows += [] if cut is None else [cut]
         if items:
-            batch.crops = {name: values.numpy() for name, values in default_collate(items).items()}
+            batch.crops = {
+                name: [pixels.numpy() for pixels in values] if isinstance(values, list) else values.numpy()
+                for name, values in collate(items).items()
+            }
         if windows:
             batch.windows, batch.window_counts = np.concatenate(windows), [len(cut) for cut in windows]
         return batch
@@ -107,7 +117,7 @@ class BatchPreparer:
     def _prepare(self, file: str, preparer: Preparer) -> tuple[Batch, Pixels | None, Box | None]:
         image = open_image(file)
         portrait = preparer.prepare(image)
-        crops = crops_of(portrait, self._size, self._crops)
+        crops = crops_of(portrait, self._size, self._crops, self._view)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}
         return wanted, None if self._preparation.liqe is None else cut_windows(image).numpy(), portrait.face_box
 

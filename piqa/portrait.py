@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ OTHER_PROGRAMS = {"EPS"}  # formats for which Pillow would start another program
 VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Resize = Literal["short_side", "shrink", "stretch", "keep"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Preparation:
     """Settings that turn an image file into what a model eats.
 
     Args:
-        short_side: Short side in pixels of the whole image and of the face crop.
+        short_side: Side in pixels that `resize` is about.
+        resize: What becomes of the whole image and of the face crop. `short_side`: their short side gets that length,
+            up or down. `shrink`: the same where both sides are longer, else they stay as they are. `stretch`: a square
+            of that side, whatever the shape was. `keep`: they stay as they are, and `short_side` is not used.
         face_rule: Which face is judged: the `largest`, or the `most_confident`, as the reference's detector ordered;
             `none` looks for no face, which spares time where only the whole image is used.
         face_threshold: Least detector confidence of a face that counts, in [0, 1].
@@ -50,8 +54,11 @@ class Preparation:
     face_margin: int = 20
     detection_side: int = 1600
     liqe: str | None = None
+    resize: Resize = "short_side"
 
     def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize):
+            raise InputError(f"preparation: `resize` is one of {', '.join(get_args(Resize))}, not {self.resize!r}")
         if self.short_side < 1 or self.face_margin < 0 or not 0 <= self.face_threshold <= 1:
             raise InputError(
                 f"preparation: short_side ({self.short_side}) must be at least 1, face_margin ({self.face_margin}) at "
@@ -67,6 +74,10 @@ class Preparation:
             liqe_digest: Digest of the LIQE file's content, so that other weights under the same name are noticed.
         """
         settings = asdict(self) | {"liqe": liqe_digest, "version": VERSION}
+        if self.resize == "short_side":
+            del settings["resize"]  # younger than stores that are in use
+        elif self.resize == "keep":
+            del settings["short_side"]
         return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def key(self, digest: Callable[[str], str]) -> str:
@@ -157,13 +168,24 @@ class Preparer:
         settings = self.settings
         faces = [] if self._detector is None else self._detector.detect(image)
         face = choose_face(faces, settings.face_rule, settings.face_threshold)
-        crop = image if face is None else crop_face(image, face.box, settings.face_margin)
+        crop = None if face is None else crop_face(image, face.box, settings.face_margin)
+        whole = np.asarray(resized(image, settings))
         return Portrait(
-            full_image=np.asarray(resize_short_side(image, settings.short_side)),
-            face_crop=np.asarray(resize_short_side(crop, settings.short_side)),
+            full_image=whole,
+            face_crop=whole if crop is None else np.asarray(resized(crop, settings)),
             face_box=None if face is None else face.box,
             liqe_logits=None if self._liqe is None else self._liqe.logits(image),
         )
+
+
+def resized(image: Image.Image, settings: Preparation) -> Image.Image:
+    """A whole image or a face in the size that the settings ask for; by Pillow's bilinear filter, which antialiases."""
+    side = settings.short_side
+    if settings.resize == "keep" or (settings.resize == "shrink" and min(image.size) < side):
+        return image
+    if settings.resize == "stretch":
+        return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BILINEAR)
+    return resize_short_side(image, side)
 
 
 def resize_short_side(image: Image.Image, side: int) -> Image.Image:

@@ -54,15 +54,18 @@ def predict(
     precision: Precision = "32",
     workers: int | None = None,
     liqe: str | None = None,
+    pairs: dict[str, list[str]] | None = None,
 ) -> None:
     """Scores pictures and writes a CSV, and beside it the run's figures as JSON.
 
     Args:
         pictures: Pictures, and folders whose pictures are all scored.
-        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
+        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
+            the config of a network that needs no training, such as `clipiqa.yaml`.
         out: The CSV to write.
         names: A text file that names more pictures, one a line, more than a command line holds.
-        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster. Of no
+            account to a model that sees whole pictures, or windows.
         batch_size: Pictures in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         devices: How many devices of each machine share the pictures.
@@ -71,6 +74,8 @@ def predict(
         workers: Processes of each device that decode pictures and find faces; 0 does it in the scoring process. By
             default all cores of a GPU machine, and a fourth of them where the networks run on the same cores.
         liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+        pairs: Your own prompts for CLIP-IQA, two by name, the better one first, such as
+            `{pose: [A relaxed pose., A stiff pose.]}`: each pair is a column, the first gives the score.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written. What was scored
@@ -83,7 +88,7 @@ def predict(
         kind, device = distributed.accelerator_of(device, devices), "cpu"  # until each process knows its own
     files = expand(pictures, names)
     model = find_model(ckpt_path)
-    scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision)
+    scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision, pairs=pairs)
     if not several:
         kind = scorer.device.type
     settings = scorer.settings(model) | {"crops": crops}

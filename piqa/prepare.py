@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from piqa.cli import PiqaCLI
+from piqa.cli import TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
-from piqa.tasks.ranking import RankingTask
 
 
-class PrepareCLI(PiqaCLI):
+class PrepareCLI(TaskCLI):
     """Reads a training config, of which it uses the data; a mistake anywhere in it is found all the same."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -38,7 +37,7 @@ class PrepareCLI(PiqaCLI):
 def main(args: list[str] | None = None) -> None:
     """Prepares what is missing, from the command line or from a list of its arguments."""
     with one_line_errors():
-        cli = PrepareCLI(RankingTask, PortraitData, args)
+        cli = PrepareCLI(PortraitData, args)
         cli.datamodule.prepare_data(verify=cli.config.verify)
 
 

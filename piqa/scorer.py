@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -14,19 +14,19 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from piqa import weights
 from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops
+from piqa.data.transforms import Crops, View, collate
 from piqa.device import pick_device
 from piqa.digests import digest_of
 from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
 from piqa.models.liqe import LIQE, LIQE_LOGITS
-from piqa.models.scoring import answers, classes_of
+from piqa.models.scoring import answers, classes_of, input_names
 from piqa.picture_batches import BatchPreparer, PictureBatch, picture_batches
 from piqa.portrait import VERSION, Pixels, Portrait, Preparation, Preparer
+from piqa.untrained import CONFIGS, asked, load_config
 
 Precision = Literal["32", "bf16", "16"]
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
@@ -45,6 +45,7 @@ class Scorer:
         precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's picture tower in bfloat16;
             or `16`, float16 by autocast, for GPUs without bfloat16.
         card: What else the model's file says of it.
+        view: How the network sees a portrait, as in training: `crops`, `whole` or `windows`.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Scorer:
         device: str = "auto",
         precision: Precision = "32",
         card: dict[str, Any] | None = None,
+        view: View = "crops",
     ) -> None:
         self.preparation, self.crop, self.precision, self.card = preparation, crop, precision, card or {}
+        self.view = view
         self._autocast = {"16": torch.float16}.get(precision)
         if precision == "bf16":
             halved = with_bfloat16_backbones(network)
@@ -75,22 +78,29 @@ class Scorer:
         liqe: str | Path | None = None,
         device: str = "auto",
         precision: Precision = "32",
+        pairs: Mapping[str, Sequence[str]] | None = None,
     ) -> Scorer:
         """A scorer from a model file.
 
         Args:
-            path: piqa's own file, the folder of a run, a training checkpoint, or an official DN-PIQA checkpoint.
+            path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
+                config of a network that needs no training, such as `clipiqa.yaml`.
             liqe: LIQE's checkpoint, where it does not lie where it lay in training.
             device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
             precision: `32`, `bf16` or `16`, as in the class.
+            pairs: Of CLIP-IQA, your own prompts to compare: two by name, the better one first, each a column; the first
+                pair gives the score.
 
         Raises:
             InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
                 of the training, or there is no such device.
         """
-        network, card = weights.load_model(path)
+        path = weights.find_model(path)
+        network, card = (load_config if path.suffix in CONFIGS else weights.load_model)(path)
+        if pairs:
+            network = asked(network, pairs)
         settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
-        if "liqe_logits" not in getattr(network, "inputs", ["liqe_logits"]):
+        if "liqe_logits" not in input_names(network):
             settings["liqe"] = None
         elif liqe is not None:
             settings["liqe"] = str(liqe)
@@ -99,11 +109,12 @@ class Scorer:
             if digest_of(used) != card["liqe_digest"]:
                 raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
         try:
-            return cls(network, Preparation(**settings), card.get("crop", 384), device, precision, card)
+            preparation = Preparation(**settings)
         except TypeError as error:
             raise InputError(
                 f"{path}: its card names a preparation that this version does not know: {error}"
             ) from error
+        return cls(network, preparation, card.get("crop", 384), device, precision, card, card.get("view", "crops"))
 
     def to(self, device: torch.device) -> Scorer:
         """Moves the scorer, and with it the network, to a device."""
@@ -124,7 +135,8 @@ class Scorer:
         blank = np.zeros((self.crop, self.crop, 3), np.uint8)
         logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
         portrait = Portrait(blank, blank, None, logits)
-        more = [name for name in self._answers(self._collated([portrait], "one")) if name != "score"]
+        said = self._answers(self._collated([portrait], "one"))
+        more = [name for name, values in said.items() if values.ndim == 1 and name != "score"]
         if taken := [name for name in more if name in COLUMNS]:
             raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
         return COLUMNS + more
@@ -140,7 +152,10 @@ class Scorer:
             preparation["liqe"] = digest_of(weights.require(self.preparation.liqe, "liqe"))
         return {
             "model": digest_of(model),
+            "network": getattr(self.network, "init_args", {}),
+            "weights": self.card.get("weights"),
             "precision": self.precision,
+            "view": self.view,
             "crop": self.crop,
             "preparation": preparation,
         }
@@ -157,7 +172,8 @@ class Scorer:
 
         Args:
             pictures: Image files.
-            crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster.
+            crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Of no account to
+                a model that sees whole pictures, or windows.
             batch_size: Pictures in one pass through the network.
             workers: Processes that decode pictures and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
@@ -196,11 +212,10 @@ class Scorer:
         Raises:
             InputError: If a worker process is killed.
         """
-        inputs = set(getattr(self.network, "inputs", ("full_image", "face_crop")))
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
-        prepare = BatchPreparer(self.preparation, self.crop, crops, inputs, preparer)
+        prepare = BatchPreparer(self.preparation, self.crop, crops, set(input_names(self.network)), preparer, self.view)
         yield from picture_batches(map(str, pictures), prepare, batch_size, workers)
 
     def rows(self, batch: PictureBatch) -> list[dict[str, Any]]:
@@ -237,23 +252,32 @@ class Scorer:
         return scores
 
     def _collated(self, portraits: list[Portrait], crops: Crops) -> Batch:
-        batch: Batch = default_collate([crops_of(portrait, self.crop, crops) for portrait in portraits])
-        return {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
+        batch = collate([crops_of(portrait, self.crop, crops, self.view) for portrait in portraits])
+        return {
+            name: [one.to(self.device) for one in values]
+            if isinstance(values, list)
+            else values.to(self.device, non_blocking=True)
+            for name, values in batch.items()
+        }
 
     def _said_of(self, batch: PictureBatch) -> list[dict[str, Any]]:
         """The network's answers on the good pictures of a batch; class indices by their names."""
-        crops = {name: self._on_device(values) for name, values in batch.crops.items()}
+        crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = classes_of(self.network)
         columns: dict[str, list[Any]] = {}
         for name, values in self._answers(crops).items():
+            if values.ndim > 1:
+                continue  # for losses
             plain = values.tolist()
             columns[name] = [classes[name][index] for index in plain] if name in classes else plain
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def _on_device(self, pixels: Pixels) -> Tensor:
+    def _on_device(self, pixels: Pixels | list[Pixels]) -> Any:
         """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
+        if isinstance(pixels, list):
+            return [self._on_device(own) for own in pixels]
         tensor = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
@@ -276,7 +300,7 @@ class Scorer:
         of_pictures = torch.split(windows, counts)
         for count in sorted(set(counts)):
             rows = [row for row, windows_here in enumerate(counts) if windows_here == count]
-            logits[rows] = self._liqe(torch.stack([of_pictures[row] for row in rows]))
+            logits[rows] = self._liqe.window_logits(torch.stack([of_pictures[row] for row in rows]))
         return logits
 
     def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:

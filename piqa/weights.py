@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from piqa.errors import InputError
 from piqa.files import replacing
 from piqa.models import LIQE, Backbone, DualBranch
+from piqa.models.clip import PromptedCLIP
 
 State = dict[str, Tensor]
 
@@ -40,11 +41,16 @@ WHAT_IT_IS = {
     "gfiqa": "the Swin-B/384 pretrained on GFIQA-20k faces, start of the face branch "
     "(official: Swin_b_384_in22k_SlowFast_Fast_pretrained_GFIQA_*.pth)",
     "liqe": "LIQE's multi-database checkpoint, which gives the 495 logits (official: LIQE.pt of zwx8981/LIQE)",
+    "places365": "the ResNet-18 trained on Places365, TANet's theme stream (official: resnet18_places365.pth.tar)",
 }
+TAKE_OUT = (  # of a TorchScript archive
+    """python -c "import torch; torch.save(torch.jit.load('{0}', 'cpu').state_dict(), '{0}.tensors.pth')\""""
+)
 HOW_WITHOUT = {
     "lsvq": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.whole imagenet` or `scratch`",
     "gfiqa": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.face imagenet` or `scratch`",
     "liqe": "train without it by `--config no_liqe.yaml`",
+    "places365": "train with a theme stream that knows no themes by `--model.init.theme scratch`",
 }
 
 
@@ -79,7 +85,13 @@ def _tensors(content: Mapping[str, Any], path: str | Path) -> State:
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(content):
         raise InputError(f"{path} holds no state dict (a table of named tensors); is it a weights file?")
-    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+    state = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    if any(key.startswith("res365_last.") for key in state):
+        raise InputError(
+            f"{path} is a published TANet checkpoint, which only works in a network that scores a picture by its "
+            "neighbours in the batch; train `piqa.models.TANet` instead"
+        )
+    return state
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -96,10 +108,15 @@ def read_file(path: str | Path) -> dict[str, Any]:
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
-        more = "unsupported global" in str(error).lower()  # torch's words for whatever is not plain data
-        reason = (
-            "it holds more than tensors; save its state_dict() alone" if more else "it is damaged or something else"
-        )
+        words = str(error).lower()
+        reason = "it is damaged or something else"
+        if "unsupported global" in words:  # torch's words for whatever is not plain data
+            reason = "it holds more than tensors; save its state_dict() alone"
+        elif "torchscript" in words:
+            reason = (
+                "it is a TorchScript archive, as OpenAI's CLIP files are, which holds code; if you trust where it "
+                f"comes from, take its tensors out: {TAKE_OUT.format(path)}"
+            )
         raise InputError(f"{path} cannot be read as weights: {reason}") from error
     if not isinstance(content, Mapping):
         raise InputError(
@@ -186,8 +203,66 @@ def load_liqe(path: str | Path) -> LIQE:
     if (layout := layout_of(state)) != "liqe":
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
-    _load_strictly(liqe.clip, {key: value.float() for key, value in state.items()}, path)
+    _load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
     return liqe
+
+
+def load_clip(network: PromptedCLIP, source: str | Path) -> None:
+    """Fills LIQE, CLIP-IQA or CLIP-IQA+.
+
+    Args:
+        network: What to fill.
+        source: `openai` for the weights that CLIP was published with, downloaded or from the local cache; a file with
+            the state dict of a CLIP, OpenAI's, open_clip's or LIQE's; or piqa's own file of such a network.
+
+    Raises:
+        InputError: If the weights cannot be had, are of another layout, or do not fit.
+    """
+    if source == "openai":
+        network.clip.load_state_dict(_clip_state(_openai_state(network.name), network.clip))
+        return
+    state = read_state_dict(source)
+    if any(key.startswith("clip.") for key in state):
+        _load_strictly(network, state, source)
+    elif (layout := layout_of(state)) == "liqe":
+        _load_strictly(network.clip, _clip_state(state, network.clip), source)
+    else:
+        raise InputError(f"{source} has the layout '{layout}', not that of a CLIP state dict")
+
+
+def _openai_state(name: str) -> State:
+    import open_clip
+
+    try:
+        state: State = open_clip.create_model(name, pretrained="openai", precision="fp32", device="cpu").state_dict()
+    except Exception as error:  # the network and the cache can fail in any way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"OpenAI's weights for '{name}' could not be had ({reason}); connect once so that they are cached, or name "
+            "a file"
+        ) from error
+    return state
+
+
+def _clip_state(state: State, clip: nn.Module) -> State:
+    """Tensors of a published CLIP as open_clip's network takes them: single precision, and no facts beside them."""
+    facts = ("input_resolution", "context_length", "vocab_size")
+    # How many batches a normalisation has seen matters to no result, and not every file tells it.
+    counters = {key: value for key, value in clip.state_dict().items() if key.endswith("num_batches_tracked")}
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return counters | {key: value for key, value in tensors.items() if key not in facts}
+
+
+def load_places365(network: nn.Module, path: str | Path) -> None:
+    """Fills a torchvision ResNet-18 of 365 outputs from the official `resnet18_places365.pth.tar`.
+
+    Raises:
+        InputError: If the file is absent or of another network.
+    """
+    state = read_state_dict(require(path, "places365"))
+    # The file is older than the counters of batch normalisation, which no result depends on.
+    counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
+    _load_strictly(network, counters | state, path)
 
 
 def _from_dn_piqa(state: State) -> State:
@@ -256,12 +331,16 @@ def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a user means by a file, a run's folder, or a file's name without its ending.
+    """The model file that a user means by a file, a run's folder, a file's name without its ending, or a config's name.
 
     Raises:
         InputError: If there is none.
     """
     path = Path(path)
+    if path.suffix in (".yaml", ".yml"):
+        from piqa.arguments import find_config
+
+        return Path(find_config(str(path)))
     candidates = [path, path / "model.safetensors", path.with_name(path.name + ".safetensors")]
     for candidate in candidates:
         if candidate.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -17,9 +18,10 @@ from torch.utils.data import DataLoader, Subset
 
 from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
 from piqa.data.loader import StepLoader, deaf_to_signals
-from piqa.data.sampler import StepSampler, check_shares, reference_pairs, scene_groups
+from piqa.data.mix_sampler import LIQE_PICTURES, LIQE_STEPS, MixSampler
+from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
 from piqa.data.table import Table, hold_out_scenes
-from piqa.data.transforms import Crops
+from piqa.data.transforms import Crops, View, collate, seen_side
 from piqa.digests import digest_of
 from piqa.errors import InputError
 from piqa.portrait import Preparation
@@ -38,16 +40,21 @@ class PortraitData(LightningDataModule):
         table: Which pictures, with which scores.
         preparation: How a picture is prepared.
         store: Folder of the prepared store; what is missing there is prepared before training starts.
+        view: How the network sees a portrait: `crops`, square ones, a random one in training; the `whole` picture; or
+            `windows` as LIQE draws them, 3 in training and 15 in validation and test. Only crops come with faces.
         crop: Side in pixels of the square crops that the network sees.
         flip: Mirror half of the training portraits. The published recipe does not.
         pairs: `groups`: all pairs within groups of one scene, every portrait once an epoch. `reference`: the published
-            construction, each portrait with each of two random partners, drawn once for all epochs.
+            construction, each portrait with each of two random partners, drawn once for all epochs. `databases`: a
+            fixed number of pictures from each database of a mix, as for LIQE.
         groups: Groups in a training step, over all processes and accumulated batches; for `reference`, pairs.
         group_size: Portraits in a group.
+        pictures: For `databases`, pictures in a training step of each; None takes those of LIQE.
+        steps: For `databases`, training steps in an epoch.
         select_on: What chooses the checkpoint: `validation` scenes held out of the training split, or the `test` split
             as in the published code. Results of the latter are labelled so.
         validation: Share of the training scenes held out for validation, where the table names no validation split.
-        crops: Crops whose mean is a portrait's score in validation and test.
+        crops: For `view: crops`, those whose mean is a portrait's score in validation and test.
         scoring_batch: Portraits in a validation or test batch.
         workers: Loader processes of each training process; None takes one a core, at most 8.
         prepare_workers: Processes that prepare pictures; None takes one a core.
@@ -64,7 +71,7 @@ class PortraitData(LightningDataModule):
         store: str = "data/prepared",
         crop: int = 384,
         flip: bool = False,
-        pairs: Literal["groups", "reference"] = "groups",
+        pairs: Literal["groups", "reference", "databases"] = "groups",
         groups: int = 2,
         group_size: int = 6,
         select_on: SelectOn = "validation",
@@ -77,16 +84,27 @@ class PortraitData(LightningDataModule):
         max_failed: float = 0.01,
         seed: int = 0,
         clip: ClipPreparation | None = None,
+        view: View = "crops",
+        pictures: dict[str, int] | None = None,
+        steps: int = LIQE_STEPS,
     ) -> None:
         super().__init__()
         recipe = clip or preparation
-        if not 0 < crop <= recipe.short_side:
+        if view == "crops" and not 0 < crop <= recipe.short_side:
             raise InputError(f"a crop of {crop} px does not fit into pictures prepared to {recipe.short_side} px")
+        if view == "crops" and clip is None and preparation.resize not in ("short_side", "stretch"):
+            raise InputError(
+                f"`preparation.resize: {preparation.resize}` may leave pictures smaller than a crop; take `short_side` "
+                "or `stretch`, or another `view` than `crops`"
+            )
+        if view != "crops" and clip is not None:
+            raise InputError(f"videos are seen in crops alone, not as `view: {view}`")
         if groups < 1 or group_size < 2:
             raise InputError(f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {group_size}")
         if scoring_batch < 1:
             raise InputError(f"`scoring_batch` must be at least 1 portrait, not {scoring_batch}")
         self.table, self.preparation, self.clip, self.crop, self.select_on = table, preparation, clip, crop, select_on
+        self.view, self._pictures, self._steps = view, pictures, steps
         self._store_folder, self._flip, self._pairs = store, flip, pairs
         self._groups, self._group_size, self._validation = groups, group_size, validation
         self._crops, self._scoring_batch, self._workers = crops, scoring_batch, workers
@@ -158,7 +176,8 @@ class PortraitData(LightningDataModule):
         Raises:
             InputError: If not, or if the table cannot be read.
         """
-        check_shares(self._groups, world, parts)
+        if self._pairs != "databases":
+            check_shares(self._groups, world, parts)
         frame = self._assigned(self.select_on == "validation")
         train = frame[frame["split"] == "train"]
         if len(train):
@@ -173,7 +192,7 @@ class PortraitData(LightningDataModule):
     def train_dataloader(self) -> StepLoader:
         """Whole training steps, each a batch of scene groups, or several where gradients are accumulated."""
         train = self.splits["train"]
-        dataset = TrainingPortraits(train, self._store, self.crop, self._flip)
+        dataset = TrainingPortraits(train, self._store, self.crop, self._flip, self.view)
         trainer = self.trainer
         shares = (trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches) if trainer else (0, 1, 1)
         identity = {
@@ -183,10 +202,16 @@ class PortraitData(LightningDataModule):
             "data.group_size": self._group_size,
             "data.table": fingerprint({"train": train})["train"]["digest"],
         }
+        if self._pairs == "databases":
+            identity |= {"data.pictures": self._pictures, "data.steps": self._steps}
         return StepLoader(dataset, self._sampler(train, *shares), identity, **self._workers_arguments())
 
-    def _sampler(self, train: pd.DataFrame, rank: int, world: int, parts: int) -> StepSampler:
+    def _sampler(self, train: pd.DataFrame, rank: int, world: int, parts: int) -> EpochSampler:
         scenes = train["scene"].tolist()
+        if self._pairs == "databases":
+            databases = train["database"].tolist() if "database" in train else scenes
+            pictures: Mapping[str, int] = self._pictures or LIQE_PICTURES
+            return MixSampler(databases, pictures, self._steps, self.seed, rank, world, parts)
         reference = self._pairs == "reference"
         make_groups = (
             partial(reference_pairs, scenes)
@@ -204,13 +229,13 @@ class PortraitData(LightningDataModule):
         return self._scoring("test")
 
     def _scoring(self, split: str) -> DataLoader[Batch]:
-        dataset = ScoringPortraits(self.splits[split], self._store, self.crop, self._crops)
+        dataset = ScoringPortraits(self.splits[split], self._store, self.crop, self._crops, self.view)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # All processes must run the same number of batches, or they wait for each other for ever. The first portraits
         # fill up the last round; `Predictions` counts them once.
         rounds = math.ceil(len(dataset) / world)
         own = Subset(dataset, [row % len(dataset) for row in range(rank, rounds * world, world)])
-        return DataLoader(own, batch_size=self._scoring_batch, **self._workers_arguments())
+        return DataLoader(own, batch_size=self._scoring_batch, collate_fn=collate, **self._workers_arguments())
 
     def _workers_arguments(self) -> dict[str, Any]:
         workers = min(8, os.cpu_count() or 1) if self._workers is None else self._workers
@@ -221,9 +246,15 @@ class PortraitData(LightningDataModule):
             "worker_init_fn": deaf_to_signals,
         }
 
+    @property
+    def side(self) -> int | None:
+        """Side in pixels of the squares that the network sees; None where pictures keep their own shapes."""
+        return self.crop if self.clip is not None else seen_side(self.view, self.preparation, self.crop)
+
     def contract(self) -> dict[str, Any]:
         """What a picture must go through to be scored as in training, for the model's card."""
-        contract = {"preparation": asdict(self.clip or self.preparation), "crop": self.crop}
+        preparation = asdict(self.clip or self.preparation)
+        contract = {"preparation": preparation, "view": self.view, "crop": self.side or self.crop}
         if self.clip is None and self.preparation.liqe is not None:
             contract["liqe_digest"] = self._liqe_digest
         return contract

@@ -1,7 +1,8 @@
 """Rows of a table become the tensors of a batch, by way of the prepared store.
 
-A batch is a dictionary: `full_image`, `face_crop` (uint8 crops), `liqe_logits` where prepared, `score`, `index` (row of
-the table) and, in training, `group`, `groups` and, where known, `score_std`.
+A batch is a dictionary of tensors: `full_image` (uint8; a list where pictures differ in size), `face_crop` where there
+are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
+where known `score_std`, `votes` (of the marks 1 to 10), `scene_labels` and `distortion_label` (LIQE's).
 """
 
 from __future__ import annotations
@@ -11,16 +12,25 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
+from piqa.data.database import VOTES
 from piqa.data.sampler import Draw, Step
-from piqa.data.transforms import Crops, TrainingCrops, scoring_crops
+from piqa.data.transforms import (
+    Crops,
+    TrainingCrops,
+    View,
+    collate,
+    scoring_crops,
+    scoring_picture,
+    training_picture,
+)
+from piqa.models.liqe import distortion_labels, scene_labels
 from piqa.portrait import Portrait
 from piqa.store import PreparedStore
 from piqa.video import Clip
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 
 
 class TrainingPortraits(Dataset[Batch]):
@@ -31,12 +41,16 @@ class TrainingPortraits(Dataset[Batch]):
         store: Where their Portraits, or Clips, are.
         crop: Side of the crops in pixels.
         flip: Whether half of the portraits are mirrored.
+        view: How the network sees them.
     """
 
-    def __init__(self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, flip: bool = False) -> None:
+    def __init__(
+        self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, flip: bool = False, view: View = "crops"
+    ) -> None:
         self.table = table.reset_index(drop=True)
         self._store = store
         self._crops = TrainingCrops(crop, flip)
+        self._view, self._flip = view, flip
         self._paths: list[str] = self.table["path"].tolist()
         self._labels = _labels(self.table)
 
@@ -44,9 +58,13 @@ class TrainingPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, step: Step) -> Batch:
-        """One step's batch; `full_image` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop)."""
+        """One step's batch.
+
+        `full_image` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop); (portraits, 3, height,
+        width) of whole pictures, or (portraits, 3 windows, 3, 224, 224).
+        """
         rows = torch.tensor([draw.index for draw in step.draws])
-        batch: Batch = default_collate([self._draw(draw) for draw in step.draws])
+        batch: Batch = collate([self._draw(draw) for draw in step.draws])
         batch |= {name: values[rows] for name, values in self._labels.items()}
         batch["index"] = rows
         batch["group"] = torch.tensor([draw.group for draw in step.draws])
@@ -58,6 +76,8 @@ class TrainingPortraits(Dataset[Batch]):
 
     def _crop(self, item: Portrait | Clip, seed: int) -> Batch:
         if isinstance(item, Portrait):
+            if self._view != "crops":
+                return {"full_image": training_picture(item.full_image, self._view, seed, self._flip)} | _vectors(item)
             whole, face = self._crops(item, seed)
             return {"full_image": whole, "face_crop": face} | _vectors(item)
         return {"full_image": self._crops.of_frames(item.frames, seed)} | _vectors(item)
@@ -71,11 +91,14 @@ class ScoringPortraits(Dataset[Batch]):
         store: Where their Portraits, or Clips, are.
         crop: Side of the crops in pixels.
         crops: How many, and where.
+        view: How the network sees the portraits.
     """
 
-    def __init__(self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, crops: Crops) -> None:
+    def __init__(
+        self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, crops: Crops, view: View = "crops"
+    ) -> None:
         self.table = table.reset_index(drop=True)
-        self._store, self._crop, self._crops = store, crop, crops
+        self._store, self._crop, self._crops, self._view = store, crop, crops, view
         self._paths: list[str] = self.table["path"].tolist()
         self._labels = _labels(self.table)
 
@@ -83,15 +106,21 @@ class ScoringPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, row: int) -> Batch:
-        """One portrait; `full_image` is (crops, 3, crop, crop), of a clip (frames * crops, 3, crop, crop)."""
+        """One portrait; `full_image` is as `crops_of` gives it."""
         item = self._store.load(self._paths[row])
         labels = {name: values[row] for name, values in self._labels.items()}
-        return crops_of(item, self._crop, self._crops) | labels | {"index": torch.tensor(row)}
+        return crops_of(item, self._crop, self._crops, self._view) | labels | {"index": torch.tensor(row)}
 
 
-def crops_of(item: Portrait | Clip, size: int, crops: Crops) -> Batch:
-    """What a network scores of one portrait, crop i of the whole with crop i of the face; or of one clip."""
+def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:
+    """What a network scores of one portrait or clip.
+
+    Of a portrait `full_image` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
+    picture as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
+    """
     if isinstance(item, Portrait):
+        if view != "crops":
+            return {"full_image": scoring_picture(item.full_image, view)} | _vectors(item)
         whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.full_image, item.face_crop))
         return {"full_image": whole, "face_crop": face} | _vectors(item)
     frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)
@@ -108,4 +137,11 @@ def _vectors(item: Portrait | Clip) -> Batch:
 
 def _labels(table: pd.DataFrame) -> Batch:
     columns = [name for name in ("score", "score_std") if name in table]
-    return {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in columns}
+    labels = {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in columns}
+    if set(VOTES) <= set(table):
+        labels["votes"] = torch.tensor(table[list(VOTES)].to_numpy(dtype="float32"))  # NaN where there are none
+    if "scene_tags" in table:
+        labels["scene_labels"] = scene_labels(table["scene_tags"])
+    if "distortion" in table:
+        labels["distortion_label"] = distortion_labels(table["distortion"])
+    return labels

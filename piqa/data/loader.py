@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch, TrainingPortraits
-from piqa.data.sampler import StepSampler
+from piqa.data.sampler import EpochSampler
 from piqa.errors import InputError
 
 
@@ -25,10 +25,10 @@ class StepLoader(DataLoader[Batch]):
         arguments: Further arguments of a DataLoader.
     """
 
-    sampler: StepSampler
+    sampler: EpochSampler
 
     def __init__(
-        self, dataset: TrainingPortraits, sampler: StepSampler, identity: Mapping[str, Any], **arguments: Any
+        self, dataset: TrainingPortraits, sampler: EpochSampler, identity: Mapping[str, Any], **arguments: Any
     ) -> None:
         super().__init__(dataset, batch_size=None, sampler=sampler, **arguments)
         self._identity = dict(identity)

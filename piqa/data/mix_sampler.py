@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
 
-from piqa.data.sampler import Draw, Step
+from piqa.data.sampler import Draw, EpochSampler, Step
 from piqa.errors import InputError
 
 LIQE_PICTURES = {
@@ -22,7 +21,7 @@ LIQE_PICTURES = {
 LIQE_STEPS = 200  # of an epoch, as published
 
 
-class MixSampler(Sampler[Step]):
+class MixSampler(EpochSampler):
     """The steps of an epoch over several databases.
 
     Every step holds a mini-batch of each database, which is one group: pictures are compared inside it alone. A draw's
@@ -42,9 +41,10 @@ class MixSampler(Sampler[Step]):
         seed: Of everything that is drawn.
         rank: Number of this process.
         world: Number of processes.
+        parts: Parts that come one after the other and make up a step; each takes its share like a process.
 
     Raises:
-        InputError: If a database has too few pictures for a step, or a step too few for every process to compare two.
+        InputError: If a database has too few pictures for a step, or a step too few for every share to compare two.
     """
 
     def __init__(
@@ -55,19 +55,20 @@ class MixSampler(Sampler[Step]):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
+        super().__init__(parts)
         if steps < 1 or not pictures:
             raise InputError(f"a mixed epoch needs at least one step and one database, not `steps` {steps}")
         names = np.asarray(databases, dtype=object)
         self._rows = [np.flatnonzero(names == name) for name in pictures]
         self._sizes = list(pictures.values())
         self._steps, self._seed, self._rank, self._world = steps, seed, rank, world
-        self._epoch = 0
         for name, rows, size in zip(pictures, self._rows, self._sizes, strict=True):
-            if size < 2 * world:
+            if size < 2 * world * parts:
                 raise InputError(
-                    f"{size} pictures of {name} in a step do not give each of {world} process(es) two to compare; "
-                    f"raise them to {2 * world}, or leave the database out"
+                    f"{size} pictures of {name} in a step do not give each of {world} process(es) x {parts} "
+                    f"accumulated batch(es) two to compare; raise them to {2 * world * parts}, or leave it out"
                 )
             if len(rows) < size:
                 raise InputError(
@@ -75,30 +76,31 @@ class MixSampler(Sampler[Step]):
                     f"{', '.join(sorted(set(databases)))}"
                 )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose steps are drawn next; Lightning calls it."""
-        self._epoch = epoch
-
     def __len__(self) -> int:
-        return self._steps
+        return self._steps * self.parts
 
     def __iter__(self) -> Iterator[Step]:
         batches = [self._mini_batches(number) for number in range(len(self._rows))]
-        rng = np.random.default_rng([self._seed, self._epoch, 0])
+        rng = np.random.default_rng([self._seed, self.epoch, 0])
+        first = self.first
         for step in range(self._steps):
-            draws: list[Draw] = []
-            for group, of_database in enumerate(batches):
-                rows = of_database[step]
-                seeds = rng.integers(2**31, size=len(rows))  # of all processes' pictures, so that all draw alike
-                mine = slice(self._rank, None, self._world)
-                draws += [Draw(int(row), group, int(seed)) for row, seed in zip(rows[mine], seeds[mine], strict=True)]
-            # Every process has a part of every database: its own number of groups is the mean over processes.
-            yield Step(tuple(draws), float(len(batches)))
+            rows = [of_database[step] for of_database in batches]
+            # Seeds of all shares' pictures, so that all draw alike.
+            seeds = [rng.integers(2**31, size=len(own)) for own in rows]
+            for part in range(self.parts if step >= first else 0):
+                mine = slice(part * self._world + self._rank, None, self._world * self.parts)
+                draws = [
+                    Draw(int(row), group, int(seed))
+                    for group, (own, of_own) in enumerate(zip(rows, seeds, strict=True))
+                    for row, seed in zip(own[mine], of_own[mine], strict=True)
+                ]
+                # Every share has a part of every database: its own number of groups is the mean over shares.
+                yield Step(tuple(draws), float(len(batches)))
 
     def _mini_batches(self, number: int) -> np.ndarray:
         """The rows of a database's mini-batches of an epoch, (steps, pictures)."""
         rows, size = self._rows[number], self._sizes[number]
-        rng = np.random.default_rng([self._seed, self._epoch, 1 + number])
+        rng = np.random.default_rng([self._seed, self.epoch, 1 + number])
         whole = len(rows) // size  # mini-batches of one pass
         passes = [rng.permutation(rows)[: whole * size] for _ in range(math.ceil(self._steps / whole))]
         return np.concatenate(passes).reshape(-1, size)[: self._steps]

@@ -95,7 +95,34 @@ def _rows_by_scene(scenes: Sequence[str]) -> list[np.ndarray]:
     return [np.flatnonzero(position == number) for number in range(len(names))]
 
 
-class StepSampler(Sampler[Step]):
+class EpochSampler(Sampler[Step]):
+    """The steps of an epoch, of which the first may be done already.
+
+    Args:
+        parts: Parts that come one after the other and make up a step, for the accumulation of gradients.
+    """
+
+    def __init__(self, parts: int = 1) -> None:
+        self.parts = parts
+        self.epoch = 0
+        self._done = (0, 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose steps are drawn next; Lightning calls it."""
+        self.epoch = epoch
+
+    def skip(self, epoch: int, steps: int) -> None:
+        """Leaves out the first steps of one epoch, which an interrupted run has done already."""
+        self._done = (epoch, steps)
+
+    @property
+    def first(self) -> int:
+        """The step of the epoch that is drawn first, from 0."""
+        epoch, steps = self._done
+        return steps if epoch == self.epoch else 0
+
+
+class StepSampler(EpochSampler):
     """The steps of an epoch.
 
     The sequence of steps over all processes depends on the seed, the epoch and `groups_per_step` alone; each process
@@ -125,10 +152,9 @@ class StepSampler(Sampler[Step]):
         world: int = 1,
         parts: int = 1,
     ) -> None:
+        super().__init__(parts)
         self._make_groups = make_groups
-        self._seed, self._frozen, self._rank, self._world, self.parts = seed, frozen, rank, world, parts
-        self.epoch = 0
-        self._done = (0, 0)
+        self._seed, self._frozen, self._rank, self._world = seed, frozen, rank, world
         check_shares(groups_per_step, world, parts)
         total = len(self._groups())  # the same in every epoch: it follows from the scenes' sizes
         if total < world * parts:
@@ -137,20 +163,6 @@ class StepSampler(Sampler[Step]):
                 f"processes, or a smaller `data.group_size`"
             )
         self._steps = max(1, total // groups_per_step)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose steps are drawn next; Lightning calls it."""
-        self.epoch = epoch
-
-    def skip(self, epoch: int, steps: int) -> None:
-        """Leaves out the first steps of one epoch, which an interrupted run has done already."""
-        self._done = (epoch, steps)
-
-    @property
-    def first(self) -> int:
-        """The step of the epoch that is drawn first, from 0."""
-        epoch, steps = self._done
-        return steps if epoch == self.epoch else 0
 
     def _groups(self) -> Groups:
         return self._make_groups(np.random.default_rng([self._seed, 0 if self._frozen else self.epoch]))

@@ -1,4 +1,6 @@
-"""Crops: a random one for training, five fixed ones for scoring. Nothing here changes a picture's quality.
+"""How a network sees a prepared portrait: crops, the whole picture, or LIQE's windows; random ones for training.
+
+Nothing here changes a picture's quality.
 
 The only module that knows albumentations.
 """
@@ -6,8 +8,8 @@ The only module that knows albumentations.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for news of itself
 
@@ -15,11 +17,32 @@ import albumentations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 from torchvision.transforms.v2 import functional
 
-from piqa.portrait import Pixels, Portrait
+from piqa.errors import InputError
+from piqa.models.clip_iqa import SMALLEST
+from piqa.models.liqe import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
+from piqa.portrait import Pixels, Portrait, Preparation
 
 Crops = Literal["five", "one"]
+View = Literal["crops", "whole", "windows"]
+
+
+def seen_side(view: View, preparation: Preparation, crop: int) -> int | None:
+    """Side in pixels of the squares that a network sees; None where pictures keep their own shapes."""
+    if view == "whole":
+        return preparation.short_side if preparation.resize == "stretch" else None
+    return WINDOW if view == "windows" else crop
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several pictures as a batch: what has the same shape in all is stacked, what differs stays a list of tensors."""
+    batch: dict[str, Any] = {}
+    for name in items[0]:
+        values = [item[name] for item in items]
+        batch[name] = default_collate(values) if len({value.shape for value in values}) == 1 else values
+    return batch
 
 
 class TrainingCrops:
@@ -68,6 +91,36 @@ class TrainingCrops:
         place = self._crop.get_params_dependent_on_data({"shape": picture.shape}, {})["crop_coords"]
         left, top, right, bottom = place
         return _tensor(picture[top:bottom, left:right])
+
+
+def training_picture(pixels: Any, view: View, seed: int, flip: bool) -> Tensor:
+    """The whole picture, (3, height, width), or LIQE's three random windows of it, (3, 3, 224, 224); uint8.
+
+    Args:
+        pixels: uint8 RGB, (height, width, 3); it may still lie in the store.
+        view: `whole` or `windows`.
+        seed: In [0, 2**31).
+        flip: Whether half of the seeds mirror the picture.
+    """
+    read: Pixels = pixels[:, :]
+    if flip and np.random.default_rng([seed, 1]).random() < 0.5:
+        read = read[:, ::-1]
+    return cut_windows(read, LIQE_TRAINING_RULE, seed) if view == "windows" else _tensor(read)
+
+
+def scoring_picture(pixels: Pixels, view: View) -> Tensor:
+    """The whole picture, (1, 3, height, width), or its up to 15 windows, (windows, 3, 224, 224); uint8.
+
+    Args:
+        pixels: uint8 RGB, (height, width, 3).
+        view: `whole` or `windows`.
+
+    Raises:
+        InputError: If it is too small to be seen as a whole.
+    """
+    if view == "whole" and min(pixels.shape[:2]) < SMALLEST:
+        raise InputError(f"its {pixels.shape[1]} x {pixels.shape[0]} pixels are too few; {SMALLEST} a side are needed")
+    return cut_windows(pixels, LIQE_RULE) if view == "windows" else _tensor(pixels).unsqueeze(0)
 
 
 def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:

@@ -1,19 +1,25 @@
 """LIQE: a CLIP whose 495 prompts name a quality, a scene and a distortion.
 
 Zhang et al., "Blind Image Quality Assessment via Vision-Language Correspondence", CVPR 2023 (arXiv 2303.14968).
-DN-PIQA feeds the 495 raw logits of the whole picture to its head, as one vector beside the two backbones.
+It is a model by itself; and DN-PIQA feeds its 495 raw logits to its head, as one vector beside the two backbones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
+from torch import Tensor
+
+from piqa.errors import InputError
+from piqa.models.clip import Architecture, PromptedCLIP, tokenize
+
+Aspect = Literal["scene", "distortion"]
 
 QUALITIES = ("bad", "poor", "fair", "good", "perfect")
 SCENES = ("animal", "cityscape", "human", "indoor", "landscape", "night", "plant", "still_life", "others")
@@ -32,131 +38,220 @@ DISTORTIONS = (
 )
 LIQE_LOGITS = len(QUALITIES) * len(SCENES) * len(DISTORTIONS)  # 495, quality outermost, distortion innermost
 
-WINDOW = 224  # px, CLIP ViT-B/32's input
-STRIDE = 32  # px between windows, always, in DN-PIQA's use of LIQE
-WINDOWS = 15  # windows whose logits are averaged
-
 CLIP_NAME = "ViT-B-32-quickgelu"  # open_clip's name for the original's activation, x * sigmoid(1.702 x)
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+WINDOW = 224  # px, CLIP ViT-B/32's input
+STRIDE = 32  # px between windows
+WINDOWS = 15  # windows whose logits are averaged; as many as a small picture has, if it has fewer
+TRAINING_WINDOWS = 3
+LARGE = 1024  # px; of a picture with such a side, windows lie further apart in LIQE's own code
+LARGE_STRIDE = 48
 
 
-def prompts() -> list[str]:
-    """The 495 prompts; prompt (q * 9 + s) * 11 + d names quality q, scene s and distortion d."""
-    return [
-        f"a photo of a {scene} with {distortion} artifacts, which is of {quality} quality"
-        for quality, scene, distortion in product(QUALITIES, SCENES, DISTORTIONS)
-    ]
+@dataclass(frozen=True)
+class WindowRule:
+    """Which windows of 224 x 224 px stand for a picture.
 
-
-def window_corners(height: int, width: int) -> list[tuple[int, int]]:
-    """Top left corners (y, x) of the windows that stand for a picture of at least 224 x 224 pixels.
-
-    All windows lie on a grid of 32 px and are numbered row by row; every (n // 15)-th of the n is taken, 15 in all.
-    With fewer than 15 that step is 0, and the reference takes the first window 15 times: here it is taken once, as the
-    mean is the same.
-    """
-    rows, columns = (height - WINDOW) // STRIDE + 1, (width - WINDOW) // STRIDE + 1
-    step = rows * columns // WINDOWS
-    taken = range(0, step * WINDOWS, step) if step else [0]
-    return [(index // columns * STRIDE, index % columns * STRIDE) for index in taken]
-
-
-def cut_windows(image: Image.Image) -> Tensor:
-    """Cuts a picture's windows, and only those: the whole grid of a 12-megapixel picture would fill gigabytes.
-
-    A side below 224 px, at which the reference fails, is scaled up to 224 with the other in proportion.
+    All windows lie on a grid and are numbered row by row. Of the n, every (n // count)-th is taken, from the first;
+    or, where a seed is given, `count` are drawn with replacement.
 
     Args:
-        image: RGB picture of any size.
+        count: How many are taken.
+        large_stride: Distance of the grid's windows in a picture with a side of 1024 px or more; 32 px in others.
+        few: Of a picture with fewer than `count`, take `all`, or the `first` alone.
+    """
+
+    count: int = WINDOWS
+    large_stride: int = LARGE_STRIDE
+    few: Literal["all", "first"] = "all"
+
+
+LIQE_RULE = WindowRule()  # LIQE's own; its code refuses pictures of fewer than 15 windows
+LIQE_TRAINING_RULE = WindowRule(TRAINING_WINDOWS)  # with a seed for each picture
+# DN-PIQA takes the first of fewer windows 15 times; once is the same mean.
+DN_PIQA_RULE = WindowRule(large_stride=STRIDE, few="first")
+
+
+def window_corners(
+    height: int, width: int, rule: WindowRule = DN_PIQA_RULE, seed: int | None = None
+) -> list[tuple[int, int]]:
+    """Top left corners (y, x) of the windows that stand for a picture of at least 224 x 224 pixels.
+
+    They depend on this picture's size and seed alone, never on others of a batch.
+    """
+    stride = rule.large_stride if max(height, width) >= LARGE else STRIDE
+    rows, columns = (height - WINDOW) // stride + 1, (width - WINDOW) // stride + 1
+    n = rows * columns
+    taken: Iterable[int]
+    if seed is not None:
+        taken = np.random.default_rng(seed).integers(n, size=rule.count).tolist()
+    elif n >= rule.count:
+        step = n // rule.count
+        taken = range(0, step * rule.count, step)
+    else:
+        taken = range(n) if rule.few == "all" else [0]
+    return [(index // columns * stride, index % columns * stride) for index in taken]
+
+
+def cut_windows(image: Image.Image | np.ndarray, rule: WindowRule = DN_PIQA_RULE, seed: int | None = None) -> Tensor:
+    """Cuts a picture's windows, and only those: the whole grid of a 12-megapixel picture would fill gigabytes.
+
+    A side below 224 px, at which the published code fails, is scaled up to 224 with the other in proportion.
+
+    Args:
+        image: RGB picture of any size, or its uint8 pixels, (height, width, 3).
+        rule: Which windows.
+        seed: Draws them; None takes evenly spaced ones.
 
     Returns:
-        uint8 pixels, shape (windows, 3, 224, 224), with 15 windows, or 1 for a picture of fewer than 15.
+        uint8 pixels, shape (windows, 3, 224, 224); `rule.count` windows, or fewer for a small picture without a seed.
     """
-    short = min(image.size)
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    short = min(height, width)
     if short < WINDOW:
-        width, height = (max(WINDOW, side * WINDOW // short) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    windows = [
-        np.asarray(image.crop((x, y, x + WINDOW, y + WINDOW))) for y, x in window_corners(image.height, image.width)
-    ]
+        whole = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        height, width = (max(WINDOW, side * WINDOW // short) for side in (height, width))
+        image = whole.resize((width, height), Image.Resampling.BILINEAR)
+    windows = [_cut(image, y, x) for y, x in window_corners(height, width, rule, seed)]
     return torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).contiguous()
 
 
-class LIQE(nn.Module):
-    """CLIP ViT-B/32 (QuickGELU) with the 495 prompts of LIQE, randomly initialised; `piqa.weights` fills it.
+def _cut(image: Image.Image | np.ndarray, y: int, x: int) -> np.ndarray:
+    if isinstance(image, np.ndarray):
+        return image[y : y + WINDOW, x : x + WINDOW]
+    return np.asarray(image.crop((x, y, x + WINDOW, y + WINDOW)))
 
-    The text features are computed once and kept until weights change: loading a state dict or `train()` drops them.
+
+def prompts(aspects: Sequence[Aspect] = ("scene", "distortion")) -> list[str]:
+    """The prompts; of the 495, prompt (q * 9 + s) * 11 + d names quality q, scene s and distortion d.
+
+    Args:
+        aspects: What they name beside the quality: both (495 prompts), the scene (45), the distortion (55), none (5).
+    """
+    scenes = SCENES if "scene" in aspects else [None]
+    distortions = DISTORTIONS if "distortion" in aspects else [None]
+    return [_prompt(*names) for names in product(QUALITIES, scenes, distortions)]
+
+
+def _prompt(quality: str, scene: str | None, distortion: str | None) -> str:
+    of_scene = "" if scene is None else f" of a {scene}"
+    with_artifacts = "" if distortion is None else f" with {distortion} artifacts"
+    if scene is None and distortion is None:
+        return f"a photo with {quality} quality"
+    return f"a photo{of_scene}{with_artifacts}, which is of {quality} quality"
+
+
+def scene_labels(tags: Iterable[str]) -> Tensor:
+    """Texts such as "human;indoor" as float 0 or 1 for each of the nine scenes, (pictures, 9); "" is all 0: unknown.
+
+    Raises:
+        InputError: If a tag is none of LIQE's.
+    """
+    return torch.tensor([_tagged(text) for text in tags]).view(-1, len(SCENES))
+
+
+def _tagged(text: str) -> list[float]:
+    found = [tag.strip() for tag in text.split(";") if tag.strip()]
+    if unknown := set(found) - set(SCENES):
+        raise InputError(f"LIQE knows no scene '{min(unknown)}'; its `scene_tags` are {', '.join(SCENES)}")
+    return [float(scene in found) for scene in SCENES]
+
+
+def distortion_labels(names: Iterable[str]) -> Tensor:
+    """Names of distortions as their places in `DISTORTIONS`, int64, (pictures,); "" is -1: unknown.
+
+    Raises:
+        InputError: If a name is none of LIQE's.
+    """
+    places = {name: place for place, name in enumerate(("", *DISTORTIONS), start=-1)}
+    names = list(names)
+    if unknown := [name for name in names if name not in places]:
+        raise InputError(f"LIQE knows no distortion '{unknown[0]}'; they are {', '.join(DISTORTIONS)}")
+    return torch.tensor([places[name] for name in names], dtype=torch.int64)
+
+
+class LIQE(PromptedCLIP):
+    """CLIP ViT-B/32 (QuickGELU) with the prompts of LIQE, randomly initialised; `piqa.weights` fills it.
+
+    The logits of a picture are the mean over its windows. Their softmax is the joint probability of quality, scene and
+    distortion; its marginals give each of them. A picture's answer depends on its own windows alone.
+
+    Args:
+        aspects: What the prompts name beside the quality; fewer than both gives the published ablations.
+        architecture: Entries of open_clip's config to replace, for a smaller network; None for the published one.
+
+    Raises:
+        InputError: If `aspects` names something else or twice, or open_clip cannot build the architecture.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        import open_clip  # slow to import, and not needed by models that do without LIQE
+    inputs: ClassVar[list[str]] = ["full_image"]
+    pools_windows: ClassVar[bool] = True  # the mean over `full_image`'s second axis is taken here, not over scores
 
-        # Not `create_model`, which would warn that no pretrained weights were given.
-        self.clip = open_clip.CLIP(**open_clip.get_model_config(CLIP_NAME))
-        tokens = open_clip.get_tokenizer(CLIP_NAME)(prompts())
-        self.register_buffer("tokens", tokens, persistent=False)
-        self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
-        self._text_features: Tensor | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget_text_features())  # type: ignore[no-untyped-call]
+    def __init__(
+        self, aspects: Sequence[Aspect] = ("scene", "distortion"), architecture: Architecture | None = None
+    ) -> None:
+        if len(set(aspects)) < len(aspects) or not set(aspects) <= {"scene", "distortion"}:
+            raise InputError(f"`aspects` {list(aspects)}: name `scene`, `distortion`, both or none, each once")
+        super().__init__(CLIP_NAME, tokenize(CLIP_NAME, prompts(aspects)), architecture)
+        self.init_args: dict[str, Any] = {"aspects": list(aspects), "architecture": architecture}
+        known = {"scene": SCENES, "distortion": DISTORTIONS}  # in the order of the prompts
+        self.classes: dict[str, Sequence[str]] = {name: texts for name, texts in known.items() if name in aspects}
+        self._axes = [len(QUALITIES), *(len(names) for names in self.classes.values())]
         self.eval()
 
-    tokens: Tensor
-    mean: Tensor
-    std: Tensor
+    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+        """Scores pictures; higher is better, on one scale for all.
 
-    def forget_text_features(self) -> None:
-        """Drops the cached text features, as whatever changes the text tower must."""
-        self._text_features = None
+        Args:
+            full_image: Windows, uint8 or normalised float: (pictures, windows, 3, 224, 224), or (pictures, 3, 224, 224)
+                for one of each picture.
 
-    def train(self, mode: bool = True) -> LIQE:
-        """Switches training mode; a text tower in training has no features worth keeping."""
-        self.forget_text_features()
-        return super().train(mode)
+        Returns:
+            Float32 even under autocast: `score`, the expected quality, 1 (bad) to 5 (perfect), (pictures,); `logits`,
+            (pictures, prompts); and as far as the prompts name them `scene_probabilities`, (pictures, 9), and
+            `distortion_probabilities`, (pictures, 11), and the most likely `scene` and `distortion`, int64,
+            (pictures,).
 
-    def text_features(self) -> Tensor:
-        """Normalised text features, shape (495, 512); cached outside training."""
-        if self.training:
-            return self._encode_prompts()
-        if self._text_features is None or self._text_features.device != self.tokens.device:
-            # Not as inference tensors, even if `logits` asks first: a later backward pass could not use them.
-            with torch.inference_mode(False), torch.no_grad():
-                self._text_features = self._encode_prompts()
-        return self._text_features
+        Raises:
+            InputError: If the pictures come in another shape.
+        """
+        logits = self.window_logits(full_image)
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._marginals(logits)
 
-    def _encode_prompts(self) -> Tensor:
-        # CLIP pads to 77 tokens, but attention looks back only: what follows the last token of the longest prompt, its
-        # 24th, reaches no feature, and takes two thirds of the half minute that all 495 cost on one core.
-        length = int(self.tokens.argmax(dim=1).max()) + 1  # the end token has the highest number
-        shortened = {
-            "positional_embedding": self.clip.positional_embedding[:length],
-            "attn_mask": self.clip.attn_mask[:length, :length],
-        }
-        features: Tensor = functional_call(self.clip, shortened, (None, self.tokens[:, :length]))[1]
-        return features
+    def _marginals(self, logits: Tensor) -> dict[str, Tensor]:
+        joint = logits.softmax(dim=1).view(-1, *self._axes)  # (pictures, 5[, 9][, 11])
+        quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
+        answers = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device), "logits": logits}
+        for axis, name in enumerate(self.classes, start=2):
+            others = [other for other in range(1, joint.ndim) if other != axis]
+            answers[f"{name}_probabilities"] = joint.sum(dim=others)
+            answers[name] = answers[f"{name}_probabilities"].argmax(dim=1)
+        return answers
 
-    def forward(self, windows: Tensor) -> Tensor:
+    def window_logits(self, windows: Tensor) -> Tensor:
         """Logits of a batch of pictures, each given by the same number of windows.
 
         Args:
-            windows: uint8 pixels, shape (pictures, windows, 3, 224, 224).
+            windows: As for `forward`.
 
         Returns:
-            float32 logits, exp(logit_scale) x cosine, averaged over the windows before any softmax; (pictures, 495).
+            float32 logits, exp(logit_scale) x cosine, the mean over windows before any softmax; (pictures, prompts).
         """
+        if windows.ndim == 4:
+            windows = windows.unsqueeze(1)
+        if windows.ndim != 5 or windows.shape[2:] != (3, WINDOW, WINDOW):
+            raise InputError(
+                f"LIQE sees windows of 3 x {WINDOW} x {WINDOW}, not {tuple(windows.shape[1:])}; have the pictures cut "
+                f"into windows, or into crops of {WINDOW} px"
+            )
         pictures, count = windows.shape[:2]
-        pixels = (windows.flatten(0, 1).float().div(255) - self.mean) / self.std  # (pictures * windows, 3, 224, 224)
-        pixels = pixels.to(self.clip.visual.proj.dtype)  # the picture tower may hold bfloat16 weights
-        features = functional.normalize(self.clip.encode_image(pixels).float(), dim=-1)
-        logits = self.clip.logit_scale.exp() * features @ self.text_features().T  # (pictures * windows, 495)
-        mean: Tensor = logits.view(pictures, count, -1).mean(dim=1)
-        return mean
+        features = self.clip.encode_image(self.pixels(windows.flatten(0, 1)))  # (pictures * windows, width)
+        return self.compare(features).view(pictures, count, -1).mean(dim=1)
 
     @torch.inference_mode()
     def logits(self, image: Image.Image) -> np.ndarray:
-        """The 495 logits of one RGB picture, float32, shape (495,), each about 100 x a cosine."""
+        """The logits of one RGB picture as DN-PIQA takes them, float32, shape (495,), each about 100 x a cosine."""
         windows = cut_windows(image).unsqueeze(0).to(self.mean.device)
-        logits: np.ndarray = self(windows)[0].float().cpu().numpy()
+        logits: np.ndarray = self.window_logits(windows)[0].float().cpu().numpy()
         return logits

@@ -13,6 +13,9 @@ from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import pair_accuracy, per_scene
+from piqa.models.backbone import Backbone
+from piqa.models.clip import PromptedCLIP
+from piqa.models.tanet import TANet
 from piqa.tasks.losses import (
     fidelity_loss,
     mean_within_groups,
@@ -34,12 +37,17 @@ class InitialWeights:
         whole: Weights of the whole-image backbone: a file (LSVQ, GFIQA, timm or piqa backbone), `imagenet` for timm's
             own, or `scratch`.
         face: Likewise of the face backbone.
-        model: A whole trained model to go on from, official or piqa's own; then the other two are not read.
+        model: A whole trained model to go on from, official or piqa's own; then the others are not read.
+        theme: Places365 weights of TANet's theme stream: the official file, or `scratch`.
+        clip: Weights of a network that is built on CLIP: `openai` for CLIP's own, a file (a CLIP state dict, such as
+            the official LIQE.pt, or piqa's own), or `scratch`.
     """
 
     whole: str = "data/weights/lsvq.safetensors"
     face: str = "data/weights/gfiqa.safetensors"
     model: str | None = None
+    theme: str = "data/weights/resnet18_places365.pth.tar"
+    clip: str = "openai"
 
     def load(self, network: nn.Module) -> None:
         """Fills a network.
@@ -50,14 +58,27 @@ class InitialWeights:
         if self.model is not None:
             weights.load_dual_branch(network, weights.find_model(self.model))
             return
+        sources = {"whole": self.whole, "face": self.face}
         for branch, backbone in getattr(network, "backbones", {}).items():
-            source = {"whole": self.whole, "face": self.face}[branch]
+            source = sources.get(branch)
+            if source is None or not isinstance(backbone, Backbone):
+                continue  # of somebody else's network, which starts from what it was built with
             if source == "imagenet":
                 backbone.load_timm_weights()
             elif source == "scratch":
                 rank_zero_warn(f"the {branch} backbone starts from scratch, without any pretraining")
             else:
                 weights.load_backbone(backbone, weights.require(source, "lsvq" if branch == "whole" else "gfiqa"))
+        if isinstance(network, PromptedCLIP):
+            if self.clip == "scratch":
+                rank_zero_warn("the network starts from a random CLIP, without any pretraining")
+            else:
+                weights.load_clip(network, self.clip)
+        if isinstance(network, TANet):
+            if self.theme == "scratch":
+                rank_zero_warn("TANet's theme stream, which is never trained, stays random: it knows no themes")
+            else:
+                weights.load_places365(network.theme, self.theme)
 
 
 class RankingTask(ScoringTask):

@@ -17,7 +17,7 @@ from torchmetrics import MeanMetric
 
 from piqa import weights
 from piqa.data.dataset import Batch
-from piqa.models.scoring import inputs_of, score_crops
+from piqa.models.scoring import answers
 from piqa.tasks.finite import Share, stop_unless_finite
 from piqa.tasks.predictions import Predictions
 from piqa.tasks.speed import Speed
@@ -76,12 +76,17 @@ class ScoringTask(LightningModule, ABC):
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """What is logged of the validation rows and their `prediction`; `srocc` chooses the checkpoint."""
 
+    def answers(self, batch: Batch) -> dict[str, Tensor]:
+        """All that the network says of the pictures, summed up over crops or frames by `piqa.models.scoring.answers`."""
+        return answers(self.network, batch, self._speed.arrange)
+
+    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Loss of one share of a step, for a task that learns from more of the network's answers than the score."""
+        return self.loss(answers["score"], batch)
+
     def forward(self, batch: Batch) -> Tensor:
         """Scores, float32, (pictures,): the mean over crops or frames where a picture has several."""
-        if "full_image" in batch and batch["full_image"].ndim == 5:
-            return score_crops(self.network, batch)
-        scores: Tensor = self.network(**self._speed.arrange(inputs_of(self.network, batch)))
-        return scores.float()
+        return self.answers(batch)["score"]
 
     def configure_model(self) -> None:
         """Sets the network up for speed; Lightning calls it before the optimiser is made."""
@@ -103,10 +108,10 @@ class ScoringTask(LightningModule, ABC):
 
     def training_step(self, batch: Batch) -> Tensor:
         """One share's loss, in float32 outside autocast: square roots near 0 do not survive half precision."""
-        predicted = self(batch)
+        answers = self.answers(batch)
         with torch.autocast(self.device.type, enabled=False):
-            loss = self.loss(predicted, batch)
-        self._shares.append(Share(batch["index"], batch["score"], predicted.detach(), loss.detach()))
+            loss = self.loss_of(answers, batch)
+        self._shares.append(Share(batch["index"], batch["score"], answers["score"].detach(), loss.detach()))
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -147,8 +152,8 @@ class ScoringTask(LightningModule, ABC):
         return table.iloc[rows].assign(prediction=predictions)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over all parameters, as one group, and its schedule."""
-        optimizer = self._make_optimizer(self.network.parameters())
+        """The optimiser over all parameters that are trained, as one group, and its schedule."""
+        optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
         return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
 
     def card(self) -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""What the models built on CLIP share: its construction, its pixels, its prompts and their features.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021 (arXiv 2103.00020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from piqa.errors import InputError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+Architecture = dict[str, Any]
+
+_optimiser_steps = 0  # of all optimisers in this process
+
+
+def _count_step(*_: Any) -> None:
+    global _optimiser_steps
+    _optimiser_steps += 1
+
+
+register_optimizer_step_post_hook(_count_step)
+
+
+def build_clip(name: str, architecture: Mapping[str, Any] | None = None) -> Any:
+    """A randomly initialised CLIP.
+
+    Args:
+        name: open_clip's name; those that end in `-quickgelu` have the activation of OpenAI's weights.
+        architecture: Entries of open_clip's config that replace the named one's, such as
+            `{"embed_dim": 64, "vision_cfg": {"layers": 2}}`.
+
+    Raises:
+        InputError: If open_clip cannot build it, or it cannot hold the vocabulary.
+    """
+    import open_clip  # slow to import, and not needed by models that do without CLIP
+
+    config = open_clip.get_model_config(name)
+    for key, value in (architecture or {}).items():
+        config[key] = {**config[key], **value} if isinstance(value, Mapping) and key in config else value
+    try:
+        # Not `create_model`, which would warn that no pretrained weights were given.
+        clip = open_clip.CLIP(**config)
+    except Exception as error:  # whatever the entries lead open_clip to
+        raise InputError(f"open_clip cannot build '{name}' with `architecture` {architecture}: {error}") from error
+    default = open_clip.get_model_config(name)["text_cfg"]
+    if (clip.vocab_size, clip.context_length) != (default["vocab_size"], default["context_length"]):
+        raise InputError("`architecture` must leave CLIP's vocabulary and context length as they are")
+    return clip
+
+
+def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
+    """CLIP's tokens of some prompts, int64, (prompts, 77), padded with 0 after the end token, the highest of all.
+
+    Raises:
+        InputError: If a prompt is empty or too long: CLIP would see no word of it, or cut it off.
+    """
+    import open_clip
+
+    tokenizer = open_clip.get_tokenizer(name)
+    for prompt in prompts:
+        room, length = tokenizer.context_length - 2, len(tokenizer.encode(prompt))
+        if not 0 < length <= room:
+            raise InputError(f"the prompt {prompt!r} has {length} tokens; CLIP takes 1 to {room}")
+    tokens: Tensor = tokenizer(list(prompts))
+    return tokens
+
+
+def encode_prompts(clip: Any, tokens: Tensor, embeddings: Tensor | None = None) -> Tensor:
+    """Normalised text features, shape (prompts, width).
+
+    Args:
+        clip: An open_clip CLIP.
+        tokens: Rows of `embeddings`, shape (prompts, length); the end token has the highest number.
+        embeddings: What the tokens stand for, (vocabulary, text width); None for CLIP's own.
+    """
+    # CLIP pads to 77 tokens, but attention looks back only: what follows the last token of the longest prompt reaches
+    # no feature. The longest of LIQE's 495 has 24: the rest would take two thirds of the time that they cost.
+    length = int(tokens.argmax(dim=1).max()) + 1
+    changed = {
+        "positional_embedding": clip.positional_embedding[:length],
+        "attn_mask": clip.attn_mask[:length, :length],
+    }
+    if embeddings is not None:
+        changed["token_embedding.weight"] = embeddings
+    features: Tensor = functional_call(clip, changed, (None, tokens[:, :length]))[1]
+    return features
+
+
+class PromptedCLIP(nn.Module):
+    """A CLIP, randomly initialised, and the prompts that pictures are compared with; `piqa.weights` fills it.
+
+    The scale of the cosines, `logit_scale`, is never trained. Where no gradient is asked for, the prompts' features are
+    computed once and kept until weights of the text side change, whatever changes them.
+
+    Args:
+        name: open_clip's name of the network.
+        tokens: The prompts, (prompts, length), as `tokenize` gives them.
+        architecture: As for `build_clip`.
+    """
+
+    def __init__(self, name: str, tokens: Tensor, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.clip = build_clip(name, architecture)
+        self.clip.logit_scale.requires_grad_(False)
+        self.register_buffer("tokens", tokens, persistent=False)
+        self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+        self._text_features: Tensor | None = None
+        self._text_version = (-1, -1)
+        # Loading may put other tensors in the place of the weights, and so may a move: their changes count from 0.
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget_text_features())  # type: ignore[no-untyped-call]
+
+    clip: Any  # open_clip's
+    tokens: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PromptedCLIP:
+        self.forget_text_features()
+        moved: PromptedCLIP = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
+
+    def forget_text_features(self) -> None:
+        """Drops the cached text features."""
+        self._text_features = None
+
+    def _text_weights(self) -> Iterable[nn.Parameter]:
+        return (weight for name, weight in self.named_parameters() if not name.startswith("clip.visual."))
+
+    def text_features(self) -> Tensor:
+        """Normalised text features, shape (prompts, width); cached unless a gradient has to reach the text side."""
+        if torch.is_grad_enabled() and any(weight.requires_grad for weight in self._text_weights()):
+            return self._encode_prompts()
+        # torch counts the changes made to a tensor in place, all but those by fused optimisers.
+        changes = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
+        version = (changes, _optimiser_steps)
+        if self._text_features is None or version != self._text_version:
+            # Not as inference tensors, even in inference mode: a later backward pass could not use them. And not in
+            # half precision, as they may be used outside of it.
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
+                self._text_features = self._encode_prompts()
+            self._text_version = version
+        return self._text_features
+
+    def _encode_prompts(self) -> Tensor:
+        return encode_prompts(self.clip, self.tokens)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """uint8 pixels scaled and normalised as CLIP wants them; floats are taken as normalised already."""
+        if images.dtype == torch.uint8:
+            images = (images.float().div(255) - self.mean) / self.std
+        weights: Tensor = next(self.clip.visual.parameters())
+        return images.to(weights.dtype)  # the picture tower may hold bfloat16 weights
+
+    def compare(self, features: Tensor) -> Tensor:
+        """How well pictures go with the prompts: exp(logit_scale) x cosine.
+
+        Args:
+            features: Of pictures, not normalised, (pictures, width).
+
+        Returns:
+            float32 even under autocast, as bfloat16 has 3 digits; (pictures, prompts).
+        """
+        prompts = self.text_features().float()
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.clip.logit_scale.exp() * functional.normalize(features.float(), dim=-1) @ prompts.T
+        return logits

@@ -1,0 +1,224 @@
+"""CLIP-IQA: is a picture closer to "Good photo." or to "Bad photo."? CLIP-IQA+ learns the words around them.
+
+Wang et al., "Exploring CLIP for Assessing the Look and Feel of Images", AAAI 2023 (arXiv 2207.12396).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from piqa.errors import InputError
+from piqa.models.clip import Architecture, PromptedCLIP, encode_prompts, tokenize
+
+CLIP_NAME = "RN50-quickgelu"  # open_clip's; the QuickGELU is in the text tower
+SMALLEST = 32  # px, the network's stride: a smaller picture has no feature left to pool
+
+# The published prompts, full stop included. The score is the probability of the first of a pair. The published config
+# has the pair of noisiness the other way round, as has its name; here, as in torchmetrics, the clean photo comes first,
+# so that all attributes of quality rise with it.
+ATTRIBUTES: dict[str, tuple[str, str]] = {
+    "quality": ("Good photo.", "Bad photo."),
+    "brightness": ("Bright photo.", "Dark photo."),
+    "sharpness": ("Sharp photo.", "Blurry photo."),
+    "noisiness": ("Clean photo.", "Noisy photo."),
+    "colorfulness": ("Colorful photo.", "Dull photo."),
+    "contrast": ("High contrast photo.", "Low contrast photo."),
+    "aesthetic": ("Aesthetic photo.", "Not aesthetic photo."),
+    "happy": ("Happy photo.", "Sad photo."),
+    "natural": ("Natural photo.", "Synthetic photo."),
+    "new": ("New photo.", "Old photo."),
+    "scary": ("Scary photo.", "Peaceful photo."),
+    "complex": ("Complex photo.", "Simple photo."),
+}
+
+CONTEXT = 16  # learned tokens, as published
+CONTEXT_STD = 0.02  # of their initial values
+
+
+def encode_any_size(visual: Any, pixels: Tensor) -> Tensor:
+    """Features of CLIP's ResNet without the positional embedding of its attention pool, so that any size will do.
+
+    Only the one query whose answer is used is asked: the mean over all positions.
+
+    Args:
+        visual: open_clip's `ModifiedResNet`.
+        pixels: Normalised, (pictures, 3, height, width), no side below 32.
+
+    Returns:
+        Not normalised, (pictures, width).
+    """
+    maps = visual.stem(pixels)
+    for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        maps = stage(maps)
+    pool = visual.attnpool
+    positions = maps.flatten(2).transpose(1, 2)  # (pictures, positions, channels)
+    mean = positions.mean(dim=1, keepdim=True)
+    tokens = torch.cat([mean, positions], dim=1)
+    query, key, value = (
+        projected.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)  # (pictures, heads, tokens, channels / heads)
+        for projected in (pool.q_proj(mean), pool.k_proj(tokens), pool.v_proj(tokens))
+    )
+    attended = functional.scaled_dot_product_attention(query, key, value)  # (pictures, heads, 1, channels / heads)
+    features: Tensor = pool.c_proj(attended.transpose(1, 2).flatten(1))
+    return features
+
+
+class AntonymCLIP(PromptedCLIP):
+    """CLIP RN50 and pairs of opposite prompts; all of it frozen, and in evaluation mode even while training.
+
+    Args:
+        tokens: The prompts' tokens, the first and the second of each pair in turn, (2 * pairs, length).
+        attributes: Names of the pairs that get a column of their own.
+        architecture: Entries of open_clip's config to replace; None for the published network.
+    """
+
+    inputs: ClassVar[list[str]] = ["full_image"]
+    classes: ClassVar[dict[str, Sequence[str]]] = {}
+
+    def __init__(
+        self, tokens: Tensor, attributes: Sequence[str] = (), architecture: Architecture | None = None
+    ) -> None:
+        super().__init__(CLIP_NAME, tokens, architecture)
+        self.attributes = list(attributes)
+        self.clip.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> AntonymCLIP:
+        """Switches training mode of what is trained; CLIP's running statistics stay those of its own training."""
+        super().train(mode)
+        self.clip.eval()
+        return self
+
+    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+        """Scores pictures; higher is better, on one scale for all.
+
+        Args:
+            full_image: Whole pictures or crops of any size from 32 px, uint8 or normalised float,
+                (pictures, 3, height, width). The published test feeds pictures at full resolution.
+
+        Returns:
+            Float32 even under autocast, (pictures,) each, in 0..1: `score`, the probability of the first prompt of the
+            first pair against the second; and that of each attribute by its name.
+
+        Raises:
+            InputError: If a side is too small.
+        """
+        if full_image.ndim != 4 or min(full_image.shape[2:]) < SMALLEST:
+            raise InputError(
+                f"CLIP-IQA sees pictures of 3 x height x width with sides of {SMALLEST} px or more, not "
+                f"{tuple(full_image.shape[1:])}; leave such a picture out, or enlarge it"
+            )
+        logits = self.compare(encode_any_size(self.clip.visual, self.pixels(full_image)))
+        probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (pictures, pairs)
+        named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
+        return {"score": probabilities[:, 0], **named}
+
+
+class CLIPIQA(AntonymCLIP):
+    """CLIP-IQA: nothing is trained, the prompts say what is asked.
+
+    Args:
+        attributes: What is asked, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
+            `pairs`; by default those of `pairs`, or `quality`.
+        pairs: Your own pairs of prompts by name, the better one first, such as
+            `{"pose": ["A relaxed pose.", "A stiff pose."]}`.
+        architecture: Entries of open_clip's config to replace; None for the published network.
+
+    Raises:
+        InputError: If an attribute is unknown or named twice, or a pair is none.
+    """
+
+    def __init__(
+        self,
+        attributes: Sequence[str] | None = None,
+        pairs: Mapping[str, Sequence[str]] | None = None,
+        architecture: Architecture | None = None,
+    ) -> None:
+        own = {name: _checked_pair(name, pair) for name, pair in (pairs or {}).items()}
+        asked = list(attributes if attributes is not None else own or ["quality"])
+        known = ATTRIBUTES | own
+        unknown = [name for name in asked if name not in known]
+        if unknown or not asked or len(set(asked)) < len(asked):
+            raise InputError(f"`attributes` {asked}: name one or more of {', '.join(known)}, each once")
+        super().__init__(tokenize(CLIP_NAME, [prompt for name in asked for prompt in known[name]]), asked, architecture)
+        self.init_args: dict[str, Any] = {
+            "attributes": asked,
+            "pairs": {name: list(pair) for name, pair in own.items()},
+            "architecture": architecture,
+        }
+
+
+class CLIPIQAPlus(AntonymCLIP):
+    """CLIP-IQA+: CLIP-IQA whose prompts are completed by learned context tokens, shared by both.
+
+    A prompt is [start][half of the context][words][other half][rest][end]. As in the published code, a further "." is
+    put behind the words, and what follows as many tokens as the words have by themselves is the rest. For "Good photo."
+    that is nothing: its "." and the further one become one token, "..".
+
+    Args:
+        pair: The words, the better ones first.
+        context: Number of learned tokens.
+        architecture: Entries of open_clip's config to replace; None for the published network.
+
+    Raises:
+        InputError: If `pair` is no pair, does not fit into CLIP's 77 tokens, or `context` is below 1.
+    """
+
+    def __init__(
+        self,
+        pair: Sequence[str] = ATTRIBUTES["quality"],
+        context: int = CONTEXT,
+        architecture: Architecture | None = None,
+    ) -> None:
+        if context < 1:
+            raise InputError(f"`context` must be at least 1 token, not {context}")
+        words = _checked_pair("pair", pair)
+        vocabulary, tokens = _templates(words, context)
+        super().__init__(tokens, architecture=architecture)
+        self.init_args: dict[str, Any] = {"pair": list(words), "context": context, "architecture": architecture}
+        self.register_buffer("vocabulary", vocabulary, persistent=False)
+        self.context = nn.Parameter(torch.empty(context, self.clip.token_embedding.embedding_dim))
+        nn.init.normal_(self.context, std=CONTEXT_STD)
+
+    vocabulary: Tensor
+
+    def _encode_prompts(self) -> Tensor:
+        known = self.clip.token_embedding(self.vocabulary)
+        embeddings = torch.cat([known[:-1], self.context, known[-1:]])  # the end token last: its number is the highest
+        return encode_prompts(self.clip, self.tokens, embeddings)
+
+
+def _checked_pair(name: str, pair: Sequence[str]) -> tuple[str, str]:
+    if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
+        raise InputError(f"`{name}` needs two different prompts, the better one first, not {pair!r}")
+    if name == "score":
+        raise InputError("a pair of prompts cannot be called `score`, which is the name of the first one's answer")
+    return pair[0], pair[1]
+
+
+def _templates(pair: Sequence[str], context: int) -> tuple[Tensor, Tensor]:
+    """The vocabulary of two prompts with learned context, and the prompts in it.
+
+    Returns:
+        CLIP's numbers of the tokens that are not learned, ascending, the end token last, (known,); and the prompts,
+        (2, length), in which 0 ... known - 2 stand for those, then come the learned ones, then the end token.
+    """
+    own = [int(tokens.argmax()) - 1 for tokens in tokenize(CLIP_NAME, pair)]  # without start and end
+    full = tokenize(CLIP_NAME, [f"{'X ' * context}{words}." for words in pair])  # X keeps the place of a learned token
+    half = context // 2
+    learned = list(range(-context, 0))  # told from CLIP's by their sign, for now
+    rows = []
+    for tokens, count in zip(full, own, strict=True):
+        start, *rest = tokens[: int(tokens.argmax()) + 1].tolist()
+        words, rest = rest[context : context + count], rest[context + count :]
+        rows.append([start, *learned[:half], *words, *learned[half:], *rest])
+    vocabulary = sorted({token for row in rows for token in row if token >= 0})
+    places = {token: place for place, token in enumerate([*vocabulary[:-1], *learned, vocabulary[-1]])}
+    length = max(map(len, rows))
+    prompts = torch.tensor([[places[token] for token in row] + [0] * (length - len(row)) for row in rows])
+    return torch.tensor(vocabulary), prompts

@@ -1,0 +1,55 @@
+"""NIMA: how people's marks for a picture would be spread, from 1 to 10.
+
+Talebi and Milanfar, "NIMA: Neural Image Assessment", IEEE TIP 2018 (arXiv 1709.05424).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from piqa.models.backbone import Backbone
+from piqa.models.marks import MARKS, rated
+
+
+class NIMA(nn.Module):
+    """Backbone -> Dropout -> Linear 10 -> softmax.
+
+    The paper's backbones are MobileNet, VGG16 (timm: `vgg16`) and Inception-v2, which timm has not.
+
+    Args:
+        backbone: timm model.
+        image_size: Side in pixels of the square pictures that it sees; 224 as published.
+        dropout: Dropout rate in front of the last layer.
+
+    Raises:
+        InputError: If timm does not know the backbone.
+    """
+
+    inputs: ClassVar[list[str]] = ["full_image"]
+    classes: ClassVar[dict[str, Sequence[str]]] = {}
+
+    def __init__(self, backbone: str = "mobilenetv1_100", image_size: int = 224, dropout: float = 0.75) -> None:
+        super().__init__()
+        self.init_args: dict[str, Any] = {"backbone": backbone, "image_size": image_size, "dropout": dropout}
+        self.image_size = image_size
+        self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
+        width: Any = self.backbones["whole"].features
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, MARKS))
+
+    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+        """Rates pictures.
+
+        Args:
+            full_image: uint8 or normalised float, (pictures, 3, image_size, image_size).
+
+        Returns:
+            float32, even under autocast: `score` (pictures,), the mean mark, 1 to 10, higher is better; `spread`
+            (pictures,), the marks' standard deviation; `distribution` (pictures, 10), the marks' probabilities.
+        """
+        features = self.backbones["whole"](full_image).float()
+        with torch.autocast(features.device.type, enabled=False):
+            return rated(self.head(features).softmax(dim=1))

@@ -1,0 +1,161 @@
+"""TANet: beauty, judged by the rules of a picture's own theme.
+
+He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
+
+Where this network differs from the published code, and why: there, the weights that each picture of a batch generates
+are applied to the features of every picture of the batch, which gives a (batch, batch) matrix, whose rows are then
+pooled to ten values each (for AVA after a batch normalisation that never learns). A picture's score thus changes with
+its neighbours, and the published weights are tied to that. Equation 3 of the paper is per picture: theta . q + b, with
+weights theta and bias b generated from the theme, and q the theme's features, one number a picture. Here the pooling to
+ten values goes with that equation: theta * q is taken element by element, and each of the ten values is the sum over
+ten of the hundred products, plus b. Together they hold Equation 3's scalar product, and nothing depends on neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import resnet18
+
+from piqa.errors import InputError
+from piqa.models.backbone import Backbone
+from piqa.models.marks import MARKS, rated
+
+PLACES = 365  # scene categories of Places365
+FEATURES = 100  # of the theme; as many weights are generated
+VALUES = 10  # that each stream hands to the head
+GRID = 12  # patches a side between which the colour stream compares colours
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ThemeRules(nn.Module):
+    """What the theme means for beauty: features of the theme, weighed by weights generated from the theme.
+
+    Args:
+        dropout: Dropout rate of the features.
+    """
+
+    def __init__(self, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.generate_weights = nn.Linear(PLACES, FEATURES)
+        self.generate_bias = nn.Linear(PLACES, 1)
+        self.features = nn.Sequential(
+            nn.Linear(PLACES, FEATURES), nn.BatchNorm1d(FEATURES), nn.PReLU(), nn.Dropout(dropout)
+        )
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Logits of Places365's categories, (pictures, 365) -> (pictures, 10)."""
+        products = self.generate_weights(places) * self.features(places)  # (pictures, 100)
+        values: Tensor = products.unflatten(1, (VALUES, -1)).sum(dim=2) + self.generate_bias(places)
+        return values
+
+
+class ColourRelations(nn.Module):
+    """How the colours of a picture's 12 x 12 patches go together.
+
+    The published code's form: cosine similarities of RGB vectors. The paper writes a scaled product per channel.
+
+    Args:
+        dropout: Dropout rate of the similarities.
+    """
+
+    def __init__(self, dropout: float = 0.75) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(GRID**4, VALUES), nn.Softmax(dim=1))
+
+    @staticmethod
+    def similarities(pixels: Tensor) -> Tensor:
+        """Cosines between the mean colours of all patches, (pictures, 3, height, width) -> (pictures, 144, 144)."""
+        colours = functional.adaptive_avg_pool2d(pixels, GRID).flatten(2)  # (pictures, 3, 144)
+        unit = functional.normalize(colours, dim=1)
+        return unit.transpose(1, 2) @ unit
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels, (pictures, 3, height, width) -> (pictures, 10), each row summing to 1."""
+        values: Tensor = self.head(self.similarities(pixels).flatten(1))
+        return values
+
+
+class TANet(nn.Module):
+    """Theme, colours and aesthetics, ten values each -> ReLU -> Dropout -> marks.
+
+    Theme: a ResNet-18 that knows Places365, never trained here. Aesthetics: MobileNetV2, with the ReLU6 with which its
+    ImageNet weights were trained; the published code has ReLU in the first and the last convolution.
+
+    Args:
+        head: `ava`: probabilities of the marks 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
+        backbone: timm model of the aesthetics stream.
+        image_size: Side in pixels of the square pictures that it sees; 224 as published.
+        dropout: Dropout rate of the colour and aesthetics streams and of the head.
+
+    Raises:
+        InputError: If there is no such head, or timm does not know the backbone.
+    """
+
+    inputs: ClassVar[list[str]] = ["full_image"]
+    classes: ClassVar[dict[str, Sequence[str]]] = {}
+
+    def __init__(
+        self,
+        head: Literal["ava", "tad66k"] = "ava",
+        backbone: str = "mobilenetv2_100",
+        image_size: int = 224,
+        dropout: float = 0.75,
+    ) -> None:
+        super().__init__()
+        if head not in ("ava", "tad66k"):
+            raise InputError(f"TANet has no head '{head}'; choose `ava` or `tad66k`")
+        self.init_args: dict[str, Any] = {
+            "head": head,
+            "backbone": backbone,
+            "image_size": image_size,
+            "dropout": dropout,
+        }
+        self.image_size = image_size
+        self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
+        width: Any = self.backbones["whole"].features
+        self.aesthetics = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, VALUES))
+        self.theme = resnet18(num_classes=PLACES).requires_grad_(False).eval()
+        self.theme_rules = ThemeRules()
+        self.colours = ColourRelations(dropout)
+        outputs = MARKS if head == "ava" else 1
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(3 * VALUES, outputs))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    mean: Tensor
+    std: Tensor
+
+    def train(self, mode: bool = True) -> TANet:
+        """Switches training mode; the theme stream stays as it is, its batch normalisation too."""
+        super().train(mode)
+        self.theme.eval()
+        return self
+
+    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+        """Rates pictures.
+
+        Args:
+            full_image: uint8 or normalised float, (pictures, 3, image_size, image_size).
+
+        Returns:
+            float32, even under autocast. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone,
+            (pictures,), 0 to 10, higher is better.
+        """
+        pixels = full_image
+        if full_image.dtype == torch.uint8:
+            pixels = (full_image.float().div(255) - self.mean) / self.std
+        with torch.no_grad():
+            places = self.theme(pixels)
+        beauty = self.aesthetics(self.backbones["whole"](full_image)).float()
+        with torch.autocast(beauty.device.type, enabled=False):
+            values = torch.cat([beauty, self.theme_rules(places.float()), self.colours(pixels.float())], dim=1)
+            marks = self.head(values)
+            if self.init_args["head"] == "tad66k":
+                return {"score": MARKS * marks.squeeze(1).sigmoid()}
+            return rated(marks.softmax(dim=1))

@@ -1,0 +1,244 @@
+"""Learning marks out of ten: the training of NIMA and of TANet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from piqa.data.database import VOTES
+from piqa.data.dataset import Batch
+from piqa.errors import InputError
+from piqa.evaluation.metrics import plcc, srocc
+from piqa.models.marks import MARKS, rated
+from piqa.tasks.emd import emd, maximum_entropy, shares
+from piqa.tasks.predictions import Predictions
+from piqa.tasks.ranking import InitialWeights
+from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
+
+LOWEST = {"emd": 1.0, "mse": 0.0}  # mark of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
+GOOD = 5.0  # above this mark a picture counts as good
+
+
+class TwoStages(LambdaLR):
+    """First the head learns alone, then everything.
+
+    The defaults are those of idealo's re-implementation for AVA, with Adam at 3e-5 and 14 epochs (it also lets the rate
+    of the second stage decay a little with every step, which is left out). For TID2013: `head_epochs: 25`, 50 epochs,
+    Adam at 3e-7. The paper has one stage, SGD at 3e-6 with momentum 0.9: `head_epochs: 0`, `backbone_rate: 0.1`,
+    `gamma: 0.95`.
+
+    Args:
+        optimizer: Its learning rate is the head's in the second stage.
+        head_epochs: Epochs of the first stage.
+        head_lr: The head's learning rate in it.
+        backbone_rate: The backbone's learning rate in the second stage, by the head's.
+        gamma: Factor of all rates after every `step_size` epochs of the second stage.
+        step_size: How many.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        head_epochs: int = 5,
+        head_lr: float = 1e-3,
+        backbone_rate: float = 1.0,
+        gamma: float = 1.0,
+        step_size: int = 10,
+    ) -> None:
+        if head_epochs < 0 or head_lr <= 0 or backbone_rate < 0 or step_size < 1:
+            raise InputError(
+                f"`schedule`: head_epochs {head_epochs} and backbone_rate {backbone_rate} must be at least 0, head_lr "
+                f"{head_lr} above 0, step_size {step_size} at least 1"
+            )
+        head_factor = head_lr / optimizer.param_groups[0]["lr"]
+
+        def later(epoch: int) -> float:
+            return gamma ** ((epoch - head_epochs) // step_size)
+
+        def head(epoch: int) -> float:
+            return head_factor if epoch < head_epochs else later(epoch)
+
+        def backbone(epoch: int) -> float:
+            return 0.0 if epoch < head_epochs else backbone_rate * later(epoch)
+
+        groups = optimizer.param_groups
+        super().__init__(optimizer, [backbone if group.get("name") == "backbone" else head for group in groups])
+
+
+def nima_adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Adam at 3e-5, as in idealo's re-implementation of NIMA for AVA."""
+    return torch.optim.Adam(parameters, lr=3e-5)
+
+
+def nima_schedule(optimizer: Optimizer) -> LRScheduler:
+    """`TwoStages` with its defaults: five epochs of the head at 1e-3, then all at the optimiser's rate."""
+    return TwoStages(optimizer)
+
+
+class AestheticTask(ScoringTask):
+    """Marks out of ten, compared over the whole split: SROCC and PLCC of the mean and of the spread, accuracy, EMD.
+
+    Where pictures have votes these are learnt. A plain score is mapped to a mark, and for EMD to the distribution of
+    that mean with the most entropy. TANet's published rates lie between 1e-7 and 1e-5, with Adam, for 20 epochs (AVA)
+    or 200 (TAD66K), all streams alike: `TwoStages` with `head_epochs: 0`.
+
+    Args:
+        network: Answers `score`, a mark, and for EMD `distribution`: NIMA, or TANet with the head `ava`. For MSE a
+            network whose scores go from 0 to 10, such as TANet with the head `tad66k`.
+        init: What training starts from; not read when a run is resumed.
+        loss: `emd`, with r = 2; or `mse` of a tenth of the mark, as published for TAD66K.
+        score_range: The worst and the best possible score of the table; None asks the table.
+        optimizer: Makes the optimiser, of two groups of parameters named `head` (all but the backbone) and `backbone`.
+            A group whose learning rate is 0 in an epoch is frozen in it.
+        schedule: Makes its learning-rate schedule, stepped once an epoch.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        init: InitialWeights = InitialWeights(whole="imagenet"),  # noqa: B008 (never changed)
+        loss: Literal["emd", "mse"] = "emd",
+        score_range: tuple[float, float] | None = None,
+        optimizer: MakeOptimizer = nima_adam,
+        schedule: MakeSchedule = nima_schedule,
+    ) -> None:
+        super().__init__(network, optimizer, schedule)
+        if score_range is not None and not score_range[0] < score_range[1]:
+            raise InputError(f"`model.score_range` must name the worst and the best score, not {score_range}")
+        self._init, self._loss, self._range = init, loss, score_range
+        self._distributions = Predictions()
+
+    def load_initial_weights(self) -> None:
+        """Fills the network as `init` says."""
+        self._init.load(self.network)
+
+    def setup(self, stage: str) -> None:
+        """Finds out the range of the scores, and refuses scores beyond it."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._range = self._range or getattr(data.table, "score_range", None)
+        if self._range is None:
+            raise InputError(
+                f"{data.table.name} does not tell the worst and the best possible score; set `model.score_range`, such "
+                "as [1, 10]"
+            )
+        for split, frame in data.splits.items():
+            beyond = frame[~frame["score"].between(*self._range)]
+            if len(beyond):
+                raise InputError(
+                    f"{len(beyond)} scores of the {split} split of {data.table.name}, such as "
+                    f"{beyond['score'].iloc[0]:g} of {beyond['image'].iloc[0]}, lie outside {self._range[0]:g} .. "
+                    f"{self._range[1]:g}; set `model.score_range`"
+                )
+
+    def marks(self, score: Any) -> Any:
+        """The table's scores, a tensor or an array, as marks: 1 to 10, or 0 to 10 for the loss `mse`."""
+        worst, best = self._range or (LOWEST[self._loss], float(MARKS))
+        lowest = LOWEST[self._loss]
+        return lowest + (MARKS - lowest) * (score - worst) / (best - worst)
+
+    def target(self, batch: Batch) -> Tensor:
+        """The distributions to be learnt, (pictures, 10): of the `votes`, or else those that the `score` stands for."""
+        means = self.marks(batch["score"].double()).clamp(1, MARKS)
+        if "votes" not in batch:
+            return maximum_entropy(means)
+        voted = batch["votes"].isfinite().all(dim=1)  # in a mix of databases not every picture is
+        target = torch.empty_like(batch["votes"], dtype=torch.float32)
+        target[voted], target[~voted] = shares(batch["votes"][voted]), maximum_entropy(means[~voted])
+        return target
+
+    def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """Mean squared error of a tenth of the mark, which is all that scores alone can be taught.
+
+        Args:
+            predicted: Marks, float32, (pictures,).
+            batch: `score`.
+        """
+        return mse_loss(predicted / MARKS, self.marks(batch["score"]) / MARKS)
+
+    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The loss that the settings name."""
+        if self._loss == "mse":
+            return self.loss(answers["score"], batch)
+        return emd(self._distribution(answers), self.target(batch)).mean()
+
+    def _distribution(self, answers: dict[str, Tensor]) -> Tensor:
+        if "distribution" not in answers:
+            raise InputError(
+                f"`model.loss: emd` needs a network that answers a distribution, which {type(self.network).__name__} "
+                "as configured does not; set `model.loss: mse`, or TANet's `head: ava`"
+            )
+        return answers["distribution"]
+
+    def validation_step(self, batch: Batch) -> None:
+        """Collects scores and distributions of the pictures that choose the checkpoint."""
+        answers = self.answers(batch)
+        self._predictions.update(batch["index"], answers["score"])
+        if "distribution" in answers:
+            self._distributions.update(batch["index"], answers["distribution"])
+
+    def _collect(self, loader: Any) -> pd.DataFrame:
+        table = super()._collect(loader)
+        if self._distributions.update_called:  # not in a test, which asks for scores
+            table["distribution"] = list(self._distributions.compute()[1])
+            self._distributions.reset()
+        return table
+
+    def measures(self, table: pd.DataFrame) -> dict[str, float]:
+        """SROCC and PLCC over the whole split, accuracy, and where there are distributions EMD (r = 1).
+
+        `accuracy` is the share of the pictures of which table and network agree whether they are above mark 5.
+        `srocc_spread` and `plcc_spread` are of the votes' standard deviation, where the table has votes.
+        """
+        score, prediction = self.marks(table["score"].to_numpy()), table["prediction"].to_numpy()
+        found = {
+            "srocc": srocc(score, prediction),
+            "plcc": plcc(score, prediction),
+            "accuracy": float(np.mean((score > GOOD) == (prediction > GOOD))),
+        }
+        if "distribution" not in table:
+            return found
+        predicted = torch.from_numpy(np.stack(table["distribution"].tolist()))
+        batch = {"score": torch.tensor(table["score"].to_numpy())}
+        has_votes = set(VOTES) <= set(table)
+        if has_votes:
+            batch["votes"] = torch.from_numpy(table[list(VOTES)].to_numpy(np.float32))
+        target = self.target(batch)
+        found["emd"] = float(emd(predicted, target, r=1).mean())
+        if has_votes:
+            voted = batch["votes"].isfinite().all(dim=1)
+            spreads = [rated(rows[voted])["spread"].numpy() for rows in (target, predicted)]
+            found |= {"srocc_spread": srocc(*spreads), "plcc_spread": plcc(*spreads)}
+        return found
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser of two groups, `head` and `backbone`, and its schedule."""
+        backbone = list(self._backbones().parameters())
+        ids = {id(parameter) for parameter in backbone}
+        head = [p for p in self.network.parameters() if id(p) not in ids and p.requires_grad]
+        groups = [{"params": head, "name": "head"}, {"params": backbone, "name": "backbone"}]
+        optimizer = self._make_optimizer([group for group in groups if group["params"]])
+        return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
+
+    def _backbones(self) -> nn.Module:
+        backbones: nn.Module = getattr(self.network, "backbones", nn.ModuleDict())
+        return backbones
+
+    def on_train_epoch_start(self) -> None:
+        """Freezes the backbone while its learning rate is 0.
+
+        Read off the optimiser, so that a resumed run is in the stage in which it was left. With several processes the
+        gradients are still computed: DistributedDataParallel waits for every one that it knew at the start.
+        """
+        super().on_train_epoch_start()
+        groups = {group.get("name"): group["lr"] for group in self.trainer.optimizers[0].param_groups}
+        learns = groups.get("backbone") != 0
+        self._backbones().requires_grad_(learns or self.trainer.world_size > 1)
+        self._backbones().train(learns)  # else its batch normalisation would go on learning

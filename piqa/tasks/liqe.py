@@ -1,0 +1,220 @@
+"""LIQE's own training: quality, scene and distortion at once, on several databases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from piqa import weights
+from piqa.data.dataset import Batch
+from piqa.evaluation.metrics import srocc
+from piqa.models.liqe import LIQE, distortion_labels, scene_labels
+from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
+from piqa.tasks.predictions import Predictions
+from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
+
+HALF_PERIOD = 5  # epochs from the highest learning rate to 0
+LOSSES = ("quality", "scene", "distortion")
+WEIGHTS = "loss_weights"  # where a training checkpoint keeps their state
+
+
+def liqe_adamw(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """AdamW as published for LIQE: learning rate 5e-6, weight decay 1e-3."""
+    return torch.optim.AdamW(parameters, lr=5e-6, weight_decay=1e-3)
+
+
+def liqe_schedule(optimizer: Optimizer) -> LRScheduler:
+    """A cosine from the full learning rate to 0 and back, ten epochs long, stepped once an epoch.
+
+    As published, an epoch that would run at 0 is passed over: the fifth step leads straight to the way back.
+    """
+
+    def factor(epoch: int) -> float:
+        periods, place = divmod(epoch, 2 * HALF_PERIOD - 1)
+        position = 2 * HALF_PERIOD * periods + place + (place >= HALF_PERIOD)
+        return 0.5 * (1 + math.cos(math.pi * position / HALF_PERIOD))
+
+    return LambdaLR(optimizer, factor)
+
+
+class LIQETask(ScoringTask):
+    """Fidelity of quality within each database, and of scene and distortion where they are known.
+
+    The three losses are weighted by a dynamic weight average. Pictures of databases without tags train the quality
+    alone. The network is trained as it is used: CLIP has nothing that differs between training and evaluation.
+
+    Args:
+        network: LIQE; with fewer aspects it has fewer losses.
+        init: What training starts from: `openai` for CLIP's own weights, a file (a CLIP state dict, such as the
+            official LIQE.pt, or piqa's own), or `scratch`.
+        monitor: What chooses the checkpoint. `mean_of_three`, as published: the mean of SROCC, scene accuracy and
+            distortion accuracy, as far as scenes and distortions are known. `srocc`: SROCC alone.
+        optimizer: Makes the optimiser of the parameters.
+        schedule: Makes its learning-rate schedule, stepped once an epoch.
+    """
+
+    def __init__(
+        self,
+        network: LIQE,
+        init: str = "openai",
+        monitor: Literal["mean_of_three", "srocc"] = "mean_of_three",
+        optimizer: MakeOptimizer = liqe_adamw,
+        schedule: MakeSchedule = liqe_schedule,
+    ) -> None:
+        super().__init__(network, optimizer, schedule)
+        self.network: LIQE = network
+        self._init, self.monitor = init, monitor
+        self._loss_weights = DynamicWeightAverage(LOSSES)
+        self._marginals: Any = nn.ModuleDict({name: Predictions() for name in network.classes})
+
+    def load_initial_weights(self) -> None:
+        """Fills the network as `init` says."""
+        if self._init == "scratch":
+            rank_zero_warn("LIQE starts from scratch, without CLIP's pretraining")
+        else:
+            weights.load_clip(self.network, self._init)
+
+    def on_train_epoch_start(self) -> None:
+        """Weighs the losses anew. Not at an epoch's end: checkpoints are written before it."""
+        super().on_train_epoch_start()
+        # What is resumed from a checkpoint has the first process's share of the last epoch's losses on every process.
+        self._loss_weights.begin(self.current_epoch, self._sum_over_processes)
+        for name, weight in self._loss_weights.weights().items():
+            self.log(f"train/weight/{name}", weight, sync_dist=True)
+
+    def _sum_over_processes(self, values: Tensor) -> Tensor:
+        total: Tensor = self.trainer.strategy.reduce(values.to(self.device), reduce_op="sum")
+        return total
+
+    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The weighted sum of the losses."""
+        losses = self.losses(answers, batch)
+        self._loss_weights.add(losses)
+        given = self._loss_weights.weights()
+        for name, loss in losses.items():
+            self.log(f"train/loss/{name}", loss, on_step=False, on_epoch=True, batch_size=len(answers["score"]))
+        return torch.stack([given[name] * loss for name, loss in losses.items()]).sum()
+
+    def losses(self, answers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The losses that a batch has labels for, by name.
+
+        Args:
+            answers: The network's.
+            batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (pictures, 9), all 0
+                for unknown, and `distortion_label`, (pictures,), -1 for unknown.
+        """
+        found = {"quality": quality_loss(answers["score"], batch["score"], batch["group"], batch["groups"])}
+        for name, key, loss in (
+            ("scene", "scene_labels", scene_loss),
+            ("distortion", "distortion_label", distortion_loss),
+        ):
+            if name in self.network.classes and key in batch:
+                value = loss(answers[f"{name}_probabilities"], batch[key])
+                found |= {} if value is None else {name: value}
+        return found
+
+    def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """The loss of quality alone, which is all that scores tell."""
+        return quality_loss(predicted, batch["score"], batch["group"], batch["groups"])
+
+    def validation_step(self, batch: Batch) -> None:
+        """Collects scores, scenes and distortions of the pictures that choose the checkpoint."""
+        answers = self.answers(batch)
+        self._predictions.update(batch["index"], answers["score"])
+        for name, collected in self._marginals.items():
+            collected.update(batch["index"], answers[f"{name}_probabilities"])
+
+    def _collect(self, loader: Any) -> pd.DataFrame:
+        table = super()._collect(loader)
+        for name, collected in self._marginals.items():
+            if collected.update_called:  # not in a test, which asks for scores
+                table[f"{name}_probabilities"] = list(collected.compute()[1])
+                collected.reset()
+        return table
+
+    def measures(self, table: pd.DataFrame) -> dict[str, float]:
+        """SROCC, scene and distortion accuracy: the mean over databases, and of each.
+
+        Of a database with several scenes the SROCC is the mean over them. Accuracies are those of pictures whose labels
+        are known.
+        """
+        database = table["database"] if "database" in table else table["scene"]
+        parts = {str(name): rows for name, rows in table.groupby(database, sort=False)}
+        by_database = pd.DataFrame(
+            {
+                "srocc": {name: _srocc(rows) for name, rows in parts.items()},
+                "scene_accuracy": {name: scene_accuracy(rows) for name, rows in parts.items()},
+                "distortion_accuracy": {name: distortion_accuracy(rows) for name, rows in parts.items()},
+            }
+        )
+        means = {str(measure): float(values.mean()) for measure, values in by_database.items()}
+        known = [value for value in means.values() if not math.isnan(value)]
+        return {
+            **means,
+            "mean_of_three": sum(known) / len(known) if not math.isnan(means["srocc"]) else float("nan"),
+            **{
+                f"{measure}/{name}": float(value)
+                for measure, values in by_database.items()
+                for name, value in values.dropna().items()
+            },
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the state of the losses' weights."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[WEIGHTS] = self._loss_weights.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the losses' weights where they were."""
+        super().on_load_checkpoint(checkpoint)
+        if WEIGHTS in checkpoint:
+            self._loss_weights.load_state_dict(checkpoint[WEIGHTS])
+
+
+def _srocc(rows: pd.DataFrame) -> float:
+    scenes = [srocc(scene["score"], scene["prediction"]) for _, scene in rows.groupby("scene")]
+    return float(pd.Series(scenes).mean())
+
+
+def scene_accuracy(rows: pd.DataFrame) -> float:
+    """Share of the scene tags that are among as many most likely scenes as their picture has tags.
+
+    Args:
+        rows: `scene_tags` ("human;indoor", "" for unknown) and `scene_probabilities`, arrays of nine.
+
+    Returns:
+        A number in [0, 1]; NaN if no scene is known.
+    """
+    if "scene_tags" not in rows or "scene_probabilities" not in rows:
+        return float("nan")
+    tags = scene_labels(rows["scene_tags"]).numpy().astype(bool)
+    order = np.argsort(-np.stack(rows["scene_probabilities"].tolist()), axis=1, kind="stable")
+    place = np.argsort(order, axis=1)  # of each scene, 0 for the most likely
+    hits = tags & (place < tags.sum(axis=1, keepdims=True))
+    return float(hits.sum() / tags.sum()) if tags.any() else float("nan")
+
+
+def distortion_accuracy(rows: pd.DataFrame) -> float:
+    """Share of the pictures whose most likely distortion is theirs.
+
+    Args:
+        rows: `distortion` ("" for unknown) and `distortion_probabilities`, arrays of eleven.
+
+    Returns:
+        A number in [0, 1]; NaN if no distortion is known.
+    """
+    if "distortion" not in rows or "distortion_probabilities" not in rows:
+        return float("nan")
+    labels = distortion_labels(rows["distortion"]).numpy()
+    guesses = np.stack(rows["distortion_probabilities"].tolist()).argmax(axis=1)
+    known = labels >= 0
+    return float((guesses == labels)[known].mean()) if known.any() else float("nan")

@@ -1,0 +1,139 @@
+"""LIQE's losses: fidelity of quality, scene and distortion, and the weights that keep the three in step.
+
+Zhang et al., "Blind Image Quality Assessment via Vision-Language Correspondence", CVPR 2023 (arXiv 2303.14968).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from piqa.tasks.losses import EPSILON, mean_within_groups, pairs_within, published_fidelity_loss
+
+TEMPERATURE = 2.0  # of the dynamic weight average, as published
+FLOOR = 1e-8  # least epoch mean; a perfect fidelity loss is slightly negative by its epsilons
+
+
+def quality_loss(predicted: Tensor, score: Tensor, group: Tensor, groups: Tensor | float) -> Tensor:
+    """Fidelity of all pairs within each database's mini-batch, to the bare order of their scores.
+
+    The observed preference is 1 or 0, or 0.5 for equal scores, however far apart they are: scales of different
+    databases need not agree. The published form of the loss is used as it is: predictions span 1 to 5, where its slope
+    has not yet vanished.
+
+    Args:
+        predicted: Qualities, float32, (pictures,).
+        score: Subjective scores, comparable within a group, (pictures,).
+        group: Database of each picture, (pictures,).
+        groups: What the sum over databases is divided by.
+
+    Returns:
+        Scalar: the mean over pairs, then over databases.
+    """
+    a, b = pairs_within(group)
+    order = (score[a] - score[b]).sign()
+    certain = torch.where(order == 0, order, order * math.inf)  # the difference whose Phi is the preference
+    return mean_within_groups(published_fidelity_loss(predicted[a] - predicted[b], certain), group[a], groups)
+
+
+def scene_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
+    """Binary fidelity of each scene's probability, for pictures that may have several.
+
+    Args:
+        probabilities: Of the scenes, float32, (pictures, scenes).
+        labels: 0 or 1, likewise; pictures without any 1 have no known scene and are left out.
+
+    Returns:
+        Scalar: the mean over scenes, then over pictures; None if no scene is known.
+    """
+    known = labels.any(dim=1)
+    if not known.any():
+        return None
+    p, g = probabilities[known], labels[known].float()
+    return (1 - (p * g + EPSILON).sqrt() - ((1 - p) * (1 - g) + EPSILON).sqrt()).mean()
+
+
+def distortion_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
+    """Fidelity of the distortions' distribution to the one that is there.
+
+    Args:
+        probabilities: Of the distortions, float32, (pictures, distortions).
+        labels: Their places, int64, (pictures,); pictures with -1 are left out.
+
+    Returns:
+        Scalar: 1 - sum over distortions of sqrt(p g + eps), the mean over pictures; None if no distortion is known. The
+        published epsilons of the absent distortions are kept: they make a perfect loss -1e-3.
+    """
+    known = labels >= 0
+    if not known.any():
+        return None
+    p = probabilities[known]
+    g = torch.nn.functional.one_hot(labels[known], p.shape[1])
+    return 1 - (p * g + EPSILON).sqrt().sum(dim=1).mean()
+
+
+class DynamicWeightAverage:
+    """Weights of several losses: more for those that fell less between the last two epochs.
+
+    lambda_k = K exp(w_k / T) / sum_j exp(w_j / T) with w_k = L_k(t - 1) / L_k(t - 2), from the epochs' mean losses. The
+    first two epochs, and losses that were absent in one of the two, have weight 1.
+
+    Args:
+        names: Of the losses.
+        temperature: T; the higher, the more equal the weights.
+
+    Reference: Liu et al., CVPR 2019; as used by LIQE.
+    """
+
+    def __init__(self, names: Sequence[str], temperature: float = TEMPERATURE) -> None:
+        self._names, self._temperature = list(names), temperature
+        self._epoch = 0
+        self._means: list[dict[str, float]] = []  # of the last two epochs, the older first
+        self._sums = torch.zeros(len(self._names), 2, dtype=torch.float64)  # of this epoch: sum and count
+
+    def begin(self, epoch: int, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
+        """Starts an epoch; closes the one before, unless this one was begun already.
+
+        Args:
+            epoch: Its number.
+            reduce: Adds up a tensor over processes.
+        """
+        if epoch == self._epoch:
+            return
+        sums = reduce(self._sums)
+        means = {name: float(total / count) for name, (total, count) in zip(self._names, sums, strict=True) if count}
+        self._means = [*self._means, means][-2:]
+        self._epoch, self._sums = epoch, torch.zeros_like(self._sums)
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Takes note of one step's losses."""
+        device = next(iter(losses.values())).device
+        if self._sums.device != device:
+            self._sums = self._sums.to(device)
+        for name, loss in losses.items():
+            row = self._sums[self._names.index(name)]
+            row += torch.stack([loss.detach().double(), torch.ones_like(row[1])])
+
+    def weights(self) -> dict[str, float]:
+        """This epoch's weight of each loss."""
+        weights = dict.fromkeys(self._names, 1.0)
+        if len(self._means) == 2:
+            before, last = self._means
+            names = [name for name in self._names if name in before and name in last]
+            ratios = torch.tensor([max(last[name], FLOOR) / max(before[name], FLOOR) for name in names])
+            shares = (ratios.double() / self._temperature).softmax(dim=0) * len(names)
+            weights |= dict(zip(names, shares.tolist(), strict=True))
+        return weights
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint."""
+        return {"epoch": self._epoch, "means": [dict(means) for means in self._means], "sums": self._sums.tolist()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where a checkpoint was written."""
+        self._epoch, self._means = state["epoch"], [dict(means) for means in state["means"]]
+        self._sums = torch.tensor(state["sums"], dtype=torch.float64)
