@@ -98,6 +98,8 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(args)
     if unknown := [row for row in options.rows if row not in ROWS]:
         parser.error(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    if options.pyiqa is not None and not (options.pyiqa / "pyiqa").is_dir():
+        parser.error(f"{options.pyiqa} has no package pyiqa; --pyiqa names the folder that it is installed in")
     return options
 
 

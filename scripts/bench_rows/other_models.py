@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import cycle, islice
@@ -30,9 +30,11 @@ from PIL import Image, ImageFilter
 
 from bench_rows.measure import Figures, Row, Settings, in_child, in_turn, portrait, resident_mb, write_jpegs
 from piqa import Scorer
+from piqa.data.transforms import View
 from piqa.models import LIQE
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.portrait import Preparation
+from piqa.scorer import Precision
 
 BATCH = 8
 MODELS = ("liqe", "clip-iqa")
@@ -52,76 +54,78 @@ SMALL: dict[str, dict[str, Any]] = {  # for the smoke version; as pyiqa reads we
 
 def other_models(settings: Settings) -> Row:
     """Pictures a second of LIQE and CLIP-IQA over a folder of mixed sizes, and their memory over many pictures."""
-    megapixels, of_each = ((0.08, 0.12), 2) if settings.smoke else ((0.1, 0.3, 0.5, 0.75), 3)
+    megapixels, of_each = ((0.08, 0.12), 2) if settings.smoke else ((0.1, 0.3, 0.5, 0.75), 2)
     pictures = settings.pictures or (48 if settings.smoke else 2000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = mixed_sizes(folder, megapixels, of_each)
-        scorers = {model: scorer(model, settings) for model in MODELS}
-        for model, ours in scorers.items():
-            torch.save(ours.network.clip.state_dict(), folder / f"{model}.pt")
+        networks = {model: random_network(model, settings) for model in MODELS}
+        for model, network in networks.items():
+            torch.save(network.clip.state_dict(), folder / f"{model}.pt")
+        ways: dict[str, Figures] = {}
         with peer(folder, settings) as other:
-            ways, facts = rates(scorers, other, files, settings)
-            against = "pyiqa" if other else "one at a time"
-            facts["pyiqa"] = other.version if other else "not at hand: batched against one at a time is all that is told"
-    for model in MODELS:
-        ways[f"{model}, {pictures} small pictures"] = in_child(memory_growth, model, pictures, settings)
-    ratios = {model: facts[f"{model}_to_{against.replace(' ', '_')}"] for model in MODELS}
+            for network in networks.values():
+                ways |= rates(network, other, files, settings)
+            version = other.version if other else "not at hand"
+    against = "one at a time" if other is None else "pyiqa"
+    for model, figures in in_child(memory_growth, pictures, settings).items():
+        ways[f"{model}, {pictures} small pictures"] = figures
     return Row(
         row="other-models",
-        what=f"{len(files)} JPEGs of {', '.join(map(str, megapixels))} MP in turn, from file to score in float32, "
-        f"random weights; LIQE with 15 windows of a picture at most, CLIP-IQA at full resolution with {len(PYIQA_PAIRS)} "
-        f"pairs of prompts; batches of {BATCH}. Memory over pictures of 200 to 256 px a side, at the end against the "
-        "second quarter",
-        ratio=min(ratios.values()),
-        compared=f"pictures/s batched : {against}, the lesser of the two models",
+        what=f"{len(files)} JPEGs of {', '.join(map(str, megapixels))} MP in turn, from file to score, random weights, "
+        "float32 where bf16 is not named; LIQE with at most 15 windows of a picture, CLIP-IQA at full resolution with "
+        f"{len(PYIQA_PAIRS)} pairs of prompts; batches of {BATCH}. Memory over pictures of 200 to 256 px a side, "
+        "at the end against the second quarter",
+        ratio=min(ways[f"{model}, {against}"]["batched_is_faster"] for model in MODELS),
+        compared=f"pictures/s batched : {against}, both in float32, the lesser of the two models",
         expected=">= 2 against pyiqa, memory growth < 50 MB",
         clock="wall",
         ways=ways,
-        facts=facts,
+        facts={"pyiqa": version},
     )
 
 
-def rates(
-    scorers: dict[str, Scorer], other: Peer | None, files: list[Path], settings: Settings
-) -> tuple[dict[str, Figures], Figures]:
-    """The ways of both models in turn; and the ratios and how well the scores agree."""
-    ways: dict[str, Figures] = {}
-    facts: Figures = {}
-    for model, ours in scorers.items():
-        calls = {
-            "batched": partial(scored, ours, files, BATCH),
-            "one at a time": partial(scored, ours, files, 1),
-        }
-        if other is not None:
-            calls["pyiqa"] = partial(other.score, model, files)
-        answers = {way: call() for way, call in calls.items()}
-        measured = in_turn(calls, settings.times(3), "wall", settings.device, warm_up=0)
-        for way, figures in measured.items():
-            ways[f"{model}, {way}"] = figures | {"pictures_per_s": len(files) / figures["median_s"]}
-            if way != "batched":
-                named = way.replace(" ", "_")
-                facts[f"{model}_to_{named}"] = figures["median_s"] / measured["batched"]["median_s"]
-                facts[f"{model}_differs_from_{named}"] = float(np.abs(answers[way] - answers["batched"]).max())
-        facts[f"{model}_spread_of_scores"] = float(answers["batched"].std())
-    return ways, facts
+def rates(network: LIQE | CLIPIQA, other: Peer | None, files: list[Path], settings: Settings) -> dict[str, Figures]:
+    """A model's ways in turn, each with how much faster batches are and by how much its scores differ from theirs."""
+    model = "liqe" if isinstance(network, LIQE) else "clip-iqa"
+    single, half = scorer(network, settings, "32"), scorer(network, settings, "bf16")
+    calls: dict[str, Callable[[], np.ndarray]] = {
+        "batched": partial(scored, single, files, BATCH),
+        "batched, bf16": partial(scored, half, files, BATCH),
+        "one at a time": partial(scored, single, files, 1),
+    }
+    if other is not None:
+        calls["pyiqa"] = partial(other.score, model, files)
+    answers = {way: call() for way, call in calls.items()}
+    ways = in_turn(calls, settings.times(3), "wall", settings.device, warm_up=0)  # they are warm by their answers
+    for way, figures in ways.items():
+        figures["pictures_per_s"] = len(files) / figures["median_s"]
+        if way != "batched":
+            figures["batched_is_faster"] = figures["median_s"] / ways["batched"]["median_s"]
+            figures["scores_differ"] = float(np.abs(answers[way] - answers["batched"]).max())
+    ways["batched"]["spread_of_scores"] = float(answers["batched"].std())
+    return {f"{model}, {way}": figures for way, figures in ways.items()}
 
 
-def scorer(model: str, settings: Settings) -> Scorer:
-    """LIQE or CLIP-IQA with random weights that both programs can hold, set as pyiqa sets them."""
+def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
+    """LIQE, or CLIP-IQA with pyiqa's prompts, with random weights that both programs can hold."""
     torch.manual_seed(0)
     small = SMALL[model] if settings.smoke else None
     network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(pairs=PYIQA_PAIRS, architecture=small)
-    clip = network.clip
     with torch.no_grad():
-        clip.logit_scale.fill_(np.log(100))  # as CLIP's training ended; at its start scores hardly differ
-        for name, weight in clip.named_parameters():
+        network.clip.logit_scale.fill_(np.log(100))  # as CLIP's training ended; at its start scores hardly differ
+        for name, weight in network.clip.named_parameters():
             if name.endswith("bn3.weight"):
                 weight.fill_(0.5)  # at 0, as it starts, what a residual block computes would reach no score
             weight.copy_(weight.half().float())  # pyiqa reads weights by way of float16
-    view = "windows" if model == "liqe" else "whole"
+    return network
+
+
+def scorer(network: LIQE | CLIPIQA, settings: Settings, precision: Precision = "32") -> Scorer:
+    """A scorer that sees pictures as pyiqa does."""
+    view: View = "windows" if isinstance(network, LIQE) else "whole"
     preparation = Preparation(resize="keep", face_rule="none")
-    return Scorer(network, preparation, 224, device=str(settings.device), view=view)
+    return Scorer(network, preparation, 224, str(settings.device), precision, view=view)
 
 
 def scored(ours: Scorer, files: list[Path], batch_size: int) -> np.ndarray:
@@ -144,18 +148,24 @@ def mixed_sizes(folder: Path, megapixels: tuple[float, ...], of_each: int) -> li
     return [file for *_, file in sorted(files)]
 
 
-def memory_growth(model: str, pictures: int, settings: Settings) -> Figures:
-    """Resident memory of a fresh process that scores many small pictures of all sizes."""
+def memory_growth(pictures: int, settings: Settings) -> dict[str, Figures]:
+    """Resident memory of a fresh process that scores many small pictures, with one model and then the other."""
+    growth = {}
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         files = [Path(folder, f"{number:03}.jpg") for number in range(100)]
         for file in files:
-            portrait(0.1).resize(tuple(rng.integers(200, 257, 2).tolist())).save(file)
-        stream = scorer(model, settings).stream(islice(cycle(files), pictures), batch_size=BATCH)
-        held = [resident_mb("VmRSS") for _ in stream]
-    part = max(len(held) // 4, 1)  # the first quarter warms up
-    growth = statistics.median(held[-part:]) - statistics.median(held[part : 2 * part])
-    return {"memory_mb": statistics.median(held[-part:]), "memory_growth_mb": growth}
+            width, height = rng.integers(200, 257, 2).tolist()
+            portrait(0.1).resize((width, height)).save(file)
+        for model in MODELS:
+            stream = scorer(random_network(model, settings), settings).stream(
+                islice(cycle(files), pictures), batch_size=BATCH
+            )
+            held = [resident_mb("VmRSS") for _ in stream]
+            part = max(len(held) // 4, 1)  # the first quarter warms up
+            late, early = statistics.median(held[-part:]), statistics.median(held[part : 2 * part])
+            growth[model] = {"memory_mb": late, "memory_growth_mb": late - early}
+    return growth
 
 
 @contextmanager
@@ -197,7 +207,7 @@ class Peer:
         self.version = f"{versions['pyiqa']} with torch {versions['torch']}"
 
     def score(self, model: str, files: list[Path]) -> np.ndarray:
-        """pyiqa's scores, one picture after another, as it takes files."""
+        """Scores by pyiqa, one picture after another, as it takes files."""
         assert self._process.stdin is not None
         print(json.dumps({"model": model, "files": list(map(str, files))}), file=self._process.stdin, flush=True)
         return np.array(self._answer()["scores"])

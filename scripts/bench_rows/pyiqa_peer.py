@@ -32,7 +32,7 @@ def main(folder: str, device: str, threads: str) -> None:
 
 @torch.no_grad()
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Any], str]:
-    """pyiqa's metrics by this bench's names, and its version."""
+    """The metrics by this bench's names, and its version."""
     from pyiqa.archs import clip_model, clipiqa_arch, liqe_arch
     from pyiqa.models.inference_model import InferenceModel
     from pyiqa.version import __version__
