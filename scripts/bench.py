@@ -27,7 +27,7 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import torch
-from bench_rows import inputs, long_run, memory, scoring, training
+from bench_rows import evaluation, inputs, long_run, memory, other_models, scoring, training
 from bench_rows.measure import Row, Settings, cores, forget, machine
 from bench_rows.tables import fill_page, print_table
 from rich.console import Console
@@ -44,6 +44,8 @@ ROWS: dict[str, Callable[[Settings], Row]] = {
     "training-step": training.training_step,
     "memory": memory.memory,
     "long-run": long_run.long_run,
+    "evaluation": evaluation.evaluation,
+    "other-models": other_models.other_models,
     "prepare-workers": inputs.prepare_workers,
     "detection": inputs.detection,
     "pretrain-input": inputs.pretrain_input,
@@ -55,7 +57,9 @@ def main(args: list[str] | None = None) -> None:
     options = parse(args)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets once a way
     with one_line_errors():
-        settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.pictures)
+        settings = Settings(
+            pick_device(options.device), options.smoke, options.repeats, options.pictures, options.pyiqa
+        )
         torch.set_num_threads(options.threads)
         report = kept(options.out, options.show) if options.add or options.show else {"rows": []}
         for name in [] if options.show else options.rows or ROWS:
@@ -78,7 +82,12 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="where networks run: cpu, cuda, cuda:1, ...")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that every row works")
     parser.add_argument("--repeats", type=int, help="measurements of each way; each row has a number of its own")
-    parser.add_argument("--pictures", type=int, help="pictures of long-run instead of 30,000")
+    parser.add_argument(
+        "--pictures", type=int, help="pictures of long-run instead of 30,000, of other-models' memory instead of 2,000"
+    )
+    parser.add_argument(
+        "--pyiqa", type=Path, help="for other-models, the site-packages folder of an environment that has pyiqa"
+    )
     parser.add_argument(
         "--threads", type=int, default=cores(), help="torch's threads where a row names none of its own"
     )
@@ -89,6 +98,8 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(args)
     if unknown := [row for row in options.rows if row not in ROWS]:
         parser.error(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    if options.pyiqa is not None and not (options.pyiqa / "pyiqa").is_dir():
+        parser.error(f"{options.pyiqa} has no package pyiqa; --pyiqa names the folder that it is installed in")
     return options
 
 

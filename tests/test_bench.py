@@ -15,6 +15,8 @@ ROWS = [
     "training-step",
     "memory",
     "long-run",
+    "evaluation",
+    "other-models",
     "prepare-workers",
     "detection",
     "pretrain-input",
@@ -48,6 +50,10 @@ def test_every_row_is_measured_and_written(tmp_path):
         for way in row["ways"].values():
             if "median_s" in way:
                 assert 0 < way["min_s"] <= way["median_s"] <= way["max_s"] and way["repeats"] >= 1
+    rows = {row["row"]: row for row in report["rows"]}
+    assert rows["evaluation"]["facts"]["largest_difference"] < 1e-12
+    for model in ("liqe", "clip-iqa"):
+        assert rows["other-models"]["ways"][f"{model}, one at a time"]["scores_differ"] < 1e-5
 
 
 def test_comparisons_are_counted_by_hand(scripts):
@@ -113,6 +119,11 @@ def test_floating_point_operations_are_those_of_the_matrix_products(scripts):
 def test_an_unknown_row_is_named(tmp_path):
     done = bench("speed", "--out", tmp_path / "bench.json")
     assert done.returncode == 2 and "speed" in done.stderr and "training-input" in done.stderr
+
+
+def test_a_folder_without_pyiqa_is_refused_at_once(tmp_path):
+    done = bench("other-models", "--pyiqa", tmp_path, "--out", tmp_path / "bench.json")
+    assert done.returncode == 2 and f"{tmp_path} has no package pyiqa" in done.stderr
 
 
 def report(smoke=False, device="cpu"):

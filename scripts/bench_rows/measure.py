@@ -33,13 +33,15 @@ class Settings:
         device: Where networks run.
         smoke: Sizes that take seconds and prove nothing but that the row works.
         repeats: Measurements of each way; None takes the row's own number.
-        pictures: Pictures of the long run; None takes 30,000, or a few in the smoke version.
+        pictures: Pictures of the long run and of the other models' memory; None takes the row's own number.
+        pyiqa: The site-packages folder of an environment that has pyiqa; None looks for it in this one.
     """
 
     device: torch.device
     smoke: bool = False
     repeats: int | None = None
     pictures: int | None = None
+    pyiqa: Path | None = None
 
     def times(self, usual: int) -> int:
         """How often a way is measured where the row's own number is `usual`."""

@@ -1,0 +1,228 @@
+"""The row on LIQE and CLIP-IQA: many pictures at once against one at a time, and against pyiqa where it is at hand.
+
+Where the settings are the same, so are the scores, and the row tells by how much they differ. As published the two
+programs differ in three settings, which are made equal here:
+
+- CLIP-IQA's prompts. Published is one pair, "Good photo." and "Bad photo."; pyiqa takes the mean over five of its own.
+- LIQE's windows in large pictures. Published is a distance of 48 px where a side has 1024 px or more; pyiqa keeps 32.
+- LIQE's resizing. Published is a short side of 768 px at most; pyiqa leaves pictures as they are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from bench_rows.measure import Figures, Row, Settings, in_child, in_turn, portrait, resident_mb, write_jpegs
+from piqa import Scorer
+from piqa.data.transforms import View
+from piqa.models import LIQE
+from piqa.models.clip_iqa import CLIPIQA
+from piqa.portrait import Preparation
+from piqa.scorer import Precision
+
+BATCH = 8
+MODELS = ("liqe", "clip-iqa")
+PYIQA_PAIRS = {
+    "image": ["Good image", "bad image"],
+    "sharp": ["Sharp image", "blurry image"],
+    "edges": ["sharp edges", "blurry edges"],
+    "resolution": ["High resolution image", "low resolution image"],
+    "noise": ["Noise-free image", "noisy image"],
+}
+_TEXT = {"layers": 1, "width": 64, "heads": 1}
+SMALL: dict[str, dict[str, Any]] = {  # for the smoke version; as pyiqa reads weights, a head is 64 wide
+    "liqe": {"embed_dim": 64, "vision_cfg": {"layers": 1, "width": 64, "head_width": 64}, "text_cfg": _TEXT},
+    "clip-iqa": {"embed_dim": 64, "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8}, "text_cfg": _TEXT},
+}
+
+
+def other_models(settings: Settings) -> Row:
+    """Pictures a second of LIQE and CLIP-IQA over a folder of mixed sizes, and their memory over many pictures."""
+    megapixels, of_each = ((0.08, 0.12), 2) if settings.smoke else ((0.1, 0.3, 0.5, 0.75), 2)
+    pictures = settings.pictures or (48 if settings.smoke else 2000)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = mixed_sizes(folder, megapixels, of_each)
+        networks = {model: random_network(model, settings) for model in MODELS}
+        for model, network in networks.items():
+            torch.save(network.clip.state_dict(), folder / f"{model}.pt")
+        ways: dict[str, Figures] = {}
+        with peer(folder, settings) as other:
+            for network in networks.values():
+                ways |= rates(network, other, files, settings)
+            version = other.version if other else "not at hand"
+    against = "one at a time" if other is None else "pyiqa"
+    for model, figures in in_child(memory_growth, pictures, settings).items():
+        ways[f"{model}, {pictures} small pictures"] = figures
+    return Row(
+        row="other-models",
+        what=f"{len(files)} JPEGs of {', '.join(map(str, megapixels))} MP in turn, from file to score, random weights, "
+        "float32 where bf16 is not named; LIQE with at most 15 windows of a picture, CLIP-IQA at full resolution with "
+        f"{len(PYIQA_PAIRS)} pairs of prompts; batches of {BATCH}. Memory over pictures of 200 to 256 px a side, "
+        "at the end against the second quarter",
+        ratio=min(ways[f"{model}, {against}"]["batched_is_faster"] for model in MODELS),
+        compared=f"pictures/s batched : {against}, both in float32, the lesser of the two models",
+        expected=">= 2 against pyiqa, memory growth < 50 MB",
+        clock="wall",
+        ways=ways,
+        facts={"pyiqa": version},
+    )
+
+
+def rates(network: LIQE | CLIPIQA, other: Peer | None, files: list[Path], settings: Settings) -> dict[str, Figures]:
+    """A model's ways in turn, each with how much faster batches are and by how much its scores differ from theirs."""
+    model = "liqe" if isinstance(network, LIQE) else "clip-iqa"
+    single, half = scorer(network, settings, "32"), scorer(network, settings, "bf16")
+    calls: dict[str, Callable[[], np.ndarray]] = {
+        "batched": partial(scored, single, files, BATCH),
+        "batched, bf16": partial(scored, half, files, BATCH),
+        "one at a time": partial(scored, single, files, 1),
+    }
+    if other is not None:
+        calls["pyiqa"] = partial(other.score, model, files)
+    answers = {way: call() for way, call in calls.items()}
+    ways = in_turn(calls, settings.times(3), "wall", settings.device, warm_up=0)  # they are warm by their answers
+    for way, figures in ways.items():
+        figures["pictures_per_s"] = len(files) / figures["median_s"]
+        if way != "batched":
+            figures["batched_is_faster"] = figures["median_s"] / ways["batched"]["median_s"]
+            figures["scores_differ"] = float(np.abs(answers[way] - answers["batched"]).max())
+    ways["batched"]["spread_of_scores"] = float(answers["batched"].std())
+    return {f"{model}, {way}": figures for way, figures in ways.items()}
+
+
+def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
+    """LIQE, or CLIP-IQA with pyiqa's prompts, with random weights that both programs can hold."""
+    torch.manual_seed(0)
+    small = SMALL[model] if settings.smoke else None
+    network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(pairs=PYIQA_PAIRS, architecture=small)
+    with torch.no_grad():
+        network.clip.logit_scale.fill_(np.log(100))  # as CLIP's training ended; at its start scores hardly differ
+        for name, weight in network.clip.named_parameters():
+            if name.endswith("bn3.weight"):
+                weight.fill_(0.5)  # at 0, as it starts, what a residual block computes would reach no score
+            weight.copy_(weight.half().float())  # pyiqa reads weights by way of float16
+    return network
+
+
+def scorer(network: LIQE | CLIPIQA, settings: Settings, precision: Precision = "32") -> Scorer:
+    """A scorer that sees pictures as pyiqa does."""
+    view: View = "windows" if isinstance(network, LIQE) else "whole"
+    preparation = Preparation(resize="keep", face_rule="none")
+    return Scorer(network, preparation, 224, str(settings.device), precision, view=view)
+
+
+def scored(ours: Scorer, files: list[Path], batch_size: int) -> np.ndarray:
+    """Scores as pyiqa has them: CLIP-IQA's is the mean over all pairs."""
+    table = ours.score(files, batch_size=batch_size)
+    columns = list(PYIQA_PAIRS) if isinstance(ours.network, CLIPIQA) else ["score"]
+    return table[columns].to_numpy(dtype=float).mean(axis=1)
+
+
+def mixed_sizes(folder: Path, megapixels: tuple[float, ...], of_each: int) -> list[Path]:
+    """Portraits of several sizes in turn, upright and lying, sharp and blurred; no side has 1024 px."""
+    files = []
+    for place, size in enumerate(megapixels):
+        (folder / f"size-{place}").mkdir()
+        for index, file in enumerate(write_jpegs(folder / f"size-{place}", of_each, size)):
+            with Image.open(file) as image:
+                turned = image.transpose(Image.Transpose.ROTATE_90) if place % 2 else image.copy()
+            turned.filter(ImageFilter.GaussianBlur(index)).save(file, quality=92)
+            files.append((index, place, file))
+    return [file for *_, file in sorted(files)]
+
+
+def memory_growth(pictures: int, settings: Settings) -> dict[str, Figures]:
+    """Resident memory of a fresh process that scores many small pictures, with one model and then the other."""
+    growth = {}
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        files = [Path(folder, f"{number:03}.jpg") for number in range(100)]
+        for file in files:
+            width, height = rng.integers(200, 257, 2).tolist()
+            portrait(0.1).resize((width, height)).save(file)
+        for model in MODELS:
+            stream = scorer(random_network(model, settings), settings).stream(
+                islice(cycle(files), pictures), batch_size=BATCH
+            )
+            held = [resident_mb("VmRSS") for _ in stream]
+            part = max(len(held) // 4, 1)  # the first quarter warms up
+            late, early = statistics.median(held[-part:]), statistics.median(held[part : 2 * part])
+            growth[model] = {"memory_mb": late, "memory_growth_mb": late - early}
+    return growth
+
+
+@contextmanager
+def peer(folder: Path, settings: Settings) -> Iterator[Peer | None]:
+    """pyiqa, ready to score; None where it is neither named nor to be imported."""
+    if settings.pyiqa is None and importlib.util.find_spec("pyiqa") is None:
+        yield None
+        return
+    with closing(Peer(folder, settings)) as running:
+        yield running
+
+
+class Peer:
+    """A running `pyiqa_peer.py`.
+
+    Args:
+        folder: Has the weights, and takes its messages.
+        settings: Where it runs, and where pyiqa is.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._log = (folder / "pyiqa.log").open("w+")
+        program = Path(__file__).with_name("pyiqa_peer.py")
+        arguments = [folder, settings.device, torch.get_num_threads()]
+        places = [str(place) for place in (settings.pyiqa, os.environ.get("PYTHONPATH")) if place]
+        self._process = subprocess.Popen(
+            [sys.executable, str(program), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        )
+        try:
+            versions = self._answer()
+        except RuntimeError:
+            self.close()
+            raise
+        self.version = f"{versions['pyiqa']} with torch {versions['torch']}"
+
+    def score(self, model: str, files: list[Path]) -> np.ndarray:
+        """Scores by pyiqa, one picture after another, as it takes files."""
+        assert self._process.stdin is not None
+        print(json.dumps({"model": model, "files": list(map(str, files))}), file=self._process.stdin, flush=True)
+        return np.array(self._answer()["scores"])
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        if line := self._process.stdout.readline():
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        self._process.wait()
+        self._log.seek(0)
+        raise RuntimeError(f"pyiqa's process ended: {self._log.read()[-500:]}")
