@@ -75,7 +75,7 @@ def all_windows_first(image: Image.Image) -> torch.Tensor:
     windows = pixels.unfold(1, WINDOW, STRIDE).unfold(2, WINDOW, STRIDE).permute(1, 2, 0, 3, 4)
     windows = windows.reshape(-1, 3, WINDOW, WINDOW)
     step = len(windows) // WINDOWS
-    return windows[: step * WINDOWS : step]
+    return windows[: step * WINDOWS : step].to(torch.uint8)  # which the network scales and normalises
 
 
 def scoring(settings: Settings) -> Row:
