@@ -1,5 +1,6 @@
 import itertools
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import spearmanr
+from small_clip import RESNET, VIT
 from test_scoring import Repeats
 from tiny_models import write_pictures, write_tiny_model
 from torch import nn
@@ -17,6 +19,7 @@ from piqa import Scorer, weights
 from piqa.data.transforms import scoring_crops
 from piqa.errors import InputError
 from piqa.models import LIQE, DualBranch
+from piqa.models.clip_iqa import CLIPIQA
 from piqa.portrait import Preparation, Preparer
 from piqa.scorer import COLUMNS
 
@@ -182,6 +185,22 @@ def test_bfloat16_of_liqe_changes_its_logits_by_little(scorer_with_liqe, of_seve
     )
     assert rough.dtype == torch.float32 and not torch.equal(exact, rough)
     assert (rough - exact).abs().mean() < 0.05 * exact.std(dim=0).mean()
+
+
+@pytest.mark.parametrize(
+    ("build", "view"), [(partial(LIQE, architecture=VIT), "windows"), (partial(CLIPIQA, architecture=RESNET), "whole")]
+)
+def test_bfloat16_of_a_clip_is_its_picture_tower_alone(pictures, build, view):
+    torch.manual_seed(0)
+    network, preparation = build(), Preparation(resize="keep", face_rule="none")
+    full, half = (Scorer(network, preparation, 224, "cpu", precision, view=view) for precision in PRECISIONS)
+    types = {name: values.dtype for name, values in half.network.named_parameters()}
+    assert {values for name, values in types.items() if name.startswith("clip.visual.")} == {torch.bfloat16}
+    assert {values for name, values in types.items() if not name.startswith("clip.visual.")} == {torch.float32}
+    assert {values.dtype for values in network.parameters()} == {torch.float32}
+    exact, rough = (scorer.score(pictures[:2])["score"] for scorer in (full, half))
+    assert not np.array_equal(exact, rough)
+    np.testing.assert_allclose(rough, exact, rtol=0, atol=0.02)
 
 
 def test_a_network_of_no_known_backbone_runs_under_autocast(pictures):

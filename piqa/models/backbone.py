@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from piqa.errors import InputError
+from piqa.models.clip import PromptedCLIP
 
 SWIN_B_384 = "swin_base_patch4_window12_384.ms_in22k"  # the published backbone: Swin-B/384, ImageNet-22k
 
@@ -114,16 +115,20 @@ class Backbone(nn.Module):
 def with_bfloat16_backbones(network: nn.Module) -> nn.Module | None:
     """A copy of a network for scoring, whose backbones hold bfloat16 weights; the rest of it stays in float32.
 
+    The backbone of a CLIP is its picture tower.
+
     Half the memory, and on hardware with bfloat16 matrix units several times the speed. Autocast would give the same
     numbers, but under `torch.inference_mode` it converts every weight again at every call.
 
     Returns:
-        The copy, or None where the network is built of no `Backbone`.
+        The copy, or None where the network is built of neither.
     """
-    if not any(isinstance(module, Backbone) for module in network.modules()):
+    if not any(isinstance(module, Backbone | PromptedCLIP) for module in network.modules()):
         return None
     network = deepcopy(network)
     for module in network.modules():
         if isinstance(module, Backbone):
             module.net.to(torch.bfloat16)
+        elif isinstance(module, PromptedCLIP):
+            module.clip.visual.to(torch.bfloat16)
     return network
