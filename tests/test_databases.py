@@ -17,13 +17,13 @@ from look_alike_databases import (
     write_live,
     write_tad66k,
 )
-from PIL import Image
 from scipy.stats import spearmanr
 
 from piqa.data import AVA, BID, CLIVE, CSIQ, KADID, LIVE, TAD66K, FlickrAES, KonIQ
 from piqa.data.database import draw_splits, read_lines, read_mat
 from piqa.data.table import Table
 from piqa.errors import InputError
+from piqa.portrait import open_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
 
@@ -114,9 +114,8 @@ def test_a_name_tells_database_and_split(roots, case):
 @every
 def test_every_path_is_a_picture(roots, case):
     kind, settings = case
-    for path in kind(roots[kind], **settings).load()["path"].iloc[:3]:
-        with Image.open(path) as image:
-            image.load()
+    paths = kind(roots[kind], **settings).load()["path"].iloc[:3]
+    assert {open_image(path).mode for path in paths} == {"RGB"}
 
 
 @pytest.mark.parametrize("kind", [KADID, CSIQ, LIVE], ids=lambda kind: kind.__name__)
