@@ -21,6 +21,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from piqa import weights
+from piqa.allocator import keep_freed_memory
 from piqa.arguments import ConfigFile, Parser
 from piqa.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
 from piqa.config_files import find_config
@@ -248,6 +249,8 @@ class PiqaCLI(LightningCLI):
             rank_zero_warn(f"{type(self.model.network).__name__} has nothing to train; it is evaluated as it is")
             self.trainer.validate(self.model, self.datamodule, verbose=False)
             return
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from piqa import weights
+from piqa.allocator import keep_freed_memory
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.device import pick_device
@@ -117,7 +118,9 @@ class Scorer:
         return cls(network, preparation, card.get("crop", 384), device, precision, card, card.get("view", "crops"))
 
     def to(self, device: torch.device) -> Scorer:
-        """Moves the scorer, and with it the network, to a device."""
+        """Moves the scorer, and with it the network, to a device; on a CPU the process keeps memory that it frees."""
+        if device.type == "cpu":
+            keep_freed_memory()
         self.device = device
         self.network.to(device)
         self._preparer = None

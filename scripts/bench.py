@@ -27,7 +27,7 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import torch
-from bench_rows import evaluation, inputs, long_run, memory, other_models, scoring, training
+from bench_rows import allocator, evaluation, inputs, long_run, memory, other_models, scoring, training
 from bench_rows.measure import Row, Settings, cores, forget, machine
 from bench_rows.tables import fill_page, print_table
 from rich.console import Console
@@ -41,6 +41,7 @@ ROWS: dict[str, Callable[[Settings], Row]] = {
     "comparisons": inputs.comparisons,
     "liqe": scoring.liqe,
     "scoring": scoring.scoring,
+    "freed-memory": allocator.freed_memory,
     "training-step": training.training_step,
     "memory": memory.memory,
     "long-run": long_run.long_run,

@@ -12,6 +12,7 @@ ROWS = [
     "comparisons",
     "liqe",
     "scoring",
+    "freed-memory",
     "training-step",
     "memory",
     "long-run",

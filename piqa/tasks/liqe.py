@@ -86,7 +86,6 @@ class LIQETask(ScoringTask):
     def on_train_epoch_start(self) -> None:
         """Weighs the losses anew. Not at an epoch's end: checkpoints are written before it."""
         super().on_train_epoch_start()
-        # What is resumed from a checkpoint has the first process's share of the last epoch's losses on every process.
         self._loss_weights.begin(self.current_epoch, self._sum_over_processes)
         for name, weight in self._loss_weights.weights().items():
             self.log(f"train/weight/{name}", weight, sync_dist=True)
@@ -169,15 +168,15 @@ class LIQETask(ScoringTask):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the state of the losses' weights."""
+        """Adds the state of the losses' weights, summed over all processes, each of which calls this."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[WEIGHTS] = self._loss_weights.state_dict()
+        checkpoint[WEIGHTS] = self._loss_weights.state_dict(self._sum_over_processes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes up the losses' weights where they were."""
         super().on_load_checkpoint(checkpoint)
         if WEIGHTS in checkpoint:
-            self._loss_weights.load_state_dict(checkpoint[WEIGHTS])
+            self._loss_weights.load_state_dict(checkpoint[WEIGHTS], first=self.trainer.is_global_zero)
 
 
 def _srocc(rows: pd.DataFrame) -> float:

@@ -129,11 +129,17 @@ class DynamicWeightAverage:
             weights |= dict(zip(names, shares.tolist(), strict=True))
         return weights
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, for a checkpoint."""
-        return {"epoch": self._epoch, "means": [dict(means) for means in self._means], "sums": self._sums.tolist()}
+    def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint; `reduce` is that of `begin`."""
+        means = [dict(means) for means in self._means]
+        return {"epoch": self._epoch, "means": means, "sums": reduce(self._sums).tolist()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where a checkpoint was written."""
+    def load_state_dict(self, state: Mapping[str, Any], first: bool = True) -> None:
+        """Goes on where a checkpoint was written.
+
+        Args:
+            state: With the sums over all processes of then.
+            first: Whether this is the first process of now, which takes these sums; the others start from 0.
+        """
         self._epoch, self._means = state["epoch"], [dict(means) for means in state["means"]]
-        self._sums = torch.tensor(state["sums"], dtype=torch.float64)
+        self._sums = torch.tensor(state["sums"], dtype=torch.float64) * first

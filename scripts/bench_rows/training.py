@@ -17,7 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench_rows.measure import Figures, PeakMemory, Row, Settings, forget, spread, synchronize
+from bench_rows.measure import Figures, PeakMemory, Row, Settings, forget, in_child, spread, synchronize
+from piqa.allocator import keep_freed_memory
 from piqa.device import computes_bfloat16
 from piqa.models import DualBranch
 from piqa.models.backbone import SWIN_B_384
@@ -34,12 +35,15 @@ class Way:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     fused: bool = False
     speed: Speed = field(default_factory=Speed)
+    keep_memory: bool = False
 
 
-BF16 = Way(precision="bf16-mixed")
-WAYS = {
+PLAIN = "float32, no options"
+BF16 = Way(precision="bf16-mixed", keep_memory=True)
+WAYS = {  # memory, once kept, is kept by the process: what goes without comes first
+    PLAIN: Way(),
     "defaults": None,
-    "float32, no options": Way(),
+    "float32": Way(keep_memory=True),
     "bf16": BF16,
     "bf16, fused optimiser": replace(BF16, fused=True),
     "bf16, channels last": replace(BF16, speed=Speed(channels_last=True)),
@@ -51,7 +55,7 @@ WAYS = {
 def defaults(device: torch.device) -> Way:
     """What `piqa.fit` does where nothing is set."""
     fused = bool(inspect.signature(published_adam).parameters["fused"].default)
-    return Way("bf16-mixed" if computes_bfloat16(device.type) else "32-true", fused)
+    return Way("bf16-mixed" if computes_bfloat16(device.type) else "32-true", fused, keep_memory=True)
 
 
 def network_of(settings: Settings) -> DualBranch:
@@ -107,6 +111,8 @@ def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) 
     The first step starts the optimiser's state, and compiles; on a GPU the next two still choose kernels.
     """
     forget()
+    if way.keep_memory and settings.device.type == "cpu":
+        keep_freed_memory()
     unmeasured = 3 if settings.device.type == "cuda" else 1
     times = StepTimes(settings.device)
     with PeakMemory(settings.device) as peak:
@@ -134,26 +140,17 @@ def training_step(settings: Settings) -> Row:
         network = network_of(settings)
     side = network.image_size
     batch, flops = batch_of(groups, size, side), flops_of(network) * groups * size
-    torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
-    if settings.smoke:
-        inductor.compile_threads = 1  # starting its processes would take longer than what they do
     rounds, steps = (1, 1) if settings.smoke else (2, settings.times(10 if cuda else 2))
     measured: dict[str, list[float]] = {name: [] for name in WAYS}
     memory: dict[str, float] = {}
     failed: Figures = {}
     for _ in range(rounds):
-        for name, set_way in WAYS.items():
-            way = set_way or defaults(settings.device)
-            if name in failed:
-                continue
-            try:
-                seconds, memory[name] = trained(settings, way, batch, steps)
-            except Exception as error:  # one setting that does not run here must not cost the others
-                if name in list(WAYS)[:2]:
-                    raise
-                failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-                continue
-            measured[name] += seconds
+        for name, outcome in in_child(one_round, settings, batch, steps, set(failed)).items():
+            if isinstance(outcome, str):
+                failed[name] = outcome
+            else:
+                measured[name] += outcome[0]
+                memory[name] = outcome[1]
     ways = {name: spread(seconds) for name, seconds in measured.items() if seconds}
     for name, way in ways.items():
         way |= {
@@ -169,8 +166,9 @@ def training_step(settings: Settings) -> Row:
     return Row(
         row="training-step",
         what=f"an optimiser step of {groups} groups of {size} portraits at {side} px by Lightning's loop, data in "
-        "memory; peak memory is what the step adds to the process, network and optimiser included; TFLOP are those of "
-        "forward and backward pass of the plain network",
+        "memory; on a CPU all ways but the first keep the memory that they free; peak memory is what the step adds to "
+        "the process, network and optimiser included; TFLOP are those of forward and backward pass of the plain "
+        "network",
         ratio=measured_ratio(ways, "defaults"),
         compared="steps/s with the defaults : in float32 without options",
         expected=">= 1.7; on a GPU >= 40 % of the bf16 matrix rate",
@@ -185,9 +183,29 @@ def training_step(settings: Settings) -> Row:
     )
 
 
+def one_round(
+    settings: Settings, batch: dict[str, Tensor], steps: int, leave_out: set[str]
+) -> dict[str, tuple[list[float], float] | str]:
+    """Every way once, in a fresh process: seconds and peak memory as `trained` gives them, or why it failed."""
+    torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
+    if settings.smoke:
+        inductor.compile_threads = 1  # starting its processes would take longer than what they do
+    outcomes: dict[str, tuple[list[float], float] | str] = {}
+    for name, way in WAYS.items():
+        if name in leave_out:
+            continue
+        try:
+            outcomes[name] = trained(settings, way or defaults(settings.device), batch, steps)
+        except Exception as error:  # one setting that does not run here must not cost the others
+            if name in (PLAIN, "defaults"):
+                raise
+            outcomes[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+    return outcomes
+
+
 def measured_ratio(ways: dict[str, Figures], name: str) -> float:
     """How many times faster than float32 without options a way is."""
-    return float(ways["float32, no options"]["median_s"] / ways[name]["median_s"])
+    return float(ways[PLAIN]["median_s"] / ways[name]["median_s"])
 
 
 def flops_of(network: DualBranch) -> int:

@@ -1,0 +1,52 @@
+"""The row on memory that is freed between the layers of a network: kept for the next ones, or given back."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from bench_rows.measure import Figures, Row, Settings, in_child, resident_mb, spread
+from piqa.allocator import keep_freed_memory
+from piqa.models.backbone import SWIN_B_384, Backbone
+
+PICTURES, CROPS = 4, 5  # what `piqa.predict` takes at once on a CPU
+
+
+def freed_memory(settings: Settings) -> Row:
+    """A pass of one backbone over the crops of a default batch, in fresh processes in turn."""
+    ways = {"kept": True, "given back": False}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    peaks: dict[str, float] = {}
+    for _ in range(settings.times(2)):
+        for name, keep in ways.items():
+            new, peaks[name] = in_child(passes, keep, settings.smoke)
+            seconds[name] += new
+    figures: dict[str, Figures] = {name: spread(seconds[name]) | {"peak_memory_mb": peaks[name]} for name in ways}
+    return Row(
+        row="freed-memory",
+        what=f"one backbone over {PICTURES * CROPS} crops with bf16 weights on the CPU, in fresh processes; peak "
+        "memory is the whole process's",
+        ratio=figures["given back"]["median_s"] / figures["kept"]["median_s"],
+        compared="crops/s with freed memory kept, the default : given back to the system at once",
+        expected="no promise",
+        clock="wall",
+        ways=figures,
+    )
+
+
+def passes(keep: bool, smoke: bool) -> tuple[list[float], float]:
+    """Seconds of each pass but the first, and the process's peak memory in MB."""
+    if keep:
+        keep_freed_memory()
+    name, side = ("resnet10t", 64) if smoke else (SWIN_B_384, 384)
+    backbone = Backbone(name, side).eval()
+    backbone.net.to(torch.bfloat16)
+    crops = torch.randint(0, 256, (PICTURES * CROPS, 3, side, side), dtype=torch.uint8)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(4):
+            start = time.perf_counter()
+            backbone(crops)
+            seconds.append(time.perf_counter() - start)
+    return seconds[1:], resident_mb("VmHWM")
