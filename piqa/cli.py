@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from piqa import weights
+from piqa import model_files
 from piqa.allocator import keep_freed_memory
 from piqa.arguments import ConfigFile, Parser
 from piqa.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
@@ -207,7 +207,7 @@ class PiqaCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Refuses parts that do not go together: network and data, network and checkpoint, batches and processes."""
         if self.ckpt_path is not None:
-            weights.check_resumable(self.ckpt_path, self.model.network)
+            model_files.check_resumable(self.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
         if not hasattr(network, "init_args"):  # somebody else's, which the model's card must tell how to build
             arguments = self.config.model.network.get("init_args")

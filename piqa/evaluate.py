@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from rich.console import Console
 
-from piqa import submission, weights
+from piqa import model_files, submission
 from piqa.arguments import ConfigFile, Parser, command
 from piqa.data.piq23 import PIQ23, Attribute
 from piqa.data.table import Table
@@ -181,7 +181,7 @@ def _named(
     unknown = [name for name in selected_on or {} if name not in csvs]
     if unknown:
         raise InputError(f"`selected_on` tells of {unknown[0]!r}, but the CSVs are {', '.join(csvs) or 'none'}")
-    return {name: str(weights.find_model(path)) for name, path in models.items()}, csvs
+    return {name: str(model_files.find_model(path)) for name, path in models.items()}, csvs
 
 
 def _beside(path: str) -> Path:
@@ -252,7 +252,7 @@ def _trained_on(card: dict[str, Any], model: str) -> Table:
             f"{model} does not say which pictures it was trained with; name some, such as "
             "`--table piqa.data.PIQ23 --table.root data/piq23`"
         )
-    table: Table = weights.instantiate(spec, Table, f"the card of {model}")
+    table: Table = model_files.instantiate(spec, Table, f"the card of {model}")
     return table
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from piqa import weights
+from piqa import model_files
 from piqa.arguments import command
 from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
@@ -53,9 +53,9 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
 
 @rank_zero_only
 def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
-    network = cli.model.network if best is None else weights.load_model(best)[0]
+    network = cli.model.network if best is None else model_files.load_model(best)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
-    weights.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
+    model_files.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
     write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
     print(f"Model: {cli.out / 'model.safetensors'}")
 

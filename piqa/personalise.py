@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from piqa import weights
+from piqa import model_files
 from piqa.arguments import Parser, command
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.ratings import read_ratings
@@ -98,7 +98,7 @@ def personalise(
             f"nobody in {ratings} gave {k[0] + least_test} ratings or more, as `k` and `least_test` ask; people gave "
             f"at most {counts.max()}"
         )
-    model = weights.find_model(ckpt_path)
+    model = model_files.find_model(ckpt_path)
     settings = {"model": digest_of(model), "ratings": digest_of(ratings), "k": k, "draws": draws, "seed": seed}
     settings |= {"least_test": least_test, **asdict(recipe)}
     folder = Path(out)
@@ -186,7 +186,7 @@ def _tunings(
             personal = _scores(scorer, pictures, others, recipe.batch_size)
             if keep is not None and draw == 0:
                 card = scorer.card | {"personal": {"user": user, "k": size, **asdict(recipe)}}
-                weights.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
+                model_files.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
         finally:
             network.load_state_dict(before)
         sroccs = {"generic": srocc(score[others], generic[others]), "personal": srocc(score[others], personal)}

@@ -20,11 +20,11 @@ from piqa.arguments import Parser
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.files import replacing
+from piqa.model_files import find_model
 from piqa.picture_files import expand
 from piqa.progress import progress
 from piqa.score_parts import ScoreParts
 from piqa.scorer import Precision, Scorer
-from piqa.weights import find_model
 
 PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
 CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare a picture for it

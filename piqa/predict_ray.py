@@ -23,9 +23,9 @@ from piqa.arguments import Parser
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.files import replacing
+from piqa.model_files import find_model
 from piqa.picture_files import expand
 from piqa.scorer import Precision, Scorer
-from piqa.weights import find_model
 
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
 SETTINGS = "settings.json"

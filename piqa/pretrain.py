@@ -21,7 +21,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
 
-from piqa import weights
+from piqa import model_files
 from piqa.arguments import command
 from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
@@ -111,7 +111,7 @@ def _run_stage(cli: PretrainCLI) -> None:
 
 @rank_zero_only
 def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
-    backbone: Any = weights.load_model(best)[0].backbone
+    backbone: Any = model_files.load_model(best)[0].backbone
     data = fingerprint(cli.datamodule.splits)
     card = {
         "stage": Path(cli.config.backbone).stem,
@@ -121,7 +121,7 @@ def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
         "validation": {name.removeprefix("val/"): value for name, value in metrics.items()},
         "settings": cli.settings,
     }
-    path = weights.save(backbone, cli.config.backbone, card)
+    path = model_files.save(backbone, cli.config.backbone, card)
     write_record(cli.out, command(), data)
     srocc, plcc = metrics["val/srocc"], metrics["val/plcc"]
     print(f"{cli.datamodule.table.name}: validation SROCC {srocc:.4f}, PLCC {plcc:.4f}; backbone: {path}")

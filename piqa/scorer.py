@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from piqa import weights
+from piqa import model_files, weights
 from piqa.allocator import keep_freed_memory
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
@@ -38,7 +38,7 @@ class Scorer:
     """Scores pictures with a trained model.
 
     Args:
-        network: Answers scores; as `piqa.weights.load_model` gives it. It is moved to the device and set to evaluation;
+        network: Answers scores; as `piqa.model_files.load_model` gives it. It is moved to the device and evaluated;
             its weights are not changed, as `bf16` works on a copy.
         preparation: The preparation that the network was trained with.
         crop: Side in pixels of its square crops.
@@ -96,8 +96,8 @@ class Scorer:
             InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
                 of the training, or there is no such device.
         """
-        path = weights.find_model(path)
-        network, card = (load_config if path.suffix in CONFIGS else weights.load_model)(path)
+        path = model_files.find_model(path)
+        network, card = (load_config if path.suffix in CONFIGS else model_files.load_model)(path)
         if pairs:
             network = asked(network, pairs)
         settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))

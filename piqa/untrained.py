@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from piqa import weights
+from piqa import model_files, weights
 from piqa.data.transforms import seen_side
 from piqa.digests import digest_of
 from piqa.errors import InputError
@@ -33,7 +33,7 @@ def load_config(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     content = _read(path)
     model, data = content["model"], content["data"]
-    network = weights.build_network({"network": {"init_args": {}} | dict(model.get("network") or {})}, path)
+    network = model_files.build_network({"network": {"init_args": {}} | dict(model.get("network") or {})}, path)
     init = model.get("init", "openai")
     source = init.get("clip", "openai") if isinstance(init, Mapping) else str(init)
     if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and Path(source).suffix)):

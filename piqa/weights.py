@@ -1,4 +1,4 @@
-"""Checkpoints in and out: piqa's own, and the four official layouts of DN-PIQA, LSVQ, GFIQA and LIQE.
+"""Tensors from files into networks: piqa's own, and the published layouts of DN-PIQA, LSVQ, GFIQA, LIQE and others.
 
 A file is known by the keys inside it, not by its name. Every load is strict: what is missing, unexpected or of another
 shape is named. Nothing in a file is ever executed: `torch.load(weights_only=True)` and safetensors only.
@@ -6,8 +6,6 @@ shape is named. Nothing in a file is ever executed: `torch.load(weights_only=Tru
 
 from __future__ import annotations
 
-import importlib
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,19 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from piqa.config_files import find_config
 from piqa.errors import InputError
-from piqa.files import replacing
-from piqa.models import LIQE, Backbone, DualBranch
+from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
 
 State = dict[str, Tensor]
 
-FORMAT = "piqa 1"  # in every sidecar; a change of meaning gets a new number
 CKPT_CARD = "piqa"  # where a Lightning checkpoint keeps the model card
 CKPT_NETWORK = "network."  # the task's attribute that holds the network
 CKPT_LIQE = "liqe"  # where the one weights file of a challenge's submission keeps LIQE's tensors
@@ -76,10 +70,11 @@ def read_state_dict(path: str | Path) -> State:
     Raises:
         InputError: If the file is absent, unreadable, holds code instead of tensors, or is no state dict.
     """
-    return _tensors(read_file(path), path)
+    return tensors_of(read_file(path), path)
 
 
-def _tensors(content: Mapping[str, Any], path: str | Path) -> State:
+def tensors_of(content: Mapping[str, Any], path: str | Path) -> State:
+    """The tensors among what `read_file` gave, as `read_state_dict`."""
     prefix = CKPT_NETWORK if CKPT_CARD in content else "module."
     for wrapper in ("state_dict", "model"):  # Lightning's and Swin's own releases
         if isinstance(content.get(wrapper), Mapping):
@@ -173,7 +168,7 @@ def load_backbone(backbone: Backbone, path: str | Path) -> None:
         classifier = ("head", names) if isinstance(names, str) else ("head", *names)
         own = backbone.net.state_dict()
         part = {key: value for key, value in part.items() if key in own or not key.startswith(classifier)}
-    _load_strictly(backbone.net, _current_swin_keys(part), path)
+    load_strictly(backbone.net, _current_swin_keys(part), path)
 
 
 def load_dual_branch(network: nn.Module, path: str | Path) -> None:
@@ -185,12 +180,12 @@ def load_dual_branch(network: nn.Module, path: str | Path) -> None:
     state = read_state_dict(path)
     layout = layout_of(state)
     if layout == "dn_piqa":
-        state = _from_dn_piqa(state)
+        state = from_dn_piqa(state)
     elif layout in (*BACKBONE_PREFIX, "liqe") and layout != "timm":
         raise InputError(
             f"{path} has the layout '{layout}', which is no whole model; give a DN-PIQA or piqa model file"
         )
-    _load_strictly(network, state, path)
+    load_strictly(network, state, path)
 
 
 def load_liqe(path: str | Path) -> LIQE:
@@ -203,11 +198,11 @@ def load_liqe(path: str | Path) -> LIQE:
     """
     content = read_file(require(path, "liqe"))
     part = content.get(CKPT_LIQE)
-    state = _tensors(part if isinstance(part, Mapping) else content, path)
+    state = tensors_of(part if isinstance(part, Mapping) else content, path)
     if (layout := layout_of(state)) != "liqe":
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
-    _load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
+    load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
     return liqe.eval()
 
 
@@ -227,9 +222,9 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
         return
     state = read_state_dict(source)
     if any(key.startswith("clip.") for key in state):
-        _load_strictly(network, state, source)
+        load_strictly(network, state, source)
     elif (layout := layout_of(state)) == "liqe":
-        _load_strictly(network.clip, _clip_state(state, network.clip), source)
+        load_strictly(network.clip, _clip_state(state, network.clip), source)
     else:
         raise InputError(f"{source} has the layout '{layout}', not that of a CLIP state dict")
 
@@ -252,10 +247,10 @@ def load_places365(network: nn.Module, path: str | Path) -> None:
     state = read_state_dict(require(path, "places365"))
     # The file is older than the counters of batch normalisation, which no result depends on.
     counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
-    _load_strictly(network, counters | state, path)
+    load_strictly(network, counters | state, path)
 
 
-def _from_dn_piqa(state: State) -> State:
+def from_dn_piqa(state: State) -> State:
     """Keys of the official DN-PIQA checkpoint -> keys of `DualBranch`."""
     ours: State = {}
     for branch, prefix in (("whole", WHOLE), ("face", FACE)):
@@ -278,12 +273,22 @@ def _current_swin_keys(state: State) -> State:
     }
 
 
-def _load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
-    _fit_or_refuse(module, state, path)
+def load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
+    """Fills a module.
+
+    Raises:
+        InputError: As `fit_or_refuse`.
+    """
+    fit_or_refuse(module, state, path)
     module.load_state_dict(state)
 
 
-def _fit_or_refuse(module: nn.Module, state: State, path: str | Path) -> None:
+def fit_or_refuse(module: nn.Module, state: State, path: str | Path) -> None:
+    """Makes sure that tensors fit a module.
+
+    Raises:
+        InputError: If one is missing, unexpected or of another shape.
+    """
     expected = module.state_dict()
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
@@ -299,130 +304,3 @@ def _fit_or_refuse(module: nn.Module, state: State, path: str | Path) -> None:
     ]
     if faults:
         raise InputError(f"{path} does not fit this network: {'; '.join(faults)}; is it the file of another model?")
-
-
-def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
-    """Writes a module as safetensors and its card as JSON beside it, each atomically.
-
-    Args:
-        module: A network whose whole state dict is written.
-        path: The `.safetensors` file; the card gets the same name with `.json`.
-        card: What a reader must know to use the weights: how to build the network, and the input that it expects.
-    """
-    path = Path(path)
-    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    with replacing(path) as weights, replacing(path.with_suffix(".json")) as sidecar:
-        try:
-            save_file(state, weights)
-        except SafetensorError as error:  # how safetensors reports a full disk
-            raise OSError(str(error)) from error
-        sidecar.write_text(json.dumps({"format": FORMAT, **card}, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def find_model(path: str | Path) -> Path:
-    """The model file that a user means by a file, a run's folder, a file's name without its ending, or a config's name.
-
-    Raises:
-        InputError: If there is none.
-    """
-    path = Path(path)
-    if path.suffix in (".yaml", ".yml"):
-        return Path(find_config(str(path)))
-    candidates = [path, path / "model.safetensors", path.with_name(path.name + ".safetensors")]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
-
-
-def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network in evaluation mode, and its card.
-
-    Args:
-        path: piqa's own file (or its folder), a training checkpoint (`.ckpt`), or an official DN-PIQA checkpoint.
-
-    Returns:
-        The network and its card. The card of an official checkpoint names the published network and nothing else.
-
-    Raises:
-        InputError: If there is no such file, or it is of another kind, or its parts do not fit.
-    """
-    path = find_model(path)
-    if path.suffix == ".safetensors":
-        card = _read_card(path.with_suffix(".json"))
-        network = build_network(card, path)
-        _load_strictly(network, read_state_dict(path), path)
-        return network.eval(), card
-    content = read_file(path)
-    if isinstance(content.get(CKPT_CARD), Mapping):
-        card = dict(content[CKPT_CARD])
-        network = build_network(card, path)
-        _load_strictly(network, _tensors(content, path), path)
-        return network.eval(), card
-    state = _tensors(content, path)
-    if (layout := layout_of(state)) != "dn_piqa":
-        raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
-    network = DualBranch()
-    _load_strictly(network, _from_dn_piqa(state), path)
-    return network.eval(), {"network": {"class_path": "piqa.models.DualBranch", "init_args": {}}}
-
-
-def check_resumable(path: str | Path, network: nn.Module) -> None:
-    """Makes sure that a training checkpoint belongs to a network before anything is built on it.
-
-    Raises:
-        InputError: If it is no training checkpoint of piqa's, or one of another network.
-    """
-    content = read_file(path)
-    if not isinstance(content.get(CKPT_CARD), Mapping):
-        raise InputError(
-            f"{path} is no training checkpoint of piqa's; start from a model by `--model.init.model` instead"
-        )
-    state = {key: value for key, value in _tensors(content, path).items() if not key.startswith("_")}
-    _fit_or_refuse(network, state, path)
-
-
-def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:
-    """The network that a card describes, randomly initialised.
-
-    Raises:
-        InputError: As `instantiate`.
-    """
-    network: nn.Module = instantiate(card.get("network"), nn.Module, f"the card of {source}")
-    return network
-
-
-def instantiate(spec: Any, kind: type, source: str) -> Any:
-    """Builds what a card describes by `class_path` and `init_args`.
-
-    A card may come from anywhere, so nothing but the constructor of a `kind` is ever called.
-
-    Raises:
-        InputError: If the card names something else, or something that cannot be built so.
-    """
-    try:
-        module, _, name = spec["class_path"].rpartition(".")
-        if module.split(".")[0] == "piqa":  # this package, which a challenge's submission carries under another name
-            module = __name__.rpartition(".")[0] + module.removeprefix("piqa")
-        named = getattr(importlib.import_module(module), name)
-        if isinstance(named, type) and issubclass(named, kind):
-            return named(**spec["init_args"])
-    except InputError:
-        raise
-    except Exception as error:  # the card's arguments may make a constructor fail in any way
-        raise InputError(f"{source} describes no {kind.__name__} that can be built here ({error})") from error
-    raise InputError(f"{source} names {spec['class_path']}, which is no {kind.__name__}")
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing: piqa's weights need the card that was written beside them")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else type(card).__name__
-        raise InputError(f"{path} is no card of this version (format {found!r} instead of {FORMAT!r})")
-    return card

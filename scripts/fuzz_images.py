@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from piqa import weights
+from piqa import model_files
 from piqa.files import replacing
 from piqa.models import DualBranch
 from piqa.portrait import Preparation
@@ -193,7 +193,7 @@ def write_model(folder: Path) -> Path:
         "preparation": asdict(Preparation(short_side=72, detection_side=SIDE)),
         "crop": 64,
     }
-    return weights.save(network, folder / "model.safetensors", card)
+    return model_files.save(network, folder / "model.safetensors", card)
 
 
 def report(table: pd.DataFrame, peak: float, options: argparse.Namespace) -> None:

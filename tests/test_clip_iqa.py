@@ -10,7 +10,7 @@ from inputs import test_image
 from small_clip import RESNET
 from torch.func import functional_call
 
-from piqa import weights
+from piqa import model_files, weights
 from piqa.errors import InputError
 from piqa.models import CLIPIQA, CLIPIQAPlus
 from piqa.models.clip import build_clip, tokenize
@@ -371,7 +371,7 @@ def test_open_clip_knows_the_names_of_the_published_weights():
 
 
 def test_a_saved_network_of_ones_own_comes_back_whole(plus, tmp_path):
-    path = weights.save(plus, tmp_path / "model.safetensors", {"network": {}})
+    path = model_files.save(plus, tmp_path / "model.safetensors", {"network": {}})
     again = CLIPIQAPlus(architecture=RESNET)
     weights.load_clip(again, path)
     assert all(torch.equal(values, again.state_dict()[name]) for name, values in plus.state_dict().items())

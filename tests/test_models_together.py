@@ -14,9 +14,9 @@ from torch import nn
 
 from piqa import evaluate, fit, predict
 from piqa.errors import InputError
+from piqa.model_files import load_model
 from piqa.models.liqe import DISTORTIONS, SCENES
 from piqa.scorer import COLUMNS, Scorer
-from piqa.weights import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
 

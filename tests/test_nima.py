@@ -5,7 +5,7 @@ import torch
 from lightning import seed_everything
 from rated_pictures import data_of, trainer_of, write_rated
 
-from piqa import Scorer, fit, weights
+from piqa import Scorer, fit, model_files, weights
 from piqa.errors import InputError
 from piqa.models import NIMA, Regressor
 from piqa.tasks.aesthetic import AestheticTask, TwoStages
@@ -165,7 +165,7 @@ def test_a_network_without_distribution_cannot_learn_by_emd(csv):
 def test_a_trained_network_is_saved_and_scores_pictures(csv, tmp_path):
     task, data = tiny_task(), data_of(csv)
     trainer_of(1).fit(task, data)
-    weights.save(task.network, tmp_path / "nima.safetensors", task.card())
+    model_files.save(task.network, tmp_path / "nima.safetensors", task.card())
     again = NIMA(**TINY)
     InitialWeights(model=str(tmp_path / "nima.safetensors")).load(again)
     pictures = [csv.parent / f"{number}.png" for number in range(3)]

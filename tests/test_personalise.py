@@ -9,7 +9,7 @@ from rated_pictures import data_of, trainer_of, write_rated
 from test_fit import one_line
 from test_nima import TINY, tiny_task
 
-from piqa import personalise, weights
+from piqa import model_files, personalise
 from piqa.data.ratings import read_ratings
 from piqa.errors import InputError
 from piqa.models import NIMA
@@ -25,7 +25,7 @@ def workplace(tmp_path_factory):
     csv = write_rated(folder / "pictures")
     task = tiny_task()
     trainer_of(10).fit(task, data_of(csv))
-    weights.save(task.network, folder / "generic.safetensors", task.card())
+    model_files.save(task.network, folder / "generic.safetensors", task.card())
     pictures = pd.read_csv(csv)
     tastes = {"likes red": 1 + 4 * pictures["redness"], "likes blue": 5 - 4 * pictures["redness"]}
     parts = [pictures[["image"]].assign(score=score.round(1), user=user)[:50] for user, score in tastes.items()]

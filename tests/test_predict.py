@@ -7,7 +7,7 @@ import pytest
 from portraits import collins, hopper
 from test_fit import one_line
 
-from piqa import Scorer, evaluate, predict, weights
+from piqa import Scorer, evaluate, model_files, predict
 from piqa.digests import digest_of
 from piqa.score_parts import ScoreParts
 
@@ -158,7 +158,7 @@ def test_other_liqe_weights_than_in_training_are_refused(tmp_path, pictures, cap
         "crop": 64,
         "liqe_digest": digest_of(liqe),
     }
-    weights.save(weights.build_network(card, "test"), tmp_path / "model.safetensors", card)
+    model_files.save(model_files.build_network(card, "test"), tmp_path / "model.safetensors", card)
     Scorer.load(tmp_path)
     liqe.write_text("but these are others")
     message = one_line(capsys, lambda: run_predict(tmp_path, tmp_path / "scores.csv", pictures))

@@ -16,13 +16,13 @@ from piqa.data.csv_table import CSVTable
 from piqa.data.datamodule import PortraitData
 from piqa.data.sampler import StepSampler, scene_groups
 from piqa.errors import InputError
+from piqa.model_files import load_model
 from piqa.models import DualBranch
 from piqa.portrait import Preparation
 from piqa.store import PreparedStore
 from piqa.tasks.losses import published_fidelity_loss
 from piqa.tasks.predictions import Predictions
 from piqa.tasks.ranking import RankingTask, published_adam, published_schedule
-from piqa.weights import load_model
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 

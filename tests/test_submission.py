@@ -14,7 +14,7 @@ from portraits import collins, hopper
 from test_fit import one_line
 from torch import nn
 
-from piqa import Scorer, evaluate, weights
+from piqa import Scorer, evaluate, model_files, weights
 from piqa.errors import InputError
 from piqa.models import DualBranch
 from piqa.portrait import Preparation
@@ -365,7 +365,7 @@ def test_a_model_that_uses_liqe_carries_its_weights(official_checkpoint, picture
         "preparation": {"short_side": 72, "liqe": str(official_checkpoint("liqe"))},
         "crop": 64,
     }
-    model = weights.save(network, tmp_path / "model.safetensors", card)
+    model = model_files.save(network, tmp_path / "model.safetensors", card)
     _, findings = submit(["Nunez", "Ana"], str(model), str(tmp_path), images=str(pictures / "b"))
     assert all(finding.passed for finding in findings)
     tflops = next(float(finding.value) for finding in findings if finding.what.startswith("TFLOPs"))

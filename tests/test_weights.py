@@ -1,3 +1,5 @@
+"""`piqa.weights` and `piqa.model_files`: what goes into files and comes out of them."""
+
 import importlib
 import json
 import os
@@ -12,7 +14,7 @@ from portraits import collins
 from safetensors import SafetensorError
 from torch import nn
 
-from piqa import weights
+from piqa import model_files, weights
 from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
 from piqa.tasks.ranking import InitialWeights
@@ -60,22 +62,22 @@ def refused(call, *arguments):
 def model(tmp_path):
     """A file of piqa's own, and the network in it."""
     network = tiny()
-    return weights.save(network, tmp_path / "model.safetensors", card_of(network)), network
+    return model_files.save(network, tmp_path / "model.safetensors", card_of(network)), network
 
 
 def test_a_saved_network_comes_back_to_the_bit(model):
     path, network = model
-    again, card = weights.load_model(path)
+    again, card = model_files.load_model(path)
     assert same_weights(again, network)
     assert not again.training
-    assert card == {"format": weights.FORMAT} | card_of(network)
+    assert card == {"format": model_files.FORMAT} | card_of(network)
 
 
 def test_tensors_of_any_stride_and_type_are_saved_as_they_are(tmp_path):
     odd = nn.Module()
     odd.turned = nn.Parameter(torch.arange(6.0).view(2, 3).t())
     odd.register_buffer("short", torch.tensor([0.1, 0.2], dtype=torch.bfloat16))
-    read = weights.read_state_dict(weights.save(odd, tmp_path / "odd.safetensors", {}))
+    read = weights.read_state_dict(model_files.save(odd, tmp_path / "odd.safetensors", {}))
     assert not odd.turned.is_contiguous()
     assert torch.equal(read["turned"], odd.turned) and torch.equal(read["short"], odd.short)
     assert read["short"].dtype == torch.bfloat16
@@ -84,11 +86,11 @@ def test_tensors_of_any_stride_and_type_are_saved_as_they_are(tmp_path):
 def test_a_model_is_found_by_its_folder_and_without_its_ending(model):
     path, network = model
     for name in (path.parent, path.with_suffix("")):
-        assert same_weights(weights.load_model(name)[0], network)
+        assert same_weights(model_files.load_model(name)[0], network)
 
 
 def test_no_model_at_all_is_told(tmp_path):
-    assert "give a .safetensors, .ckpt or .pth file, or the folder" in refused(weights.load_model, tmp_path)
+    assert "give a .safetensors, .ckpt or .pth file, or the folder" in refused(model_files.load_model, tmp_path)
 
 
 @pytest.mark.parametrize("disk", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
@@ -100,16 +102,16 @@ def test_a_full_disk_leaves_the_old_files_and_no_half_ones(model, monkeypatch, d
         Path(target).write_bytes(b"half")
         raise disk
 
-    monkeypatch.setattr(weights, "save_file", half_written)
-    assert "No space left" in refused(weights.save, tiny(seed=1), path, CARD)
+    monkeypatch.setattr(model_files, "save_file", half_written)
+    assert "No space left" in refused(model_files.save, tiny(seed=1), path, CARD)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
 
 
 def test_a_card_that_cannot_be_written_leaves_the_old_weights(model):
     path, network = model
     with pytest.raises(TypeError):
-        weights.save(tiny(seed=1), path, {"not for JSON": object()})
-    assert same_weights(weights.load_model(path)[0], network)
+        model_files.save(tiny(seed=1), path, {"not for JSON": object()})
+    assert same_weights(model_files.load_model(path)[0], network)
     assert len(list(path.parent.iterdir())) == 2
 
 
@@ -139,7 +141,7 @@ def test_a_state_dict_may_lie_inside_a_release(tmp_path, wrapper):
 
 def test_a_backbone_starts_from_a_piqa_backbone_file(tmp_path):
     source, target = Backbone(BACKBONE, SIDE), Backbone(BACKBONE, SIDE)
-    weights.load_backbone(target, weights.save(source, tmp_path / "lsvq.safetensors", {}))
+    weights.load_backbone(target, model_files.save(source, tmp_path / "lsvq.safetensors", {}))
     assert same_weights(target, source)
 
 
@@ -176,7 +178,7 @@ def test_a_model_does_not_start_from_a_backbone(tmp_path):
     for layout in ("lsvq", "gfiqa", "liqe"):
         path = saved(tmp_path / f"{layout}.pth", official_state(layout))
         assert f"has the layout '{layout}', which is no whole model" in refused(weights.load_dual_branch, tiny(), path)
-        assert f"has the layout '{layout}', which is no model that scores" in refused(weights.load_model, path)
+        assert f"has the layout '{layout}', which is no model that scores" in refused(model_files.load_model, path)
 
 
 def test_what_is_no_liqe_is_not_taken_for_it(tmp_path):
@@ -205,7 +207,7 @@ def test_nothing_is_loaded_where_a_part_does_not_fit(model):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = saved(tmp_path / "resnet.pth", timm.create_model("resnet10t", num_classes=10).state_dict())
     assert "is it the file of another model?" in refused(weights.load_dual_branch, tiny(), path)
-    assert "has the layout 'timm', which is no model that scores portraits" in refused(weights.load_model, path)
+    assert "has the layout 'timm', which is no model that scores portraits" in refused(model_files.load_model, path)
 
 
 def test_fewer_branches_than_the_file_has_are_refused(model):
@@ -244,7 +246,7 @@ def test_code_in_a_file_is_never_run(tmp_path, zipped):
     path, trace = tmp_path / "model.pth", tmp_path / "trace"
     content = {"weight": torch.zeros(1), "malice": Malice(trace)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    assert "it holds more than tensors" in refused(weights.load_model, path)
+    assert "it holds more than tensors" in refused(model_files.load_model, path)
     assert not trace.exists()
     torch.load(path, weights_only=False)  # it would have
     assert trace.exists()
@@ -301,7 +303,7 @@ def test_what_is_no_table_of_tensors_is_refused(tmp_path, content):
 
 def test_weights_without_their_card_are_refused(model):
     model[0].with_suffix(".json").unlink()
-    assert "model.json is missing" in refused(weights.load_model, model[0])
+    assert "model.json is missing" in refused(model_files.load_model, model[0])
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_weights_without_their_card_are_refused(model):
 )
 def test_a_card_that_says_nothing_usable_is_refused(model, text, message):
     model[0].with_suffix(".json").write_text(text)
-    assert message in refused(weights.load_model, model[0])
+    assert message in refused(model_files.load_model, model[0])
 
 
 @pytest.mark.parametrize("class_path", ["os.mkdir", "pathlib.Path", "piqa.scorer.Scorer", "piqa.nowhere.Net", "Net"])
@@ -325,7 +327,7 @@ def test_a_card_that_names_no_network_is_refused_and_nothing_called(model, class
     trace = model[0].parent / "trace"
     card = {"format": "piqa 1", "network": {"class_path": class_path, "init_args": {"path": str(trace)}}}
     model[0].with_suffix(".json").write_text(json.dumps(card))
-    assert "no Module" in refused(weights.load_model, model[0])
+    assert "no Module" in refused(model_files.load_model, model[0])
     assert not trace.exists()
 
 
@@ -334,13 +336,13 @@ def test_a_card_whose_network_cannot_be_built_is_refused(model, init_args):
     known = init_args | {"backbone": BACKBONE} if isinstance(init_args, dict) else init_args
     card = {"format": "piqa 1", "network": {"class_path": "piqa.models.DualBranch", "init_args": known}}
     model[0].with_suffix(".json").write_text(json.dumps(card))
-    assert "describes no Module that can be built here" in refused(weights.load_model, model[0])
+    assert "describes no Module that can be built here" in refused(model_files.load_model, model[0])
 
 
 def test_a_card_of_another_network_is_refused(model):
-    other = card_of(tiny(hidden=64)) | {"format": weights.FORMAT}
+    other = card_of(tiny(hidden=64)) | {"format": model_files.FORMAT}
     model[0].with_suffix(".json").write_text(json.dumps(other))
-    assert "of another shape" in refused(weights.load_model, model[0])
+    assert "of another shape" in refused(model_files.load_model, model[0])
 
 
 @pytest.mark.parametrize("kind", ["lsvq", "gfiqa", "liqe"])
@@ -364,7 +366,7 @@ def test_training_starts_each_branch_from_its_own_file(tmp_path):
     network, sources = tiny(), {}
     for seed, branch in enumerate(("whole", "face"), start=1):
         sources[branch] = tiny(seed=seed).backbones[branch]
-        weights.save(sources[branch], tmp_path / f"{branch}.safetensors", {})
+        model_files.save(sources[branch], tmp_path / f"{branch}.safetensors", {})
     InitialWeights(str(tmp_path / "whole.safetensors"), str(tmp_path / "face.safetensors")).load(network)
     assert all(same_weights(network.backbones[branch], sources[branch]) for branch in sources)
 
@@ -399,7 +401,7 @@ def checkpoint(tmp_path):
 
 def test_a_training_checkpoint_loads_as_a_model(checkpoint):
     path, network = checkpoint
-    again, card = weights.load_model(path)
+    again, card = model_files.load_model(path)
     assert same_weights(again, network)
     assert card == card_of(network)
 
@@ -415,21 +417,21 @@ def test_a_training_checkpoint_without_a_part_is_refused(checkpoint, lost):
     path, _ = checkpoint
     content = torch.load(path, weights_only=True)
     del content[lost]
-    assert str(path) in refused(weights.load_model, saved(path, content))
+    assert str(path) in refused(model_files.load_model, saved(path, content))
 
 
 def test_a_training_checkpoint_with_an_odd_card_is_refused(checkpoint):
     path, _ = checkpoint
     content = torch.load(path, weights_only=True)
-    assert str(path) in refused(weights.load_model, saved(path, content | {weights.CKPT_CARD: torch.zeros(3)}))
+    assert str(path) in refused(model_files.load_model, saved(path, content | {weights.CKPT_CARD: torch.zeros(3)}))
 
 
 @pytest.mark.slow
 def test_an_official_checkpoint_becomes_a_model_of_our_own(official_checkpoint, tmp_path):
-    network, card = weights.load_model(official_checkpoint("dn_piqa"))
+    network, card = model_files.load_model(official_checkpoint("dn_piqa"))
     assert type(network) is DualBranch and card["network"]["init_args"] == {}
-    weights.save(network, tmp_path / "model.safetensors", card)
-    again, _ = weights.load_model(tmp_path)
+    model_files.save(network, tmp_path / "model.safetensors", card)
+    again, _ = model_files.load_model(tmp_path)
     assert same_weights(again, network)
 
 

@@ -76,7 +76,7 @@ def _entry(path: str) -> zipfile.ZipInfo:
 
 
 def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
-    """What the one weights file holds: a checkpoint that `piqa.weights.load_model` reads, and LIQE's tensors in it.
+    """What the one weights file holds: a checkpoint that `piqa.model_files.load_model` reads, and LIQE's tensors in it.
 
     The card says how to build the network and prepare its pictures; where it was trained, and on what, stays at home.
 

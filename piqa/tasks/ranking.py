@@ -9,7 +9,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from piqa import weights
+from piqa import model_files, weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import pair_accuracy, per_scene
@@ -56,7 +56,7 @@ class InitialWeights:
             InputError: If a file is absent or does not fit.
         """
         if self.model is not None:
-            weights.load_dual_branch(network, weights.find_model(self.model))
+            weights.load_dual_branch(network, model_files.find_model(self.model))
             return
         sources = {"whole": self.whole, "face": self.face}
         for branch, backbone in getattr(network, "backbones", {}).items():

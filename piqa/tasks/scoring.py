@@ -186,7 +186,7 @@ class ScoringTask(LightningModule, ABC):
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Makes a training checkpoint readable by `piqa.weights.load_model`, and keeps the epoch's mean loss so far."""
+        """Lets `piqa.model_files.load_model` read a training checkpoint, and keeps the epoch's mean loss so far."""
         checkpoint[weights.CKPT_CARD] = self.card()
         checkpoint[LOSS_SO_FAR] = self._epoch_loss.metric_state
 
