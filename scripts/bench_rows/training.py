@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -187,6 +188,7 @@ def one_round(
     settings: Settings, batch: dict[str, Tensor], steps: int, leave_out: set[str]
 ) -> dict[str, tuple[list[float], float] | str]:
     """Every way once, in a fresh process: seconds and peak memory as `trained` gives them, or why it failed."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets once a way
     torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
     if settings.smoke:
         inductor.compile_threads = 1  # starting its processes would take longer than what they do
