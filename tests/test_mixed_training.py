@@ -76,6 +76,7 @@ def test_a_run_that_is_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits
     fit.main(["--config", str(config), "--out", str(whole)])
     logged = metrics_of(whole)
     assert {value for (_, name), value in logged.items() if name.startswith("train/weight")} - {1.0}
+    assert any(name.startswith("train/loss/distortion") for _, name in logged)
     fit.main(["--config", str(config), "--out", str(out), "--ckpt_path", str(middle(whole))])
     assert_the_same_end(out, whole)
 

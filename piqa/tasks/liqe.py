@@ -87,11 +87,17 @@ class LIQETask(ScoringTask):
         """Weighs the losses anew. Not at an epoch's end: checkpoints are written before it."""
         super().on_train_epoch_start()
         self._loss_weights.begin(self.current_epoch, self._sum_over_processes)
-        for name, weight in self._loss_weights.weights().items():
-            self.log(f"train/weight/{name}", weight, sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the losses' weights and means over the epoch, with the steps before an interruption in its middle."""
+        figures = {"weight": self._loss_weights.weights(), "loss": self._loss_weights.means(self._sum_over_processes)}
+        for what, by_name in figures.items():
+            # Each process has the same, so that averaging over them changes nothing; Lightning cannot know.
+            self.log_dict({f"train/{what}/{name}": value for name, value in by_name.items()}, sync_dist=True)
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:
-        total: Tensor = self.trainer.strategy.reduce(values.to(self.device), reduce_op="sum")
+        # A copy, as processes reduce in place.
+        total: Tensor = self.trainer.strategy.reduce(values.to(self.device, copy=True), reduce_op="sum")
         return total
 
     def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
@@ -99,8 +105,6 @@ class LIQETask(ScoringTask):
         losses = self.losses(answers, batch)
         self._loss_weights.add(losses)
         given = self._loss_weights.weights()
-        for name, loss in losses.items():
-            self.log(f"train/loss/{name}", loss, on_step=False, on_epoch=True, batch_size=len(answers["score"]))
         return torch.stack([given[name] * loss for name, loss in losses.items()]).sum()
 
     def losses(self, answers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

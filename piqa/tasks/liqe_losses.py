@@ -104,9 +104,7 @@ class DynamicWeightAverage:
         """
         if epoch == self._epoch:
             return
-        sums = reduce(self._sums)
-        means = {name: float(total / count) for name, (total, count) in zip(self._names, sums, strict=True) if count}
-        self._means = [*self._means, means][-2:]
+        self._means = [*self._means, self.means(reduce)][-2:]
         self._epoch, self._sums = epoch, torch.zeros_like(self._sums)
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
@@ -117,6 +115,11 @@ class DynamicWeightAverage:
         for name, loss in losses.items():
             row = self._sums[self._names.index(name)]
             row += torch.stack([loss.detach().double(), torch.ones_like(row[1])])
+
+    def means(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> dict[str, float]:
+        """This epoch's mean of each loss so far, over processes by `reduce`; without those that there was none of."""
+        sums = reduce(self._sums)
+        return {name: float(total / count) for name, (total, count) in zip(self._names, sums, strict=True) if count}
 
     def weights(self) -> dict[str, float]:
         """This epoch's weight of each loss."""
