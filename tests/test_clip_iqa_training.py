@@ -69,7 +69,8 @@ def test_training_changes_the_context_and_nothing_else(data):
 
 def test_the_loss_is_the_squared_error_on_the_scale():
     task = CLIPIQATask(CLIPIQAPlus(architecture=RESNET))
-    loss = task.loss(torch.tensor([0.5, 0.2]), {"score": torch.tensor([70.0, 10.0])})
+    batch = {"score": torch.tensor([70.0, 10.0]), "group": torch.zeros(2), "groups": torch.tensor(1.0)}
+    loss = task.loss(torch.tensor([0.5, 0.2]), batch)
     assert loss.item() == pytest.approx((0.2**2 + 0.1**2) / 2)
 
 

@@ -19,6 +19,7 @@ from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.marks import MARKS, rated
 from piqa.tasks.emd import emd, maximum_entropy, shares
+from piqa.tasks.losses import mean_within_groups
 from piqa.tasks.predictions import Predictions
 from piqa.tasks.ranking import InitialWeights
 from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
@@ -159,15 +160,17 @@ class AestheticTask(ScoringTask):
 
         Args:
             predicted: Marks, float32, (pictures,).
-            batch: `score`.
+            batch: `score`, `group`, `groups`.
         """
-        return mse_loss(predicted / MARKS, self.marks(batch["score"]) / MARKS)
+        losses = mse_loss(predicted / MARKS, self.marks(batch["score"]) / MARKS, reduction="none")
+        return mean_within_groups(losses, batch["group"], batch["groups"])
 
     def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
         """The loss that the settings name."""
         if self._loss == "mse":
             return self.loss(answers["score"], batch)
-        return emd(self._distribution(answers), self.target(batch)).mean()
+        losses = emd(self._distribution(answers), self.target(batch))
+        return mean_within_groups(losses, batch["group"], batch["groups"])
 
     def _distribution(self, answers: dict[str, Tensor]) -> Tensor:
         if "distribution" not in answers:

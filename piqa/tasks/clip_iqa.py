@@ -18,6 +18,7 @@ from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.clip_iqa import CLIPIQAPlus
+from piqa.tasks.losses import mean_within_groups
 from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
 
 
@@ -79,10 +80,11 @@ class CLIPIQATask(ScoringTask):
 
         Args:
             predicted: Probabilities, float32, (pictures,).
-            batch: `score`.
+            batch: `score`, `group`, `groups`.
         """
         low, high = self._range
-        return nn.functional.mse_loss(predicted, (batch["score"] - low) / (high - low))
+        losses = nn.functional.mse_loss(predicted, (batch["score"] - low) / (high - low), reduction="none")
+        return mean_within_groups(losses, batch["group"], batch["groups"])
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """SROCC and PLCC over the whole split."""

@@ -119,8 +119,8 @@ def mean_within_groups(losses: Tensor, group: Tensor, groups: Tensor | float) ->
     """Mean over the pairs of each group, then over groups, so that a larger group counts no more than another.
 
     Args:
-        losses: Loss of each pair, shape (pairs,).
-        group: Group of each pair, shape (pairs,).
+        losses: Loss of each pair, or of each picture, shape (pairs,).
+        group: Group of each, shape (pairs,).
         groups: What the sum over groups is divided by: their number in the whole step, over the processes' number.
     """
     _, position, sizes = torch.unique(group, return_inverse=True, return_counts=True)
