@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from piqa.allocator import KEPT_BY_WORKER, keep_freed_memory
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
@@ -162,6 +163,7 @@ _of_this_worker: dict[str, Any] = {}
 
 def _start_worker(prepare: BatchPreparer) -> None:
     torch.set_num_threads(1)  # the processes share the cores among them
+    keep_freed_memory(KEPT_BY_WORKER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the main process alone makes an end
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _of_this_worker["prepare"] = prepare

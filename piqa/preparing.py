@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import torch
 
+from piqa.allocator import KEPT_BY_WORKER, keep_freed_memory
 from piqa.entry import Packable, write_entry
 from piqa.errors import InputError
 
@@ -129,6 +130,7 @@ def _work(theirs: Connection, recipe: Recipe[Packable], device: str) -> None:
     """What a worker does until its pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first of them closes the pipes
     torch.set_num_threads(1)  # the processes share the cores among them
+    keep_freed_memory(KEPT_BY_WORKER)
     made = cache(partial(recipe.preparer, device))
     while True:
         try:

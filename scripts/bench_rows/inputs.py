@@ -107,7 +107,7 @@ def counted(sampler: StepSampler) -> dict[str, float]:
 
 def prepare_workers(settings: Settings) -> Row:
     """Preparing pictures with a process a core, against one."""
-    pictures, megapixels = (4, 0.3) if settings.smoke else (64, 12)
+    pictures, megapixels = (4, 0.3) if settings.smoke else (256, 12)
     workers = max(2, cores())
     with tempfile.TemporaryDirectory() as folder:
         files = write_jpegs(Path(folder), pictures, megapixels)
