@@ -212,7 +212,7 @@ class AestheticTask(ScoringTask):
         batch = {"score": torch.tensor(table["score"].to_numpy())}
         has_votes = set(VOTES) <= set(table)
         if has_votes:
-            batch["votes"] = torch.from_numpy(table[list(VOTES)].to_numpy(np.float32))
+            batch["votes"] = torch.tensor(table[list(VOTES)].to_numpy(np.float32))
         target = self.target(batch)
         found["emd"] = float(emd(predicted, target, r=1).mean())
         if has_votes:
