@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_models import write_tiny_model
 
-from piqa import allocator
+from piqa import allocator, cli, fit
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 MEGABYTES = 200
@@ -55,3 +55,10 @@ def test_a_scorer_on_a_cpu_keeps_it(tmp_path):
     write_tiny_model(tmp_path)
     load = f"from piqa import Scorer; Scorer.load({str(tmp_path)!r}, device='cpu')\n"
     assert megabytes_left(load) > MEGABYTES * 0.9
+
+
+def test_training_on_a_cpu_keeps_it(tiny_config, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: asked.append(True))
+    fit.main(["--config", str(tiny_config), "--out", str(tmp_path / "run"), "--trainer.max_epochs", "1"])
+    assert asked == [True]
