@@ -1,5 +1,3 @@
-"""`piqa.weights` and `piqa.model_files`: what goes into files and comes out of them."""
-
 import importlib
 import json
 import os
@@ -9,33 +7,20 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from lightning import Trainer
 from portraits import collins
-from safetensors import SafetensorError
-from torch import nn
+from small_networks import BACKBONE, CARD, SIDE, refused, same_weights, saved, saved_model, tiny
 
 from piqa import model_files, weights
-from piqa.errors import InputError
-from piqa.models import Backbone, DualBranch
+from piqa.models import Backbone
 from piqa.tasks.ranking import InitialWeights
 
 PARITY = Path(__file__).parent / "parity"
-BACKBONE, SIDE = "mobilenetv3_small_050", 32
-CARD = {"preparation": {"short_side": 40}, "crop": SIDE}
 
 
-def tiny(branches=("whole", "face", "liqe"), seed=0, **settings):
-    torch.manual_seed(seed)
-    return DualBranch(BACKBONE, branches, SIDE, **settings)
-
-
-def card_of(network):
-    return CARD | {"network": {"class_path": "piqa.models.DualBranch", "init_args": network.init_args}}
-
-
-def same_weights(one, other):
-    ours, theirs = one.state_dict(), other.state_dict()
-    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+@pytest.fixture
+def model(tmp_path):
+    """A file of piqa's own, and the network in it."""
+    return saved_model(tmp_path)
 
 
 def official_state(layout, prefix=""):
@@ -43,76 +28,6 @@ def official_state(layout, prefix=""):
     file = "official_liqe.json" if layout == "liqe" else "official_dn_piqa.json"
     entries = json.loads((PARITY / file).read_text())["layouts"][layout]["entries"]
     return OrderedDict((prefix + name, torch.zeros([1] * len(shape))) for name, shape, *_ in entries)
-
-
-def saved(path, content):
-    torch.save(content, path)
-    return path
-
-
-def refused(call, *arguments):
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-@pytest.fixture
-def model(tmp_path):
-    """A file of piqa's own, and the network in it."""
-    network = tiny()
-    return model_files.save(network, tmp_path / "model.safetensors", card_of(network)), network
-
-
-def test_a_saved_network_comes_back_to_the_bit(model):
-    path, network = model
-    again, card = model_files.load_model(path)
-    assert same_weights(again, network)
-    assert not again.training
-    assert card == {"format": model_files.FORMAT} | card_of(network)
-
-
-def test_tensors_of_any_stride_and_type_are_saved_as_they_are(tmp_path):
-    odd = nn.Module()
-    odd.turned = nn.Parameter(torch.arange(6.0).view(2, 3).t())
-    odd.register_buffer("short", torch.tensor([0.1, 0.2], dtype=torch.bfloat16))
-    read = weights.read_state_dict(model_files.save(odd, tmp_path / "odd.safetensors", {}))
-    assert not odd.turned.is_contiguous()
-    assert torch.equal(read["turned"], odd.turned) and torch.equal(read["short"], odd.short)
-    assert read["short"].dtype == torch.bfloat16
-
-
-def test_a_model_is_found_by_its_folder_and_without_its_ending(model):
-    path, network = model
-    for name in (path.parent, path.with_suffix("")):
-        assert same_weights(model_files.load_model(name)[0], network)
-
-
-def test_no_model_at_all_is_told(tmp_path):
-    assert "give a .safetensors, .ckpt or .pth file, or the folder" in refused(model_files.load_model, tmp_path)
-
-
-@pytest.mark.parametrize("disk", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
-def test_a_full_disk_leaves_the_old_files_and_no_half_ones(model, monkeypatch, disk):
-    path, _ = model
-    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
-
-    def half_written(state, target):
-        Path(target).write_bytes(b"half")
-        raise disk
-
-    monkeypatch.setattr(model_files, "save_file", half_written)
-    assert "No space left" in refused(model_files.save, tiny(seed=1), path, CARD)
-    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
-
-
-def test_a_card_that_cannot_be_written_leaves_the_old_weights(model):
-    path, network = model
-    with pytest.raises(TypeError):
-        model_files.save(tiny(seed=1), path, {"not for JSON": object()})
-    assert same_weights(model_files.load_model(path)[0], network)
-    assert len(list(path.parent.iterdir())) == 2
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -301,50 +216,6 @@ def test_what_is_no_table_of_tensors_is_refused(tmp_path, content):
     assert "table of named tensors" in refused(weights.read_state_dict, saved(tmp_path / "odd.pth", content))
 
 
-def test_weights_without_their_card_are_refused(model):
-    model[0].with_suffix(".json").unlink()
-    assert "model.json is missing" in refused(model_files.load_model, model[0])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("not JSON", "is no JSON"),
-        ("[1, 2]", "no card of this version"),
-        ("{}", "format None instead of 'piqa 1'"),
-        ('{"format": "piqa 2"}', "format 'piqa 2' instead of 'piqa 1'"),
-        ('{"format": "piqa 1"}', "describes no Module that can be built here"),
-        ('{"format": "piqa 1", "network": {"class_path": 5, "init_args": {}}}', "describes no Module"),
-    ],
-)
-def test_a_card_that_says_nothing_usable_is_refused(model, text, message):
-    model[0].with_suffix(".json").write_text(text)
-    assert message in refused(model_files.load_model, model[0])
-
-
-@pytest.mark.parametrize("class_path", ["os.mkdir", "pathlib.Path", "piqa.scorer.Scorer", "piqa.nowhere.Net", "Net"])
-def test_a_card_that_names_no_network_is_refused_and_nothing_called(model, class_path):
-    trace = model[0].parent / "trace"
-    card = {"format": "piqa 1", "network": {"class_path": class_path, "init_args": {"path": str(trace)}}}
-    model[0].with_suffix(".json").write_text(json.dumps(card))
-    assert "no Module" in refused(model_files.load_model, model[0])
-    assert not trace.exists()
-
-
-@pytest.mark.parametrize("init_args", [{"hidden": -1}, {"hidden": "many"}, {"size": 3}, [1], None])
-def test_a_card_whose_network_cannot_be_built_is_refused(model, init_args):
-    known = init_args | {"backbone": BACKBONE} if isinstance(init_args, dict) else init_args
-    card = {"format": "piqa 1", "network": {"class_path": "piqa.models.DualBranch", "init_args": known}}
-    model[0].with_suffix(".json").write_text(json.dumps(card))
-    assert "describes no Module that can be built here" in refused(model_files.load_model, model[0])
-
-
-def test_a_card_of_another_network_is_refused(model):
-    other = card_of(tiny(hidden=64)) | {"format": model_files.FORMAT}
-    model[0].with_suffix(".json").write_text(json.dumps(other))
-    assert "of another shape" in refused(model_files.load_model, model[0])
-
-
 @pytest.mark.parametrize("kind", ["lsvq", "gfiqa", "liqe"])
 def test_absent_weights_are_told_with_what_where_and_how_without(tmp_path, kind):
     path = tmp_path / "weights" / "file.pth"
@@ -382,57 +253,6 @@ def test_training_goes_on_from_a_whole_model(model):
     network = tiny(seed=5)
     InitialWeights(model=str(model[0].parent)).load(network)
     assert same_weights(network, model[1])
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A training checkpoint as Lightning writes it for a `RankingTask`, and its network."""
-    from piqa.tasks.ranking import RankingTask
-
-    network = tiny()
-    task = RankingTask(network)
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    trainer.strategy.connect(task)
-    task.trainer = trainer
-    task.card = lambda: card_of(network)
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    return tmp_path / "last.ckpt", network
-
-
-def test_a_training_checkpoint_loads_as_a_model(checkpoint):
-    path, network = checkpoint
-    again, card = model_files.load_model(path)
-    assert same_weights(again, network)
-    assert card == card_of(network)
-
-
-def test_training_goes_on_from_a_training_checkpoint(checkpoint):
-    network = tiny(seed=5)
-    InitialWeights(model=str(checkpoint[0])).load(network)
-    assert same_weights(network, checkpoint[1])
-
-
-@pytest.mark.parametrize("lost", ["state_dict", weights.CKPT_CARD])
-def test_a_training_checkpoint_without_a_part_is_refused(checkpoint, lost):
-    path, _ = checkpoint
-    content = torch.load(path, weights_only=True)
-    del content[lost]
-    assert str(path) in refused(model_files.load_model, saved(path, content))
-
-
-def test_a_training_checkpoint_with_an_odd_card_is_refused(checkpoint):
-    path, _ = checkpoint
-    content = torch.load(path, weights_only=True)
-    assert str(path) in refused(model_files.load_model, saved(path, content | {weights.CKPT_CARD: torch.zeros(3)}))
-
-
-@pytest.mark.slow
-def test_an_official_checkpoint_becomes_a_model_of_our_own(official_checkpoint, tmp_path):
-    network, card = model_files.load_model(official_checkpoint("dn_piqa"))
-    assert type(network) is DualBranch and card["network"]["init_args"] == {}
-    model_files.save(network, tmp_path / "model.safetensors", card)
-    again, _ = model_files.load_model(tmp_path)
-    assert same_weights(again, network)
 
 
 @pytest.mark.slow

@@ -1,0 +1,44 @@
+"""Small networks in files, for the tests of `piqa.weights` and of `piqa.model_files`."""
+
+import pytest
+import torch
+
+from piqa import model_files
+from piqa.errors import InputError
+from piqa.models import DualBranch
+
+BACKBONE, SIDE = "mobilenetv3_small_050", 32
+CARD = {"preparation": {"short_side": 40}, "crop": SIDE}
+
+
+def tiny(branches=("whole", "face", "liqe"), seed=0, **settings):
+    torch.manual_seed(seed)
+    return DualBranch(BACKBONE, branches, SIDE, **settings)
+
+
+def card_of(network):
+    return CARD | {"network": {"class_path": "piqa.models.DualBranch", "init_args": network.init_args}}
+
+
+def same_weights(one, other):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def saved(path, content):
+    torch.save(content, path)
+    return path
+
+
+def refused(call, *arguments):
+    with pytest.raises(InputError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def saved_model(folder):
+    """A file of piqa's own in this folder, and the network in it."""
+    network = tiny()
+    return model_files.save(network, folder / "model.safetensors", card_of(network)), network
