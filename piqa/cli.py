@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import logging
 import signal
@@ -29,7 +30,7 @@ from piqa.device import computes_bfloat16
 from piqa.errors import InputError
 from piqa.evaluation.json_text import plain
 from piqa.files import replacing
-from piqa.stopping import StopOnSignal
+from piqa.stopping import StopOnSignal, end_loading_processes
 from piqa.tasks.scoring import ScoringTask
 
 
@@ -243,6 +244,7 @@ class PiqaCLI(LightningCLI):
 
     def train(self) -> None:
         """Trains, from the start or from `--ckpt_path`; a network without anything to train is only validated."""
+        atexit.register(end_loading_processes)
         if self.ckpt_path is None:
             self.model.load_initial_weights()
         if not self.trainable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -19,6 +20,19 @@ def leave_together(trainer: Trainer, ending: BaseException) -> NoReturn:
     The others leave without an error of their own, so that no launcher kills the first before it has told.
     """
     raise ending if trainer.is_global_zero else SystemExit(0)
+
+
+def end_loading_processes() -> None:
+    """Ends the loading processes that are left when the program exits, as where an error still holds their loader.
+
+    To be registered with `atexit`, which calls it ahead of multiprocessing's own way: that would send them SIGTERM, to
+    which they are deaf (`piqa.data.loader.deaf_to_signals`), and wait for them for ever.
+    """
+    left = [process for process in multiprocessing.active_children() if process.daemon]
+    if left and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise for each of them
+    for process in left:
+        process.kill()
 
 
 class StopOnSignal(Callback):
