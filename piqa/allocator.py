@@ -18,9 +18,9 @@ def keep_freed_memory(kept: int = KEPT) -> None:
     By default glibc takes a fresh mapping from the system for every large array and gives it back after, so that the
     system clears each page of each activation anew. For Swin-B that takes as long as the arithmetic, and the more
     pictures go through at once, the longer for each: `scripts/bench.py freed-memory` measures it. Processes that do so
-    side by side also hold each other up. The price: peak memory grows (in that row from 2.3 to 2.9 GB), and does not fall
-    between two passes.
-    Where the C library is another, or its own variables (`MALLOC_...`, `GLIBC_TUNABLES`) are set, nothing is changed.
+    side by side also hold each other up. The price: peak memory grows, in that row from 2.3 to 2.9 GB, and does not
+    fall between two passes. Where the C library is another, or its own variables (`MALLOC_...`, `GLIBC_TUNABLES`) are
+    set, nothing is changed.
 
     Args:
         kept: Bytes; the system gets back what is freed beyond them.
