@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from piqa.errors import InputError
     from piqa.models.dual_branch import DualBranch
-    from piqa.scorer import Scorer
+    from piqa.scoring.scorer import Scorer
 
 __all__ = ["DualBranch", "InputError", "Scorer"]
 
-_HOME = {"DualBranch": "piqa.models.dual_branch", "InputError": "piqa.errors", "Scorer": "piqa.scorer"}
+_HOME = {"DualBranch": "piqa.models.dual_branch", "InputError": "piqa.errors", "Scorer": "piqa.scoring.scorer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,17 +21,17 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from piqa import model_files
-from piqa.allocator import keep_freed_memory
-from piqa.arguments import ConfigFile, Parser
-from piqa.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
-from piqa.config_files import find_config
-from piqa.device import computes_bfloat16
 from piqa.errors import InputError
-from piqa.evaluation.json_text import plain
-from piqa.files import replacing
-from piqa.stopping import StopOnSignal, end_loading_processes
-from piqa.tasks.scoring import ScoringTask
+from piqa.system.command_line import ConfigFile, Parser
+from piqa.system.config_files import find_config
+from piqa.system.device import computes_bfloat16
+from piqa.system.files import replacing
+from piqa.system.json_text import plain
+from piqa.system.memory import keep_freed_memory
+from piqa.tasks.base import ScoringTask
+from piqa.training.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
+from piqa.training.signals import StopOnSignal, end_loading_processes
+from piqa.weights import model_file
 
 
 class LightningParser(Parser, LightningArgumentParser):
@@ -208,7 +208,7 @@ class PiqaCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Refuses parts that do not go together: network and data, network and checkpoint, batches and processes."""
         if self.ckpt_path is not None:
-            model_files.check_resumable(self.ckpt_path, self.model.network)
+            model_file.check_resumable(self.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
         if not hasattr(network, "init_args"):  # somebody else's, which the model's card must tell how to build
             arguments = self.config.model.network.get("init_args")

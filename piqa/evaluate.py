@@ -21,26 +21,27 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from rich.console import Console
 
-from piqa import model_files, submission
-from piqa.arguments import ConfigFile, Parser, command
-from piqa.data.piq23 import PIQ23, Attribute
-from piqa.data.table import Table
+from piqa.data.tables.piq23 import PIQ23, Attribute
+from piqa.data.tables.table import Table
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.evaluation.bootstrap import Levels
-from piqa.evaluation.contest import Rules, hold
-from piqa.evaluation.contestants import Contestant
 from piqa.evaluation.inputs import Entry, naive, named_paths, read_entries
-from piqa.evaluation.leaderboard import Leaderboard
-from piqa.evaluation.page import write_page
+from piqa.evaluation.leaderboard.build import Rules, hold
+from piqa.evaluation.leaderboard.entries import Contestant
+from piqa.evaluation.leaderboard.leaderboard import Leaderboard
+from piqa.evaluation.leaderboard.published import published
+from piqa.evaluation.output.page import write_page
+from piqa.evaluation.output.tables import write_tables
+from piqa.evaluation.output.terminal import print_board
 from piqa.evaluation.pairs import Bands
-from piqa.evaluation.published import published
 from piqa.evaluation.report import Report, print_report, write_report
-from piqa.evaluation.tables import write_tables
-from piqa.evaluation.terminal import print_board
-from piqa.scorer import Precision, Scorer
-from piqa.store import PreparedStore
-from piqa.untrained import CONFIGS
+from piqa.evaluation.statistics.bootstrap import Levels
+from piqa.preparation.store import PreparedStore
+from piqa.scoring.from_config import CONFIGS
+from piqa.scoring.scorer import Precision, Scorer
+from piqa.submission import command as submission
+from piqa.system.command_line import ConfigFile, Parser, command
+from piqa.weights import model_file
 
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
@@ -181,7 +182,7 @@ def _named(
     unknown = [name for name in selected_on or {} if name not in csvs]
     if unknown:
         raise InputError(f"`selected_on` tells of {unknown[0]!r}, but the CSVs are {', '.join(csvs) or 'none'}")
-    return {name: str(model_files.find_model(path)) for name, path in models.items()}, csvs
+    return {name: str(model_file.find_model(path)) for name, path in models.items()}, csvs
 
 
 def _beside(path: str) -> Path:
@@ -252,7 +253,7 @@ def _trained_on(card: dict[str, Any], model: str) -> Table:
             f"{model} does not say which pictures it was trained with; name some, such as "
             "`--table piqa.data.PIQ23 --table.root data/piq23`"
         )
-    table: Table = model_files.instantiate(spec, Table, f"the card of {model}")
+    table: Table = model_file.instantiate(spec, Table, f"the card of {model}")
     return table
 
 

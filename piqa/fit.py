@@ -12,14 +12,14 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from piqa import model_files
-from piqa.arguments import command
 from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
-from piqa.evaluation.json_text import plain
 from piqa.evaluation.report import print_report, write_report
-from piqa.record import fingerprint, write_record
+from piqa.system.command_line import command
+from piqa.system.json_text import plain
+from piqa.training.run_record import fingerprint, write_record
+from piqa.weights import model_file
 
 
 def main(args: list[str] | None = None) -> None:
@@ -53,9 +53,9 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
 
 @rank_zero_only
 def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
-    network = cli.model.network if best is None else model_files.load_model(best)[0]
+    network = cli.model.network if best is None else model_file.load_model(best)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
-    model_files.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
+    model_file.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
     write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
     print(f"Model: {cli.out / 'model.safetensors'}")
 

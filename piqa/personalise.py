@@ -5,7 +5,8 @@ each user k pictures are drawn; a copy of the model is fine-tuned on them and ju
 pictures, beside the model as it was. Leaves `users.csv` and `summary.json` in `--out`. An interrupted run goes on with
 the first user that is not done.
 
-How it is fine-tuned is fixed beforehand (`--recipe`, see `piqa.tasks.personal`), never chosen on pictures that judge.
+How it is fine-tuned is fixed beforehand (`--recipe`, see `piqa.tasks.personalisation`), never chosen on pictures that
+judge.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from piqa import model_files
-from piqa.arguments import Parser, command
 from piqa.data.dataset import Batch, crops_of
-from piqa.data.ratings import read_ratings
+from piqa.data.tables.ratings import read_ratings
 from piqa.data.transforms import collate
-from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
 from piqa.evaluation.metrics import srocc
-from piqa.files import replacing
-from piqa.models.scoring import inputs_of, score_crops
-from piqa.scorer import Scorer
-from piqa.store import PreparedStore
-from piqa.tasks.personal import Recipe, fine_tune, rows_of
+from piqa.models.contract import inputs_of, score_crops
+from piqa.preparation.digests import digest_of
+from piqa.preparation.store import PreparedStore
+from piqa.scoring.scorer import Scorer
+from piqa.system.command_line import Parser, command
+from piqa.system.files import replacing
+from piqa.tasks.personalisation import Recipe, fine_tune, rows_of
+from piqa.weights import model_file
 
 
 def main(args: list[str] | None = None) -> None:
@@ -98,7 +99,7 @@ def personalise(
             f"nobody in {ratings} gave {k[0] + least_test} ratings or more, as `k` and `least_test` ask; people gave "
             f"at most {counts.max()}"
         )
-    model = model_files.find_model(ckpt_path)
+    model = model_file.find_model(ckpt_path)
     settings = {"model": digest_of(model), "ratings": digest_of(ratings), "k": k, "draws": draws, "seed": seed}
     settings |= {"least_test": least_test, **asdict(recipe)}
     folder = Path(out)
@@ -186,7 +187,7 @@ def _tunings(
             personal = _scores(scorer, pictures, others, recipe.batch_size)
             if keep is not None and draw == 0:
                 card = scorer.card | {"personal": {"user": user, "k": size, **asdict(recipe)}}
-                model_files.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
+                model_file.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
         finally:
             network.load_state_dict(before)
         sroccs = {"generic": srocc(score[others], generic[others]), "personal": srocc(score[others], personal)}

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from piqa.arguments import Parser
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.files import replacing
-from piqa.model_files import find_model
-from piqa.picture_files import expand
-from piqa.progress import progress
-from piqa.score_parts import ScoreParts
-from piqa.scorer import Precision, Scorer
+from piqa.scoring.picture_files import expand
+from piqa.scoring.resumable_csv import ScoreParts
+from piqa.scoring.scorer import Precision, Scorer
+from piqa.system.command_line import Parser
+from piqa.system.files import replacing
+from piqa.system.progress import progress
+from piqa.weights.model_file import find_model
 
 PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
 CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare a picture for it
@@ -83,7 +83,7 @@ def predict(
     """
     several = _several(devices, nodes, batch_size, workers)
     if several:
-        from piqa import predict_distributed as distributed  # Lightning takes seconds to import
+        from piqa.scoring import distributed  # Lightning takes seconds to import
 
         kind, device = distributed.accelerator_of(device, devices), "cpu"  # until each process knows its own
     files = expand(pictures, names)

@@ -19,13 +19,13 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from piqa.arguments import Parser
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.files import replacing
-from piqa.model_files import find_model
-from piqa.picture_files import expand
-from piqa.scorer import Precision, Scorer
+from piqa.scoring.picture_files import expand
+from piqa.scoring.scorer import Precision, Scorer
+from piqa.system.command_line import Parser
+from piqa.system.files import replacing
+from piqa.weights.model_file import find_model
 
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
 SETTINGS = "settings.json"

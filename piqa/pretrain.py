@@ -21,14 +21,14 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
 
-from piqa import model_files
-from piqa.arguments import command
 from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
-from piqa.digests import digest_of
 from piqa.errors import InputError, one_line_errors
-from piqa.record import fingerprint, write_record
+from piqa.preparation.digests import digest_of
+from piqa.system.command_line import command
 from piqa.tasks.regression import RegressionTask
+from piqa.training.run_record import fingerprint, write_record
+from piqa.weights import model_file
 
 STAGES = ("lsvq.yaml", "gfiqa.yaml")
 # Settings that change where and how fast a stage runs, not what comes out.
@@ -111,7 +111,7 @@ def _run_stage(cli: PretrainCLI) -> None:
 
 @rank_zero_only
 def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
-    backbone: Any = model_files.load_model(best)[0].backbone
+    backbone: Any = model_file.load_model(best)[0].backbone
     data = fingerprint(cli.datamodule.splits)
     card = {
         "stage": Path(cli.config.backbone).stem,
@@ -121,7 +121,7 @@ def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
         "validation": {name.removeprefix("val/"): value for name, value in metrics.items()},
         "settings": cli.settings,
     }
-    path = model_files.save(backbone, cli.config.backbone, card)
+    path = model_file.save(backbone, cli.config.backbone, card)
     write_record(cli.out, command(), data)
     srocc, plcc = metrics["val/srocc"], metrics["val/plcc"]
     print(f"{cli.datamodule.table.name}: validation SROCC {srocc:.4f}, PLCC {plcc:.4f}; backbone: {path}")

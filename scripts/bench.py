@@ -32,9 +32,9 @@ from bench_rows.measure import Row, Settings, cores, forget, machine
 from bench_rows.tables import fill_page, print_table
 from rich.console import Console
 
-from piqa.device import pick_device
 from piqa.errors import InputError, one_line_errors
-from piqa.files import replacing
+from piqa.system.device import pick_device
+from piqa.system.files import replacing
 
 ROWS: dict[str, Callable[[Settings], Row]] = {
     "training-input": inputs.training_input,

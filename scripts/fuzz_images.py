@@ -31,10 +31,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from piqa import model_files
-from piqa.files import replacing
 from piqa.models import DualBranch
-from piqa.portrait import Preparation
+from piqa.preparation.portrait import Preparation
+from piqa.system.files import replacing
+from piqa.weights import model_file
 
 TOGETHER = 500  # files that a process scores
 STARTING = 300  # seconds that a process may take before its first row
@@ -193,7 +193,7 @@ def write_model(folder: Path) -> Path:
         "preparation": asdict(Preparation(short_side=72, detection_side=SIDE)),
         "crop": 64,
     }
-    return model_files.save(network, folder / "model.safetensors", card)
+    return model_file.save(network, folder / "model.safetensors", card)
 
 
 def report(table: pd.DataFrame, peak: float, options: argparse.Namespace) -> None:

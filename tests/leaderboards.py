@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from piqa.evaluation.leaderboard import PROTOCOLS, Leaderboard
+from piqa.evaluation.leaderboard.leaderboard import PROTOCOLS, Leaderboard
 from piqa.evaluation.metrics import pair_accuracy, per_scene
 
 RAW = ["srocc", "plcc", "krocc", "mae", "rmse"]

@@ -33,7 +33,7 @@ def write_rated(folder, count=72, seed=0):
 def data_of(csv, crop=64, **settings):
     from piqa.data import CSVTable
     from piqa.data.datamodule import PortraitData
-    from piqa.portrait import Preparation
+    from piqa.preparation.portrait import Preparation
 
     preparation = Preparation(short_side=72, face_rule="none")
     defaults = {"crops": "one", "groups": 1, "group_size": 12, "workers": 0, "prepare_workers": 0, "scoring_batch": 24}

@@ -1,11 +1,11 @@
-"""Small networks in files, for the tests of `piqa.weights` and of `piqa.model_files`."""
+"""Small networks in files, for the tests of `piqa.weights.state_dicts` and of `piqa.weights.model_file`."""
 
 import pytest
 import torch
 
-from piqa import model_files
 from piqa.errors import InputError
 from piqa.models import DualBranch
+from piqa.weights import model_file
 
 BACKBONE, SIDE = "mobilenetv3_small_050", 32
 CARD = {"preparation": {"short_side": 40}, "crop": SIDE}
@@ -41,4 +41,4 @@ def refused(call, *arguments):
 def saved_model(folder):
     """A file of piqa's own in this folder, and the network in it."""
     network = tiny()
-    return model_files.save(network, folder / "model.safetensors", card_of(network)), network
+    return model_file.save(network, folder / "model.safetensors", card_of(network)), network

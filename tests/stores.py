@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from portraits import collins, hopper
 
-import piqa.store
-from piqa.portrait import Preparation
+import piqa
+from piqa.preparation.portrait import Preparation
 
 SETTINGS = Preparation(short_side=64)
 NOISE = 6  # pictures without a face
@@ -67,12 +67,12 @@ def python(script, *arguments):
     start = f"""
 import os, sys, time
 from pathlib import Path
-from piqa.portrait import Preparation
-from piqa.store import PreparedStore
+from piqa.preparation.portrait import Preparation
+from piqa.preparation.store import PreparedStore
 SETTINGS = {SETTINGS!r}
 """
     command = [sys.executable, "-c", start + script, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=Path(piqa.store.__file__).parents[1], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=Path(piqa.__file__).parents[1], stderr=subprocess.PIPE, text=True)
 
 
 def flip(path, position):

@@ -6,7 +6,7 @@ import pytest
 from look_alike_databases import qualities, votes_for, write_ava, write_flickr_aes, write_tad66k
 
 from piqa.data import AVA, TAD66K, FlickrAES
-from piqa.data.database import VOTES
+from piqa.data.tables.database import VOTES
 from piqa.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")

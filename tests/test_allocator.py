@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_models import write_tiny_model
 
-from piqa import allocator, cli, fit
+from piqa import cli, fit
+from piqa.system import memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 MEGABYTES = 200
@@ -26,7 +27,7 @@ assert resident() > before + {MEGABYTES * 0.9}
 del block
 print(resident() - before)
 """
-KEEP = f"import runpy; runpy.run_path({str(Path(allocator.__file__))!r})['keep_freed_memory']()\n"
+KEEP = f"import runpy; runpy.run_path({str(Path(memory.__file__))!r})['keep_freed_memory']()\n"
 
 
 def megabytes_left(setting_up, **variables):

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piqa.evaluation.calibration import fit_mapping
 from piqa.evaluation.metrics import srocc
+from piqa.evaluation.statistics.calibration import fit_mapping
 
 numbers = st.floats(-5, 5).map(lambda value: round(value, 1))
 samples = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=30)

@@ -3,7 +3,7 @@ import pytest
 from contests import made_up_truth, needs_piq23, real_labels
 
 from piqa.evaluation import metrics
-from piqa.evaluation.ceiling import noise_ceiling
+from piqa.evaluation.statistics.noise_ceiling import noise_ceiling
 
 
 def test_the_ceiling_equals_measuring_every_draw_with_scipy():
@@ -36,7 +36,7 @@ def test_scores_without_error_have_no_ceiling_below_1():
 def test_large_scenes_are_drawn_in_blocks(monkeypatch):
     truth = made_up_truth(scenes=2)
     whole = noise_ceiling(truth, draws=30)
-    monkeypatch.setattr("piqa.evaluation.ceiling.BLOCK", 200)
+    monkeypatch.setattr("piqa.evaluation.statistics.noise_ceiling.BLOCK", 200)
     np.testing.assert_array_equal(whole, noise_ceiling(truth, draws=30))
 
 

@@ -10,11 +10,11 @@ from inputs import test_image
 from small_clip import RESNET
 from torch.func import functional_call
 
-from piqa import model_files, weights
 from piqa.errors import InputError
 from piqa.models import CLIPIQA, CLIPIQAPlus
 from piqa.models.clip import build_clip, tokenize
 from piqa.models.clip_iqa import ATTRIBUTES, CLIP_NAME, encode_any_size
+from piqa.weights import model_file, state_dicts
 
 
 def randomised(network, seed=0):
@@ -326,13 +326,13 @@ def test_a_state_dict_of_openais_layout_fills_the_network(clip_iqa, tmp_path):
     network = CLIPIQA(architecture=RESNET)
     with torch.inference_mode():
         network(pictures(64, 64))
-        weights.load_clip(network, tmp_path / "RN50.pth")
+        state_dicts.load_clip(network, tmp_path / "RN50.pth")
         assert torch.equal(network(pictures(64, 64))["score"], clip_iqa(pictures(64, 64))["score"])
 
 
 def test_weights_in_half_precision_become_single(clip_iqa, tmp_path):
     torch.save(openai_state(clip_iqa), tmp_path / "RN50.pth")
-    weights.load_clip(clip_iqa, tmp_path / "RN50.pth")
+    state_dicts.load_clip(clip_iqa, tmp_path / "RN50.pth")
     assert {values.dtype for values in clip_iqa.state_dict().values() if values.is_floating_point()} == {torch.float32}
 
 
@@ -345,7 +345,7 @@ def test_the_published_weights_come_from_open_clip_by_name(clip_iqa, monkeypatch
 
     monkeypatch.setattr(open_clip, "create_model", create_model)
     network = CLIPIQA(architecture=RESNET)
-    weights.load_clip(network, "openai")
+    state_dicts.load_clip(network, "openai")
     assert asked == [("RN50-quickgelu", "openai")]
     assert torch.equal(network.clip.text_projection, clip_iqa.clip.text_projection)
 
@@ -356,13 +356,13 @@ def test_weights_that_cannot_be_downloaded_cost_one_line(clip_iqa, monkeypatch):
 
     monkeypatch.setattr(open_clip, "create_model", create_model)
     with pytest.raises(InputError, match=r"could not be had \(no route to host\); connect once .* or name a file"):
-        weights.load_clip(clip_iqa, "openai")
+        state_dicts.load_clip(clip_iqa, "openai")
 
 
 def test_published_weights_do_not_fit_another_architecture(clip_iqa, monkeypatch):
     monkeypatch.setattr(open_clip, "create_model", lambda *_, **options: torch.nn.Linear(2, 2))
     with pytest.raises(InputError, match="do not fit the `architecture`"):
-        weights.load_clip(clip_iqa, "openai")
+        state_dicts.load_clip(clip_iqa, "openai")
 
 
 def test_open_clip_knows_the_names_of_the_published_weights():
@@ -371,9 +371,9 @@ def test_open_clip_knows_the_names_of_the_published_weights():
 
 
 def test_a_saved_network_of_ones_own_comes_back_whole(plus, tmp_path):
-    path = model_files.save(plus, tmp_path / "model.safetensors", {"network": {}})
+    path = model_file.save(plus, tmp_path / "model.safetensors", {"network": {}})
     again = CLIPIQAPlus(architecture=RESNET)
-    weights.load_clip(again, path)
+    state_dicts.load_clip(again, path)
     assert all(torch.equal(values, again.state_dict()[name]) for name, values in plus.state_dict().items())
 
 
@@ -381,10 +381,10 @@ def test_weights_of_another_network_are_refused_in_one_line(clip_iqa, tmp_path):
     other = openai_state(clip_iqa) | {"visual.conv1.weight": torch.zeros(2, 2)}
     torch.save(other, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"does not fit this network: 1 of another shape \(visual.conv1.weight"):
-        weights.load_clip(clip_iqa, tmp_path / "other.pth")
+        state_dicts.load_clip(clip_iqa, tmp_path / "other.pth")
     torch.save({"patch_embed.proj.weight": torch.zeros(2)}, tmp_path / "swin.pth")
     with pytest.raises(InputError, match="layout 'timm', not that of a CLIP"):
-        weights.load_clip(clip_iqa, tmp_path / "swin.pth")
+        state_dicts.load_clip(clip_iqa, tmp_path / "swin.pth")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -393,9 +393,9 @@ def test_a_torchscript_archive_is_refused_with_the_way_to_convert_it(clip_iqa, t
     torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(archive)
     recwarn.clear()
     with pytest.raises(InputError, match="TorchScript archive") as refusal:
-        weights.load_clip(clip_iqa, archive)
+        state_dicts.load_clip(clip_iqa, archive)
     assert not recwarn.list
     assert "\n" not in str(refusal.value)
     command = str(refusal.value).split('python -c "')[1].rstrip('"')
     exec(compile(command, "the command of the message", "exec"), {})
-    assert set(weights.read_state_dict(f"{archive}.tensors.pth")) == {"weight", "bias"}
+    assert set(state_dicts.read_state_dict(f"{archive}.tensors.pth")) == {"weight", "bias"}

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from piqa.evaluation.compare import adjust, holm, permutation_p
+from piqa.evaluation.statistics.significance import adjust, holm, permutation_p
 
 
 def test_with_few_scenes_every_pattern_of_swaps_is_counted_once():

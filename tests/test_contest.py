@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piqa.errors import InputError
-from piqa.evaluation.calibration import fit_mapping
-from piqa.evaluation.compare import holm
-from piqa.evaluation.contest import Rules, hold
-from piqa.evaluation.contestants import Contestant
 from piqa.evaluation.inputs import naive
-from piqa.evaluation.leaderboard import PROTOCOLS
+from piqa.evaluation.leaderboard.build import Rules, hold
+from piqa.evaluation.leaderboard.entries import Contestant
+from piqa.evaluation.leaderboard.leaderboard import PROTOCOLS
+from piqa.evaluation.leaderboard.published import published
 from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
-from piqa.evaluation.published import published
+from piqa.evaluation.statistics.calibration import fit_mapping
+from piqa.evaluation.statistics.significance import holm
 
 QUICK = Rules(samples=40, permutations=600, draws=10)
 SCENES = 9  # 512 patterns of swaps, so that five comparisons can be significant

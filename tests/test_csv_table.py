@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from look_alike import write_csv_dataset
 
-from piqa.data.csv_table import CSVTable
-from piqa.data.table import Table
+from piqa.data.tables.csv_table import CSVTable
+from piqa.data.tables.table import Table
 from piqa.errors import InputError
 
 ALL_COLUMNS = ("image", "score", "scene", "score_std", "split", "condition", "device")
@@ -173,7 +173,7 @@ def test_the_name_tells_where_the_test_pictures_come_from(tmp_path):
 def test_a_config_can_name_the_table(tmp_path):
     csv = write_csv_dataset(tmp_path, columns=("image", "score", "scene", "device"))
     settings = {"csv": str(csv), "columns": {"condition": "device"}, "required_splits": ["test"]}
-    config = json.dumps({"class_path": "piqa.data.csv_table.CSVTable", "init_args": settings})
+    config = json.dumps({"class_path": "piqa.data.tables.csv_table.CSVTable", "init_args": settings})
 
     def load(table: Table):
         return table.load()

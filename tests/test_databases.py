@@ -20,10 +20,10 @@ from look_alike_databases import (
 from scipy.stats import spearmanr
 
 from piqa.data import AVA, BID, CLIVE, CSIQ, KADID, LIVE, TAD66K, FlickrAES, KonIQ
-from piqa.data.database import draw_splits, read_lines, read_mat
-from piqa.data.table import Table
+from piqa.data.tables.database import draw_splits, read_lines, read_mat
+from piqa.data.tables.table import Table
 from piqa.errors import InputError
-from piqa.portrait import open_image
+from piqa.preparation.image_file import open_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from look_alike import write_csv_dataset, write_piq23
 
-from piqa.data.csv_table import CSVTable
 from piqa.data.datamodule import PortraitData
-from piqa.data.piq23 import PIQ23
+from piqa.data.tables.csv_table import CSVTable
+from piqa.data.tables.piq23 import PIQ23
 from piqa.errors import InputError
-from piqa.portrait import Portrait, Preparation
-from piqa.store import PreparedStore, write_entry
+from piqa.preparation.portrait import Portrait, Preparation
+from piqa.preparation.store import PreparedStore, write_entry
 
 PREPARATION = Preparation(short_side=48)
 CROP = 40

@@ -5,8 +5,8 @@ from torch import nn
 
 from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
+from piqa.models.contract import inputs_of, score_crops
 from piqa.models.liqe import LIQE_LOGITS
-from piqa.models.scoring import inputs_of, score_crops
 
 SIDE = 32
 INPUTS = {"whole": "full_image", "face": "face_crop", "liqe": "liqe_logits"}

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from piqa.errors import InputError
-from piqa.models.marks import rated
+from piqa.models.rating_distribution import rated
 from piqa.tasks.emd import emd, maximum_entropy, shares
 
 

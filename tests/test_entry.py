@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from stores import flip, flip_in
 
-from piqa.entry import BAND, Absent, Damaged, open_entry, write_entry
 from piqa.errors import InputError
-from piqa.portrait import Portrait, Preparation
-from piqa.video import Clip, ClipPreparation
+from piqa.preparation.portrait import Portrait, Preparation
+from piqa.preparation.store_entry import BAND, Absent, Damaged, open_entry, write_entry
+from piqa.preparation.video import Clip, ClipPreparation
 
 
 def noise(*shape, seed=0):
@@ -131,7 +131,7 @@ def test_an_entry_that_may_not_be_read_is_named(path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")  # root may read everything
 
-    monkeypatch.setattr("piqa.entry.safe_open", refuse)
+    monkeypatch.setattr("piqa.preparation.store_entry.safe_open", refuse)
     with pytest.raises(InputError, match="Permission denied; whose is it"):
         read(path)
 

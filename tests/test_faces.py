@@ -7,7 +7,7 @@ from PIL import Image
 from portraits import COLLINS_FACE, HOPPER_FACE, collins, hopper
 from torch.nn.functional import interpolate
 
-from piqa.faces import MIN_FACE, Face, FaceDetector, choose_face, crop_face
+from piqa.preparation.faces import MIN_FACE, Face, FaceDetector, choose_face, crop_face
 
 SMALL = Face((0.0, 0.0, 30.0, 40.0), 0.999)
 LARGE = Face((100.0, 50.0, 300.0, 350.0), 0.95)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from piqa.errors import InputError
-from piqa.files import HERE, remove_leftovers, replacing
+from piqa.system.files import HERE, remove_leftovers, replacing
 
 
 def names(folder):

@@ -9,7 +9,7 @@ import yaml
 from processes import checkpoint, end, fit_command, start, wait_for_step
 
 from piqa import fit, prepare
-from piqa.model_files import load_model
+from piqa.weights.model_file import load_model
 
 
 def run_fit(config, *arguments):

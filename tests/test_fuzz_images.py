@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from piqa.portrait import decode_image
+from piqa.preparation.image_file import decode_image
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -26,7 +26,7 @@ def stumble(files, model, out, memory, messages):
     """The real scoring, but the third file ends the process, or keeps it for ever, as its name says."""
     import fuzz_images
 
-    from piqa import portrait
+    from piqa.preparation import portrait
 
     read = portrait.open_image
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from portraits import hopper
 
-from piqa.data.gfiqa import GFIQA
-from piqa.data.table import Table
+from piqa.data.tables.gfiqa import GFIQA
+from piqa.data.tables.table import Table
 from piqa.errors import InputError
 
 
@@ -142,7 +142,7 @@ def test_a_mapped_column_of_another_name_is_refused(tmp_path):
 
 def test_a_config_can_name_it(tmp_path):
     root = write_labels(tmp_path)
-    config = {"class_path": "piqa.data.gfiqa.GFIQA", "init_args": {"root": str(root), "check_files": False}}
+    config = {"class_path": "piqa.data.tables.gfiqa.GFIQA", "init_args": {"root": str(root), "check_files": False}}
 
     def load(table: Table):
         return table.load()

@@ -1,7 +1,7 @@
 import pytest
 
-from piqa.data.labels import read_labels
 from piqa.errors import InputError
+from piqa.system.csv_text import read_labels
 
 
 def write(tmp_path, content):

@@ -15,8 +15,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from piqa.data import BID, CLIVE, CSIQ, KADID, LIVE, KonIQ
-from piqa.data.kadid import TYPES
-from piqa.data.liqe_lists import GROUPS
+from piqa.data.tables.kadid import TYPES
+from piqa.data.tables.liqe_lists import GROUPS
 from piqa.errors import InputError
 from piqa.models.liqe import DISTORTIONS
 

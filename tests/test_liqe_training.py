@@ -13,12 +13,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from scipy.stats import norm, spearmanr
 from small_clip import VIT
 
-from piqa import model_files
 from piqa.errors import InputError
 from piqa.models import LIQE
 from piqa.models.liqe import DISTORTIONS, SCENES, scene_labels
 from piqa.tasks.liqe import LIQETask, distortion_accuracy, liqe_adamw, liqe_schedule, scene_accuracy
 from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
+from piqa.weights import model_file
 
 EPS = 1e-8
 
@@ -382,7 +382,7 @@ def test_a_resumed_run_weighs_its_losses_as_one_that_was_not_stopped(data, tmp_p
     resumed, path = run(4, "resumed", ckpt_path=checkpoint, weights_only=True)
     assert resumed._loss_weights.weights() == pytest.approx(whole._loss_weights.weights(), abs=1e-6)
     assert set(whole._loss_weights.weights().values()) != {1.0}
-    network, card = model_files.load_model(path)  # the weights' state does not keep it from being read
+    network, card = model_file.load_model(path)  # the weights' state does not keep it from being read
     assert card["network"]["class_path"] == "piqa.models.liqe.LIQE"
     torch.testing.assert_close(network.state_dict(), resumed.network.state_dict())
 

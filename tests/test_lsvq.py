@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from videos import KINDS, write_lsvq
 
-from piqa.data.lsvq import LSVQ
-from piqa.data.table import Table
+from piqa.data.tables.lsvq import LSVQ
+from piqa.data.tables.table import Table
 from piqa.errors import InputError
 
 HEADER = "name,p1,height,width,mos,frame_number,is_test,is_valid\n"
@@ -179,7 +179,7 @@ def test_shares_out_of_range_are_refused(tmp_path, shares):
 
 def test_a_config_can_name_it(tmp_path):
     root = write_training(tmp_path)
-    config = {"class_path": "piqa.data.lsvq.LSVQ", "init_args": {"root": str(root), "check_files": False}}
+    config = {"class_path": "piqa.data.tables.lsvq.LSVQ", "init_args": {"root": str(root), "check_files": False}}
 
     def load(table: Table):
         return table.load()

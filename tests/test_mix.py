@@ -15,10 +15,10 @@ from scipy.stats import chisquare
 from piqa.data import AVA, BID, CSIQ, PIQ23, TAD66K, CSVTable, Mix
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.mix_sampler import LIQE_PICTURES, LIQE_STEPS, MixSampler
-from piqa.data.table import Table
+from piqa.data.tables.table import Table
 from piqa.errors import InputError
-from piqa.portrait import Preparation
-from piqa.store import PreparedStore
+from piqa.preparation.portrait import Preparation
+from piqa.preparation.store import PreparedStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
 

@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from small_networks import BACKBONE, CARD, card_of, refused, same_weights, saved, saved_model, tiny
 from torch import nn
 
-from piqa import model_files, weights
 from piqa.models import DualBranch
 from piqa.tasks.ranking import InitialWeights
+from piqa.weights import model_file, state_dicts
 
 
 @pytest.fixture
@@ -21,17 +21,17 @@ def model(tmp_path):
 
 def test_a_saved_network_comes_back_to_the_bit(model):
     path, network = model
-    again, card = model_files.load_model(path)
+    again, card = model_file.load_model(path)
     assert same_weights(again, network)
     assert not again.training
-    assert card == {"format": model_files.FORMAT} | card_of(network)
+    assert card == {"format": model_file.FORMAT} | card_of(network)
 
 
 def test_tensors_of_any_stride_and_type_are_saved_as_they_are(tmp_path):
     odd = nn.Module()
     odd.turned = nn.Parameter(torch.arange(6.0).view(2, 3).t())
     odd.register_buffer("short", torch.tensor([0.1, 0.2], dtype=torch.bfloat16))
-    read = weights.read_state_dict(model_files.save(odd, tmp_path / "odd.safetensors", {}))
+    read = state_dicts.read_state_dict(model_file.save(odd, tmp_path / "odd.safetensors", {}))
     assert not odd.turned.is_contiguous()
     assert torch.equal(read["turned"], odd.turned) and torch.equal(read["short"], odd.short)
     assert read["short"].dtype == torch.bfloat16
@@ -40,11 +40,11 @@ def test_tensors_of_any_stride_and_type_are_saved_as_they_are(tmp_path):
 def test_a_model_is_found_by_its_folder_and_without_its_ending(model):
     path, network = model
     for name in (path.parent, path.with_suffix("")):
-        assert same_weights(model_files.load_model(name)[0], network)
+        assert same_weights(model_file.load_model(name)[0], network)
 
 
 def test_no_model_at_all_is_told(tmp_path):
-    assert "give a .safetensors, .ckpt or .pth file, or the folder" in refused(model_files.load_model, tmp_path)
+    assert "give a .safetensors, .ckpt or .pth file, or the folder" in refused(model_file.load_model, tmp_path)
 
 
 @pytest.mark.parametrize("disk", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
@@ -56,22 +56,22 @@ def test_a_full_disk_leaves_the_old_files_and_no_half_ones(model, monkeypatch, d
         Path(target).write_bytes(b"half")
         raise disk
 
-    monkeypatch.setattr(model_files, "save_file", half_written)
-    assert "No space left" in refused(model_files.save, tiny(seed=1), path, CARD)
+    monkeypatch.setattr(model_file, "save_file", half_written)
+    assert "No space left" in refused(model_file.save, tiny(seed=1), path, CARD)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
 
 
 def test_a_card_that_cannot_be_written_leaves_the_old_weights(model):
     path, network = model
     with pytest.raises(TypeError):
-        model_files.save(tiny(seed=1), path, {"not for JSON": object()})
-    assert same_weights(model_files.load_model(path)[0], network)
+        model_file.save(tiny(seed=1), path, {"not for JSON": object()})
+    assert same_weights(model_file.load_model(path)[0], network)
     assert len(list(path.parent.iterdir())) == 2
 
 
 def test_weights_without_their_card_are_refused(model):
     model[0].with_suffix(".json").unlink()
-    assert "model.json is missing" in refused(model_files.load_model, model[0])
+    assert "model.json is missing" in refused(model_file.load_model, model[0])
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_weights_without_their_card_are_refused(model):
 )
 def test_a_card_that_says_nothing_usable_is_refused(model, text, message):
     model[0].with_suffix(".json").write_text(text)
-    assert message in refused(model_files.load_model, model[0])
+    assert message in refused(model_file.load_model, model[0])
 
 
-@pytest.mark.parametrize("class_path", ["os.mkdir", "pathlib.Path", "piqa.scorer.Scorer", "piqa.nowhere.Net", "Net"])
+@pytest.mark.parametrize("class_path", ["os.mkdir", "pathlib.Path", "piqa.Scorer", "piqa.nowhere.Net", "Net"])
 def test_a_card_that_names_no_network_is_refused_and_nothing_called(model, class_path):
     trace = model[0].parent / "trace"
     card = {"format": "piqa 1", "network": {"class_path": class_path, "init_args": {"path": str(trace)}}}
     model[0].with_suffix(".json").write_text(json.dumps(card))
-    assert "no Module" in refused(model_files.load_model, model[0])
+    assert "no Module" in refused(model_file.load_model, model[0])
     assert not trace.exists()
 
 
@@ -104,13 +104,13 @@ def test_a_card_whose_network_cannot_be_built_is_refused(model, init_args):
     known = init_args | {"backbone": BACKBONE} if isinstance(init_args, dict) else init_args
     card = {"format": "piqa 1", "network": {"class_path": "piqa.models.DualBranch", "init_args": known}}
     model[0].with_suffix(".json").write_text(json.dumps(card))
-    assert "describes no Module that can be built here" in refused(model_files.load_model, model[0])
+    assert "describes no Module that can be built here" in refused(model_file.load_model, model[0])
 
 
 def test_a_card_of_another_network_is_refused(model):
-    other = card_of(tiny(hidden=64)) | {"format": model_files.FORMAT}
+    other = card_of(tiny(hidden=64)) | {"format": model_file.FORMAT}
     model[0].with_suffix(".json").write_text(json.dumps(other))
-    assert "of another shape" in refused(model_files.load_model, model[0])
+    assert "of another shape" in refused(model_file.load_model, model[0])
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def checkpoint(tmp_path):
 
 def test_a_training_checkpoint_loads_as_a_model(checkpoint):
     path, network = checkpoint
-    again, card = model_files.load_model(path)
+    again, card = model_file.load_model(path)
     assert same_weights(again, network)
     assert card == card_of(network)
 
@@ -141,24 +141,24 @@ def test_training_goes_on_from_a_training_checkpoint(checkpoint):
     assert same_weights(network, checkpoint[1])
 
 
-@pytest.mark.parametrize("lost", ["state_dict", weights.CKPT_CARD])
+@pytest.mark.parametrize("lost", ["state_dict", state_dicts.CKPT_CARD])
 def test_a_training_checkpoint_without_a_part_is_refused(checkpoint, lost):
     path, _ = checkpoint
     content = torch.load(path, weights_only=True)
     del content[lost]
-    assert str(path) in refused(model_files.load_model, saved(path, content))
+    assert str(path) in refused(model_file.load_model, saved(path, content))
 
 
 def test_a_training_checkpoint_with_an_odd_card_is_refused(checkpoint):
     path, _ = checkpoint
     content = torch.load(path, weights_only=True)
-    assert str(path) in refused(model_files.load_model, saved(path, content | {weights.CKPT_CARD: torch.zeros(3)}))
+    assert str(path) in refused(model_file.load_model, saved(path, content | {state_dicts.CKPT_CARD: torch.zeros(3)}))
 
 
 @pytest.mark.slow
 def test_an_official_checkpoint_becomes_a_model_of_our_own(official_checkpoint, tmp_path):
-    network, card = model_files.load_model(official_checkpoint("dn_piqa"))
+    network, card = model_file.load_model(official_checkpoint("dn_piqa"))
     assert type(network) is DualBranch and card["network"]["init_args"] == {}
-    model_files.save(network, tmp_path / "model.safetensors", card)
-    again, _ = model_files.load_model(tmp_path)
+    model_file.save(network, tmp_path / "model.safetensors", card)
+    again, _ = model_file.load_model(tmp_path)
     assert same_weights(again, network)

@@ -14,9 +14,9 @@ from torch import nn
 
 from piqa import evaluate, fit, predict
 from piqa.errors import InputError
-from piqa.model_files import load_model
 from piqa.models.liqe import DISTORTIONS, SCENES
-from piqa.scorer import COLUMNS, Scorer
+from piqa.scoring.scorer import COLUMNS, Scorer
+from piqa.weights.model_file import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
 
@@ -192,7 +192,7 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, pictures,
 
 
 def test_scores_of_another_shape_are_refused_in_one_line():
-    from piqa.models.scoring import answers
+    from piqa.models.contract import answers
 
     own = OwnModel()
     own.forward = lambda full_image: full_image.float().mean(dim=(2, 3))[:, :1]

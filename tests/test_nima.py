@@ -5,11 +5,12 @@ import torch
 from lightning import seed_everything
 from rated_pictures import data_of, trainer_of, write_rated
 
-from piqa import Scorer, fit, model_files, weights
+from piqa import Scorer, fit
 from piqa.errors import InputError
 from piqa.models import NIMA, Regressor
 from piqa.tasks.aesthetic import AestheticTask, TwoStages
 from piqa.tasks.ranking import InitialWeights
+from piqa.weights import model_file, state_dicts
 
 TINY = {"backbone": "test_byobnet", "image_size": 64, "dropout": 0.1}
 
@@ -137,7 +138,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(csv, tmp_path):
 
 
 def test_initial_weights_default_to_imagenet_also_where_one_is_named():
-    from piqa.arguments import Parser
+    from piqa.system.command_line import Parser
 
     parser = Parser()
     parser.add_class_arguments(AestheticTask, "model")
@@ -165,7 +166,7 @@ def test_a_network_without_distribution_cannot_learn_by_emd(csv):
 def test_a_trained_network_is_saved_and_scores_pictures(csv, tmp_path):
     task, data = tiny_task(), data_of(csv)
     trainer_of(1).fit(task, data)
-    model_files.save(task.network, tmp_path / "nima.safetensors", task.card())
+    model_file.save(task.network, tmp_path / "nima.safetensors", task.card())
     again = NIMA(**TINY)
     InitialWeights(model=str(tmp_path / "nima.safetensors")).load(again)
     pictures = [csv.parent / f"{number}.png" for number in range(3)]
@@ -207,7 +208,7 @@ out: {tmp_path / "run"}
     cli = PiqaCLI(AestheticTask, PortraitData, ["--config", str(tmp_path / "nima.yaml")])
     cli.model.load_initial_weights()
     cli.trainer.fit(cli.model, cli.datamodule)
-    last = weights.read_file(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    last = state_dicts.read_file(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert last["optimizer_states"][0]["param_groups"][1]["lr"] == pytest.approx(1e-4)
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics["val/emd"].notna().sum() == 2

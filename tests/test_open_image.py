@@ -14,9 +14,9 @@ from inputs import test_image
 from PIL import ExifTags, Image, TiffImagePlugin, features
 from portraits import collins
 
-from piqa import portrait
 from piqa.errors import InputError
-from piqa.portrait import decode_image, open_image
+from piqa.preparation import portrait
+from piqa.preparation.image_file import decode_image, open_image
 
 # What was done to the upright picture before it was stored with that orientation: the inverse of showing it.
 STORED_AS = {

@@ -15,8 +15,8 @@ from PIL import Image
 from portraits import collins
 
 from piqa.errors import InputError
-from piqa.evaluation import page
-from piqa.evaluation.page import PICTURE_SIDE, render, thumbnail, write_page
+from piqa.evaluation.output import page
+from piqa.evaluation.output.page import PICTURE_SIDE, render, thumbnail, write_page
 
 EVIL = "</script><script>console.error('owned')</script><img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "input", "br", "wbr", "line", "rect"}

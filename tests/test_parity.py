@@ -7,7 +7,7 @@ from inputs import crc, normalised_chw, test_image, test_vector
 
 from piqa.models import Backbone, DualBranch
 from piqa.models.liqe import DISTORTIONS, SCENES, WINDOWS, cut_windows, window_corners
-from piqa.weights import load_backbone, load_dual_branch, load_liqe
+from piqa.weights.state_dicts import load_backbone, load_dual_branch, load_liqe
 
 pytestmark = pytest.mark.slow
 

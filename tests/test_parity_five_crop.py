@@ -7,11 +7,11 @@ from inputs import crc, normalised_chw, test_image
 from PIL import Image
 
 from piqa.data.dataset import crops_of
-from piqa.faces import Face
 from piqa.models import DualBranch
-from piqa.models.scoring import score_crops
-from piqa.portrait import Preparation, Preparer
-from piqa.weights import load_dual_branch
+from piqa.models.contract import score_crops
+from piqa.preparation.faces import Face
+from piqa.preparation.portrait import Preparation, Preparer
+from piqa.weights.state_dicts import load_dual_branch
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,12 @@ from rated_pictures import data_of, trainer_of, write_rated
 from test_fit import one_line
 from test_nima import TINY, tiny_task
 
-from piqa import model_files, personalise
-from piqa.data.ratings import read_ratings
+from piqa import personalise
+from piqa.data.tables.ratings import read_ratings
 from piqa.errors import InputError
 from piqa.models import NIMA
-from piqa.tasks.personal import Recipe, fine_tune
+from piqa.tasks.personalisation import Recipe, fine_tune
+from piqa.weights import model_file
 
 RECIPE = ["--recipe.lr", "1e-3", "--recipe.epochs", "15"]
 
@@ -25,7 +26,7 @@ def workplace(tmp_path_factory):
     csv = write_rated(folder / "pictures")
     task = tiny_task()
     trainer_of(10).fit(task, data_of(csv))
-    model_files.save(task.network, folder / "generic.safetensors", task.card())
+    model_file.save(task.network, folder / "generic.safetensors", task.card())
     pictures = pd.read_csv(csv)
     tastes = {"likes red": 1 + 4 * pictures["redness"], "likes blue": 5 - 4 * pictures["redness"]}
     parts = [pictures[["image"]].assign(score=score.round(1), user=user)[:50] for user, score in tastes.items()]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from piqa.errors import InputError
-from piqa.picture_files import expand
+from piqa.scoring.picture_files import expand
 
 
 def touch(folder, *names):

@@ -6,7 +6,7 @@ import pytest
 from look_alike import write_piq23
 from PIL import Image
 
-from piqa.data.piq23 import PIQ23
+from piqa.data.tables.piq23 import PIQ23
 from piqa.errors import InputError
 
 REAL_LABELS = Path(__file__).resolve().parents[1].parent / "shared" / "piq23"

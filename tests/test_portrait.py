@@ -9,8 +9,9 @@ from PIL import ExifTags, Image, ImageOps
 from portraits import collins, hopper
 
 from piqa.errors import InputError
-from piqa.faces import Face, crop_face
-from piqa.portrait import Preparation, Preparer, open_image, resize_short_side
+from piqa.preparation.faces import Face, crop_face
+from piqa.preparation.image_file import open_image
+from piqa.preparation.portrait import Preparation, Preparer, resize_short_side
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 from portraits import collins, hopper
 from test_fit import one_line
 
-from piqa import Scorer, evaluate, model_files, predict
-from piqa.digests import digest_of
-from piqa.score_parts import ScoreParts
+from piqa import Scorer, evaluate, predict
+from piqa.preparation.digests import digest_of
+from piqa.scoring.resumable_csv import ScoreParts
+from piqa.weights import model_file
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_other_liqe_weights_than_in_training_are_refused(tmp_path, pictures, cap
         "crop": 64,
         "liqe_digest": digest_of(liqe),
     }
-    model_files.save(model_files.build_network(card, "test"), tmp_path / "model.safetensors", card)
+    model_file.save(model_file.build_network(card, "test"), tmp_path / "model.safetensors", card)
     Scorer.load(tmp_path)
     liqe.write_text("but these are others")
     message = one_line(capsys, lambda: run_predict(tmp_path, tmp_path / "scores.csv", pictures))

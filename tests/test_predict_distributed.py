@@ -12,7 +12,7 @@ from tiny_models import write_pictures, write_tiny_model
 
 from piqa import predict
 from piqa.errors import InputError
-from piqa.predict_distributed import accelerator_of
+from piqa.scoring.distributed import accelerator_of
 
 pytestmark = pytest.mark.slow
 

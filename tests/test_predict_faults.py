@@ -15,7 +15,7 @@ import pytest
 from tiny_models import write_pictures, write_tiny_model
 
 from piqa import predict
-from piqa.score_parts import ScoreParts
+from piqa.scoring.resumable_csv import ScoreParts
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ from piqa import pretrain
 from piqa.data.dataset import crops_of
 from piqa.errors import InputError
 from piqa.models import DualBranch, Regressor
-from piqa.models.scoring import score_crops
-from piqa.store import PreparedStore
+from piqa.models.contract import score_crops
+from piqa.preparation.store import PreparedStore
+from piqa.preparation.video import ClipPreparation, decode_clip
 from piqa.tasks.losses import plcc_loss
 from piqa.tasks.ranking import InitialWeights, RankingTask
 from piqa.tasks.regression import RegressionTask
-from piqa.video import ClipPreparation, decode_clip
 
 
 def write_gfiqa(root, faces=24):
@@ -208,7 +208,7 @@ def test_a_clips_score_is_the_mean_over_its_frames(workplace):
 def test_a_store_too_large_for_the_disk_is_refused_before_it_is_built(tmp_path, monkeypatch):
     from portraits import collins
 
-    from piqa.portrait import Preparation
+    from piqa.preparation.portrait import Preparation
 
     for number in range(120):
         collins().resize((40 + number, 40)).save(tmp_path / f"{number}.png")

@@ -3,8 +3,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from piqa import progress as progress_module
-from piqa.progress import progress
+from piqa.system import progress as progress_module
+from piqa.system.progress import progress
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from piqa.evaluation.published import FILE, MEASURES, published
+from piqa.evaluation.leaderboard.published import FILE, MEASURES, published
 
 
 def test_the_boards_lines_are_those_of_the_attribute_and_the_split():

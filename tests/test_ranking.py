@@ -12,17 +12,17 @@ from scipy.stats import norm, spearmanr
 from torch import nn
 from torch.multiprocessing import get_all_start_methods, start_processes
 
-from piqa.data.csv_table import CSVTable
 from piqa.data.datamodule import PortraitData
 from piqa.data.sampler import StepSampler, scene_groups
+from piqa.data.tables.csv_table import CSVTable
 from piqa.errors import InputError
-from piqa.model_files import load_model
 from piqa.models import DualBranch
-from piqa.portrait import Preparation
-from piqa.store import PreparedStore
+from piqa.preparation.portrait import Preparation
+from piqa.preparation.store import PreparedStore
+from piqa.tasks.gathered_predictions import Predictions
 from piqa.tasks.losses import published_fidelity_loss
-from piqa.tasks.predictions import Predictions
 from piqa.tasks.ranking import RankingTask, published_adam, published_schedule
+from piqa.weights.model_file import load_model
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 

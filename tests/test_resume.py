@@ -26,8 +26,8 @@ from processes import (
 from test_fit import one_line
 
 from piqa import fit
-from piqa.checkpoints import AtomicCheckpointIO, BestCheckpoint
 from piqa.errors import InputError
+from piqa.training.checkpoints import AtomicCheckpointIO, BestCheckpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

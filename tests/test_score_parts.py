@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from piqa.errors import InputError
-from piqa.picture_batches import stamp_of
-from piqa.score_parts import ScoreParts
+from piqa.scoring.picture_batches import stamp_of
+from piqa.scoring.resumable_csv import ScoreParts
 
 COLUMNS = ["file", "score", "face_found", "error"]
 

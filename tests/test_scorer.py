@@ -15,13 +15,14 @@ from tiny_models import write_pictures, write_tiny_model
 from torch import nn
 from torch.nn import functional
 
-from piqa import Scorer, weights
+from piqa import Scorer
 from piqa.data.transforms import scoring_crops
 from piqa.errors import InputError
 from piqa.models import LIQE, DualBranch
 from piqa.models.clip_iqa import CLIPIQA
-from piqa.portrait import Preparation, Preparer
-from piqa.scorer import COLUMNS
+from piqa.preparation.portrait import Preparation, Preparer
+from piqa.scoring.scorer import COLUMNS
+from piqa.weights import state_dicts
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def liqe():
 
 @pytest.fixture
 def scorer_with_liqe(liqe, monkeypatch):
-    monkeypatch.setattr(weights, "load_liqe", lambda path: liqe)
+    monkeypatch.setattr(state_dicts, "load_liqe", lambda path: liqe)
     torch.manual_seed(0)
     network = DualBranch("resnet10t", ("whole", "liqe"), image_size=32)
     return Scorer(network, Preparation(40, face_rule="none", liqe="some/LIQE.pt"), crop=32, device="cpu")
@@ -177,7 +178,7 @@ def test_bfloat16_ranks_pictures_as_float32_does(tmp_path, backbone):
 
 
 def test_bfloat16_of_liqe_changes_its_logits_by_little(scorer_with_liqe, of_several_sizes, liqe, monkeypatch):
-    monkeypatch.setattr(weights, "load_liqe", lambda path: deepcopy(liqe))
+    monkeypatch.setattr(state_dicts, "load_liqe", lambda path: deepcopy(liqe))
     half = Scorer(scorer_with_liqe.network, scorer_with_liqe.preparation, 32, "cpu", "bf16")
     (batch,) = half.batches(of_several_sizes)
     exact, rough = (

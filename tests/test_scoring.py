@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from piqa.errors import InputError
-from piqa.models.scoring import answers, classes_of, inputs_of, score_crops
+from piqa.models.contract import answers, classes_of, inputs_of, score_crops
 
 
 class Repeats(nn.Module):

@@ -4,12 +4,13 @@ import yaml
 from processes import EVEN, checkpoint, gradient, write_config
 from torch import nn
 
-from piqa import device, fit
+from piqa import fit
 from piqa.cli import _usual_precision
 from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
+from piqa.system import device
 from piqa.tasks.ranking import published_adam
-from piqa.tasks.speed import Speed
+from piqa.training.compute_options import Speed
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

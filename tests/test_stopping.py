@@ -8,7 +8,7 @@ PROGRAM = """
 import atexit, sys
 from torch.utils.data import DataLoader
 from piqa.data.loader import deaf_to_signals
-from piqa.stopping import end_loading_processes
+from piqa.training.signals import end_loading_processes
 
 atexit.register(end_loading_processes)
 loader = DataLoader(range(10), num_workers=2, persistent_workers=True, worker_init_fn=deaf_to_signals)

@@ -15,10 +15,10 @@ from PIL import Image
 from portraits import hopper
 from stores import NOISE, SETTINGS, build, counts, entries, holds_all, same, write_pictures
 
-import piqa.digests
+import piqa.preparation.digests
 from piqa.errors import InputError
-from piqa.portrait import Preparation, Preparer
-from piqa.store import MANY, PreparedStore
+from piqa.preparation.portrait import Preparation, Preparer
+from piqa.preparation.store import MANY, PreparedStore
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_complete_store_opens_no_picture_again(tmp_path, store, pictures, monk
 def test_unchanged_pictures_are_not_even_read_again(tmp_path, store, pictures, monkeypatch):
     build(store, pictures)
     read = []
-    monkeypatch.setattr(piqa.digests, "digest_of", read.append)
+    monkeypatch.setattr(piqa.preparation.digests, "digest_of", read.append)
     build(PreparedStore(tmp_path / "store", SETTINGS), pictures)
     assert read == []
 
@@ -170,7 +170,7 @@ def test_two_builds_of_one_store_remember_the_digests_of_both(tmp_path, pictures
     build(first, pictures[:4])
     build(second, pictures[4:])
     read = []
-    monkeypatch.setattr(piqa.digests, "digest_of", read.append)
+    monkeypatch.setattr(piqa.preparation.digests, "digest_of", read.append)
     build(PreparedStore(tmp_path / "store", SETTINGS), pictures)
     assert read == []
 

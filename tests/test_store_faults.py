@@ -31,8 +31,8 @@ from stores import (
 
 from piqa import prepare
 from piqa.errors import InputError
-from piqa.portrait import Preparation, Preparer
-from piqa.store import PreparedStore
+from piqa.preparation.portrait import Preparation, Preparer
+from piqa.preparation.store import PreparedStore
 
 
 @pytest.fixture

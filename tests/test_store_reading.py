@@ -16,10 +16,10 @@ from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import TrainingCrops
-from piqa.entry import StoredPicture, open_entry
-from piqa.portrait import Preparation
-from piqa.store import PreparedStore
-from piqa.video import ClipPreparation
+from piqa.preparation.portrait import Preparation
+from piqa.preparation.store import PreparedStore
+from piqa.preparation.store_entry import StoredPicture, open_entry
+from piqa.preparation.video import ClipPreparation
 
 CROP = 64
 PREPARATION = Preparation(short_side=160, face_rule="none")  # several bands, of which a crop needs some

@@ -14,12 +14,11 @@ from portraits import collins, hopper
 from test_fit import one_line
 from torch import nn
 
-from piqa import Scorer, evaluate, model_files, weights
+from piqa import Scorer, evaluate
 from piqa.errors import InputError
 from piqa.models import DualBranch
-from piqa.portrait import Preparation
-from piqa.submission import plain, submit
-from piqa.submission_kit.check import (
+from piqa.preparation.portrait import Preparation
+from piqa.submission.check import (
     FRESH,
     SIZES,
     TOLERANCE,
@@ -28,8 +27,10 @@ from piqa.submission_kit.check import (
     lay_out_images,
     run_alone,
 )
-from piqa.submission_kit.pack import imports_of, modules_needed, renamed, weights_file
-from piqa.submission_kit.run import fill, run
+from piqa.submission.command import plain, submit
+from piqa.submission.pack import imports_of, modules_needed, renamed, weights_file
+from piqa.submission.run import fill, run
+from piqa.weights import model_file, state_dicts
 
 NAME = "Nunez_Ana"
 
@@ -117,8 +118,8 @@ def test_its_requirements_are_the_installed_libraries(submission):
 
 
 def test_only_modules_that_scoring_takes_are_carried():
-    modules = {path.as_posix() for path in modules_needed(["piqa.submission_kit.run"])}
-    assert {"scorer.py", "faces.py", "models/liqe.py", "data/transforms.py"} <= modules
+    modules = {path.as_posix() for path in modules_needed(["piqa.submission.run"])}
+    assert {"scoring/scorer.py", "preparation/faces.py", "models/liqe.py", "data/transforms.py"} <= modules
     assert not [name for name in modules if name.startswith(("tasks/", "evaluation/", "fit"))]
 
 
@@ -270,7 +271,7 @@ def test_a_result_file_passes_only_if_whole_and_true(tmp_path, change, named):
 
 
 def test_the_default_samples_are_of_the_challenges_sizes_and_kinds(tmp_path):
-    from piqa.portrait import open_image
+    from piqa.preparation.image_file import open_image
 
     files = lay_out_images(tmp_path, None)
     assert {open_image(file).size for file in files} == set(SIZES)
@@ -312,7 +313,7 @@ def test_too_heavy_weights_are_halved_and_what_still_exceeds_a_limit_fails(tiny_
     archive = tmp_path / f"submission_{NAME}.zip"
     with zipfile.ZipFile(archive) as file:
         file.extract(f"weights/weights_{NAME}.ckpt", tmp_path)
-    state = weights.read_file(tmp_path / "weights" / f"weights_{NAME}.ckpt")["state_dict"]
+    state = state_dicts.read_file(tmp_path / "weights" / f"weights_{NAME}.ckpt")["state_dict"]
     assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {torch.float16}
 
 
@@ -353,7 +354,7 @@ def test_mistakes_are_told_in_one_line_and_write_nothing(tiny_run, tmp_path, cap
 def test_a_file_that_only_claims_to_carry_liqe_is_refused(tmp_path):
     torch.save({"liqe": torch.zeros(3)}, tmp_path / "weights.ckpt")
     with pytest.raises(InputError, match="layout 'unknown', not that of LIQE"):
-        weights.load_liqe(tmp_path / "weights.ckpt")
+        state_dicts.load_liqe(tmp_path / "weights.ckpt")
 
 
 @pytest.mark.slow
@@ -365,7 +366,7 @@ def test_a_model_that_uses_liqe_carries_its_weights(official_checkpoint, picture
         "preparation": {"short_side": 72, "liqe": str(official_checkpoint("liqe"))},
         "crop": 64,
     }
-    model = model_files.save(network, tmp_path / "model.safetensors", card)
+    model = model_file.save(network, tmp_path / "model.safetensors", card)
     _, findings = submit(["Nunez", "Ana"], str(model), str(tmp_path), images=str(pictures / "b"))
     assert all(finding.passed for finding in findings)
     tflops = next(float(finding.value) for finding in findings if finding.what.startswith("TFLOPs"))

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from piqa.data.table import hold_out_scenes, validate
+from piqa.data.tables.table import hold_out_scenes, validate
 from piqa.errors import InputError
 
 

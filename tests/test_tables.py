@@ -11,9 +11,9 @@ from leaderboards import labels, leaderboard, noisy
 from rich.console import Console
 
 from piqa.errors import InputError
-from piqa.evaluation.tables import as_latex, as_markdown, write_tables
-from piqa.evaluation.terminal import print_board
-from piqa.evaluation.wording import footnotes, heading, number, p_value, warnings
+from piqa.evaluation.output.tables import as_latex, as_markdown, write_tables
+from piqa.evaluation.output.terminal import print_board
+from piqa.evaluation.output.text import footnotes, heading, number, p_value, warnings
 
 NASTY = r"a_b & 50% {x} \y <script> | [z] *$#~^ `q`"
 

@@ -5,11 +5,11 @@ from rated_pictures import data_of, trainer_of, write_rated
 from test_nima import pixels, tiny_task
 from torch.nn import functional
 
-from piqa import model_files
 from piqa.errors import InputError
 from piqa.models import NIMA, TANet
 from piqa.models.tanet import ColourRelations, ThemeRules
 from piqa.tasks.ranking import InitialWeights
+from piqa.weights import model_file
 
 TINY = {"backbone": "test_byobnet", "image_size": 64, "dropout": 0.1}
 
@@ -141,7 +141,7 @@ def test_published_tanet_checkpoints_are_refused_with_the_reason(tmp_path):
         {"res365_last.conv1.weight": torch.zeros(1), "hypernet.last_out_w.weight": torch.zeros(1)}, tmp_path / "t"
     )
     with pytest.raises(InputError, match="neighbours in the batch"):
-        model_files.load_model(tmp_path / "t")
+        model_file.load_model(tmp_path / "t")
     with pytest.raises(InputError, match="neighbours in the batch"):
         InitialWeights(model=str(tmp_path / "t")).load(TANet(**TINY))
 
@@ -149,13 +149,13 @@ def test_published_tanet_checkpoints_are_refused_with_the_reason(tmp_path):
 def test_a_saved_network_answers_alike(tmp_path):
     network = TANet("tad66k", **TINY).eval()
     card = {"network": {"class_path": "piqa.models.TANet", "init_args": network.init_args}}
-    model_files.save(network, tmp_path / "tanet.safetensors", card)
-    again, _ = model_files.load_model(tmp_path / "tanet.safetensors")
+    model_file.save(network, tmp_path / "tanet.safetensors", card)
+    again, _ = model_file.load_model(tmp_path / "tanet.safetensors")
     assert np.array_equal(again(pixels(2))["score"].detach(), network(pixels(2))["score"].detach())
 
 
 def test_the_file_of_another_model_is_refused(tmp_path):
     card = {"network": {"class_path": "piqa.models.NIMA", "init_args": {}}}
-    model_files.save(NIMA("test_byobnet", 64), tmp_path / "nima.safetensors", card)
+    model_file.save(NIMA("test_byobnet", 64), tmp_path / "nima.safetensors", card)
     with pytest.raises(InputError, match="does not fit this network"):
         InitialWeights(model=str(tmp_path / "nima.safetensors")).load(TANet(**TINY))

@@ -5,7 +5,7 @@ from torchvision.transforms.functional import five_crop
 from torchvision.transforms.functional import to_pil_image as as_picture
 
 from piqa.data.transforms import TrainingCrops, scoring_crops
-from piqa.portrait import Portrait
+from piqa.preparation.portrait import Portrait
 
 SIZE = 16
 

@@ -20,9 +20,9 @@ from videos import (
     write_video,
 )
 
-import piqa.video
 from piqa.errors import InputError
-from piqa.video import ClipPreparation, decode_clip
+from piqa.preparation import video
+from piqa.preparation.video import ClipPreparation, decode_clip
 
 AS_STORED = ClipPreparation(short_side=32)  # numbered frames keep their size
 MODES = {  # codec and pixel format of real files; each decodes to 8-bit RGB
@@ -134,9 +134,11 @@ def test_an_unstated_rate_is_taken_from_the_timestamps(tmp_path):
 
 def test_without_any_rate_timestamps_tell_the_middle_of_the_second(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", numbered_frames(60), 24)
-    rate = piqa.video._rate
+    rate = video._rate
     monkeypatch.setattr(
-        piqa.video, "_rate", lambda stream: rate(SimpleNamespace(guessed_rate=None, time_base=stream.time_base))
+        video,
+        "_rate",
+        lambda stream: rate(SimpleNamespace(guessed_rate=None, time_base=stream.time_base)),
     )
     assert numbers(path)[:3] == [12, 36, 36]
 
@@ -312,7 +314,7 @@ def test_a_playlist_under_a_video_name_opens_no_other_file(tmp_path):
 
 def test_frames_of_too_many_pixels_are_refused(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", numbered_frames(2), 25)
-    monkeypatch.setattr(piqa.video, "MAX_PIXELS", 160 * 32 - 1)
+    monkeypatch.setattr(video, "MAX_PIXELS", 160 * 32 - 1)
     assert "claims frames of 160 x 32 pixels" in refused(path)
 
 

@@ -17,9 +17,9 @@ from piqa.data.mix_sampler import MixSampler
 from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import collate, training_picture
 from piqa.errors import InputError
+from piqa.models.contract import answers, input_names
 from piqa.models.liqe import LIQE_RULE, cut_windows
-from piqa.models.scoring import answers, input_names
-from piqa.portrait import Portrait, Preparation, Preparer
+from piqa.preparation.portrait import Portrait, Preparation, Preparer
 
 NO_FACE = {"face_rule": "none"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from piqa import model_files
+from piqa.weights import model_file
 
 
 def write_tiny_model(folder: Path, face_rule: str = "none", **init_args) -> Path:
@@ -21,7 +21,7 @@ def write_tiny_model(folder: Path, face_rule: str = "none", **init_args) -> Path
         "preparation": {"short_side": init_args["image_size"] + 8, "face_rule": face_rule},
         "crop": init_args["image_size"],
     }
-    model_files.save(model_files.build_network(card, "test"), folder / "model.safetensors", card)
+    model_file.save(model_file.build_network(card, "test"), folder / "model.safetensors", card)
     return folder
 
 

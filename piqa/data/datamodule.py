@@ -20,14 +20,14 @@ from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
 from piqa.data.loader import StepLoader, deaf_to_signals
 from piqa.data.mix_sampler import LIQE_PICTURES, LIQE_STEPS, MixSampler
 from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
-from piqa.data.table import Table, hold_out_scenes
+from piqa.data.tables.table import Table, hold_out_scenes
 from piqa.data.transforms import Crops, View, collate, seen_side
-from piqa.digests import digest_of
 from piqa.errors import InputError
-from piqa.portrait import Preparation
-from piqa.record import fingerprint
-from piqa.store import PreparedStore
-from piqa.video import ClipPreparation
+from piqa.preparation.digests import digest_of
+from piqa.preparation.portrait import Preparation
+from piqa.preparation.store import PreparedStore
+from piqa.preparation.video import ClipPreparation
+from piqa.training.run_record import fingerprint
 
 SelectOn = Literal["validation", "test"]
 NEEDED_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}  # by Lightning's stages

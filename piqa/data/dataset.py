@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from piqa.data.database import VOTES
 from piqa.data.sampler import Draw, Step
+from piqa.data.tables.database import VOTES
 from piqa.data.transforms import (
     Crops,
     TrainingCrops,
@@ -26,9 +26,9 @@ from piqa.data.transforms import (
     training_picture,
 )
 from piqa.models.liqe import distortion_labels, scene_labels
-from piqa.portrait import Portrait
-from piqa.store import PreparedStore
-from piqa.video import Clip
+from piqa.preparation.portrait import Portrait
+from piqa.preparation.store import PreparedStore
+from piqa.preparation.video import Clip
 
 Batch = dict[str, Any]
 

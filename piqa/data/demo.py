@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.progress import track
 
 from piqa.errors import InputError
-from piqa.files import replacing
+from piqa.system.files import replacing
 
 SIZE = (320, 400)  # width and height of every picture, px; small, so that preparing and training take minutes
 SCORE_SD = 1.4  # PIQ23's JOD within a scene

@@ -23,7 +23,8 @@ from torchvision.transforms.v2 import functional
 from piqa.errors import InputError
 from piqa.models.clip_iqa import SMALLEST
 from piqa.models.liqe import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
-from piqa.portrait import Pixels, Portrait, Preparation
+from piqa.preparation.image_file import Pixels
+from piqa.preparation.portrait import Portrait, Preparation
 
 Crops = Literal["five", "one"]
 View = Literal["crops", "whole", "windows"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from piqa.errors import InputError
-from piqa.evaluation.contestants import Contestant
+from piqa.evaluation.leaderboard.entries import Contestant
 from piqa.evaluation.predictions import read_predictions
 
 

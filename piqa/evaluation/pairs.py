@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from piqa.evaluation import resampled
-from piqa.evaluation.bootstrap import Array
 from piqa.evaluation.metrics import srocc
+from piqa.evaluation.statistics import bootstrap_metrics
+from piqa.evaluation.statistics.bootstrap import Array
 
 BINS = 10
 WORST = 24
@@ -168,7 +168,7 @@ def _pairs(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
 
 
 def _ordered(score: Array, prediction: Array) -> tuple[float, float]:
-    surplus, pairs = resampled.ordered_pairs(score, prediction, np.ones((1, len(score))))
+    surplus, pairs = bootstrap_metrics.ordered_pairs(score, prediction, np.ones((1, len(score))))
     return float(surplus[0]), float(pairs[0])
 
 

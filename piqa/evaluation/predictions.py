@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from piqa.errors import InputError
-from piqa.files import replacing
+from piqa.system.files import replacing
 
 NUMBERS = ("prediction", "score", "score_std")
 LABELS = ("scene", "score", "score_std", "split", "condition", "device")  # what a table of labels may bring

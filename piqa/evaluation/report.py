@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from piqa.evaluation.json_text import json_text
 from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
 from piqa.evaluation.predictions import write_predictions
-from piqa.files import replacing
+from piqa.system.files import replacing
+from piqa.system.json_text import json_text
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
 MAX_PANELS = 60  # more cannot be read on one page

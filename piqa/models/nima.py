@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from piqa.models.backbone import Backbone
-from piqa.models.marks import MARKS, rated
+from piqa.models.rating_distribution import MARKS, rated
 
 
 class NIMA(nn.Module):

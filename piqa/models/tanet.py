@@ -23,7 +23,7 @@ from torchvision.models import resnet18
 
 from piqa.errors import InputError
 from piqa.models.backbone import Backbone
-from piqa.models.marks import MARKS, rated
+from piqa.models.rating_distribution import MARKS, rated
 
 PLACES = 365  # scene categories of Places365
 FEATURES = 100  # of the theme; as many weights are generated

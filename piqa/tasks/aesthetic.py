@@ -13,16 +13,16 @@ from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from piqa.data.database import VOTES
 from piqa.data.dataset import Batch
+from piqa.data.tables.database import VOTES
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
-from piqa.models.marks import MARKS, rated
+from piqa.models.rating_distribution import MARKS, rated
+from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
 from piqa.tasks.emd import emd, maximum_entropy, shares
+from piqa.tasks.gathered_predictions import Predictions
 from piqa.tasks.losses import mean_within_groups
-from piqa.tasks.predictions import Predictions
 from piqa.tasks.ranking import InitialWeights
-from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
 
 LOWEST = {"emd": 1.0, "mse": 0.0}  # mark of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
 GOOD = 5.0  # above this mark a picture counts as good

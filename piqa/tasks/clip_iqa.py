@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler
 
-from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.clip_iqa import CLIPIQAPlus
+from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
 from piqa.tasks.losses import mean_within_groups
-from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
+from piqa.weights import state_dicts
 
 
 def clip_iqa_sgd(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -73,7 +73,7 @@ class CLIPIQATask(ScoringTask):
         if self._init == "scratch":
             rank_zero_warn("CLIP-IQA+ starts from a random CLIP, of which it trains nothing but the context")
         else:
-            weights.load_clip(self.network, self._init)
+            state_dicts.load_clip(self.network, self._init)
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Mean squared error in units of the scale.

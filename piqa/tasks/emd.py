@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from piqa.errors import InputError
-from piqa.models.marks import MARKS
+from piqa.models.rating_distribution import MARKS
 
 STEEPEST = 60.0  # log ratio of neighbouring marks at which float64 knows one mark alone
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.evaluation.metrics import srocc
 from piqa.models.liqe import LIQE, distortion_labels, scene_labels
+from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
+from piqa.tasks.gathered_predictions import Predictions
 from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
-from piqa.tasks.predictions import Predictions
-from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask
+from piqa.weights import state_dicts
 
 HALF_PERIOD = 5  # epochs from the highest learning rate to 0
 LOSSES = ("quality", "scene", "distortion")
@@ -81,7 +81,7 @@ class LIQETask(ScoringTask):
         if self._init == "scratch":
             rank_zero_warn("LIQE starts from scratch, without CLIP's pretraining")
         else:
-            weights.load_clip(self.network, self._init)
+            state_dicts.load_clip(self.network, self._init)
 
     def on_train_epoch_start(self) -> None:
         """Weighs the losses anew. Not at an epoch's end: checkpoints are written before it."""

@@ -9,13 +9,13 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from piqa import model_files, weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import pair_accuracy, per_scene
 from piqa.models.backbone import Backbone
 from piqa.models.clip import PromptedCLIP
 from piqa.models.tanet import TANet
+from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask, published_adam, published_schedule
 from piqa.tasks.losses import (
     fidelity_loss,
     mean_within_groups,
@@ -23,8 +23,8 @@ from piqa.tasks.losses import (
     published_fidelity_loss,
     target_difference,
 )
-from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask, published_adam, published_schedule
-from piqa.tasks.speed import Speed
+from piqa.training.compute_options import Speed
+from piqa.weights import model_file, state_dicts
 
 LOSSES = {"fidelity": fidelity_loss, "published": published_fidelity_loss}
 
@@ -56,7 +56,7 @@ class InitialWeights:
             InputError: If a file is absent or does not fit.
         """
         if self.model is not None:
-            weights.load_dual_branch(network, model_files.find_model(self.model))
+            state_dicts.load_dual_branch(network, model_file.find_model(self.model))
             return
         sources = {"whole": self.whole, "face": self.face}
         for branch, backbone in getattr(network, "backbones", {}).items():
@@ -68,17 +68,19 @@ class InitialWeights:
             elif source == "scratch":
                 rank_zero_warn(f"the {branch} backbone starts from scratch, without any pretraining")
             else:
-                weights.load_backbone(backbone, weights.require(source, "lsvq" if branch == "whole" else "gfiqa"))
+                state_dicts.load_backbone(
+                    backbone, state_dicts.require(source, "lsvq" if branch == "whole" else "gfiqa")
+                )
         if isinstance(network, PromptedCLIP):
             if self.clip == "scratch":
                 rank_zero_warn("the network starts from a random CLIP, without any pretraining")
             else:
-                weights.load_clip(network, self.clip)
+                state_dicts.load_clip(network, self.clip)
         if isinstance(network, TANet):
             if self.theme == "scratch":
                 rank_zero_warn("TANet's theme stream, which is never trained, stays random: it knows no themes")
             else:
-                weights.load_places365(network.theme, self.theme)
+                state_dicts.load_places365(network.theme, self.theme)
 
 
 class RankingTask(ScoringTask):

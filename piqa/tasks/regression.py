@@ -12,14 +12,14 @@ from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
-from piqa import weights
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.regressor import Regressor
+from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask, published_adam
 from piqa.tasks.losses import fidelity_loss, plcc_loss
-from piqa.tasks.scoring import MakeOptimizer, MakeSchedule, ScoringTask, published_adam
-from piqa.tasks.speed import Speed
+from piqa.training.compute_options import Speed
+from piqa.weights import state_dicts
 
 
 def slow_schedule(optimizer: Optimizer) -> LRScheduler:
@@ -71,7 +71,7 @@ class RegressionTask(ScoringTask):
         elif self._init == "imagenet":
             self.network.backbone.load_timm_weights()
         else:
-            weights.load_backbone(self.network.backbone, self._init)
+            state_dicts.load_backbone(self.network.backbone, self._init)
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Mean over the step's groups of the loss in each: a group is a batch of the published recipes.

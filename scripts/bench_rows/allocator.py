@@ -7,8 +7,8 @@ import time
 import torch
 
 from bench_rows.measure import Figures, Row, Settings, in_child, resident_mb, spread
-from piqa.allocator import keep_freed_memory
 from piqa.models.backbone import SWIN_B_384, Backbone
+from piqa.system.memory import keep_freed_memory
 
 PICTURES, CROPS = 4, 5  # what `piqa.predict` takes at once on a CPU
 

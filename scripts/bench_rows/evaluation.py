@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 
 from bench_rows.measure import Row, Settings, in_turn
-from piqa.evaluation.bootstrap import Resamples, resample
-from piqa.evaluation.contest import Rules, hold
-from piqa.evaluation.contestants import Contestant
-from piqa.evaluation.measured import measure
+from piqa.evaluation.leaderboard.build import Rules, hold
+from piqa.evaluation.leaderboard.entries import Contestant
+from piqa.evaluation.leaderboard.entry_measures import measure
 from piqa.evaluation.pairs import Bands
+from piqa.evaluation.statistics.bootstrap import Resamples, resample
 
 # Images in each of the 15 test scenes of PIQ23's official scene split, 1486 together.
 SCENES = (45, 50, 74, 78, 87, 94, 102, 112, 112, 114, 119, 124, 125, 125, 125)

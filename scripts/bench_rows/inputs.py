@@ -17,11 +17,11 @@ from bench_rows.measure import Row, Settings, cores, in_turn, portrait, threads,
 from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.sampler import Draw, Step, StepSampler, reference_pairs, scene_groups
-from piqa.faces import FaceDetector
-from piqa.portrait import Portrait, Preparation, Preparer
-from piqa.store import PreparedStore
+from piqa.preparation.faces import FaceDetector
+from piqa.preparation.portrait import Portrait, Preparation, Preparer
+from piqa.preparation.store import PreparedStore
+from piqa.preparation.video import Clip, ClipPreparation, decode_clip
 from piqa.tasks.losses import pairs_within
-from piqa.video import Clip, ClipPreparation, decode_clip
 
 
 def training_input(settings: Settings) -> Row:

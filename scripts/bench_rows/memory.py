@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from bench_rows.measure import Figures, Row, Settings
 from bench_rows.training import BF16, Way, batch_of, defaults, network_of, trained
 from piqa.models import DualBranch
-from piqa.tasks.speed import Speed
+from piqa.training.compute_options import Speed
 
 PORTRAITS = 2 * 6  # in a step of the default batch
 GPU_GB = 24.0  # of the GPU that the full model must be trainable on

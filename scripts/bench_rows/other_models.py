@@ -33,8 +33,8 @@ from piqa import Scorer
 from piqa.data.transforms import View
 from piqa.models import LIQE
 from piqa.models.clip_iqa import CLIPIQA
-from piqa.portrait import Preparation
-from piqa.scorer import Precision
+from piqa.preparation.portrait import Preparation
+from piqa.scoring.scorer import Precision
 
 BATCH = 8
 MODELS = ("liqe", "clip-iqa")

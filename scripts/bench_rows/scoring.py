@@ -15,11 +15,12 @@ from scipy.stats import spearmanr
 from torch.nn import functional
 
 from bench_rows.measure import Figures, PeakMemory, Row, Settings, in_child, in_turn, portrait, write_jpegs
-from piqa import Scorer, model_files
+from piqa import Scorer
 from piqa.models import LIQE, DualBranch
 from piqa.models.backbone import SWIN_B_384
 from piqa.models.liqe import LIQE_LOGITS, STRIDE, WINDOW, WINDOWS, cut_windows
-from piqa.portrait import Portrait, Preparation
+from piqa.preparation.portrait import Portrait, Preparation
+from piqa.weights import model_file
 
 FIVE_CROPS = 5
 
@@ -147,7 +148,7 @@ def write_model(folder: Path, settings: Settings) -> Path:
         "preparation": asdict(preparation),
         "crop": network.image_size,
     }
-    return model_files.save(network, folder / "model.safetensors", card)
+    return model_file.save(network, folder / "model.safetensors", card)
 
 
 def write_spoilt(folder: Path, number: int, megapixels: float) -> list[Path]:

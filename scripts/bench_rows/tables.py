@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from piqa.errors import InputError
-from piqa.files import replacing
+from piqa.system.files import replacing
 
 TIMES = ("median_s", "min_s", "max_s", "repeats")
 

@@ -19,14 +19,14 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench_rows.measure import Figures, PeakMemory, Row, Settings, forget, in_child, spread, synchronize
-from piqa.allocator import keep_freed_memory
-from piqa.device import computes_bfloat16
 from piqa.models import DualBranch
 from piqa.models.backbone import SWIN_B_384
 from piqa.models.liqe import LIQE_LOGITS
+from piqa.system.device import computes_bfloat16
+from piqa.system.memory import keep_freed_memory
+from piqa.tasks.base import published_adam
 from piqa.tasks.ranking import RankingTask
-from piqa.tasks.scoring import published_adam
-from piqa.tasks.speed import Speed
+from piqa.training.compute_options import Speed
 
 
 @dataclass(frozen=True)

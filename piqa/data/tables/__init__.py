@@ -1,0 +1,1 @@
+"""One file a dataset: which images, with which scores."""

@@ -1,0 +1,100 @@
+"""Anyone's own CSV file as a table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from piqa.data.tables.table import OPTIONAL_COLUMNS, Table, hold_out_scenes, validate
+from piqa.errors import InputError
+from piqa.system.csv_text import read_labels, require_columns
+
+NEEDED = ("image", "score", "scene")
+KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
+
+
+class CSVTable(Table):
+    """Portraits and scores in a CSV file of one's own.
+
+    One row a picture, separated by commas, semicolons or tabs, in UTF-8:
+
+    ```
+    image,score,scene
+    garden/001.jpg,3.2,garden
+    garden/002.jpg,1.7,garden
+    ```
+
+    `image` is a path below `root`, with slashes of either kind, or absolute. `score` is higher for better pictures and
+    is compared within a scene only. Optional columns are `score_std` (standard deviation of the score), `split`
+    (train, val or test in any case), `condition` and `device`. Without `split`, whole scenes are held out for the test.
+    Everything but the numbers is text: scene `007` stays `007`.
+
+    Args:
+        csv: The label file.
+        root: Folder of the pictures; by default the folder of the label file.
+        columns: Names of the columns where they differ, ours to theirs: `{score: MOS, image: file}`.
+        test_share: Share of the scenes held out for the test where there is no `split` column; 0 keeps every scene
+            for training, 1 takes all for the test.
+        seed: Seed of the draw of those scenes.
+        required_splits: Splits that must hold pictures where there is a `split` column; `[test]` for a table that is
+            only evaluated.
+        check_files: Whether every picture must be on disk; off, predictions can be judged without the pictures.
+
+    Raises:
+        InputError: If `columns` or `test_share` make no sense.
+    """
+
+    def __init__(
+        self,
+        csv: str | Path,
+        root: str | Path | None = None,
+        columns: dict[str, str] | None = None,
+        test_share: float = 0.2,
+        seed: int = 0,
+        required_splits: Sequence[str] = ("train", "test"),
+        check_files: bool = True,
+    ) -> None:
+        self.csv = Path(csv)
+        self.root = self.csv.parent if root is None else Path(root)
+        self.columns = columns or {}
+        self.test_share = test_share
+        self.seed = seed
+        self.required_splits = tuple(required_splits)
+        self.check_files = check_files
+        unknown = [name for name in self.columns if name not in KNOWN]
+        if unknown:
+            raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(KNOWN)}; correct it.")
+        if not 0 <= test_share <= 1:
+            raise InputError(f"`test_share` must lie between 0 and 1 (0.2: one scene in five), not {test_share}.")
+
+    @property
+    def name(self) -> str:
+        """The file, and where its test pictures come from."""
+        if "split" in self._read():
+            return f"{self.csv.name}, its own split"
+        return f"{self.csv.name}, {self.test_share:.0%} of the scenes held out with seed {self.seed}"
+
+    def load(self) -> pd.DataFrame:
+        """Read, check and, where the file names no split, divide the pictures by scene."""
+        frame = self._read()
+        rows = frame.index.tolist()
+        frame["image"] = frame["image"].str.replace("\\", "/")
+        # an empty cell stays empty, so that the check names its row; "root / ''" would be the folder
+        frame["path"] = [str(self.root / image) if image else "" for image in frame["image"]]
+        if "split" in frame:
+            return validate(
+                frame, self.csv, rows=rows, required_splits=self.required_splits, check_files=self.check_files
+            )
+        frame["split"] = "test" if self.test_share == 1 else "train"
+        table = validate(frame, self.csv, rows=rows, required_splits=(), check_files=self.check_files)
+        return hold_out_scenes(table, self.test_share, self.seed, target="test") if 0 < self.test_share < 1 else table
+
+    def _read(self) -> pd.DataFrame:
+        """The columns that we know, under our names; a `split` column without any value counts as absent."""
+        labels = read_labels(self.csv)
+        require_columns(labels, self.columns.values(), self.csv, "correct `columns`")
+        names = {name: self.columns.get(name, name) for name in KNOWN}
+        need = [names[name] for name in NEEDED]
+        require_columns(labels, need, self.csv, "rename it, or map it in `columns`, such as {score: MOS}")
+        frame = pd.DataFrame({name: labels[theirs] for name, theirs in names.items() if theirs in labels})
+        return frame.drop(columns="split") if "split" in frame and not any(frame["split"]) else frame

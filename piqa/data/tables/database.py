@@ -1,0 +1,239 @@
+"""What the public databases of scored pictures have in common: one scale of scores, splits by content, more columns."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from piqa.data.tables.table import Table, leave_out_missing, validate
+from piqa.errors import InputError
+
+VOTES = tuple(f"votes_{bin}" for bin in range(1, 11))  # how many people gave 1, 2, ... 10
+TEXT_EXTRAS = ("reference", "distortion", "scene_tags", "theme")
+EXTRAS = (*TEXT_EXTRAS, *VOTES)
+
+
+class Database(Table):
+    """A database all of whose scores stand on one scale, so that it is one scene, named as the database.
+
+    Beside the columns of every table, where known:
+
+    - `reference`: the pristine picture that a picture was made from; no reference is both learnt and judged,
+    - `distortion`: one of LIQE's eleven groups (`piqa.models.liqe.DISTORTIONS`),
+    - `scene_tags`: one to three of LIQE's nine scenes (`piqa.models.liqe.SCENES`) as "human;indoor"; "" if unknown,
+    - `theme`: what TAD66K calls so,
+    - `votes_1` .. `votes_10`: how many people gave each mark.
+
+    `score` is always higher for better pictures; every database says how it got there. `score_std`, where a database
+    has it, is the standard deviation of the single ratings, on the scale of `score`.
+
+    Args:
+        images: Folder of the pictures.
+        unit_range: Map `score_range` to 0..1, `score_std` with it; otherwise scores stay on the database's own scale.
+        max_missing: Share of the pictures that may be missing; they are left out with a warning.
+        check_files: Whether pictures must be on disk.
+
+    Raises:
+        InputError: If `max_missing` is no share.
+    """
+
+    title: ClassVar[str]  # what reports call it, and its scene
+    pictures: ClassVar[int | None]  # in the whole database, where known
+
+    def __init__(self, images: Path, unit_range: bool, max_missing: float, check_files: bool) -> None:
+        if not 0 <= max_missing <= 1:
+            raise InputError(f"{self.title}: `max_missing` must lie in [0, 1], not {max_missing:g}.")
+        self.images = images
+        self.unit_range = unit_range
+        self.max_missing = max_missing
+        self.check_files = check_files
+
+    @property
+    @abstractmethod
+    def own_range(self) -> tuple[float, float]:
+        """The worst and the best score that the database's own scale knows, after turning it upwards."""
+
+    @property
+    def score_range(self) -> tuple[float, float]:
+        """The worst and the best that `score` can be."""
+        return (0.0, 1.0) if self.unit_range else self.own_range
+
+    def finish(
+        self, frame: pd.DataFrame, source: str | Path, required_splits: Sequence[str], whole: bool = True
+    ) -> pd.DataFrame:
+        """Find the pictures, leave out missing ones as far as they may be, check, and count.
+
+        Args:
+            frame: `image` (below `images`), `score` on the database's own scale, `split`, and any extra columns; the
+                index is the row in the label file.
+            source: The label file, for the messages.
+            required_splits: Splits that must hold pictures.
+            whole: Whether the labels should name every picture of the database; a warning tells where they do not.
+        """
+        if whole and self.pictures not in (None, len(frame)):
+            warnings.warn(f"{source} lists {len(frame)} pictures; {self.title} has {self.pictures}.", stacklevel=3)
+        frame = frame.assign(scene=self.title, path=on_disk(self.images, frame["image"].tolist()))
+        if self.check_files:
+            frame = leave_out_missing(frame, source, self.max_missing)
+        rows = frame.index.tolist()
+        table = validate(frame, source, rows=rows, required_splits=required_splits, check_files=False)
+        for name in EXTRAS:
+            if name in frame:
+                table[name] = frame[name].to_numpy()
+        _check_references(table, source)
+        return self._to_scale(table, source)
+
+    def _to_scale(self, table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
+        low, high = self.own_range
+        beyond = ~table["score"].between(low, high)
+        if beyond.any():
+            worst = table.loc[beyond, "score"].iloc[0]
+            warnings.warn(
+                f"{beyond.sum()} scores of {source}, such as {worst:g}, lie outside {low:g} .. {high:g}, the scale of "
+                f"{self.title}; is it the right file?",
+                stacklevel=4,
+            )
+        if self.unit_range:
+            table["score"] = (table["score"] - low) / (high - low)
+            if "score_std" in table:
+                table["score_std"] /= high - low
+        return table
+
+
+def draw_splits(units: Sequence[str], val_share: float, test_share: float, seed: int) -> list[str]:
+    """Draw splits in which no unit (a reference, or a picture by itself) is both learnt and judged.
+
+    The units with the lowest hash of seed and name are for the test, the next for validation: a draw that depends
+    neither on the order of the rows nor on library versions.
+
+    Args:
+        units: Unit of each row.
+        val_share: Share of the units for validation.
+        test_share: Share of the units for the test.
+        seed: Seed of the draw.
+
+    Returns:
+        "train", "val" or "test" for each row.
+
+    Raises:
+        InputError: If a share is negative or they leave nothing for training.
+    """
+    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+        raise InputError(
+            f"`val_share` {val_share:g} and `test_share` {test_share:g} must not be negative and leave some for "
+            "training."
+        )
+    order = shuffled(set(units), seed)
+    test, val = round(test_share * len(order)), round(val_share * len(order))
+    split = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + val], "val")
+    return [split.get(unit, "train") for unit in units]
+
+
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """Names by the hash of seed and name: an order that does not depend on the one in which they come."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def splits_with(**shares: float) -> list[str]:
+    """The splits that must hold pictures: training, and those whose share is not zero."""
+    return ["train", *(split for split, share in shares.items() if share)]
+
+
+def read_lines(path: Path, columns: Sequence[str], separator: str | None = None) -> pd.DataFrame:
+    """Read a label file without a header as text; the index is the row in the file.
+
+    Args:
+        path: Text in UTF-8; blank lines are skipped.
+        columns: What the cells of a line are.
+        separator: What stands between them; by default any number of blanks.
+
+    Raises:
+        InputError: If the file cannot be read, is empty, or a line has another number of cells.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(f"Cannot read the labels {path}: {error.strerror}; check the path.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8; restore the database's own file.") from error
+    cells = {row: line.strip().split(separator) for row, line in enumerate(lines, start=1) if line.strip()}
+    for row, found in cells.items():
+        if len(found) != len(columns):
+            raise InputError(
+                f"Row {row} of {path} has {len(found)} cells, not the {len(columns)} that it needs "
+                f"({columns[0]} ... {columns[-1]}); restore the database's own file."
+            )
+    if not cells:
+        raise InputError(f"{path} is empty; restore the database's own file.")
+    return pd.DataFrame(list(cells.values()), columns=list(columns), index=list(cells), dtype=object)
+
+
+def read_mat(path: Path, *names: str) -> list[np.ndarray]:
+    """Vectors of a MATLAB file (version 7.2 or older); cells of text come as text.
+
+    Raises:
+        InputError: If the file cannot be read or lacks a variable.
+    """
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path, chars_as_strings=True)
+    except OSError as error:
+        raise InputError(f"Cannot read the labels {path}: {error.strerror}; check the path.") from error
+    except Exception as error:  # scipy raises whatever the bytes lead it to
+        raise InputError(f"{path} is not a MATLAB file that can be read; restore the database's own.") from error
+    absent = [name for name in names if name not in content]
+    if absent:
+        raise InputError(f"{path} lacks the variable {', '.join(absent)}; restore the database's own file.")
+    return [_flat(content[name]) for name in names]
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    flat = values.ravel()
+    return np.array([str(np.ravel(cell)[0]) for cell in flat]) if flat.dtype == object else flat
+
+
+def on_disk(folder: Path, images: Sequence[str]) -> list[str]:
+    """The file of every image below a folder; the case of the extension may differ from the labels'."""
+
+    @cache
+    def listing(below: str) -> tuple[str, set[str], dict[str, str]]:
+        place = folder / below
+        names = {file.name for file in place.iterdir()} if place.is_dir() else set()
+        return f"{place}{os.sep}", names, {_lower_extension(name): name for name in sorted(names)}
+
+    def find(image: str) -> str:
+        if not image:
+            return ""  # an empty cell stays empty, so that the check names its row
+        below, _, name = image.rpartition("/")
+        place, names, lowered = listing(below)  # a Path for every picture would take half a minute for AVA's
+        return place + (name if name in names else lowered.get(_lower_extension(name), name))
+
+    return [find(image) for image in images]
+
+
+def _lower_extension(name: str) -> str:
+    extension = Path(name).suffix
+    return name.removesuffix(extension) + extension.lower()
+
+
+def _check_references(table: pd.DataFrame, source: str | Path) -> None:
+    """Refuse splits that show a content in training and judge it afterwards."""
+    if "reference" not in table:
+        return
+    learnt = set(table.loc[table["split"] == "train", "reference"])
+    shared = sorted(learnt & set(table.loc[table["split"] == "test", "reference"]))
+    if shared:
+        raise InputError(
+            f"{source} has {len(shared)} reference(s), such as {shared[0]}, in both train and test; what is judged "
+            "must not have been learnt: restore the lists, or draw a split."
+        )

@@ -1,0 +1,135 @@
+"""FLICKR-AES, photographs with the ratings of single people, for personal taste."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from piqa.data.tables.database import Database, draw_splits, on_disk, read_lines, shuffled, splits_with
+from piqa.data.tables.table import as_numbers
+from piqa.errors import InputError
+from piqa.system.csv_text import read_labels, require_columns
+
+WORKERS = {"user": "worker", "image": "imagePair", "score": "score"}
+
+
+class FlickrAES(Database):
+    """FLICKR-AES: about 40,000 photographs, rated 1 to 5 by 210 people, each picture by five of them.
+
+    Known from public code that reads it, not from the files themselves:
+
+    ```
+    root/
+      40K/                                               the pictures
+      FLICKR-AES_image_score.txt                         lines such as ` farm1_262_20009074919.jpg 0.25`, no header
+      FLICKR-AES_image_labeled_by_each_worker.csv        worker, imagePair, score; one row a rating
+    ```
+
+    Scores: of the table, the mean over people as published, 0 to 1; of `ratings`, the marks 1 to 5. Higher is better.
+
+    Splits: the paper is said to test on 37 people, who rated 105 to 171 pictures each, and to train on what the other
+    173 rated; who they are is not in the files. Here up to 37 people with as many ratings are drawn for the test. The
+    pictures that they rated are the test split, so that a general model has not learnt the pictures with which their
+    taste is later judged. 5 % of the other pictures are drawn for validation.
+
+    Terms: Creative Commons photographs; see the database's page.
+
+    Citation: Ren et al., "Personalized Image Aesthetics", ICCV 2017.
+
+    Args:
+        root: Folder of the database.
+        images: Folder of the pictures, below `root` or absolute.
+        test_users: How many people to test on, at most.
+        ratings_of_test_users: The fewest and the most ratings that such a person may have given.
+        val_share: Share of the other pictures for validation.
+        seed: Seed of the draws.
+        unit_range: Has no effect on the table, whose scores lie in 0..1 already; it maps those of `ratings`.
+        max_missing: Share of the pictures that may be missing; they are left out with a warning.
+        check_files: Whether pictures must be on disk.
+
+    Raises:
+        InputError: If `test_users` is below 1 or `max_missing` is no share.
+    """
+
+    title = "FLICKR-AES"
+    pictures = None  # the paper says 40,000, public readers count up to 40,988
+    own_range = (0.0, 1.0)
+    marks = (1.0, 5.0)
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str | Path = "40K",
+        test_users: int = 37,
+        ratings_of_test_users: tuple[int, int] = (105, 171),
+        val_share: float = 0.05,
+        seed: int = 0,
+        unit_range: bool = False,
+        max_missing: float = 0.05,
+        check_files: bool = True,
+    ) -> None:
+        if test_users < 1:
+            raise InputError(f"FLICKR-AES: `test_users` must be at least 1, not {test_users}.")
+        self.root = Path(root)
+        super().__init__(self.root / images, unit_range, max_missing, check_files)
+        self.test_users, self.ratings_of_test_users = test_users, ratings_of_test_users
+        self.val_share, self.seed = val_share, seed
+
+    @property
+    def name(self) -> str:
+        """The database and its split."""
+        return f"FLICKR-AES, {self.test_users} test users drawn with seed {self.seed}"
+
+    def load(self) -> pd.DataFrame:
+        """Read the mean scores, split by who rated, leave out missing pictures as far as they may be, and check."""
+        source = self.root / "FLICKR-AES_image_score.txt"
+        frame = read_lines(source, ("image", "score"))
+        judged = set(self._users("test")["image"])
+        frame["split"] = ["test" if image in judged else "train" for image in frame["image"]]
+        learnt = frame["split"] == "train"
+        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_share, 0, self.seed)
+        return self.finish(frame, source, splits_with(val=self.val_share, test=1))
+
+    def ratings(self, users: Literal["train", "test", "all"] = "test") -> pd.DataFrame:
+        """The ratings of single people, as `python -m piqa.personalise` reads them from a CSV.
+
+        A person's ratings of the same picture are averaged.
+
+        Args:
+            users: Those drawn for the test, the others, or all.
+
+        Returns:
+            One row a person and picture: `image` (the file), `score` (1 to 5, or 0 to 1 with `unit_range`), `user`.
+        """
+        ratings = self._users(users)
+        ratings = ratings.assign(image=on_disk(self.images, ratings["image"].tolist()))
+        if self.check_files:
+            ratings = ratings[ratings["image"].map({path: Path(path).is_file() for path in set(ratings["image"])})]
+        if self.unit_range:
+            low, high = self.marks
+            ratings = ratings.assign(score=(ratings["score"] - low) / (high - low))
+        return ratings[["image", "score", "user"]].reset_index(drop=True)
+
+    def _users(self, which: str) -> pd.DataFrame:
+        """`user`, `image` and `score` of the people of a split."""
+        source = self.root / "FLICKR-AES_image_labeled_by_each_worker.csv"
+        labels = read_labels(source)
+        require_columns(labels, WORKERS.values(), source, "restore the database's own file")
+        labels = pd.DataFrame({name: labels[theirs] for name, theirs in WORKERS.items()})
+        labels["score"] = as_numbers(labels["score"], source)
+        beyond = labels.index[~labels["score"].between(*self.marks)]
+        if len(beyond):
+            raise InputError(f"Row {beyond[0]} of {source} has a score of {labels['score'][beyond[0]]:g}, not 1 to 5.")
+        ratings = labels.groupby(["user", "image"], sort=False)["score"].mean().reset_index()
+        if which == "all":
+            return ratings
+        counts = ratings["user"].value_counts()
+        fitting = counts.index[counts.between(*self.ratings_of_test_users)].tolist()
+        if not fitting:
+            fewest, most = self.ratings_of_test_users
+            raise InputError(
+                f"Nobody in {source} gave {fewest} to {most} ratings; adapt `ratings_of_test_users` (people gave "
+                f"{counts.min()} to {counts.max()})."
+            )
+        drawn = ratings["user"].isin(shuffled(fitting, self.seed)[: self.test_users])
+        return ratings[drawn] if which == "test" else ratings[~drawn]

@@ -1,0 +1,66 @@
+"""Several tables as one, to train on all of them at once."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from piqa.data.tables.database import TEXT_EXTRAS, Database
+from piqa.data.tables.table import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Table, validate
+from piqa.errors import InputError
+
+
+class Mix(Table):
+    """Several tables at once, such as the six databases of LIQE.
+
+    Scores of different databases are never compared: `database` tells where a picture comes from, and `scene` becomes
+    the database's name, or database and scene ("PIQ23/Indoor_Scene_0") where a table has several. `image` too begins
+    with the database. A `MixSampler` draws batches with a fixed number of pictures from each database.
+
+    A column that only some tables have is "" (text) or missing (numbers) for the others; `score_std` is kept where all
+    have it.
+
+    Args:
+        tables: The tables, each with its own splits.
+        names: What to call them; by default a database's title, or the class of another table.
+
+    Raises:
+        InputError: If there is no table, or two have the same name.
+    """
+
+    def __init__(self, tables: list[Table], names: Sequence[str] | None = None) -> None:
+        if not tables:
+            raise InputError("A mix needs at least one table in `tables`.")
+        if names is None:
+            names = [table.title if isinstance(table, Database) else type(table).__name__ for table in tables]
+        if len(names) != len(tables):
+            raise InputError(f"A mix of {len(tables)} tables needs as many `names`, not {len(names)}.")
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        if twice:
+            raise InputError(f"A mix has more than one table called {twice[0]}; tell them apart with `names`.")
+        self.tables = list(tables)
+        self.names = tuple(names)
+
+    @property
+    def name(self) -> str:
+        """All that it is made of."""
+        return f"mix of {'; '.join(table.name for table in self.tables)}"
+
+    def load(self) -> pd.DataFrame:
+        """Load every table and put them below each other, in their order."""
+        parts = [_marked(table.load(), name) for table, name in zip(self.tables, self.names, strict=True)]
+        frame = pd.concat(parts, ignore_index=True)
+        if not all("score_std" in part for part in parts):
+            frame = frame.drop(columns="score_std", errors="ignore")
+        mixed = validate(frame, self.name, required_splits=("train",), check_files=False)
+        known = {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}
+        for column in [column for column in frame.columns if column not in known]:
+            text = column in (*TEXT_EXTRAS, "database")
+            mixed[column] = frame[column].fillna("") if text else frame[column]
+        return mixed
+
+
+def _marked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    one = frame["scene"].nunique() == 1
+    return frame.assign(
+        image=name + "/" + frame["image"], scene=name if one else name + "/" + frame["scene"], database=name
+    )

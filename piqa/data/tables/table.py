@@ -1,0 +1,265 @@
+"""What a table of scored portraits is, and the checks that every one passes before any work starts."""
+
+import hashlib
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from piqa.errors import InputError
+from piqa.system.csv_text import require_columns
+
+REQUIRED_COLUMNS = ("image", "path", "score", "scene", "split")
+OPTIONAL_COLUMNS = ("score_std", "condition", "device")
+SPLITS = {  # every spelling that is understood, in any case
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class Table(ABC):
+    """A dataset as a table of scored portraits; a config names a subclass by its `class_path`."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the table is, in words for a report: "PIQ23 overall, scene split"."""
+
+    @abstractmethod
+    def load(self) -> pd.DataFrame:
+        """Read and check the labels.
+
+        Returns:
+            One row a picture, index 0..n-1, with the columns
+
+            - `image`: the name as it stands in the labels, with forward slashes; unique,
+            - `path`: the file on disk,
+            - `score`: float64, higher is better; comparable within a scene only,
+            - `scene`, and `split` ("train", "val" or "test"),
+            - where known `score_std` (float64, of the score), `condition` and `device`.
+
+        Raises:
+            InputError: If the labels or the files that they name cannot be used.
+        """
+
+
+def validate(
+    frame: pd.DataFrame,
+    source: str | Path,
+    *,
+    rows: Sequence[int] | None = None,
+    required_splits: Iterable[str] = ("train", "test"),
+    check_files: bool = True,
+) -> pd.DataFrame:
+    """Check a table and give its columns their types; every adapter ends here.
+
+    Args:
+        frame: At least `image`, `path`, `score`, `scene` and `split`. Numbers may still be text and splits be spelled
+            "Train" or "validation". An optional column without any value counts as absent; a missing condition or
+            device becomes "unknown".
+        source: The label file, for the messages.
+        rows: For each row of the frame its row in the label file; by default they follow the header (row 1) in order.
+        required_splits: Splits that must hold pictures; `["test"]` for a table that is only evaluated.
+        check_files: Whether every `path` must be a file.
+
+    Returns:
+        The table as `Table.load` describes it, in the order of `frame`.
+
+    Raises:
+        InputError: At the first check that fails, naming the rows concerned.
+    """
+    require_columns(frame, REQUIRED_COLUMNS, source, "tell which columns hold them with `columns`")
+    if frame.empty:
+        raise InputError(f"{source} has no rows below its header; it needs one row a picture.")
+    optional = [name for name in OPTIONAL_COLUMNS if name in frame and not _is_empty(frame[name]).all()]
+    table = frame[[*REQUIRED_COLUMNS, *optional]]
+    table = table.set_axis(pd.Index(range(2, len(frame) + 2) if rows is None else rows))  # the checks name these rows
+    _check_filled(table, source)
+    table = _with_types(table, source)
+    _check_duplicates(table, source)
+    _check_splits(table, required_splits, source)
+    _check_scenes(table, source)
+    if check_files:
+        _check_files(table, source)
+    return table.reset_index(drop=True)
+
+
+def hold_out_scenes(
+    frame: pd.DataFrame, share: float, seed: int, source: str = "train", target: str = "val"
+) -> pd.DataFrame:
+    """Move whole scenes from one split to another, so that no scene is both learnt and judged.
+
+    The scenes moved are those with the lowest hash of seed and name: a draw that depends neither on the order of the
+    rows nor on library versions, and that changes little when scenes are added.
+
+    Args:
+        frame: A validated table.
+        share: Share of the scenes of `source` to move, in (0, 1); rounded, at least one, and at least one stays.
+        seed: Seed of the draw.
+        source: Split that gives the scenes.
+        target: Split that receives them.
+
+    Returns:
+        A copy of the table with the new splits.
+
+    Raises:
+        InputError: If the share is out of range or `source` has fewer than two scenes.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"The share of scenes to hold out must lie between 0 and 1 (0.2: one in five), not {share}.")
+    in_source = frame["split"] == source
+    scenes = frame.loc[in_source, "scene"].unique().tolist()
+    if len(scenes) < 2:
+        raise InputError(
+            f"Cannot hold out scenes for {target}: the {source} split has {len(scenes)}, at least two are needed; "
+            f"add scenes or mark the {target} pictures in a split column."
+        )
+    count = min(max(round(share * len(scenes)), 1), len(scenes) - 1)
+    drawn = sorted(scenes, key=lambda scene: hashlib.sha256(f"{seed}:{scene}".encode()).digest())[:count]
+    moved = frame.copy()
+    moved.loc[in_source & frame["scene"].isin(drawn), "split"] = target
+    return moved
+
+
+def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: float) -> pd.DataFrame:
+    """Leave out the rows whose file is not on disk, with a warning that counts them.
+
+    Args:
+        frame: Columns `image` and `path`; the index is the row in the label file.
+        source: The label file, for the messages.
+        max_missing: Largest share of the rows that may be left out, in [0, 1].
+
+    Raises:
+        InputError: If more are missing.
+    """
+    missing = frame[(frame["path"] != "") & ~frame["path"].map(os.path.isfile)]
+    if missing.empty:
+        return frame
+    found = f"{len(missing)} of {len(frame)} files named in {source} are missing: {_with_rows(missing['image'])}"
+    if len(missing) > max_missing * len(frame):
+        raise InputError(
+            f"{found}; the first should be {missing['path'].iloc[0]}; check `root`, or raise `max_missing` "
+            f"(now {max_missing:g}) to go on without them."
+        )
+    warnings.warn(f"{found}; they are left out.", stacklevel=2)
+    return frame.drop(index=missing.index)
+
+
+def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
+    typed = table.copy()
+    for column in table.columns:
+        if column in ("score", "score_std"):
+            typed[column] = as_numbers(table[column], source)
+        elif column == "split":
+            typed[column] = _as_splits(table[column], source)
+        else:
+            typed[column] = table[column].mask(_is_empty(table[column]), "unknown").astype(str)
+    return typed
+
+
+def as_numbers(column: "pd.Series[str]", source: str | Path) -> "pd.Series[float]":
+    """A column of text as finite numbers; InputError naming the rows (its index) where they are none."""
+    numbers = column.map(_number).astype(np.float64)
+    wanted = "finite numbers"
+    good = np.isfinite(numbers)
+    if column.name == "score_std":
+        wanted += " >= 0 in every row or in none"
+        good &= numbers >= 0
+    if not good.all():
+        bad = _with_rows(column[~good].map(repr))
+        raise InputError(f"The {column.name} in {source} must be {wanted}, found {bad}; correct or remove them.")
+    return numbers
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _as_splits(column: "pd.Series[str]", source: str | Path) -> "pd.Series[str]":
+    splits = column.astype(str).str.strip().str.lower().map(SPLITS)
+    unknown = splits.isna()
+    if unknown.any():
+        bad = _with_rows(column[unknown].map(repr))
+        raise InputError(f"The split in {source} must be train, val or test, found {bad}; correct them.")
+    return splits.astype(str)
+
+
+def _check_filled(table: pd.DataFrame, source: str | Path) -> None:
+    for column in REQUIRED_COLUMNS:
+        empty = _is_empty(table[column])
+        if empty.any():
+            raise InputError(f"{source} has no {column} in {_row_list(table.index[empty])}; fill it in or delete them.")
+
+
+def _check_duplicates(table: pd.DataFrame, source: str | Path) -> None:
+    for key in (table["image"], table["path"].map(os.path.normpath)):
+        twice = table[key.duplicated(keep=False)].groupby(key, sort=False)
+        if twice.ngroups:
+            shown = _listed([f"{image} in {_row_list(group.index)}" for image, group in twice], separator="; ")
+            raise InputError(
+                f"{source} lists {twice.ngroups} picture(s) more than once: {shown}; keep one row of each."
+            )
+
+
+def _check_splits(table: pd.DataFrame, required_splits: Iterable[str], source: str | Path) -> None:
+    counts = table["split"].value_counts()
+    missing = [split for split in required_splits if split not in counts.index]
+    if missing:
+        found = ", ".join(f"{count} {split}" for split, count in counts.items())
+        raise InputError(
+            f"{source} has no picture in the split {', '.join(missing)} (found: {found}); "
+            "check its split column, or name the splits that you need in `required_splits`."
+        )
+
+
+def _check_scenes(table: pd.DataFrame, source: str | Path) -> None:
+    alone = table[~table.duplicated(["split", "scene"], keep=False)]
+    if len(alone):
+        shown = _with_rows(alone["split"] + " scene " + alone["scene"])
+        raise InputError(
+            f"{source} has {len(alone)} scene(s) with a single picture in a split, which cannot be ranked: {shown}; "
+            "add pictures, merge scenes or remove them."
+        )
+
+
+def _check_files(table: pd.DataFrame, source: str | Path) -> None:
+    missing = table[~table["path"].map(os.path.isfile)]
+    if len(missing):
+        folders = missing["path"].map(os.path.dirname).unique().tolist()
+        place = f"{folders[0] or '.'}" + (f" and {len(folders) - 1} more folder(s)" if len(folders) > 1 else "")
+        absent = "" if Path(folders[0] or ".").is_dir() else ", which does not exist"
+        raise InputError(
+            f"{len(missing)} of {len(table)} pictures named in {source} are missing, looked for in {place}{absent}: "
+            f"{_with_rows(missing['image'])}; check `root`."
+        )
+
+
+def _is_empty(column: "pd.Series[str]") -> "pd.Series[bool]":
+    return column.isna() | (column.astype(str).str.strip() == "")
+
+
+def _with_rows(values: "pd.Series[str]") -> str:
+    """'a.jpg (row 2), b.jpg (row 3), c.jpg (row 7) and 9 more', for values indexed by their row."""
+    return _listed([f"{value} (row {row})" for row, value in values.items()])
+
+
+def _row_list(rows: "pd.Index[int]") -> str:
+    return f"row{'s' if len(rows) > 1 else ''} {_listed([str(row) for row in rows])}"
+
+
+def _listed(items: list[str], separator: str = ", ") -> str:
+    """The first three on one line, and how many more there are."""
+    text = separator.join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+    return " ".join(text.split())

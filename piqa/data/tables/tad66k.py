@@ -1,0 +1,116 @@
+"""TAD66K, photographs judged for their beauty within themes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+from piqa.data.tables.database import Database, draw_splits, splits_with
+from piqa.errors import InputError
+from piqa.system.csv_text import read_labels, require_columns
+
+Split = Literal["merge", "unmerge"]
+
+
+class TAD66K(Database):
+    """TAD66K: 66,327 photographs of 47 themes, each with at least 1,200 ratings.
+
+    Layout:
+
+    ```
+    root/
+      TAD66K/                              the pictures, long side 800 px; names such as 43751877@N085618633908.jpg
+      labels/merge/train.csv  test.csv     image, score
+      labels/unmerge/train/<theme>.csv     the same by theme, and in unmerge/test
+    ```
+
+    The labels are dataset.zip of TANet's repository (code/TAD66K), unpacked as `labels`. How the pictures' folder is
+    called once unpacked, we have not seen: name it in `images`.
+
+    Scores: 0 to 10 (1.13 to 9.46 found, mean 5.43), higher is better.
+
+    Splits: merge, 52,248 train and 14,079 test; unmerge, 52,726 and 13,601, another partition of the same pictures,
+    which also tells the `theme` (portrait, people and family are among them). Neither has a validation part: 5 % of the
+    training pictures are drawn.
+
+    Terms: the lists are Apache-2.0; the pictures are Flickr's, see the database's page.
+
+    Citation: He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
+
+    Args:
+        root: Folder of the database.
+        split: Which partition: merge, or unmerge, by theme.
+        themes: Only these themes, of unmerge.
+        labels: Folder of the labels, below `root` or absolute.
+        images: Folder of the pictures, likewise.
+        val_share: Share of the training pictures for validation.
+        seed: Seed of their draw.
+        unit_range: Map scores of 0..10 to 0..1.
+        max_missing: Share of the pictures that may be missing; they are left out with a warning.
+        check_files: Whether pictures must be on disk.
+
+    Raises:
+        InputError: If there is no such split, or `themes` are asked of merge.
+    """
+
+    title = "TAD66K"
+    pictures = 66327
+    own_range = (0.0, 10.0)
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "merge",
+        themes: Sequence[str] = (),
+        labels: str | Path = "labels",
+        images: str | Path = "TAD66K",
+        val_share: float = 0.05,
+        seed: int = 0,
+        unit_range: bool = False,
+        max_missing: float = 0.001,
+        check_files: bool = True,
+    ) -> None:
+        root = Path(root)
+        super().__init__(root / images, unit_range, max_missing, check_files)
+        if split not in get_args(Split):
+            raise InputError(f"TAD66K has no split {split!r}; choose one of {', '.join(get_args(Split))}.")
+        if themes and split == "merge":
+            raise InputError("TAD66K's split merge tells no themes; choose `split: unmerge` to take some of them.")
+        self.split = split
+        self.themes = tuple(themes)
+        self.labels = root / labels / split
+        self.val_share, self.seed = val_share, seed
+
+    @property
+    def name(self) -> str:
+        """The database and its split."""
+        return f"TAD66K, {self.split} split" + (f", only {', '.join(self.themes)}" if self.themes else "")
+
+    def load(self) -> pd.DataFrame:
+        """Read the labels, split, leave out missing pictures as far as they may be, and check."""
+        parts = []
+        for split in ("train", "test"):
+            for source in self._files(split):
+                part = read_labels(source)
+                require_columns(part, ("image", "score"), source, "restore the database's own file")
+                part = part[["image", "score"]].assign(split=split)
+                if self.split == "unmerge":
+                    part["theme"] = source.stem
+                parts.append(part.set_axis([f"{source.relative_to(self.labels)}:{row}" for row in part.index]))
+        frame = pd.concat(parts)
+        learnt = frame["split"] == "train"
+        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_share, 0, self.seed)
+        return self.finish(frame, self.labels, splits_with(val=self.val_share, test=1), not self.themes)
+
+    def _files(self, split: str) -> list[Path]:
+        if self.split == "merge":
+            return [self.labels / f"{split}.csv"]
+        found = sorted((self.labels / split).glob("*.csv"))
+        if not found:
+            raise InputError(f"There are no themes in {self.labels / split}; unpack TANet's dataset.zip there.")
+        unknown = [theme for theme in self.themes if theme not in {file.stem for file in found}]
+        if unknown:
+            known = ", ".join(file.stem for file in found)
+            raise InputError(f"TAD66K has no theme {unknown[0]!r} in {self.labels / split}; choose among {known}.")
+        return [file for file in found if not self.themes or file.stem in self.themes]

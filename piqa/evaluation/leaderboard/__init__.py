@@ -1,0 +1,1 @@
+"""Predictions of several models, measured on the same images and compared."""

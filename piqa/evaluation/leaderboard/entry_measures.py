@@ -1,0 +1,143 @@
+"""One line of the board measured in every scene: on its images as they are, and on every resample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from piqa.evaluation.metrics import fit_logistic
+from piqa.evaluation.pairs import Bands
+from piqa.evaluation.statistics import bootstrap_metrics
+from piqa.evaluation.statistics.bootstrap import Array, Resamples, mean, median
+from piqa.evaluation.statistics.calibration import Mapping
+
+ERRORS = ("plcc", "mae", "rmse")  # measures that a mapping changes
+AT_ONCE = 2_000_000  # counts in memory at a time, times a dozen intermediate arrays
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the board: a column of the scenes and how it is summed up."""
+
+    protocol: str
+    measure: str
+    column: str
+    summary: Callable[[Array], Array]
+
+
+FIGURES = (
+    *(Figure("official", name, name, median) for name in ("srocc", "krocc", *ERRORS, "pair_accuracy")),
+    *(Figure("authors", name, name, mean) for name in ("srocc", "krocc")),
+    *(Figure("authors", name, f"fitted_{name}", mean) for name in ERRORS),
+    *(Figure("calibrated", name, f"mapped_{name}", median) for name in ERRORS),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A line's measures scene by scene.
+
+    Attributes:
+        scenes: Indexed by `scene`, all scenes of the truth: the columns of `metrics.per_scene` (`images` are those with
+            a prediction, and may be 0), `pair_accuracy`, `mapped_plcc`, `mapped_mae`, `mapped_rmse` (NaN without a
+            mapping), and for each kind of pairs `<kind>_surplus` (right less wrong pairs) and `<kind>_pairs`.
+        samples: The measures of the same names on every resample, shape (samples, scenes).
+    """
+
+    scenes: pd.DataFrame
+    samples: dict[str, Array]
+
+    def value(self, figure: Figure) -> float:
+        """The figure on all images; NaN where nothing is defined."""
+        return float(figure.summary(self.scenes[figure.column].to_numpy(np.float64)))
+
+    def resampled(self, figure: Figure) -> Array:
+        """The figure on every resample, shape (samples,)."""
+        return figure.summary(self.samples[figure.column])
+
+    def accuracy(self, kind: str) -> tuple[float, Array]:
+        """Share of the pooled pairs of a kind in the right order: on all images, and on every resample."""
+        names = f"{kind}_surplus", f"{kind}_pairs"
+        surplus, pairs = (np.nansum(self.scenes[name].to_numpy(np.float64)) for name in names)
+        sampled_surplus, sampled_pairs = (np.nansum(self.samples[name], axis=1) for name in names)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float((1 + surplus / pairs) / 2), (1 + sampled_surplus / sampled_pairs) / 2
+
+
+def measure(
+    truth: pd.DataFrame, prediction: Array, mapping: Mapping | None, drawn: Resamples, bands: Bands
+) -> Measured:
+    """Measures a line.
+
+    The logistic of the authors' protocol is fitted once in every scene, on its images as they are, and held fixed in
+    the resamples; likewise the mapping. Their intervals are for the curve as it is.
+
+    Args:
+        truth: One row an image with columns `scene` and `score`.
+        prediction: The line's predictions in the order of `truth`, shape (images,), NaN where there is none.
+        mapping: To the scale of the score, from training scenes; None where there is none.
+        drawn: The resamples of the scenes of `truth`, in sorted order, and of their images, in the order of `truth`.
+        bands: What clear and near pairs are.
+    """
+    frame = truth[["scene", "score"]].assign(prediction=prediction)
+    names = sorted(frame["scene"].unique())
+    rows, sampled = [], []
+    for scene, counts in zip(names, drawn.counts, strict=True):
+        images = frame[frame["scene"] == scene]
+        known = images["prediction"].notna().to_numpy()
+        score, raw = images.loc[known, ["score", "prediction"]].to_numpy(np.float64).T
+        curves = {"fitted": fit_logistic(raw, score), "mapped": None if mapping is None else mapping(raw)}
+        once = _measures(score, raw, curves, np.ones((1, len(score))), bands)
+        rows.append(
+            {"images": len(score)}
+            | {name: float(values[0]) for name, values in once.items()}
+            | {"fit_converged": curves["fitted"] is not None}
+        )
+        sampled.append(_measures(score, raw, curves, counts[:, known], bands))
+    samples = {name: drawn.in_slots([values[name] for values in sampled]) for name in sampled[0]}
+    return Measured(pd.DataFrame(rows, index=pd.Index(names, name="scene")), samples)
+
+
+def _measures(
+    score: Array, raw: Array, curves: dict[str, Array | None], counts: NDArray[Any], bands: Bands
+) -> dict[str, Array]:
+    """All measures of one scene on resamples, shape (resamples, images); NaN where no image was drawn."""
+    drawn = np.flatnonzero(counts.sum(axis=1))
+    size = max(AT_ONCE // max(len(score), 1), 1)
+    blocks = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+    parts = [_of_block(score, raw, curves, counts[block].astype(np.float64), bands) for block in blocks]
+    measures = {}
+    for name in _names(bands):
+        measures[name] = np.full(len(counts), np.nan)
+        if parts:
+            measures[name][drawn] = np.concatenate([part[name] for part in parts])
+    return measures
+
+
+def _of_block(
+    score: Array, raw: Array, curves: dict[str, Array | None], counts: Array, bands: Bands
+) -> dict[str, Array]:
+    measures = {name: getattr(bootstrap_metrics, name)(score, raw, counts) for name in ("srocc", "krocc", *ERRORS)}
+    for curve, mapped in curves.items():
+        for name in ERRORS:
+            unknown = np.full(len(counts), np.nan)
+            measures[f"{curve}_{name}"] = (
+                unknown if mapped is None else getattr(bootstrap_metrics, name)(score, mapped, counts)
+            )
+    for kind, limits in bands.limits().items():
+        surplus, pairs = bootstrap_metrics.ordered_pairs(score, raw, counts, *limits)
+        measures |= {f"{kind}_surplus": surplus, f"{kind}_pairs": pairs}
+    with np.errstate(invalid="ignore"):  # a scene without two different scores has no pairs: NaN
+        measures["pair_accuracy"] = (1 + measures["all_surplus"] / measures["all_pairs"]) / 2
+    return measures
+
+
+def _names(bands: Bands) -> list[str]:
+    mapped = [f"{curve}_{name}" for curve in ("fitted", "mapped") for name in ERRORS]
+    counted = [f"{kind}_{what}" for kind in bands.limits() for what in ("surplus", "pairs")]
+    return ["srocc", "krocc", *ERRORS, *mapped, *counted, "pair_accuracy"]

@@ -1,0 +1,1 @@
+"""The leaderboard as a page, as tables and on the terminal."""

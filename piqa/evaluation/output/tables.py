@@ -1,0 +1,164 @@
+"""The leaderboard as JSON, CSV, Markdown and LaTeX files.
+
+JSON holds everything but the predictions, with every digit; CSV one number a row, each with its protocol, split,
+attribute and what chose the checkpoint; Markdown and LaTeX are for reading and publishing.
+"""
+# ruff: noqa: RUF001 - a minus and an en dash are meant
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
+from piqa.evaluation.output import text
+from piqa.evaluation.output.text import DAGGER, DASH, MEASURES, Block, Cell, number, one_line
+from piqa.evaluation.predictions import write_predictions
+from piqa.system.files import replacing
+from piqa.system.json_text import json_text
+
+FRAMES = ("entries", "measures", "scenes", "groups", "comparisons", "pairs", "reliability", "failures")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{character: f"{{{character}}}" for character in "[]*"},  # after a line's end they would be its options
+    "−": "$-$",  # the minus of `number`
+    "–": "--",
+    "†": r"$^{\dagger}$",
+    **{character: "\\" + character for character in "#$%&_"},
+}
+
+
+def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
+    """Writes `leaderboard.json`, `.csv`, `.md` and `.tex`, each whole or not at all.
+
+    Args:
+        board: The leaderboard.
+        folder: Where to; made if it is not there.
+
+    Returns:
+        The files by the end of their name: `json`, `csv`, `md`, `tex`.
+
+    Raises:
+        InputError: If a file cannot be written.
+    """
+    paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
+    write_predictions(measures_frame(board), paths["csv"])
+    for end, content in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):
+        with replacing(paths[end]) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return paths
+
+
+def as_json(board: Leaderboard) -> str:
+    """The facts and all frames but the predictions; a number that is not defined is null."""
+    return json_text({"facts": board.facts, **{name: getattr(board, name) for name in FRAMES}})
+
+
+def measures_frame(board: Leaderboard) -> pd.DataFrame:
+    """One row a number: what was measured on what, by which protocol, what chose the checkpoint, and the interval."""
+    facts = {name: board.facts.get(name) for name in ("table", "split", "attribute", "official_split")}
+    lines = board.entries[["model", "kind", "images", "missing", "selected_on", "protocol_note", "source"]]
+    frame = board.measures.merge(lines, on="model", how="left", validate="many_to_one").assign(**facts)
+    first = [*facts, "model", "kind", "protocol", "measure", "value", "low", "high", "best", "significant"]
+    frame = frame.astype(dict.fromkeys(("images", "missing"), "Int64"))  # whole numbers also where some are unknown
+    return frame[[*first, *(name for name in frame if name not in first)]]
+
+
+def as_markdown(board: Leaderboard) -> str:
+    """A section for every protocol with its table, the pairwise view, the notes and warnings."""
+    parts = [f"# Leaderboard\n\n{_markdown(text.heading(board))}"]
+    for block in text.blocks(board):
+        parts.append(f"## {block.protocol}: {_markdown(block.sentence)}")
+        rows = [
+            (
+                _markdown(line.model) + (f" <sup>{line.mark}</sup>" if line.mark else ""),
+                text.KIND_NAMES[line.kind],
+                *(_markdown_cell(line.cells.get(name)) for name in block.measures),
+            )
+            for line in block.lines
+        ]
+        names = [MEASURES[name] + (" ↓" if name in LOWER_IS_BETTER else "") for name in block.measures]
+        parts += [_markdown_table(["model", "kind", *names], rows)] if rows else []
+        parts += [f"Not available for {_markdown(reason)}" for reason in block.absent]
+    if not board.pairs.empty:
+        columns, pairs = text.pair_rows(board)
+        parts.append(f"## Pairs\n\n{_markdown(text.pairs_title(board))}")
+        parts.append(_markdown_table(["model", *columns], [(_markdown(model), *cells) for model, cells in pairs]))
+    notes = [f"<sup>{mark}</sup> {_markdown(text)}" for mark, text in text.footnotes(board).items()]
+    notes += [text.legend(board), *(f"**{_markdown(text)}**" for text in text.warnings(board))]
+    return "\n\n".join([*parts, "## Notes", *notes]) + "\n"
+
+
+def as_latex(board: Leaderboard) -> str:
+    """A booktabs table for every protocol, the best in bold, the surely best with a dagger; a preamble is needed."""
+    tables = [_latex_table(board, block) for block in text.blocks(board) if block.lines]
+    return "\n\n".join(["% \\usepackage{booktabs} in the preamble", *tables]) + "\n"
+
+
+def _markdown_table(header: list[str], rows: list[tuple[str, ...]]) -> str:
+    alignment = ["---", *("---:" if name != "kind" else "---" for name in header[1:])]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, alignment, *rows])
+
+
+def _markdown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return DASH
+    text = f"**{number(cell.value)}**" if cell.best else number(cell.value)
+    interval = f" [{number(cell.low)}, {number(cell.high)}]" if cell.has_interval else ""
+    return text + (DAGGER if cell.significant else "") + interval
+
+
+def _markdown(text: str) -> str:
+    """The text with everything escaped that Markdown would read as markup, on one line."""
+    escaped = "".join("\\" + character if character in r"\`*_[]|#~$" else character for character in one_line(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _latex_table(board: Leaderboard, block: Block) -> str:
+    rows, kind = [], ""
+    for line in block.lines:
+        rows += [r"\midrule"] if line.kind != kind else []
+        kind = line.kind
+        mark = rf"\textsuperscript{{{line.mark}}}" if line.mark else ""
+        cells = (_latex_cell(line.cells.get(name)) for name in block.measures)
+        rows.append(" & ".join([_latex(line.model) + mark, *cells]) + r" \\")
+    names = [MEASURES[name] + (r" $\downarrow$" if name in LOWER_IS_BETTER else "") for name in block.measures]
+    marks = {line.mark for line in block.lines}
+    notes = [rf"\textsuperscript{{{mark}}}{_latex(t)}." for mark, t in text.footnotes(board).items() if mark in marks]
+    caption = f"{text.heading(board)}. Protocol {block.protocol}: {block.sentence}."
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(caption)}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+            r"\toprule",
+            " & ".join(["", *names]) + r" \\",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\par\smallskip\footnotesize {' '.join([*notes, _latex(text.legend(board))])}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _latex_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "--"
+    value = _latex(number(cell.value))
+    text = (rf"\textbf{{{value}}}" if cell.best else value) + (LATEX[DAGGER] if cell.significant else "")
+    interval = rf" {{\scriptsize[{number(cell.low, 2)}, {number(cell.high, 2)}]}}" if cell.has_interval else ""
+    return text + interval.replace("−", "$-$")
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in one_line(text))

@@ -1,0 +1,1 @@
+"""How sure a measure is: bootstrap, noise ceiling, significance, calibration."""

@@ -1,0 +1,61 @@
+"""A model's own scale mapped to the experts', by one monotonic curve fitted on training scenes.
+
+A model that learnt to rank answers on a scale of its own: its errors in JOD mean nothing until it is mapped. A logistic
+fitted in every test scene sees the answers; this mapping sees none of them. It is one curve for all scenes, as a user
+who scores new portraits would have it, so a model whose answers drift from scene to scene pays for that.
+
+A trained model knows its training scenes better than new ones, so the curve may be steeper than new scenes deserve.
+Validation scenes are not used, for they are not marked in everyone's predictions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
+
+from piqa.evaluation.statistics.bootstrap import Array
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A curve through knots, straight between them and level beyond the outermost.
+
+    Attributes:
+        prediction: Where the knots lie, strictly ascending, shape (knots,).
+        score: The score there, strictly ascending, shape (knots,).
+    """
+
+    prediction: Array
+    score: Array
+
+    def __call__(self, prediction: ArrayLike) -> Array:
+        """Predictions on the scale of the score, same shape."""
+        return np.asarray(np.interp(np.asarray(prediction, np.float64), self.prediction, self.score))
+
+
+def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> Mapping:
+    """The centred isotonic regression of score on prediction.
+
+    Isotonic least squares gives a staircase; each of its levels becomes one knot, at the mean prediction of its images.
+    So different predictions stay different between the outermost knots, and no shape is assumed.
+
+    Args:
+        prediction: Predictions of training images, shape (images,), at least one.
+        score: Their scores.
+
+    Raises:
+        ValueError: If the shapes differ or there is nothing to fit.
+
+    Reference: Oron and Flournoy, Centered isotonic regression, Statistics in Biopharmaceutical Research, 2017.
+    """
+    x, y = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
+    if x.ndim != 1 or x.shape != y.shape or not x.size:
+        raise ValueError(f"Expected two vectors of one length, found shapes {x.shape} and {y.shape}")
+    values, group, images = np.unique(x, return_inverse=True, return_counts=True)
+    fit = isotonic_regression(np.bincount(group, weights=y) / images, weights=images)
+    starts = fit.blocks[:-1]
+    centres = np.add.reduceat(values * images, starts) / np.add.reduceat(images, starts)
+    return Mapping(centres, fit.x[starts])

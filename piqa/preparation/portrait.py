@@ -1,0 +1,190 @@
+"""An image file becomes a Portrait: the one preparation that training, evaluation and scoring share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+
+from piqa.errors import InputError
+from piqa.models import LIQE
+from piqa.preparation.faces import MIN_FACE, Box, FaceDetector, FaceRule, choose_face, crop_face
+from piqa.preparation.image_file import Pixels, open_image
+
+VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
+
+Resize = Literal["short_side", "shrink", "stretch", "keep"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Settings that turn an image file into what a model eats.
+
+    Args:
+        short_side: Side in pixels that `resize` is about.
+        resize: What becomes of the whole image and of the face crop. `short_side`: their short side gets that length,
+            up or down. `shrink`: the same where both sides are longer, else they stay as they are. `stretch`: a square
+            of that side, whatever the shape was. `keep`: they stay as they are, and `short_side` is not used.
+        face_rule: Which face is judged: the `largest`, or the `most_confident`, as the reference's detector ordered;
+            `none` looks for no face, which spares time where only the whole image is used.
+        face_threshold: Least detector confidence of a face that counts, in [0, 1].
+        face_margin: Pixels added on every side of the face box, at original resolution.
+        detection_side: Longest side in pixels of the copy in which faces are looked for.
+        liqe: LIQE's checkpoint; None leaves the 495 logits out.
+    """
+
+    short_side: int = 448
+    face_rule: FaceRule = "largest"
+    face_threshold: float = 0.9
+    face_margin: int = 20
+    detection_side: int = 1600
+    liqe: str | None = None
+    resize: Resize = "short_side"
+
+    def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize):
+            raise InputError(f"preparation: `resize` is one of {', '.join(get_args(Resize))}, not {self.resize!r}")
+        if self.short_side < 1 or self.face_margin < 0 or not 0 <= self.face_threshold <= 1:
+            raise InputError(
+                f"preparation: short_side ({self.short_side}) must be at least 1, face_margin ({self.face_margin}) at "
+                f"least 0, and face_threshold ({self.face_threshold}) from 0 to 1"
+            )
+        if self.detection_side < MIN_FACE:
+            raise InputError(f"preparation: no face is found with detection_side {self.detection_side}; try 1600")
+
+    def fingerprint(self, liqe_digest: str | None) -> str:
+        """Short name of everything that the prepared pixels depend on, apart from the image file.
+
+        Args:
+            liqe_digest: Digest of the LIQE file's content, so that other weights under the same name are noticed.
+        """
+        settings = asdict(self) | {"liqe": liqe_digest, "version": VERSION}
+        if self.resize == "short_side":
+            del settings["resize"]  # younger than stores that are in use
+        elif self.resize == "keep":
+            del settings["short_side"]
+        return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def key(self, digest: Callable[[str], str]) -> str:
+        """The fingerprint, for the prepared store; `digest` gives a file's content digest.
+
+        Raises:
+            InputError: If LIQE's checkpoint is not there.
+        """
+        if self.liqe is None:
+            return self.fingerprint(None)
+        from piqa.weights.state_dicts import require
+
+        return self.fingerprint(digest(str(require(self.liqe, "liqe"))))
+
+    def preparer(self, device: str | torch.device = "cpu") -> Preparer:
+        """What does it."""
+        return Preparer(self, device)
+
+    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Portrait:
+        """A Portrait from what `Portrait.pack` gave; pictures may be `StoredPicture`, read when sliced."""
+        box = json.loads(facts["face_box"])
+        return Portrait(
+            full_image=arrays["full_image"],
+            face_crop=arrays.get("face_crop", arrays["full_image"]),
+            face_box=None if box is None else (box[0], box[1], box[2], box[3]),
+            liqe_logits=arrays.get("liqe_logits"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """What a model knows of one picture.
+
+    Attributes:
+        full_image: The whole image, uint8 RGB, (height, width, 3), short side `Preparation.short_side`.
+        face_crop: The face with its margin, likewise; the whole image where no face was found.
+        face_box: x1, y1, x2, y2 of the face in pixels of the upright original, without margin; None if none was found.
+        liqe_logits: LIQE's raw logits, float32, (495,); None where the preparation leaves them out.
+    """
+
+    full_image: Pixels
+    face_crop: Pixels
+    face_box: Box | None
+    liqe_logits: np.ndarray[Any, np.dtype[np.float32]] | None
+
+    @property
+    def face_found(self) -> bool:
+        """Whether `face_crop` shows a face rather than the whole image."""
+        return self.face_box is not None
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays and facts for the prepared store."""
+        arrays: dict[str, np.ndarray] = {"full_image": self.full_image}
+        if self.face_found:  # without a face the crop is the whole image
+            arrays["face_crop"] = self.face_crop
+        if self.liqe_logits is not None:
+            arrays["liqe_logits"] = self.liqe_logits
+        return arrays, {"face_box": json.dumps(self.face_box)}
+
+
+class Preparer:
+    """Turns image files into Portraits; holds the networks that this takes.
+
+    Args:
+        settings: What to do.
+        device: Where the face detector and LIQE run.
+    """
+
+    def __init__(self, settings: Preparation, device: str | torch.device = "cpu") -> None:
+        self.settings = settings
+        self._detector = None if settings.face_rule == "none" else FaceDetector(settings.detection_side, device)
+        self._liqe: LIQE | None = None
+        if settings.liqe is not None:
+            from piqa.weights.state_dicts import load_liqe
+
+            self._liqe = load_liqe(settings.liqe).to(device)
+
+    def __call__(self, path: str | Path) -> Portrait:
+        """Prepares one file.
+
+        Raises:
+            InputError: If it is not an image that can be read whole.
+        """
+        return self.prepare(open_image(path))
+
+    def prepare(self, image: Image.Image) -> Portrait:
+        """Prepares one upright RGB image."""
+        settings = self.settings
+        faces = [] if self._detector is None else self._detector.detect(image)
+        face = choose_face(faces, settings.face_rule, settings.face_threshold)
+        crop = None if face is None else crop_face(image, face.box, settings.face_margin)
+        whole = np.asarray(resized(image, settings))
+        return Portrait(
+            full_image=whole,
+            face_crop=whole if crop is None else np.asarray(resized(crop, settings)),
+            face_box=None if face is None else face.box,
+            liqe_logits=None if self._liqe is None else self._liqe.logits(image),
+        )
+
+
+def resized(image: Image.Image, settings: Preparation) -> Image.Image:
+    """A whole image or a face in the size that the settings ask for; by Pillow's bilinear filter, which antialiases."""
+    side = settings.short_side
+    if settings.resize == "keep" or (settings.resize == "shrink" and min(image.size) < side):
+        return image
+    if settings.resize == "stretch":
+        return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BILINEAR)
+    return resize_short_side(image, side)
+
+
+def resize_short_side(image: Image.Image, side: int) -> Image.Image:
+    """Pillow's bilinear filter (which antialiases), short side to `side`, long side cut to an integer, as published."""
+    width, height = image.size
+    if width <= height:
+        size = side, int(side * height / width)
+    else:
+        size = int(side * width / height), side
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)

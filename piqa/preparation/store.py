@@ -1,0 +1,303 @@
+"""The prepared store: every picture decoded, its face found and its LIQE logits computed once, kept losslessly.
+
+    store/
+      digests.json                      path -> size, times of change, digest: unchanged files are not read again
+      <settings>/settings.json          the preparation's settings in words
+      <settings>/<ab>/<digest>.safetensors   one Portrait; named by the image file's content
+      <settings>/failed.csv             pictures that could not be prepared, and why
+
+An entry's name tells its source and settings, so a changed picture or setting simply has no entry yet. Entries are
+written atomically and never changed: any number of processes may read and build at once, and a killed build goes on
+where it stopped. What was damaged on disk is told by its checksums and prepared anew. A PIQ23 picture takes about
+1.6 MB (8 GB for all 5116): recompression would change the very quality that is being judged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+import pandas as pd
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from piqa.errors import InputError
+from piqa.preparation.digests import Digests, digest_of
+from piqa.preparation.store_build import Done, Job, Recipe, prepare, worker_count
+from piqa.preparation.store_entry import Absent, Damaged, Entry, Packable, open_entry, write_entry
+from piqa.system.device import pick_device
+from piqa.system.files import remove_leftovers, replacing
+
+__all__ = ["BuildReport", "PreparedStore", "write_entry"]
+
+MANY, SAMPLE = 100, 8  # from how many files on the room that they will take is estimated, and from how many
+
+Item = TypeVar("Item", bound=Packable)
+Used = TypeVar("Used")
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class BuildReport:
+    """What a build did, in pictures.
+
+    Attributes:
+        prepared: Newly prepared.
+        reused: Found in the store.
+        no_face: Of both, those whose face crop is the whole image because no face was found.
+        failed: Path and reason of every picture that could not be prepared.
+        replaced: Of the newly prepared or failed, those whose entry was there but damaged, or of another version.
+    """
+
+    prepared: int = 0
+    reused: int = 0
+    no_face: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    replaced: int = 0
+
+    def add(self, files: Sequence[str], face_found: bool, fault: str | None) -> None:
+        """Counts files of one content."""
+        if fault is None:
+            self.prepared += len(files)
+            self.no_face += len(files) * (not face_found)
+        else:
+            self.failed += [(name, fault) for name in files]
+
+    def __str__(self) -> str:
+        counts = f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
+        return counts + (f"; {self.replaced} had damaged or outdated entries" if self.replaced else "")
+
+
+class PreparedStore(Generic[Item]):
+    """Portraits or Clips on disk, by source file and settings.
+
+    Args:
+        folder: The store; made if absent. Several datasets and settings may share one.
+        settings: How they are prepared.
+    """
+
+    def __init__(self, folder: str | Path, settings: Recipe[Item]) -> None:
+        self.root = Path(folder)
+        self.settings = settings
+        self._digests = Digests(self.root / "digests.json")
+        self.folder = self.root / settings.key(self._digests.of)
+        self._places: dict[str, Path] = {}
+
+    def entry(self, path: str | Path) -> Path:
+        """Where the Portrait of an image file is kept, whether it is there yet or not.
+
+        Raises:
+            InputError: If the image file cannot be read.
+        """
+        digest = self._digests.of(str(path))
+        return self.folder / digest[:2] / f"{digest}.safetensors"
+
+    def load(self, path: str | Path) -> Item:
+        """The Portrait of an image file, or the Clip of a video file.
+
+        An entry that is damaged is prepared anew, with a warning.
+
+        Raises:
+            InputError: If it has not been prepared, is damaged and cannot be prepared anew, or its motion features are
+                asked for and cannot be read.
+        """
+        return self._use(str(path), self.entry(path), lambda entry: self._item(entry, str(path), late=False))
+
+    def read(self, path: str | Path, use: Callable[[Item], Used]) -> Used:
+        """What `use` makes of an item whose pictures are still in the file: it reads from it the pixels it slices out.
+
+        Where the entry lies is looked up once. A source that changes or goes after that makes no difference here; the
+        next build will notice.
+
+        Args:
+            path: As of `load`, which tells also what is raised.
+            use: Slices `full_image`, `face_crop` or `frames`; called once more if it met a damaged entry.
+        """
+        path = str(path)
+        if path not in self._places:
+            self._places[path] = self.entry(path)
+        return self._use(path, self._places[path], lambda entry: use(self._item(entry, path, late=True)))
+
+    def _item(self, entry: Entry, path: str, late: bool) -> Item:
+        return self.settings.unpack(entry.read(late), entry.facts, path)
+
+    def _use(self, path: str, place: Path, use: Callable[[Entry], Used]) -> Used:
+        try:
+            with open_entry(place) as entry:
+                return use(entry)
+        except Absent:
+            raise InputError(f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`") from None
+        except Damaged as damage:
+            self._mend(path, place, damage)
+        try:
+            with open_entry(place) as entry:
+                return use(entry)
+        except (Absent, Damaged) as damage:
+            raise InputError(f"{place}, just prepared anew, is damaged again ({damage}); check the disk") from damage
+
+    def _mend(self, path: str, place: Path, damage: Damaged) -> None:
+        """Prepares one entry anew, here and now: slow, as networks are loaded for it, but rare."""
+        log.warning(
+            f"{place} cannot be used: {damage}. It is prepared anew from {path}; "
+            "`python -m piqa.prepare --verify true` looks through the whole store"
+        )
+        try:
+            if digest_of(path) != place.stem:
+                raise InputError("that is no longer the file that it was prepared from")
+            # networks that prepare must not shift the dropout of those that train
+            with torch.random.fork_rng(devices=[]):
+                item = self.settings.preparer("cpu")(path)
+        except (InputError, OSError) as error:
+            raise InputError(f"{place} is damaged and cannot be prepared anew from {path}: {error}") from error
+        write_entry(place, item, path)
+
+    def build(
+        self,
+        paths: Iterable[str | Path],
+        device: str = "auto",
+        workers: int | None = None,
+        max_failed: float = 0.01,
+        progress: bool = True,
+        verify: bool = False,
+    ) -> BuildReport:
+        """Prepares what is missing.
+
+        Args:
+            paths: Image files; the same file may come twice.
+            device: Where face detector and LIQE run: `cpu`, `cuda`, ... or `auto`.
+            workers: Processes; None takes one a core (at most 4 on a GPU), fewer for few pictures; 0 is this process.
+            max_failed: Share of pictures, in [0, 1], that may fail before the build ends with an error.
+            progress: Whether to draw a progress bar.
+            verify: Read what is there whole, and prepare anew what is damaged. Otherwise only what was cut short or is
+                damaged in its header is found now, and the rest when it is read.
+
+        Returns:
+            The counts. Failed pictures are also listed in `failed.csv`.
+
+        Raises:
+            InputError: If the store cannot be written or more than `max_failed` of the pictures fail. What was prepared
+                stays.
+        """
+        names, device = list(dict.fromkeys(map(str, paths))), str(pick_device(device))
+        report = BuildReport()
+        self._describe()
+        remove_leftovers(self.root)
+        with _bar(not progress) as bar:
+            task = bar.add_task("reading", total=len(names), counts="")
+            missing: dict[Path, list[str]] = {}
+            for path, found in self._look_up(names, report, verify):
+                bar.update(task, advance=1)
+                if found is None:
+                    missing.setdefault(self.entry(path), []).append(path)
+                else:
+                    report.reused += 1
+                    report.no_face += not found
+            self._digests.save()
+            bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
+            jobs = [(same[0], entry) for entry, same in missing.items()]
+            workers = worker_count(device, workers, len(jobs))
+            with closing(self._prepare(jobs, device, workers, bar)) as all_done:
+                for entry, face_found, fault in all_done:
+                    same = missing[entry]  # files of the same content share an entry
+                    report.add(same, face_found, fault)
+                    bar.update(task, advance=len(same), counts=str(report))
+        self._judge(report, names, max_failed)
+        return report
+
+    def _describe(self) -> None:
+        described = self.folder / "settings.json"
+        if not described.is_file():
+            with replacing(described) as temporary:
+                temporary.write_text(json.dumps(asdict(cast(Any, self.settings)), indent=2) + "\n", encoding="utf-8")
+
+    def _look_up(self, paths: Sequence[str], report: BuildReport, verify: bool) -> Iterator[tuple[str, bool | None]]:
+        """For each readable path: whether its entry shows a face, or None where there is no sound entry."""
+
+        def look(path: str) -> tuple[str, bool | None, Exception | None]:
+            try:
+                with open_entry(self.entry(path)) as entry:
+                    if verify:
+                        entry.read()
+                    return path, entry.facts.get("face_box") != "null", None
+            except (InputError, Absent, Damaged) as error:
+                return path, None, error
+
+        with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) * 2)) as pool:
+            for path, found, error in pool.map(look, paths):
+                if isinstance(error, InputError):
+                    report.failed.append((path, str(error)))
+                else:
+                    report.replaced += isinstance(error, Damaged)
+                    yield path, found
+
+    def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Generator[Done, None, None]:
+        """Prepares all; of many a sample comes first, which tells how much room the rest will take."""
+        sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
+        chosen = set(sample)
+        rest = [job for job in jobs if job not in chosen]
+        sizes = []
+        for number, done in enumerate(prepare([*sample, *rest], self.settings, device, workers), start=1):
+            yield done
+            if number <= len(sample) and done[2] is None:
+                sizes.append(done[0].stat().st_size)
+            if number == len(sample) and sizes:
+                self._check_room(sum(sizes) / len(sizes) * len(rest) / 1e9, len(rest), bar)
+
+    def _check_room(self, needed: float, files: int, bar: Progress) -> None:
+        free = shutil.disk_usage(self.root).free / 1e9
+        bar.console.print(f"{files} files will take about {needed:.2f} GB in {self.root}; {free:.0f} GB are free")
+        if needed > free:
+            raise InputError(
+                f"{files} files would take about {needed:.0f} GB in {self.root} but {free:.0f} GB are free; "
+                "make room or name another `store`; videos take less with `data.clip.encoding: webp`"
+            )
+
+    def _judge(self, report: BuildReport, names: Sequence[str], max_failed: float) -> None:
+        listing = self.folder / "failed.csv"
+        now = {_as_text(name) for name in names}
+        failed = [(image, error) for image, error in _listed(listing) if image not in now]  # of other datasets
+        failed += [(_as_text(name), _as_text(fault)) for name, fault in report.failed]
+        if failed:
+            with replacing(listing) as temporary:
+                pd.DataFrame(sorted(failed), columns=["image", "error"]).to_csv(temporary, index=False)
+        else:
+            with suppress(FileNotFoundError):
+                listing.unlink()
+        if len(report.failed) > max_failed * len(names):
+            raise InputError(
+                f"{len(report.failed)} of {len(names)} pictures could not be prepared, more than the share of "
+                f"{max_failed:g} that may fail; all are listed in {listing}; the first: {min(report.failed)[1]}"
+            )
+
+
+def _listed(listing: Path) -> list[tuple[str, str]]:
+    """Pictures and reasons of a `failed.csv`; none if there is no such list that can be read."""
+    try:
+        table = pd.read_csv(listing, dtype=str, keep_default_na=False)
+        return list(zip(table["image"], table["error"], strict=True))
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _as_text(name: str) -> str:
+    """A file's name may be any bytes, a table holds Unicode."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _bar(disable: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}"),
+        disable=disable,
+    )

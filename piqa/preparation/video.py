@@ -1,0 +1,273 @@
+"""A video file becomes a Clip: one frame a second, as the whole-image branch is pretrained on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+
+from piqa.errors import InputError
+from piqa.preparation.image_file import MAX_ASPECT, MAX_PIXELS, Pixels
+from piqa.preparation.portrait import resize_short_side
+
+MOTION_FEATURES = 256  # numbers a second of SlowFast's fast pathway
+VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
+
+# What a file may make FFmpeg do: a playlist named .mp4 would have it open other files and addresses.
+GUARD = {"format_whitelist": "mov,matroska,webm", "protocol_whitelist": "file"}
+
+Motion = np.ndarray[Any, np.dtype[np.float32]]
+Encoding = Literal["raw", "webp"]
+
+
+@dataclass(frozen=True)
+class ClipPreparation:
+    """Settings that turn a video file into what a backbone is pretrained on.
+
+    Args:
+        frames: Frames of a clip, one for each second of the video.
+        short_side: Short side of the frames in pixels.
+        motion: Folder of precomputed SlowFast features, an addition of the published LSVQ head: for the video
+            `.../yfcc-batch1/747.mp4` the array `yfcc-batch1/747.npy`, float32, (frames, 256). None goes without.
+        encoding: How the prepared store keeps frames, losslessly either way. Measured on a 1080p clip by
+            `scripts/bench.py pretrain-input`: `raw` takes 6.3 MB and 2 ms to read, `webp` about 2 MB and 32 ms.
+    """
+
+    frames: int = 8
+    short_side: int = 384
+    motion: str | None = None
+    encoding: Encoding = "raw"
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.short_side < 1:
+            raise InputError(f"a clip needs at least 1 frame of 1 px, not {self.frames} frames of {self.short_side} px")
+
+    def fingerprint(self) -> str:
+        """Short name of everything that the frames depend on, apart from the video file; `motion` is no part of it."""
+        settings = {"frames": self.frames, "short_side": self.short_side, "version": VERSION}
+        return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def key(self, digest: Callable[[str], str]) -> str:
+        """The fingerprint and the encoding, for the prepared store."""
+        return f"{self.fingerprint()}-{self.encoding}"
+
+    def preparer(self, device: str = "cpu") -> Callable[[str], Clip]:
+        """What decodes a video file; motion features are read with the prepared clip, not kept in it."""
+        without_motion = replace(self, motion=None)
+        return lambda path: replace(decode_clip(path, without_motion), encoding=self.encoding)
+
+    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Clip:
+        """A Clip from what `Clip.pack` gave, with its motion features; raw frames may be read when they are sliced."""
+        if facts["encoding"] == "webp":
+            files = [arrays[f"frame_{number}"].tobytes() for number in range(int(facts["frames"]))]
+            frames = np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
+        else:
+            frames = arrays["frames"]
+        motion = None if self.motion is None else read_motion(self.motion, path, self.frames)
+        return Clip(frames, motion, self.encoding)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What a model knows of one video.
+
+    Attributes:
+        frames: uint8 RGB, (frames, height, width, 3), short side `ClipPreparation.short_side`.
+        motion: Motion features of every frame's second, float32, (frames, 256); None where there are none.
+        encoding: How the prepared store keeps it.
+    """
+
+    frames: Pixels
+    motion: Motion | None = None
+    encoding: Encoding = "raw"
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays and facts for the prepared store; motion features have their own files."""
+        facts = {"encoding": self.encoding, "frames": str(len(self.frames))}
+        if self.encoding == "raw":
+            return {"frames": self.frames}, facts
+        return {f"frame_{number}": _as_webp(frame) for number, frame in enumerate(self.frames)}, facts
+
+
+def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -> Clip:
+    """Takes one frame of every second of an MP4, MOV, Matroska or WebM video, from its beginning.
+
+    The frames are those of the published extraction (MinimalisticVQA): with the frame rate rounded to `fps`, the frames
+    `fps // 2`, `fps // 2 + fps`, ..., the middle of every second; where the video is too short for all of them, the
+    last is repeated; shorter than half a second, its last frame stands for all.
+
+    The published code counts frames. Here they are numbered by their time of presentation (time x rate, rounded), and
+    the one on display at each of those numbers is taken. At a constant rate the two agree; at a varying one counting
+    would drift off the middle of the second, and depend on what a container chooses to state as its rate. Where no
+    rate is stated (the published code divides by zero), timestamps alone tell the middle of the second.
+
+    Frames are turned upright as their display matrix tells, in steps of 90 degrees. Pixels that are not square stay as
+    they are stored. Resizing is Pillow's bilinear filter, which antialiases: the published OpenCV filter does not, and
+    looks at 4 of the 8 (1080p) or 32 (4K) pixels that make one. Aliasing resembles the noise and sharpness that are
+    being judged, and the branch later sees portraits that Pillow has resized.
+
+    Args:
+        path: The video file.
+        settings: How many frames, and how large.
+        threads: Threads of the decoder; one is best where several processes decode.
+
+    Raises:
+        InputError: If the file is absent, empty, no video, damaged, ends before a frame that is needed, or changes its
+            size; or if its motion features are asked for and absent or of another shape.
+    """
+    motion = None if settings.motion is None else read_motion(settings.motion, path, settings.frames)
+    _require_content(path)
+    try:
+        container = av.open(str(path), options=dict(GUARD), metadata_errors="replace")
+    except Exception as error:  # hostile bytes: whatever the exception, the file is at fault
+        raise InputError(
+            f"{path} is no MP4, MOV, Matroska or WebM video, or a damaged or truncated one; download it again"
+        ) from error
+    try:
+        with container:
+            stream = _video_stream(container, threads)
+            pictures = [_to_pixels(frame, settings.short_side) for frame in _pick(container, stream, settings.frames)]
+    except InputError as error:
+        raise InputError(f"{path} {error}") from None
+    except MemoryError as error:
+        raise InputError(f"{path} needs more memory than there is; scale it down") from error
+    except Exception as error:
+        raise InputError(f"{path} is a damaged or truncated video ({getattr(error, 'strerror', error)})") from error
+    if len({picture.shape for picture in pictures}) > 1:
+        raise InputError(f"{path} changes its size on the way; convert it to one size")
+    return Clip(np.stack(pictures + pictures[-1:] * (settings.frames - len(pictures))), motion)
+
+
+def _as_webp(frame: Pixels) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "WEBP", lossless=True, quality=0, method=0)  # the fastest of the lossless ones
+    return np.frombuffer(file.getvalue(), dtype=np.uint8)
+
+
+def read_motion(folder: str | Path, video: str | Path, frames: int) -> Motion:
+    """Reads the motion features of a video, (frames, 256), as `ClipPreparation` describes them.
+
+    Raises:
+        InputError: If they are absent, no float32, of another shape or not finite.
+    """
+    video = Path(video)
+    path = Path(folder, video.parent.name, f"{video.stem}.npy")
+    try:
+        features = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read the motion features {path}: {error.strerror or 'no such array'}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not an array of motion features ({error})") from error
+    expected = frames, MOTION_FEATURES
+    if not isinstance(features, np.ndarray) or (features.dtype, features.shape) != (np.float32, expected):
+        found = f"{getattr(features, 'dtype', 'several arrays')} {getattr(features, 'shape', '')}"
+        raise InputError(f"{path} must hold float32 motion features of shape {expected}, found {found}; save it so")
+    if not np.isfinite(features).all():
+        raise InputError(f"{path} holds motion features that are not finite; compute them again")
+    return features
+
+
+def _require_content(path: str | Path) -> None:
+    try:
+        with Path(path).open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path} is empty; copy or download it again")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _video_stream(container: InputContainer, threads: int) -> VideoStream:
+    """The stream to decode; errors go on from the file's name."""
+    if not container.streams.video:
+        raise InputError("has no video stream")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise InputError("is in a format that cannot be decoded; convert it to H.264")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not 0 < width * height <= MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
+        raise InputError(f"claims frames of {width} x {height} pixels, which are not read; scale it")
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = threads
+    return stream
+
+
+def _pick(container: InputContainer, stream: VideoStream, count: int) -> list[VideoFrame]:
+    """The frames on display in the middle of the first `count` seconds; at least one, fewer if the video is short."""
+    rate = _rate(stream)
+    fps = max(round(rate), 1)
+    mark = fps // 2
+    kept: list[VideoFrame] = []
+    shown: VideoFrame | None = None
+    for number, frame in _numbered(container, stream, rate):
+        while shown is not None and mark < number and len(kept) < count:
+            kept.append(_whole(shown))
+            mark += fps
+        if len(kept) == count:
+            return kept
+        shown = frame
+    if shown is None:
+        raise InputError("has not one frame that can be decoded; it is damaged or truncated")
+    if mark + 0.5 < _stated_length(container, stream) * rate:  # 0.5 for times rounded to milliseconds
+        raise InputError(f"is truncated: it ends before the frame at {float(mark / rate):.1f} s; download it again")
+    return kept or [_whole(shown)]
+
+
+def _numbered(container: InputContainer, stream: VideoStream, rate: Fraction) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames in order of presentation with their numbers; the last comes again with the number at which it ends."""
+    ticks = _time_base(stream) * rate
+    frame, number, start, end = None, -1, 0, 0
+    for packet in container.demux(stream):
+        if packet.is_corrupt:  # cut short by the end of the file; decoded, it would be a frame partly made up
+            continue
+        if packet.pts is not None:
+            end = max(end, packet.pts + (packet.duration or 0))
+        for frame in packet.decode():
+            if number < 0:
+                start = frame.pts or 0
+            number = number + 1 if frame.pts is None else round((frame.pts - start) * ticks)
+            yield number, frame
+    if frame is not None:
+        yield max(number + 1, round((end - start) * ticks)), frame
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    """Frames a second by the container's word; without one every timestamp counts as a frame's place."""
+    return stream.guessed_rate or 1 / _time_base(stream)
+
+
+def _whole(frame: VideoFrame) -> VideoFrame:
+    if frame.is_corrupt:
+        raise InputError("is damaged: a frame that is needed cannot be decoded whole")
+    return frame
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    if not stream.time_base:
+        raise InputError("states no unit of its timestamps; convert it to MP4")
+    return stream.time_base
+
+
+def _stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Seconds that the video lasts by its container's word; 0 where that says nothing."""
+    if stream.frames and stream.duration:
+        return stream.duration * _time_base(stream)
+    # Matroska states the end of the whole file, counted from time zero
+    return Fraction(container.duration or 0, av.time_base) - (stream.start_time or 0) * _time_base(stream)
+
+
+def _to_pixels(frame: VideoFrame, short_side: int) -> Pixels:
+    """Upright RGB, (height, width, 3). Stated colour matrix and range are respected; HDR is not tone-mapped."""
+    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    return np.rot90(np.asarray(resize_short_side(image, short_side)), round(frame.rotation / 90))

@@ -1,0 +1,1 @@
+"""How many images are scored: in batches, streamed, resumed, spread over machines."""

@@ -1,0 +1,160 @@
+"""Scoring on several devices or machines: Lightning starts a process a device, each scores its share of the pictures.
+
+Nothing is gathered: every process appends to a part of its own (`piqa.scoring.resumable_csv`), and the first one makes
+the table of all parts when all are done. So a run may go on, after an interruption, on another number of devices.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.strategies import DDPStrategy
+
+from piqa.data.transforms import Crops
+from piqa.errors import InputError
+from piqa.scoring.picture_batches import PictureBatch
+from piqa.scoring.resumable_csv import Row, ScoreParts
+from piqa.scoring.scorer import Scorer
+from piqa.system.progress import Advance, progress
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that talks and writes the table; true before any other was started."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def accelerator_of(device: str, devices: int) -> str:
+    """Lightning's name for the kind of device.
+
+    Raises:
+        InputError: If a single device is named, or there are not so many.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"`device` {device} names one device, but `devices` asks for {devices}; give `cpu` or `cuda`")
+    there = torch.cuda.device_count()
+    if device == "cpu" or (device == "auto" and not there):
+        return "cpu"
+    if there < devices:
+        raise InputError(f"there are {there} GPUs but `devices` asks for {devices}")
+    return "cuda"
+
+
+class ScoringModule(LightningModule):
+    """A process's share of the pictures, and its scorer.
+
+    Args:
+        scorer: Still on the CPU.
+        files: The pictures that all processes together score.
+        crops: As in `Scorer.score`.
+        batch_size: Likewise.
+        workers: Of each process.
+    """
+
+    def __init__(self, scorer: Scorer, files: Sequence[str], crops: Crops, batch_size: int, workers: int) -> None:
+        super().__init__()
+        self._scorer, self._files = scorer, files
+        self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size, "workers": workers}
+
+    def share(self) -> Sequence[str]:
+        """Every n-th picture: in a sorted list neighbours take about as long, so that all processes end together."""
+        return self._files[self.trainer.global_rank :: self.trainer.world_size]
+
+    def setup(self, stage: str) -> None:
+        """Moves the scorer to this process's device."""
+        self._scorer.to(self.trainer.strategy.root_device)
+
+    def predict_dataloader(self) -> Iterator[PictureBatch]:
+        """The batches of this process's share."""
+        return self._scorer.batches(self.share(), **self._how)
+
+    def transfer_batch_to_device(self, batch: PictureBatch, device: torch.device, dataloader_idx: int) -> PictureBatch:
+        """Leaves that to the scorer."""
+        return batch
+
+    def predict_step(self, batch: PictureBatch, batch_idx: int) -> list[dict[str, Any]]:
+        """The rows of a batch."""
+        return self._scorer.rows(batch)
+
+    def on_predict_end(self) -> None:
+        """Waits until all processes have written their last row; InputError if one of them is gone."""
+        try:
+            self.trainer.strategy.barrier("scored")
+        except RuntimeError as error:
+            raise InputError("another of the scoring processes has ended early") from error
+
+
+class PartWriter(BasePredictionWriter):
+    """Appends the rows of each batch to this process's part.
+
+    Args:
+        parts: Open for writing.
+        advance: Called with the number of pictures just done.
+    """
+
+    def __init__(self, parts: ScoreParts, advance: Advance) -> None:
+        super().__init__("batch")
+        self._parts, self._advance = parts, advance
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Sequence[Row],
+        batch_indices: Sequence[int] | None,
+        batch: PictureBatch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Appends a batch's rows."""
+        self._parts.append(prediction, batch.stamps)
+        self._advance(len(prediction))
+
+
+def score_on_devices(
+    module: ScoringModule, pictures: int, parts: ScoreParts, accelerator: str, devices: int, nodes: int
+) -> None:
+    """Scores the module's pictures on several devices, and returns when all are done.
+
+    Where no launcher (torchrun, Slurm) has started the other processes, this starts them: the command as it was given.
+
+    Args:
+        module: What is scored, and how.
+        pictures: Their number.
+        parts: Where the rows go.
+        accelerator: `cpu` or `cuda`.
+        devices: Processes on each machine.
+        nodes: Machines.
+
+    Raises:
+        InputError: If a process that scores or one that prepares pictures is killed, a device has too little memory, or
+            a part cannot be written. Lightning ends all processes soon after it sees one end.
+    """
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*infer the batch indices.*")  # rows know their pictures by name
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
+    share = len(range(0, pictures, devices * nodes))
+    # Nothing but the word that all are done passes between the processes: gloo does for GPUs too. Whoever is done first
+    # waits for the last, longer than the half hour that is usual.
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=7))
+    with parts.writing(), progress(share, quiet=not is_first_process()) as advance:
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
+            callbacks=[PartWriter(parts, advance)],
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.predict(module, return_predictions=False)

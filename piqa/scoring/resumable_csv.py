@@ -1,0 +1,195 @@
+"""The rows of a scoring run while it grows: append-only files, from which it goes on after any interruption.
+
+    .scores.csv.parts/<time>-<random>.jsonl
+
+Each process of each run writes a file of its own: a line that tells the settings, then a line for each scored picture.
+Nothing written is ever changed, so that whatever a kill leaves behind, a line cut short at most, can be read. At the
+end the rows are brought into the order of the input, and the table appears under its name in one step.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from piqa.errors import InputError
+from piqa.scoring.picture_batches import Stamp, stamp_of
+from piqa.system.files import replacing
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a finished table holds, in pictures."""
+
+    pictures: int
+    failed: int
+    no_face: int
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the row of each picture stands: the number of a part, -1 for no row, and the offset of the line in it."""
+
+    parts: list[Path]
+    part: np.ndarray
+    offset: np.ndarray
+
+
+class ScoreParts:
+    """Rows on their way to a CSV.
+
+    Args:
+        out: The CSV to be.
+        columns: Its columns.
+        settings: Everything that the scores depend on apart from the pictures; rows of other settings are not used.
+    """
+
+    def __init__(self, out: str | Path, columns: Sequence[str], settings: Mapping[str, Any]) -> None:
+        self.out = Path(out)
+        self.columns = list(columns)
+        self._folder = self.out.with_name(f".{self.out.name}.parts")
+        self._header = json.loads(json.dumps({"columns": self.columns, "settings": dict(settings)}))
+        self._file: FileIO | None = None
+
+    def left(self, files: Sequence[str]) -> list[str]:
+        """The pictures that have no row yet, or have changed since they were scored, in their order.
+
+        Raises:
+            InputError: If the folder of `out` cannot be written.
+        """
+        if self.out.is_dir():
+            raise InputError(f"{self.out} is a folder; name the CSV to write")
+        with self._told():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            places = self._places(files, unchanged=True)
+        return [file for file, part in zip(files, places.part, strict=True) if part < 0]
+
+    @contextmanager
+    def writing(self) -> Iterator[ScoreParts]:
+        """Opens a new part for `append`.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        with self._told():  # unbuffered: closing a file whose disk is full must not fail once more
+            self._file = (self._folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.jsonl").open("xb", buffering=0)
+        with self._file:
+            self.append([], [])
+            yield self
+
+    def append(self, rows: Sequence[Row], stamps: Sequence[Stamp | None]) -> None:
+        """Adds rows; they stay whatever happens to this process afterwards.
+
+        Args:
+            rows: Values by column, such as JSON can hold.
+            stamps: `piqa.scoring.picture_batches.stamp_of` each picture when it was read.
+
+        Raises:
+            InputError: If they cannot be written.
+        """
+        assert self._file is not None
+        lines: list[Any] = [] if self._file.tell() else [self._header]
+        lines += [[stamp, *(row[name] for name in self.columns)] for row, stamp in zip(rows, stamps, strict=True)]
+        content = "".join(f"{json.dumps(line)}\n" for line in lines).encode("ascii")
+        with self._told():
+            while content:  # an almost full disk takes a part of it
+                content = content[self._file.write(content) :]
+
+    def finish(self, files: Sequence[str]) -> Counts:
+        """Writes the table, one row a picture in the order of `files`, and removes the parts.
+
+        Raises:
+            InputError: If a picture has no row, or the table cannot be written; then the parts stay.
+        """
+        with self._told():
+            places = self._places(files)
+        if missing := int((places.part < 0).sum()):
+            raise InputError(
+                f"{missing} of {len(files)} pictures have no row yet: were pictures added or removed meanwhile, or was "
+                f"{self.out} written by two runs? Give the command again to score those"
+            )
+        failed = no_face = 0
+        with replacing(self.out) as temporary:
+            # A file's name may hold bytes that are no UTF-8: they go out as they came in.
+            with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(self.columns)
+                for values in _read(places):
+                    row = dict(zip(self.columns, values, strict=True))
+                    failed += row["error"] is not None
+                    no_face += row["face_found"] is False
+                    table.writerow(values)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return Counts(len(files), failed, no_face)
+
+    def _places(self, files: Sequence[str], unchanged: bool = False) -> _Places:
+        """Where the rows stand; of several for one picture the last. `unchanged` passes over rows of changed files."""
+        number = {file: position for position, file in enumerate(files)}
+        part, offset = np.full(len(files), -1, np.int32), np.full(len(files), -1, np.int64)
+        parts = sorted(self._folder.glob("*.jsonl"))
+        for which, path in enumerate(parts):
+            lines = _whole_lines(path)
+            if next(lines, (0, None))[1] != self._header:
+                continue
+            for start, line in lines:
+                if not isinstance(line, list) or len(line) != len(self.columns) + 1:
+                    continue  # damaged: that picture is scored again
+                position = number.get(line[1])
+                if position is None or (unchanged and line[0] != _as_json(stamp_of(line[1]))):
+                    continue
+                part[position], offset[position] = which, start
+        return _Places(parts, part, offset)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"cannot write {self.out}: {reason}; is there room, and may you write there?") from error
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Offset and content of each line; None as the content of a damaged one. A last line cut short is left out."""
+    start = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield start, _parsed(line)
+            start += len(line)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _read(places: _Places) -> Iterator[list[Any]]:
+    """The rows in order, each read from its place: however many there are, none is held."""
+    with ExitStack() as stack:
+        used = {int(which): stack.enter_context(places.parts[which].open("rb")) for which in np.unique(places.part)}
+        for which, offset in zip(places.part, places.offset, strict=True):
+            file = used[int(which)]
+            if file.tell() != offset:
+                file.seek(offset)
+            yield json.loads(file.readline())[1:]
+
+
+def _as_json(stamp: Stamp | None) -> list[int] | None:
+    return None if stamp is None else list(stamp)

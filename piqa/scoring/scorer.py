@@ -1,0 +1,323 @@
+"""A trained model and the preparation it was trained with: pictures in, a table of scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from piqa.data.dataset import Batch, crops_of
+from piqa.data.transforms import Crops, View, collate
+from piqa.errors import InputError
+from piqa.models.backbone import with_bfloat16_backbones
+from piqa.models.contract import answers, classes_of, input_names
+from piqa.models.liqe import LIQE, LIQE_LOGITS
+from piqa.preparation.digests import digest_of
+from piqa.preparation.image_file import Pixels
+from piqa.preparation.portrait import VERSION, Portrait, Preparation, Preparer
+from piqa.scoring.from_config import CONFIGS, asked, load_config
+from piqa.scoring.picture_batches import BatchPreparer, PictureBatch, picture_batches
+from piqa.system.device import pick_device
+from piqa.system.memory import keep_freed_memory
+from piqa.weights import model_file, state_dicts
+
+Precision = Literal["32", "bf16", "16"]
+BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
+COLUMNS = ["file", "score", "face_found", *BOX, "error"]
+
+
+class Scorer:
+    """Scores pictures with a trained model.
+
+    Args:
+        network: Answers scores; as `piqa.weights.model_file.load_model` gives it. It is moved to the device and
+            evaluated; its weights are not changed, as `bf16` works on a copy.
+        preparation: The preparation that the network was trained with.
+        crop: Side in pixels of its square crops.
+        device: Where it runs.
+        precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's picture tower in bfloat16;
+            or `16`, float16 by autocast, for GPUs without bfloat16.
+        card: What else the model's file says of it.
+        view: How the network sees a portrait, as in training: `crops`, `whole` or `windows`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preparation: Preparation,
+        crop: int = 384,
+        device: str = "auto",
+        precision: Precision = "32",
+        card: dict[str, Any] | None = None,
+        view: View = "crops",
+    ) -> None:
+        self.preparation, self.crop, self.precision, self.card = preparation, crop, precision, card or {}
+        self.view = view
+        self._autocast = {"16": torch.float16}.get(precision)
+        if precision == "bf16":
+            halved = with_bfloat16_backbones(network)
+            self._autocast = torch.bfloat16 if halved is None else None
+            network = network if halved is None else halved
+        self.network = network.eval()
+        self._preparer: Preparer | None = None
+        self._liqe: LIQE | None = None
+        self.to(pick_device(device))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        liqe: str | Path | None = None,
+        device: str = "auto",
+        precision: Precision = "32",
+        pairs: Mapping[str, Sequence[str]] | None = None,
+    ) -> Scorer:
+        """A scorer from a model file.
+
+        Args:
+            path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
+                config of a network that needs no training, such as `clipiqa.yaml`.
+            liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+            device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
+            precision: `32`, `bf16` or `16`, as in the class.
+            pairs: Of CLIP-IQA, your own prompts to compare: two by name, the better one first, each a column; the first
+                pair gives the score.
+
+        Raises:
+            InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
+                of the training, or there is no such device.
+        """
+        path = model_file.find_model(path)
+        network, card = (load_config if path.suffix in CONFIGS else model_file.load_model)(path)
+        if pairs:
+            network = asked(network, pairs)
+        settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
+        if "liqe_logits" not in input_names(network):
+            settings["liqe"] = None
+        elif liqe is not None:
+            settings["liqe"] = str(liqe)
+        if settings.get("liqe") is not None and "liqe_digest" in card:
+            used = state_dicts.require(settings["liqe"], "liqe")
+            if digest_of(used) != card["liqe_digest"]:
+                raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
+        try:
+            preparation = Preparation(**settings)
+        except TypeError as error:
+            raise InputError(
+                f"{path}: its card names a preparation that this version does not know: {error}"
+            ) from error
+        return cls(network, preparation, card.get("crop", 384), device, precision, card, card.get("view", "crops"))
+
+    def to(self, device: torch.device) -> Scorer:
+        """Moves the scorer, and with it the network, to a device; on a CPU the process keeps memory that it frees."""
+        if device.type == "cpu":
+            keep_freed_memory()
+        self.device = device
+        self.network.to(device)
+        self._preparer = None
+        if self._liqe is not None:
+            self._liqe.to(device)
+        return self
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns of the scores: `COLUMNS`, then whatever else the network tells, found out on a blank picture.
+
+        Raises:
+            InputError: If the network takes what the preparation does not give, or its answers have taken names.
+        """
+        blank = np.zeros((self.crop, self.crop, 3), np.uint8)
+        logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
+        portrait = Portrait(blank, blank, None, logits)
+        said = self._answers(self._collated([portrait], "one"))
+        more = [name for name, values in said.items() if values.ndim == 1 and name != "score"]
+        if taken := [name for name in more if name in COLUMNS]:
+            raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
+        return COLUMNS + more
+
+    def settings(self, model: str | Path) -> dict[str, Any]:
+        """Everything that the scores depend on, apart from the pictures and their crops; files by their content.
+
+        Args:
+            model: The file that the scorer was loaded from.
+        """
+        preparation = asdict(self.preparation) | {"version": VERSION}
+        if self.preparation.liqe is not None:
+            preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
+        return {
+            "model": digest_of(model),
+            "network": getattr(self.network, "init_args", {}),
+            "weights": self.card.get("weights"),
+            "precision": self.precision,
+            "view": self.view,
+            "crop": self.crop,
+            "preparation": preparation,
+        }
+
+    def score(
+        self,
+        pictures: Iterable[str | Path],
+        *,
+        crops: Crops = "five",
+        batch_size: int = 4,
+        workers: int = 0,
+    ) -> pd.DataFrame:
+        """Scores pictures; a bad one costs its row, not the run.
+
+        Args:
+            pictures: Image files.
+            crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Of no account to
+                a model that sees whole pictures, or windows.
+            batch_size: Pictures in one pass through the network.
+            workers: Processes that decode pictures and find faces; 0 does it in this one. A script that asks for some
+                must keep its own work under `if __name__ == "__main__":`, as they import it.
+
+        Returns:
+            One row a picture, in their order: `file`, `score` (higher is better, comparable among pictures of one
+            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright picture, `error`, and
+            whatever else the network tells. A picture that could not be read has an error and no score.
+
+        Raises:
+            InputError: If a worker process is killed, or the device has too little memory for the batch.
+        """
+        batches = self.batches(pictures, crops=crops, batch_size=batch_size, workers=workers)
+        return self._table([row for batch in batches for row in self.rows(batch)])
+
+    def stream(
+        self,
+        pictures: Iterable[str | Path],
+        *,
+        crops: Crops = "five",
+        batch_size: int = 4,
+        workers: int = 0,
+    ) -> Iterator[pd.DataFrame]:
+        """Scores any number of pictures in constant memory: yields the rows of `score` batch by batch.
+
+        `pictures` may itself be an iterator; it is read only a few batches ahead.
+        """
+        for batch in self.batches(pictures, crops=crops, batch_size=batch_size, workers=workers):
+            yield self._table(self.rows(batch))
+
+    def batches(
+        self, pictures: Iterable[str | Path], *, crops: Crops = "five", batch_size: int = 4, workers: int = 0
+    ) -> Iterator[PictureBatch]:
+        """The first half of `stream`: pictures as prepared batches, for `rows`.
+
+        Raises:
+            InputError: If a worker process is killed.
+        """
+        if not workers and self._preparer is None:
+            self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
+        preparer = None if workers else self._preparer
+        prepare = BatchPreparer(self.preparation, self.crop, crops, set(input_names(self.network)), preparer, self.view)
+        yield from picture_batches(map(str, pictures), prepare, batch_size, workers)
+
+    def rows(self, batch: PictureBatch) -> list[dict[str, Any]]:
+        """The second half of `stream`: a row, by column, for each picture of a batch.
+
+        Raises:
+            InputError: If the device has too little memory for the batch.
+        """
+        with _enough_memory(len(batch.files)):
+            said = iter(self._said_of(batch) if batch.crops else [])
+        rows = []
+        for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
+            row: dict[str, Any] = dict.fromkeys(self.columns) | {"file": file, "error": error}
+            if error is None:
+                row |= {"face_found": box is not None, **dict(zip(BOX, box or (None,) * 4, strict=True)), **next(said)}
+            rows.append(row)
+        return rows
+
+    def score_portraits(
+        self, portraits: Iterable[Portrait], *, crops: Crops = "five", batch_size: int = 4
+    ) -> list[float]:
+        """Scores of prepared portraits, in their order.
+
+        Args:
+            portraits: As prepared with this scorer's settings; they may be read while they are scored.
+            crops: `five` crops whose scores are averaged, or `one` from the centre.
+            batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
+        """
+        scores: list[float] = []
+        remaining = iter(portraits)
+        while batch := list(islice(remaining, batch_size)):
+            with _enough_memory(len(batch)):
+                scores += self._answers(self._collated(batch, crops))["score"].tolist()
+        return scores
+
+    def _collated(self, portraits: list[Portrait], crops: Crops) -> Batch:
+        batch = collate([crops_of(portrait, self.crop, crops, self.view) for portrait in portraits])
+        return {
+            name: [one.to(self.device) for one in values]
+            if isinstance(values, list)
+            else values.to(self.device, non_blocking=True)
+            for name, values in batch.items()
+        }
+
+    def _said_of(self, batch: PictureBatch) -> list[dict[str, Any]]:
+        """The network's answers on the good pictures of a batch; class indices by their names."""
+        crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
+        if batch.windows is not None:
+            crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
+        classes = classes_of(self.network)
+        columns: dict[str, list[Any]] = {}
+        for name, values in self._answers(crops).items():
+            if values.ndim > 1:
+                continue  # for losses
+            plain = values.tolist()
+            columns[name] = [classes[name][index] for index in plain] if name in classes else plain
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+    def _on_device(self, pixels: Pixels | list[Pixels]) -> Any:
+        """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
+        if isinstance(pixels, list):
+            return [self._on_device(own) for own in pixels]
+        tensor = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    @torch.inference_mode()
+    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext():
+            return answers(self.network, batch)
+
+    @torch.inference_mode()
+    def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
+        """LIQE's logits, (pictures, 495), of pictures with `counts` windows each: 15, or 1 of a small picture."""
+        if self._liqe is None:
+            assert self.preparation.liqe is not None
+            self._liqe = state_dicts.load_liqe(self.preparation.liqe).to(self.device)
+            if self.precision == "bf16":
+                self._liqe.clip.visual.to(torch.bfloat16)
+        logits = torch.empty(len(counts), LIQE_LOGITS, device=self.device)
+        of_pictures = torch.split(windows, counts)
+        for count in sorted(set(counts)):
+            rows = [row for row, windows_here in enumerate(counts) if windows_here == count]
+            logits[rows] = self._liqe.window_logits(torch.stack([of_pictures[row] for row in rows]))
+        return logits
+
+    def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        """Rows with the same types whatever they hold, so that tables of a stream fit together."""
+        texts = {"file", "error", *classes_of(self.network)}
+        types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
+        return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
+
+
+@contextmanager
+def _enough_memory(pictures: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
+        raise InputError(f"{reason} for a batch of {pictures} pictures; use a smaller `batch_size`") from error

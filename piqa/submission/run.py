@@ -1,0 +1,129 @@
+"""What a submission does where the challenge runs it: `images.csv` in, all its columns and SCORE out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from piqa.data.transforms import Crops
+from piqa.errors import InputError, one_line_errors
+from piqa.scoring.scorer import Precision, Scorer
+from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.files import replacing
+
+EXTENSIONS = (".tiff", ".tif", ".TIFF", ".TIF", ".jpg", ".JPG", ".jpeg")  # those of the kit
+
+
+def run(root: Path, name: str, crops: Crops = "five", precision: Precision = "32") -> dict[str, float]:
+    """Scores the pictures that `images.csv` names, and writes the result and the log.
+
+    A picture that cannot be read gets the median SCORE of its CLASS (of all pictures where the class has none, 0 where
+    there is none at all), which neither lifts nor lowers it among its scene's, and a line in the log.
+
+    Args:
+        root: The folder that holds `images.csv`, `images`, `weights` and `assets`.
+        name: The submission's `<LAST>_<FIRST>`.
+        crops: `five` crops whose scores are averaged, or `one`.
+        precision: As `Scorer`'s.
+
+    Returns:
+        `images`, `failed`, and `seconds` and `slowest`: of one image, mean and greatest, loading of the model not
+        counted; on a GPU also `gpu_bytes`, the most that was reserved there.
+
+    Raises:
+        SystemExit: With status 2 and one line on stderr, also in the log, if there is nothing to score or no weights.
+    """
+    with one_line_errors(), _logging(root / "logs" / f"log_{name}.log") as log:
+        table = read_labels(root / "images.csv")
+        require_columns(table, ["IMAGE"], root / "images.csv", "the kit's header is IMAGE,CLASS,CONDITION")
+        if table.empty:
+            raise InputError(f"{root / 'images.csv'} names no image")
+        weights = root / "weights" / f"weights_{name}.ckpt"
+        scorer = Scorer.load(weights, liqe=weights, precision=precision)
+        _warm_up(scorer, crops)
+        log.info("%d images on %s, %s crop(s), precision %s", len(table), scorer.device, crops, precision)
+        scores: list[float] = []
+        seconds: list[float] = []
+        for image in table["IMAGE"]:
+            start = time.perf_counter()
+            row = scorer.score([find_image(root, image)], crops=crops, batch_size=1, workers=0).iloc[0]
+            seconds.append(time.perf_counter() - start)
+            scores.append(math.nan if pd.isna(row["score"]) else float(row["score"]))
+            if math.isnan(scores[-1]):
+                log.warning("%s gets the median of its class: %s", image, _reason(row["error"]))
+        classes = table.get("CLASS", pd.Series("", index=table.index))
+        result = table.assign(SCORE=fill(pd.Series(scores, index=table.index, dtype=float), classes))
+        with replacing(root / "results" / f"result_{name}.csv") as file:
+            result.to_csv(file, index=False, lineterminator="\r\n")
+        figures = {
+            "images": len(table),
+            "failed": sum(map(math.isnan, scores)),
+            "seconds": sum(seconds) / len(seconds),
+            "slowest": max(seconds),
+        }
+        if scorer.device.type == "cuda":
+            figures["gpu_bytes"] = torch.cuda.max_memory_reserved(scorer.device)
+        log.info("done: %s", figures)
+    return figures
+
+
+def find_image(root: Path, image: str) -> Path:
+    """The file that a cell of IMAGE means: backslashes will do, and another of the kit's extensions.
+
+    Where there is none, the path as it was written.
+    """
+    path = root / image.replace("\\", "/")
+    others = (path.with_suffix(extension) for extension in EXTENSIONS)
+    return next((file for file in (path, *others) if file.is_file()), path)
+
+
+def fill(scores: pd.Series[float], classes: pd.Series[str]) -> pd.Series[float]:
+    """Scores without gaps: the median of the class, of all, or 0."""
+    median = scores.groupby(classes).transform("median")
+    return scores.fillna(median).fillna(scores.median()).fillna(0.0)
+
+
+def _reason(error: object) -> str:
+    return error if isinstance(error, str) else "its score is not a number"
+
+
+def _warm_up(scorer: Scorer, crops: Crops) -> None:
+    """One empty picture, so that what is loaded or computed once is not counted as an image's time."""
+    with tempfile.TemporaryDirectory() as folder:
+        blank = Path(folder) / "blank.png"
+        Image.new("RGB", (1280, 960)).save(blank)
+        scorer.score([blank], crops=crops, batch_size=1, workers=0)
+
+
+@contextmanager
+def _logging(path: Path) -> Iterator[logging.Logger]:
+    """A log of its own at `path`, also on stderr; an InputError that passes through is logged."""
+    log = logging.getLogger(path.stem)
+    log.setLevel(logging.INFO)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; is there room, and may you write there?") from error
+    handlers: list[logging.Handler] = [file, logging.StreamHandler()]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+    try:
+        yield log
+    except InputError as error:
+        log.error("%s", error)
+        raise
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()

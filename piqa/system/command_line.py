@@ -1,0 +1,38 @@
+"""Command lines: jsonargparse parsers that answer a mistake with one line and look config names up."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+
+from piqa.system.config_files import find_config
+
+
+class Parser(ArgumentParser):
+    """A parser that names a mistake in one line instead of printing all its arguments first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # `--crop` must not silently mean `--crops`
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Ends the program with exit status 2; jsonargparse calls it."""
+        print(f"piqa: error: {' '.join(message.split())} (see --help)", file=sys.stderr)
+        self.exit(2)
+
+
+class ConfigFile(ActionConfigFile):
+    """`--config piqa.yaml`: a path, or else a name looked up in `configs/` and `pretrain/`."""
+
+    @staticmethod
+    def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
+        """Reads the file that the value means; jsonargparse calls it."""
+        ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
+
+
+def command() -> str:
+    """The command line as it was given, for a run's record."""
+    program = "piqa" if Path(sys.argv[0]).name == "piqa" else f"python {sys.argv[0]}"
+    return " ".join([program, *sys.argv[1:]])

@@ -1,0 +1,178 @@
+"""Checkpoints of a training run: when they are written, how, and how a run goes on from one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
+
+from piqa.errors import InputError
+from piqa.system.files import replacing
+from piqa.training.signals import StopOnSignal, leave_together
+
+CHECKPOINTS = "checkpoints"
+BEST, LAST = "best", "last"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, and reads nothing but plain data.
+
+    Lightning's own goes through memory and the system's folder for temporary files, from where a file cannot be moved
+    in one piece onto another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes a checkpoint; Lightning calls it in one process.
+
+        Args:
+            checkpoint: What `torch.save` takes.
+            path: The file.
+            storage_options: A second name for the same file, or None.
+
+        Raises:
+            InputError: If it cannot be written; then what was there before is still there.
+        """
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # how torch's writer reports a full disk
+                raise OSError("not all of it could be written") from error
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave the new name with the old disk's bytes
+        if storage_options is not None:
+            with replacing(storage_options) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(path, temporary)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(path, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Reads a checkpoint; what would run code is refused, whatever `weights_only` says."""
+        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return content
+
+
+def save_together(trainer: Trainer, path: str | Path, also: Path | None = None) -> None:
+    """Writes a checkpoint from all processes; where the writing one fails, all of them end.
+
+    Raises:
+        InputError: If it cannot be written, or the weights are not finite: a checkpoint must be good to go on from.
+    """
+    failure = None
+    parameters = trainer.lightning_module.parameters()
+    if not all(bool(values.isfinite().all()) for values in parameters):  # the same in all processes
+        failure = f"the weights are not finite after step {trainer.global_step}; start again with a lower learning rate"
+    else:
+        try:
+            trainer.save_checkpoint(path, weights_only=False, storage_options=also)
+        except InputError as error:  # in the writing process alone, ahead of the barrier where the others wait
+            failure = str(error)
+            trainer.strategy.barrier()
+        failure = trainer.strategy.broadcast(failure)
+    if failure is not None:
+        leave_together(trainer, InputError(failure + _kept(Path(path).with_name(f"{LAST}.ckpt"))))
+
+
+def _kept(last: Path) -> str:
+    return f"; the last good checkpoint is {last}" if last.is_file() else ""
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint with the highest measure, also over an interruption and when the run's folder moves.
+
+    Args:
+        folder: Where to.
+        measure: Which of those that the task logs of the validation split.
+    """
+
+    def __init__(self, folder: Path, measure: str = "srocc") -> None:
+        super().__init__(folder, BEST, monitor=f"val/{measure}", mode="max", enable_version_counter=False)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        save_together(trainer, filepath)
+        self._last_global_step_saved = trainer.global_step
+        self._last_checkpoint_saved = filepath
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Looks for the best checkpoint beside the one that is resumed, then where it was when that was written."""
+        state = checkpoint["callbacks"].get(self.state_key)
+        if not state or not state["best_model_path"]:
+            return
+        beside = Path(str(trainer.ckpt_path)).resolve().with_name(f"{BEST}.ckpt")
+        best = str(beside if beside.is_file() else state["best_model_path"])
+        if not Path(best).is_file():
+            rank_zero_warn(f"the best checkpoint so far, {best}, is gone; the best of the epochs to come will be kept")
+            del checkpoint["callbacks"][self.state_key]
+            return
+        state |= {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
+        state["best_k_models"] = {best: state["best_model_score"]}
+
+
+class LastCheckpoints(Checkpoint):
+    """Writes a checkpoint every some optimiser steps, at the end of every epoch and before a run stops on a signal.
+
+    Each is `step-<number>.ckpt`; the newest is `last.ckpt` as well. A step that validation follows is saved after it,
+    so that no checkpoint stands between the two.
+
+    Args:
+        folder: Where they are.
+        every: Optimiser steps between two of them; 0 for the ends of epochs alone.
+        keep: How many to keep.
+        stop: Says when the run is to stop.
+    """
+
+    def __init__(self, folder: Path, every: int, keep: int, stop: StopOnSignal) -> None:
+        if every < 0 or keep < 1:
+            raise InputError(f"`checkpoint_every` must be at least 0 and `checkpoint_keep` 1, not {every} and {keep}")
+        self.folder, self.last = folder, folder / f"{LAST}.ckpt"
+        self._every, self._keep, self._stop = every, keep, stop
+        self._due = False
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Saves after a step whose turn it is."""
+        loop = trainer.fit_loop.epoch_loop
+        if loop._should_accumulate() or loop.batch_progress.is_last_batch:  # the epoch's end saves anyway
+            return
+        self._due = self._stop.agreed or (self._every > 0 and trainer.global_step % self._every == 0)
+        if self._due and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        """Saves what waited for a validation in the middle of an epoch."""
+        if self._due:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Saves after the epoch's validation."""
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._due = False
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        save_together(trainer, self.folder / f"step-{trainer.global_step:07d}.ckpt", also=self.last)
+        if trainer.is_global_zero:
+            files = sorted(self.folder.glob("step-*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
+            for file in files[: -self._keep]:
+                file.unlink(missing_ok=True)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Counts the batches that are done anew where a step is now accumulated from another number of them."""
+        loops = checkpoint["loops"]["fit_loop"]
+        loaders = loops["state_dict"].get("combined_loader")
+        parts = trainer.accumulate_grad_batches
+        if not loaders or loaders[0]["parts"] == parts:
+            return
+        progress = loops["epoch_loop.batch_progress"]
+        for count, steps in (("total", checkpoint["global_step"]), ("current", loaders[0]["steps"])):
+            open_ = progress[count]["ready"] - progress[count]["completed"]  # 1 for a batch whose end is not over
+            progress[count] |= dict.fromkeys(("ready", "started", "processed"), steps * parts)
+            progress[count]["completed"] = steps * parts - open_

@@ -1,0 +1,90 @@
+"""A run's record: what was run, on which data, with which versions, so that a number can be traced to its making."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from piqa.system.files import replacing
+
+PACKAGES = (
+    "dn-piqa",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "facenet-pytorch",
+    "open_clip_torch",
+    "numpy",
+    "pillow",
+)
+
+
+def write_record(folder: str | Path, command: str, data: dict[str, Any]) -> Path:
+    """Writes `record.json` into a run's folder.
+
+    Args:
+        folder: The run's folder.
+        command: The command line.
+        data: Facts on the data, such as `fingerprint` gives.
+    """
+    record = {
+        "command": command,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "data": data,
+        "git": _git_state(),
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "threads": torch.get_num_threads(),
+        },
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+    path = Path(folder) / "record.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def fingerprint(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Counts of each split, and a digest of its pictures' names, scenes and scores, in table order."""
+    facts: dict[str, Any] = {}
+    for name, frame in splits.items():
+        rows = frame[["image", "scene", "score"]].to_csv(index=False).encode()
+        facts[name] = {
+            "images": len(frame),
+            "scenes": int(frame["scene"].nunique()),
+            "digest": hashlib.blake2b(rows, digest_size=8).hexdigest(),
+        }
+    return facts
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of piqa's own source and whether it was changed since; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,1 @@
+"""How tensors get in and out of files."""
