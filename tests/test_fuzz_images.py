@@ -26,9 +26,9 @@ def stumble(files, model, out, memory, messages):
     """The real scoring, but the third file ends the process, or keeps it for ever, as its name says."""
     import fuzz_images
 
-    from piqa.preparation import portrait
+    from piqa.preparation import image_file
 
-    read = portrait.open_image
+    read = image_file.open_image
 
     def open_image(path):
         if Path(path).stem == "crash":
@@ -39,7 +39,7 @@ def stumble(files, model, out, memory, messages):
             time.sleep(600)
         return read(path)
 
-    portrait.open_image = open_image
+    image_file.open_image = open_image
     fuzz_images.score(files, model, out, memory, messages)
 
 

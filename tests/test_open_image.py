@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, features
 from portraits import collins
 
 from piqa.errors import InputError
-from piqa.preparation import portrait
+from piqa.preparation import image_file
 from piqa.preparation.image_file import decode_image, open_image
 
 # What was done to the upright picture before it was stored with that orientation: the inverse of showing it.
@@ -322,7 +322,7 @@ def test_a_header_that_claims_60000_by_60000_pixels_is_refused(tmp_path):
 
 
 def test_a_decompression_bomb_is_refused_before_it_grows(tmp_path, monkeypatch):
-    monkeypatch.setattr(portrait, "MAX_PIXELS", 1_000_000)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1_000_000)
     path = tmp_path / "bomb.png"
     Image.new("L", (1001, 1000)).save(path)
     assert path.stat().st_size < 3000
@@ -330,7 +330,7 @@ def test_a_decompression_bomb_is_refused_before_it_grows(tmp_path, monkeypatch):
 
 
 def test_a_bomb_inside_an_icon_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(portrait, "MAX_PIXELS", 1_000_000)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1_000_000)
     inner = saved(Image.new("RGB", (1001, 1000)), format="PNG")
     icon = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
     path = tmp_path / "icon.png"
@@ -361,7 +361,7 @@ def test_pictures_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
         image = image.convert(mode)
     content = saved(image, format="TIFF" if mode == "F" else "PNG")
     whole = opened(content)
-    monkeypatch.setattr(portrait, "BAND", 7 * 40)
+    monkeypatch.setattr(image_file, "BAND", 7 * 40)
     assert np.array_equal(opened(content), whole)
 
 
@@ -401,7 +401,7 @@ def test_pillow_is_left_as_it_was(tmp_path, monkeypatch):
 
 
 def test_no_warning_reaches_the_user(monkeypatch, recwarn):
-    monkeypatch.setattr(portrait, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1000)
     opened(saved(Image.new("RGB", (30, 30)), format="PNG"))  # above half of the limit Pillow would warn
     assert not recwarn.list
 
