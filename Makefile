@@ -13,7 +13,7 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
 
-# Two pictures of a scene that the demo's model has not seen: as good as it gets, and spoilt.
+# Two images of a scene that the demo's model has not seen: as good as it gets, and spoilt.
 EXAMPLES := $(addprefix data/demo/images/Shade_Hopper_21/,reference.png lowres-jpeg.jpg)
 
 # A model that learns to rank portraits, in about five minutes on two cores.
@@ -23,7 +23,7 @@ demo: install
 	$(BIN)/python -m piqa.evaluate --ckpt_path runs/demo
 	$(BIN)/python -m piqa.predict $(EXAMPLES) --ckpt_path runs/demo --out runs/demo/scores.csv
 	@echo
-	@echo "Scores of the two pictures:       runs/demo/scores.csv"
+	@echo "Scores of the two images:       runs/demo/scores.csv"
 	@echo "Measures on the held-out scenes:  runs/demo/evaluation/per_scene.csv and metrics.json"
 	@echo "Plot, predicted by true score:    runs/demo/evaluation/scatter.png"
 	@echo "The run's record:                 runs/demo/record.json, config.yaml, metrics.csv"

@@ -4,11 +4,11 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
-    "prepare": "decode pictures, find faces, compute LIQE logits, once",
+    "prepare": "decode images, find faces, compute LIQE logits, once",
     "pretrain": "train the backbones on LSVQ videos and GFIQA faces",
     "fit": "train a model to rank the portraits of a scene",
     "evaluate": "measure a model or a CSV of predictions against the experts' scores",
-    "predict": "score pictures or folders of pictures",
+    "predict": "score images or folders of images",
     "personalise": "fine-tune a model on single people's ratings, and measure how well it learns their taste",
 }
 

@@ -94,7 +94,7 @@ class PiqaCLI(LightningCLI):
     """
 
     ckpt_path: str | None = None  # what the run is resumed from
-    trainer: Any = None  # none where pictures are prepared alone
+    trainer: Any = None  # none where images are prepared alone
 
     def __init__(self, task: type, data: type, args: list[str] | None = None) -> None:
         for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
@@ -215,9 +215,9 @@ class PiqaCLI(LightningCLI):
             network.init_args = plain(arguments.as_dict() if arguments else {})
         size = getattr(network, "image_size", None)
         if size is not None and size != data.side:
-            seen = "pictures of many shapes" if data.side is None else f"squares of {data.side} px"
+            seen = "images of many shapes" if data.side is None else f"squares of {data.side} px"
             raise InputError(
-                f"the network was built for {size} px but is shown {seen}; set `data.crop`, or of whole pictures "
+                f"the network was built for {size} px but is shown {seen}; set `data.crop`, or of whole images "
                 f"`data.preparation` to `{{short_side: {size}, resize: stretch}}`"
             )
         if "liqe_logits" in getattr(network, "inputs", ()) and data.preparation.liqe is None:
@@ -264,7 +264,7 @@ class PiqaCLI(LightningCLI):
                 raise
             self._end_other_processes()
             raise InputError(
-                f"a process that loads pictures has died, for want of memory perhaps: {error} Go on with "
+                f"a process that loads images has died, for want of memory perhaps: {error} Go on with "
                 f"`--ckpt_path {self.last}`, with fewer of them (`--data.workers`) if it happens again"
             ) from error
 

@@ -116,22 +116,22 @@ def evaluate(
         ckpt_path: Models: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint;
             each a path or name=path.
         predictions: CSVs with `image, prediction`, and `scene, score` where no table is given; each as above.
-        table: The scored pictures; by default those that the first model was trained with.
+        table: The scored images; by default those that the first model was trained with.
         split: Which of them.
         out: Folder of the results; by default `evaluation` beside the first model or CSV.
-        max_missing: Share of the pictures that a CSV may leave without a prediction. A line with gaps is measured on
+        max_missing: Share of the images that a CSV may leave without a prediction. A line with gaps is measured on
             what it predicts, which may flatter it.
         samples: Resamples of the bootstrap.
         levels: What the bootstrap resamples: scenes and the images of each (`both`), `scenes` or `images`.
         seed: Of the bootstrap, the permutations and the noise ceiling.
-        clear: Experts separate two pictures clearly above this difference, in units of the score.
-        near: Two pictures are a near tie below this difference.
-        calibrate: Let the models score the training pictures too, for the calibrated protocol. A CSV takes part if it
-            has rows of training pictures.
+        clear: Experts separate two images clearly above this difference, in units of the score.
+        near: Two images are a near tie below this difference.
+        calibrate: Let the models score the training images too, for the calibrated protocol. A CSV takes part if it
+            has rows of training images.
         selected_on: What chose the checkpoint behind a CSV, by name: `{peer: test}`.
         store: Folder of the prepared store.
         crops: `five` crops whose scores are averaged, or `one` from the centre.
-        batch_size: Pictures in one pass through the network.
+        batch_size: Images in one pass through the network.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         precision: `32`, or mixed precision in `bf16` or `16`.
         liqe: LIQE's checkpoint, where it does not lie where it lay in training.
@@ -197,7 +197,7 @@ def _folder_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Scoring:
-    """How models score the table's pictures."""
+    """How models score the table's images."""
 
     store: str
     crops: Crops
@@ -212,7 +212,7 @@ class _Scoring:
     def entries(
         self, models: dict[str, str], scorer: Scorer | None, frame: pd.DataFrame, split: str
     ) -> Iterator[Entry]:
-        """Every model's predictions of the frame's pictures; `scorer` is the first one's, loaded already."""
+        """Every model's predictions of the frame's images; `scorer` is the first one's, loaded already."""
         for name, model in models.items():
             scorer = scorer or self.load(model)
             selected_on = scorer.card.get("trained_on", {}).get("selected_on")
@@ -229,11 +229,11 @@ class _Scoring:
 
 
 def _labels(table: Table, split: str) -> pd.DataFrame:
-    """The whole table, which must have pictures in the split."""
+    """The whole table, which must have images in the split."""
     frame = table.load()
     if split not in set(frame["split"]):
         there = ", ".join(sorted(frame["split"].unique()))
-        raise InputError(f"{table.name} has no pictures in the split '{split}'; it has {there}")
+        raise InputError(f"{table.name} has no images in the split '{split}'; it has {there}")
     return frame
 
 
@@ -250,7 +250,7 @@ def _trained_on(card: dict[str, Any], model: str) -> Table:
     spec = card.get("trained_on", {}).get("data", {}).get("table")
     if spec is None:
         raise InputError(
-            f"{model} does not say which pictures it was trained with; name some, such as "
+            f"{model} does not say which images it was trained with; name some, such as "
             "`--table piqa.data.PIQ23 --table.root data/piq23`"
         )
     table: Table = model_file.instantiate(spec, Table, f"the card of {model}")

@@ -1,6 +1,6 @@
 """`python -m piqa.fit --config piqa.yaml`: trains a model, by the `task` that its config names, and evaluates it.
 
-Prepares the pictures that the store lacks, trains, takes the checkpoint that did best on the validation scenes, reads
+Prepares the images that the store lacks, trains, takes the checkpoint that did best on the validation scenes, reads
 the test split once with it, and leaves in the run's folder (`--out`): `model.safetensors` with its card, `test/` with
 predictions, metrics and plot, `metrics.csv` by epoch, `config.yaml`, `record.json` and `checkpoints/`.
 """

@@ -1,11 +1,11 @@
 """`python -m piqa.personalise RATINGS.csv --ckpt_path MODEL`: how well a model learns a person's own taste.
 
 The ratings are a CSV with `image,score,user`; of FLICKR-AES, `FlickrAES(root).ratings().to_csv(...)` writes them. Of
-each user k pictures are drawn; a copy of the model is fine-tuned on them and judged by its SROCC on the user's other
-pictures, beside the model as it was. Leaves `users.csv` and `summary.json` in `--out`. An interrupted run goes on with
+each user k images are drawn; a copy of the model is fine-tuned on them and judged by its SROCC on the user's other
+images, beside the model as it was. Leaves `users.csv` and `summary.json` in `--out`. An interrupted run goes on with
 the first user that is not done.
 
-How it is fine-tuned is fixed beforehand (`--recipe`, see `piqa.tasks.personalisation`), never chosen on pictures that
+How it is fine-tuned is fixed beforehand (`--recipe`, see `piqa.tasks.personalisation`), never chosen on images that
 judge.
 """
 
@@ -68,9 +68,9 @@ def personalise(
 
     Args:
         ratings: CSV with `image` (a path, absolute or below the CSV's folder), `score` (higher is better, on any scale)
-            and `user`; one row for each user and picture.
+            and `user`; one row for each user and image.
         ckpt_path: The model that has learnt what people in general like.
-        k: Numbers of pictures to learn a user's taste from.
+        k: Numbers of images to learn a user's taste from.
         draws: How often they are drawn anew.
         least_test: A user with fewer than k + `least_test` ratings is left out for that k, and counted.
         recipe: How the model is fine-tuned.
@@ -113,11 +113,11 @@ def personalise(
         task = bar.add_task("users", total=len(users), completed=len(users) - len(todo))
         for user in todo:
             own = frame[frame["user"] == user].sort_values("image")
-            pictures = _pictures(scorer, prepared, own["path"].tolist())
+            images = _images(scorer, prepared, own["path"].tolist())
             sizes = [size for size in k if len(own) >= size + least_test]
             plan = [(size, draw) for size in sizes for draw in range(draws)]
             keep = folder / "models" if save else None
-            rows += list(_tunings(scorer, recipe, user, own["score"].to_numpy(), pictures, plan, seed, keep))
+            rows += list(_tunings(scorer, recipe, user, own["score"].to_numpy(), images, plan, seed, keep))
             _write_rows(folder, rows)
             bar.update(task, advance=1)
     by_k = summarise(pd.DataFrame(rows))
@@ -155,8 +155,8 @@ def summarise(rows: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
     return summary
 
 
-def _pictures(scorer: Scorer, prepared: PreparedStore[Any], paths: Sequence[str]) -> Batch:
-    """A user's pictures as the network takes them, of each the centre crop where it takes crops."""
+def _images(scorer: Scorer, prepared: PreparedStore[Any], paths: Sequence[str]) -> Batch:
+    """A user's images as the network takes them, of each the centre crop where it takes crops."""
     items = [
         inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop, "one", scorer.view)) for path in paths
     ]
@@ -168,7 +168,7 @@ def _tunings(
     recipe: Recipe,
     user: str,
     score: np.ndarray,
-    pictures: Batch,
+    images: Batch,
     plan: Sequence[tuple[int, int]],
     seed: int,
     keep: Path | None,
@@ -177,14 +177,14 @@ def _tunings(
     network = scorer.network
     before = {name: values.clone() for name, values in network.state_dict().items()}
     everything = range(len(score))
-    generic = _scores(scorer, pictures, everything, recipe.batch_size)
+    generic = _scores(scorer, images, everything, recipe.batch_size)
     for size, draw in plan:
         chance = random.Random(f"{seed} {draw} {user}")
         order = chance.sample(everything, len(score))
         own, others = order[:size], order[size:]
         try:
-            fine_tune(network, rows_of(pictures, own, torch.device("cpu")), score[own], recipe, chance)
-            personal = _scores(scorer, pictures, others, recipe.batch_size)
+            fine_tune(network, rows_of(images, own, torch.device("cpu")), score[own], recipe, chance)
+            personal = _scores(scorer, images, others, recipe.batch_size)
             if keep is not None and draw == 0:
                 card = scorer.card | {"personal": {"user": user, "k": size, **asdict(recipe)}}
                 model_file.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
@@ -195,9 +195,9 @@ def _tunings(
 
 
 @torch.inference_mode()
-def _scores(scorer: Scorer, pictures: Batch, rows: Sequence[int], batch_size: int) -> np.ndarray:
+def _scores(scorer: Scorer, images: Batch, rows: Sequence[int], batch_size: int) -> np.ndarray:
     starts = range(0, len(rows), batch_size)
-    batches = (rows_of(pictures, rows[start : start + batch_size], scorer.device) for start in starts)
+    batches = (rows_of(images, rows[start : start + batch_size], scorer.device) for start in starts)
     scores: np.ndarray = torch.cat([score_crops(scorer.network, batch).cpu() for batch in batches]).numpy()
     return scores
 
@@ -232,10 +232,10 @@ def _write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def _in_words(size: str, found: dict[str, Any] | None, left_out: int) -> str:
     if found is None or found["srocc"] is None:
-        return f"{size} pictures a user: no SROCC is defined; {left_out} users with too few ratings left out"
+        return f"{size} images a user: no SROCC is defined; {left_out} users with too few ratings left out"
     undefined = f", {found['undefined']} undefined" if found["undefined"] else ""
     return (
-        f"{size} pictures a user: SROCC {found['srocc']:.3f} +- {found['srocc_std_of_draws']:.3f} over draws, "
+        f"{size} images a user: SROCC {found['srocc']:.3f} +- {found['srocc_std_of_draws']:.3f} over draws, "
         f"+- {found['srocc_std_of_users']:.3f} over users; {found['srocc_before']:.3f} before; {found['users']} users, "
         f"{left_out} with too few ratings left out{undefined}"
     )

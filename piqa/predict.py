@@ -1,6 +1,6 @@
-"""`python -m piqa.predict PICTURES_OR_FOLDERS --ckpt_path MODEL --out scores.csv`: scores pictures.
+"""`python -m piqa.predict IMAGES_OR_FOLDERS --ckpt_path MODEL --out scores.csv`: scores images.
 
-One row a picture, in the order of the input: file, score, face_found, face box, error. A bad picture costs its row, not
+One row an image, in the order of the input: file, score, face_found, face box, error. A bad image costs its row, not
 the run. An interrupted run goes on where it stopped when the same command is given again.
 """
 
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.scoring.picture_files import expand
+from piqa.scoring.file_list import expand
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.scorer import Precision, Scorer
 from piqa.system.command_line import Parser
@@ -26,23 +26,23 @@ from piqa.system.files import replacing
 from piqa.system.progress import progress
 from piqa.weights.model_file import find_model
 
-PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
-CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare a picture for it
+PER_WORKER = 8  # images that justify starting one more process, which takes seconds
+CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare an image for it
 MOST_WORKERS = 32  # half a gigabyte each
 
 
 def main(args: list[str] | None = None) -> None:
-    """Scores pictures, from the command line or from a list of its arguments."""
+    """Scores images, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa predict", description=__doc__)
-    parser.add_argument("pictures", nargs="*", type=str, help="Pictures, and folders whose pictures are all scored.")
-    parser.add_function_arguments(predict, skip={"pictures"})
+    parser.add_argument("images", nargs="*", type=str, help="Images, and folders whose images are all scored.")
+    parser.add_function_arguments(predict, skip={"images"})
     parsed = parser.parse_args(args)
     with one_line_errors():
         predict(**parser.instantiate(parsed).as_dict())
 
 
 def predict(
-    pictures: Sequence[str],
+    images: Sequence[str],
     ckpt_path: str,
     out: str = "scores.csv",
     names: str | None = None,
@@ -56,22 +56,22 @@ def predict(
     liqe: str | None = None,
     pairs: dict[str, list[str]] | None = None,
 ) -> None:
-    """Scores pictures and writes a CSV, and beside it the run's figures as JSON.
+    """Scores images and writes a CSV, and beside it the run's figures as JSON.
 
     Args:
-        pictures: Pictures, and folders whose pictures are all scored.
+        images: Images, and folders whose images are all scored.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
             the config of a network that needs no training, such as `clipiqa.yaml`.
         out: The CSV to write.
-        names: A text file that names more pictures, one a line, more than a command line holds.
+        names: A text file that names more images, one a line, more than a command line holds.
         crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster. Of no
-            account to a model that sees whole pictures, or windows.
-        batch_size: Pictures in one pass through the network; by default 4, or 16 on a GPU.
+            account to a model that sees whole images, or windows.
+        batch_size: Images in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
-        devices: How many devices of each machine share the pictures.
+        devices: How many devices of each machine share the images.
         nodes: How many machines do; start the command on each by torchrun or Slurm, with `out` on a common disk.
         precision: `32`; or `bf16`, faster where the hardware multiplies matrices in bfloat16; or `16` for older GPUs.
-        workers: Processes of each device that decode pictures and find faces; 0 does it in the scoring process. By
+        workers: Processes of each device that decode images and find faces; 0 does it in the scoring process. By
             default all cores of a GPU machine, and a fourth of them where the networks run on the same cores.
         liqe: LIQE's checkpoint, where it does not lie where it lay in training.
         pairs: Your own prompts for CLIP-IQA, two by name, the better one first, such as
@@ -86,7 +86,7 @@ def predict(
         from piqa.scoring import distributed  # Lightning takes seconds to import
 
         kind, device = distributed.accelerator_of(device, devices), "cpu"  # until each process knows its own
-    files = expand(pictures, names)
+    files = expand(images, names)
     model = find_model(ckpt_path)
     scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision, pairs=pairs)
     if not several:
@@ -96,7 +96,7 @@ def predict(
     left = parts.left(files)
     console = Console(quiet=several and not distributed.is_first_process())
     if len(left) < len(files):
-        console.print(f"going on after {len(files) - len(left)} pictures that were scored before", highlight=False)
+        console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
     workers = _workers(kind, len(left), devices) if workers is None else workers
     how: dict[str, Any] = {
         "crops": crops,
@@ -148,17 +148,17 @@ def _finish(parts: ScoreParts, files: Sequence[str], figures: dict[str, Any], co
     with replacing(parts.out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(asdict(counts) | figures, indent=2) + "\n", encoding="utf-8")
     console.print(
-        f"{counts.pictures} pictures, {counts.no_face} without a face, {counts.failed} failed: {parts.out}",
+        f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {parts.out}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _workers(kind: str, pictures: int, devices: int) -> int:
+def _workers(kind: str, images: int, devices: int) -> int:
     """Preparing processes of each device."""
     cores = _cores() // devices
     wanted = cores // CORES_PER_WORKER if kind == "cpu" else min(cores, MOST_WORKERS)
-    return min(wanted, pictures // devices // PER_WORKER)
+    return min(wanted, images // devices // PER_WORKER)
 
 
 def _cores() -> int:

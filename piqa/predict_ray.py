@@ -1,10 +1,10 @@
-"""`python -m piqa.predict_ray PICTURES_OR_FOLDERS --ckpt_path MODEL --out scores/`: scores pictures on a Ray cluster.
+"""`python -m piqa.predict_ray IMAGES_OR_FOLDERS --ckpt_path MODEL --out scores/`: scores images on a Ray cluster.
 
-Ray Data hands the list of pictures out to actors that hold a scorer each, and writes Parquet files of up to 1,000 rows
-into a folder. An interrupted run goes on when the same command is given again: pictures with a row are left out, even
+Ray Data hands the list of images out to actors that hold a scorer each, and writes Parquet files of up to 1,000 rows
+into a folder. An interrupted run goes on when the same command is given again: images with a row are left out, even
 if they changed. The rows' order is that in which they were done; join them to anything by `file`, an absolute path.
 
-Needs the extra: `pip install "dn-piqa[ray]"`. Model, LIQE's checkpoint, pictures and output must lie where all machines
+Needs the extra: `pip install "dn-piqa[ray]"`. Model, LIQE's checkpoint, images and output must lie where all machines
 see them.
 """
 
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.scoring.picture_files import expand
+from piqa.scoring.file_list import expand
 from piqa.scoring.scorer import Precision, Scorer
 from piqa.system.command_line import Parser
 from piqa.system.files import replacing
@@ -32,17 +32,17 @@ SETTINGS = "settings.json"
 
 
 def main(args: list[str] | None = None) -> None:
-    """Scores pictures, from the command line or from a list of its arguments."""
+    """Scores images, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa.predict_ray", description=__doc__)
-    parser.add_argument("pictures", nargs="*", type=str, help="Pictures, and folders whose pictures are all scored.")
-    parser.add_function_arguments(predict_ray, skip={"pictures"})
+    parser.add_argument("images", nargs="*", type=str, help="Images, and folders whose images are all scored.")
+    parser.add_function_arguments(predict_ray, skip={"images"})
     parsed = parser.parse_args(args)
     with one_line_errors():
         predict_ray(**parser.instantiate(parsed).as_dict())
 
 
 def predict_ray(
-    pictures: Sequence[str],
+    images: Sequence[str],
     ckpt_path: str,
     out: str = "scores",
     names: str | None = None,
@@ -55,20 +55,20 @@ def predict_ray(
     precision: Precision = "32",
     liqe: str | None = None,
 ) -> None:
-    """Scores pictures on a Ray cluster and writes a folder of Parquet files.
+    """Scores images on a Ray cluster and writes a folder of Parquet files.
 
     Args:
-        pictures: Pictures, and folders whose pictures are all scored.
+        images: Images, and folders whose images are all scored.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
         out: The folder to write.
-        names: A text file that names more pictures, one a line.
+        names: A text file that names more images, one a line.
         address: The cluster: `auto` for the one that this machine belongs to; by default Ray is started here alone.
         actors: Scorers that work side by side.
         cpus: Cores of each.
-        gpus: GPUs of each. An actor prepares its pictures itself, on one core, so that several should share a GPU:
+        gpus: GPUs of each. An actor prepares its images itself, on one core, so that several should share a GPU:
             0.125 lets eight do so.
         crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
-        batch_size: Pictures in one pass through the network.
+        batch_size: Images in one pass through the network.
         precision: `32`, `bf16` or `16`, as in `piqa.predict`.
         liqe: LIQE's checkpoint, where it does not lie where it lay in training.
 
@@ -79,7 +79,7 @@ def predict_ray(
     _require_ray()
     if actors < 1 or batch_size < 1:
         raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
-    files = [str(Path(file).absolute()) for file in expand(pictures, names)]
+    files = [str(Path(file).absolute()) for file in expand(images, names)]
     if bad := next((file for file in files if not _is_utf8(file)), None):
         raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
     model = str(find_model(ckpt_path).resolve())
@@ -91,13 +91,13 @@ def predict_ray(
     left = [file for file in files if file not in done]
     console = Console()
     if len(left) < len(files):
-        console.print(f"going on after {len(files) - len(left)} pictures that were scored before", highlight=False)
+        console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
     how: dict[str, Any] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
     how |= {"crops": crops, "batch_size": batch_size}
     if left:
         _score(left, folder, how, address, {"concurrency": actors, "num_cpus": cpus, "num_gpus": gpus})
     rows = sum(1 for _ in _scored(folder))
-    console.print(f"{rows} pictures scored: {out}", highlight=False, soft_wrap=True)
+    console.print(f"{rows} images scored: {out}", highlight=False, soft_wrap=True)
 
 
 def _score(left: Sequence[str], folder: Path, how: dict[str, Any], address: str | None, share: dict[str, Any]) -> None:
@@ -109,8 +109,8 @@ def _score(left: Sequence[str], folder: Path, how: dict[str, Any], address: str 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
         ray.init(address=address, include_dashboard=False, log_to_driver=False)
     blocks = max(share["concurrency"], -(-len(left) // ROWS))
-    pictures = ray.data.from_items([{"file": file} for file in left], override_num_blocks=blocks)
-    scores = pictures.map_batches(
+    images = ray.data.from_items([{"file": file} for file in left], override_num_blocks=blocks)
+    scores = images.map_batches(
         ScoringActor, fn_constructor_kwargs=how, batch_size=None, batch_format="pandas", **share
     )
     try:
@@ -119,7 +119,7 @@ def _score(left: Sequence[str], folder: Path, how: dict[str, Any], address: str 
     except RayError as error:
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise InputError(
-            f"Ray could not score all pictures: {reason.strip()}; what was scored is kept in {folder}: give the "
+            f"Ray could not score all images: {reason.strip()}; what was scored is kept in {folder}: give the "
             "command again to go on"
         ) from error
     finally:
@@ -145,9 +145,9 @@ class ScoringActor:
         self._scorer = Scorer.load(model, liqe=liqe, device="cuda" if gpu else "cpu", precision=precision)
         self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size}
 
-    def __call__(self, pictures: pd.DataFrame) -> pd.DataFrame:
-        """The scores of the pictures in one block, with the same types whatever came out."""
-        table = self._scorer.score(pictures["file"], **self._how)
+    def __call__(self, images: pd.DataFrame) -> pd.DataFrame:
+        """The scores of the images in one block, with the same types whatever came out."""
+        table = self._scorer.score(images["file"], **self._how)
         texts = [name for name in table if table[name].dtype == object]
         return table.astype(dict.fromkeys(texts, "string"))
 
@@ -179,7 +179,7 @@ def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _scored(folder: Path) -> Iterator[str]:
-    """The pictures that have a row. A file that a kill cut short has no end to be read by, and is removed."""
+    """The images that have a row. A file that a kill cut short has no end to be read by, and is removed."""
     from pyarrow import ArrowInvalid, parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     for path in sorted(folder.glob("*.parquet")):

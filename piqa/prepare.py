@@ -1,4 +1,4 @@
-"""`python -m piqa.prepare --config piqa.yaml`: fills the prepared store with the pictures of a training config.
+"""`python -m piqa.prepare --config piqa.yaml`: fills the prepared store with the images of a training config.
 
 `fit` does the same before it trains; alone it is for preparing on another machine or ahead of time.
 """

@@ -58,9 +58,7 @@ def main(args: list[str] | None = None) -> None:
     options = parse(args)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets once a way
     with one_line_errors():
-        settings = Settings(
-            pick_device(options.device), options.smoke, options.repeats, options.pictures, options.pyiqa
-        )
+        settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.images, options.pyiqa)
         torch.set_num_threads(options.threads)
         report = kept(options.out, options.show) if options.add or options.show else {"rows": []}
         for name in [] if options.show else options.rows or ROWS:
@@ -84,7 +82,7 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that every row works")
     parser.add_argument("--repeats", type=int, help="measurements of each way; each row has a number of its own")
     parser.add_argument(
-        "--pictures", type=int, help="pictures of long-run instead of 30,000, of other-models' memory instead of 2,000"
+        "--images", type=int, help="images of long-run instead of 30,000, of other-models' memory instead of 2,000"
     )
     parser.add_argument(
         "--pyiqa", type=Path, help="for other-models, the site-packages folder of an environment that has pyiqa"

@@ -1,4 +1,4 @@
-"""Feeds hostile picture files to the real `piqa.predict`: `python scripts/fuzz_images.py 10000 --out runs/fuzz.csv`.
+"""Feeds hostile image files to the real `piqa.predict`: `python scripts/fuzz_images.py 10000 --out runs/fuzz.csv`.
 
 Each file must cost its row and no more: no crash, no hang, no memory above a bound, one row each, in order. Files are
 scored many to a process, by a tiny model, under a limit on the process's memory and with an eye on the clock; where a

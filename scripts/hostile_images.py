@@ -1,4 +1,4 @@
-"""Picture files that lie: seeded damage to JPEG, PNG, TIFF and WebP files of the two public portraits."""
+"""Image files that lie: seeded damage to JPEG, PNG, TIFF and WebP files of the two public portraits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import skimage.data
 from PIL import ExifTags, Image
 
 Rng = np.random.Generator
-SIDE = 192  # long side of the sound pictures, px: small, so that thousands take minutes
+SIDE = 192  # long side of the sound images, px: small, so that thousands take minutes
 
 ENCODINGS: dict[str, dict[str, Any]] = {
     "JPEG": {"format": "JPEG"},
@@ -195,7 +195,7 @@ def claim_webp(content: bytes, width: int, height: int) -> bytes:
 
 
 def huge(content: bytes, rng: Rng) -> bytes:
-    """An honest black picture of few bytes and very many pixels, some below the limit that is read and some above."""
+    """An honest black image of few bytes and very many pixels, some below the limit that is read and some above."""
     if rng.random() < 0.85:  # the others take a second each
         return absurd(content, rng)
     side = (6_000, 12_000, 17_000, 18_500)[rng.integers(4)]

@@ -1,4 +1,4 @@
-"""Writers of tiny datasets in their official layouts: real pictures of noise that grows as the score falls."""
+"""Writers of tiny datasets in their official layouts: real images of noise that grows as the score falls."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ DEVICES = ("Alpha 1", "Alpha 2", "Beta", "Gamma")
 def write_piq23(folder: Path, scenes: int = 3, images_per_scene: int = 4, seed: int = 0, splits: str = "") -> Path:
     """Write a PIQ23 of three attributes with both official splits; returns its root.
 
-    The scene split tests the first third of the scenes, the device split every other picture. `splits` is the folder of
-    the split files below the root, such as "Test split" or "PIQ2023/Test split". The second picture is the one .tiff.
+    The scene split tests the first third of the scenes, the device split every other image. `splits` is the folder of
+    the split files below the root, such as "Test split" or "PIQ2023/Test split". The second image is the one .tiff.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [_scene_name(position) for position in range(scenes)]
@@ -29,7 +29,7 @@ def write_piq23(folder: Path, scenes: int = 3, images_per_scene: int = 4, seed: 
         scores = _piq23_scores(images, attribute, np.random.default_rng([seed, number]))
         scores.to_csv(folder / f"Scores_{attribute}.csv", index=False, lineterminator="\n")
         for row, score in scores.iterrows():
-            _write_picture(folder / attribute / score["IMAGE"], score["JOD"], seed=[seed, number, row])
+            _write_image(folder / attribute / score["IMAGE"], score["JOD"], seed=[seed, number, row])
     scene_part = ["Test" if position < max(scenes // 3, 1) else "Train" for position in range(scenes)]
     device_part = ["Test" if row % 2 else "Train" for row in images.index]
     (folder / splits).mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_csv_dataset(
     seed: int = 0,
     columns: Sequence[str] = ("image", "score", "scene"),
 ) -> Path:
-    """Write pictures and portraits.csv with the given columns of our own CSV; returns the CSV.
+    """Write images and portraits.csv with the given columns of our own CSV; returns the CSV.
 
     The split, if asked for, tests the first third of the scenes, in a spelling of its own (Test, Train).
     """
@@ -58,7 +58,7 @@ def write_csv_dataset(
     for position in range(scenes):
         for number, score in enumerate(_centred_scores(images_per_scene, rng)):
             image = f"scene_{position}/{number}.png"
-            _write_picture(folder / "images" / image, score, seed=[seed, position, number])
+            _write_image(folder / "images" / image, score, seed=[seed, position, number])
             rows.append(
                 {
                     "image": f"images/{image}",
@@ -110,7 +110,7 @@ def _centred_scores(count: int, rng: np.random.Generator) -> np.ndarray:
     return 1.4 * (scores - scores.mean()) / scores.std()
 
 
-def _write_picture(path: Path, score: float, seed: Sequence[int]) -> None:
+def _write_image(path: Path, score: float, seed: Sequence[int]) -> None:
     """A gradient 96 px wide and 128 px high, with noise that is the stronger the lower the score."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

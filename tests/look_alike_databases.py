@@ -1,6 +1,6 @@
 """Writers of tiny look-alikes of the public databases, in their layouts: noise grows as the quality falls.
 
-Each writes pictures of known quality q in [0, 1] and labels as the real database has them: some fall with q. The six of
+Each writes images of known quality q in [0, 1] and labels as the real database has them: some fall with q. The six of
 LIQE get LIQE's lists too, splits 1 and 2, below `root/splits2`.
 """
 
@@ -31,7 +31,7 @@ def qualities(count: int, seed: int = 0) -> list[float]:
     return np.random.default_rng(seed).permutation((np.arange(count) + 0.5) / count).tolist()
 
 
-def write_picture(path: Path, quality: float, size: tuple[int, int] = (32, 24)) -> None:
+def write_image(path: Path, quality: float, size: tuple[int, int] = (32, 24)) -> None:
     """A gradient with noise that is the stronger the lower the quality."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(int(1e6 * quality)).normal(0, 60 * (1 - quality), (size[1], size[0], 3))
@@ -40,7 +40,7 @@ def write_picture(path: Path, quality: float, size: tuple[int, int] = (32, 24)) 
 
 
 def noise_of(path: str) -> float:
-    """How noisy a picture of `write_picture` is."""
+    """How noisy an image of `write_image` is."""
     with Image.open(path) as image:
         pixels = np.asarray(image, dtype=np.float64)
     return float((pixels - np.linspace(90, 165, pixels.shape[1])[None, :, None]).std())
@@ -66,12 +66,12 @@ def list_row(path: str, score: float, distortion: str, number: int) -> str:
 
 
 def write_koniq(root: Path, count: int = 20) -> Path:
-    """KonIQ-10k: official MOS 0..100 with a column `set`, LIQE's lists 1..5; both releases of the pictures."""
+    """KonIQ-10k: official MOS 0..100 with a column `set`, LIQE's lists 1..5; both releases of the images."""
     names = [f"{10004473376 + 7 * number}.jpg" for number in range(count)]
     quality = qualities(count)
     for name, q in zip(names, quality, strict=True):
-        write_picture(root / "1024x768" / name, q, (64, 48))
-        write_picture(root / "512x384" / name, q)
+        write_image(root / "1024x768" / name, q, (64, 48))
+        write_image(root / "512x384" / name, q)
     sets = ["training"] * (count - 8) + ["validation"] * 3 + ["test"] * 5
     votes = pd.DataFrame(np.ones((count, 5), int), columns=[f"c{mark}" for mark in range(1, 6)])
     labels = pd.DataFrame({"image_name": names, **votes, "c_total": 5, "MOS": [100 * q for q in quality], "SD": 0.5})
@@ -85,13 +85,13 @@ def write_koniq(root: Path, count: int = 20) -> Path:
 
 
 def write_bid(root: Path, count: int = 20) -> Path:
-    """BID: .JPG names with four digits; the spreadsheet as CSV with the picture's number and its score."""
+    """BID: .JPG names with four digits; the spreadsheet as CSV with the image's number and its score."""
     quality = qualities(count)
     numbers = list(range(1, 5 * count, 5))
     rows = []
     for number, q in zip(numbers, quality, strict=True):
         name = f"ImageDatabase/DatabaseImage{number:04d}.JPG"
-        write_picture(root / name, q)
+        write_image(root / name, q)
         rows.append(list_row(name, 5 * q, REALISTIC[number % 5], number))
     scores = [5 * q for q in quality]
     pd.DataFrame({"Image Number": numbers, "Average Subjective Grade": scores}).to_csv(
@@ -102,11 +102,11 @@ def write_bid(root: Path, count: int = 20) -> Path:
 
 
 def write_clive(root: Path, count: int = 20) -> Path:
-    """CLIVE: .bmp and .JPG; label files with seven practice pictures at their head, the pictures of which are apart."""
+    """CLIVE: .bmp and .JPG; label files with seven practice images at their head, the images of which are apart."""
     names = [f"{number}.{'bmp' if number % 2 else 'JPG'}" for number in range(3, 3 + count)]
     quality = qualities(count)
     for name, q in zip(names, quality, strict=True):
-        write_picture(root / "Images" / name, q)
+        write_image(root / "Images" / name, q)
     (root / "Data").mkdir()
     cells = np.array([*[f"t{number}.bmp" for number in range(1, 8)], *names], dtype=object)[:, None]
     mos = [*[1.0] * 7, *[100 * q for q in quality]]
@@ -128,7 +128,7 @@ def write_kadid(root: Path, references: int = 10) -> Path:
     ]
     quality = qualities(len(names))
     for name, q in zip(names, quality, strict=True):
-        write_picture(root / "images" / name, q, (12, 8))
+        write_image(root / "images" / name, q, (12, 8))
     scores = [1 + 4 * q for q in quality]
     originals = [f"{name[:3]}.png" for name in names]
     pd.DataFrame({"dist_img": names, "ref_img": originals, "dmos": scores, "var": 0.5}).to_csv(
@@ -143,27 +143,27 @@ def write_kadid(root: Path, references: int = 10) -> Path:
 
 def write_csiq(root: Path, references: int = 10) -> Path:
     """CSIQ: dmos 0..1, lower is better, in csiq_label.txt; LIQE's lists hold 1 - dmos."""
-    pictures = [
+    images = [
         (folder, f"ref{reference}.{kind}.{level}.png", f"ref{reference}")
         for reference in range(references)
         for folder, kind in CSIQ_TYPES.items()
         for level in (1, 2)
     ]
-    quality = qualities(len(pictures))
-    for (folder, name, _), q in zip(pictures, quality, strict=True):
-        write_picture(root / "dst_imgs" / folder / name, q)
-    labels = [f"{name} {1 - q:.6f}" for (_, name, _), q in zip(pictures, quality, strict=True)]
+    quality = qualities(len(images))
+    for (folder, name, _), q in zip(images, quality, strict=True):
+        write_image(root / "dst_imgs" / folder / name, q)
+    labels = [f"{name} {1 - q:.6f}" for (_, name, _), q in zip(images, quality, strict=True)]
     (root / "csiq_label.txt").write_text("\n".join(labels) + "\n")
     rows = [
         list_row(f"dst_imgs/{folder}/{name}", q, CSIQ_RAW[folder], int(reference.removeprefix("ref")))
-        for (folder, name, reference), q in zip(pictures, quality, strict=True)
+        for (folder, name, reference), q in zip(images, quality, strict=True)
     ]
-    write_lists(root, "csiq", rows, [reference for *_, reference in pictures])
+    write_lists(root, "csiq", rows, [reference for *_, reference in images])
     return root
 
 
 def write_live(root: Path, references: bool = True) -> Path:
-    """LIVE: the label files name all 982 pictures, references among them; fast fading has its five levels in a row.
+    """LIVE: the label files name all 982 images, references among them; fast fading has its five levels in a row.
 
     LIQE's lists hold the levels of fast fading with scenes that differ within a content, as the real ones. All others
     of one content agree.
@@ -179,7 +179,7 @@ def write_live(root: Path, references: bool = True) -> Path:
     quality = np.array(qualities(len(images)))
     dmos = np.where(np.array(originals) == 1, 0, 100 * (1 - quality))
     for image, q in zip(images, quality, strict=True):
-        write_picture(root / image, q, (8, 6))
+        write_image(root / image, q, (8, 6))
     savemat(root / "dmos.mat", {"dmos": dmos[None], "orgs": np.array([originals], dtype=np.uint8)})
     realigned = dmos + np.where(np.array(originals) == 1, 0, 4)
     savemat(root / "dmos_realigned.mat", {"dmos_new": realigned[None], "orgs": np.array([originals], dtype=np.uint8)})
@@ -210,7 +210,7 @@ def write_ava(root: Path, count: int = 40) -> Path:
     quality = qualities(count)
     lines, rows = [], []
     for number, (name, q) in enumerate(zip(ids, quality, strict=True)):
-        write_picture(root / "images" / f"{name}.jpg", q)
+        write_image(root / "images" / f"{name}.jpg", q)
         lines.append(" ".join(map(str, [number + 1, name, *votes_for(q), 1, 22, 1396])))
         rows.append([name, *votes_for(q), 1, 22, 1396])
     (root / "AVA.txt").write_text("\n".join(lines) + "\n")
@@ -225,11 +225,11 @@ def write_ava(root: Path, count: int = 40) -> Path:
 
 
 def write_tad66k(root: Path, count: int = 40) -> Path:
-    """TAD66K: merged labels, and the same pictures by theme in another partition; half of the names hold an @."""
+    """TAD66K: merged labels, and the same images by theme in another partition; half of the names hold an @."""
     names = [f"437518{number}{'@N08' if number % 2 else 'lan'}{5618633908 + number}.jpg" for number in range(count)]
     quality = qualities(count)
     for name, q in zip(names, quality, strict=True):
-        write_picture(root / "TAD66K" / name, q)
+        write_image(root / "TAD66K" / name, q)
     labels = pd.DataFrame({"image": names, "score": [f"{10 * q:.2f}" for q in quality]})
     _csv(labels[: count - 10], root / "labels" / "merge" / "train.csv")
     _csv(labels[count - 10 :], root / "labels" / "merge" / "test.csv")
@@ -243,19 +243,19 @@ def write_tad66k(root: Path, count: int = 40) -> Path:
 def write_flickr_aes(root: Path, count: int = 60, users: int = 10) -> Path:
     """FLICKR-AES: mean scores with a blank before every line, and every person's marks with blanks in the header.
 
-    User u rates 6 + u pictures; marks rise with the quality.
+    User u rates 6 + u images; marks rise with the quality.
     """
     names = [f"farm1_{262 + number}_2000907{number}.jpg" for number in range(count)]
     quality = qualities(count)
     for name, q in zip(names, quality, strict=True):
-        write_picture(root / "40K" / name, q)
+        write_image(root / "40K" / name, q)
     lines = [f" {name} {q:.4f}" for name, q in zip(names, quality, strict=True)]
     (root / "FLICKR-AES_image_score.txt").write_text("\n".join(lines) + "\n")
     rng = np.random.default_rng(1)
     rows = ["worker, imagePair, score"]
     for user in range(users):
-        for picture in rng.permutation(count)[: 6 + user].tolist():
-            rows.append(f"A{user}X,{names[picture]},{1 + round(4 * quality[picture])}")
+        for image in rng.permutation(count)[: 6 + user].tolist():
+            rows.append(f"A{user}X,{names[image]},{1 + round(4 * quality[image])}")
     (root / "FLICKR-AES_image_labeled_by_each_worker.csv").write_text("\n".join(rows) + "\n")
     return root
 

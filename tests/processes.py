@@ -44,11 +44,11 @@ checkpoint_keep: 100
 STATEFUL = {"backbone": "test_byobnet", "dropout": 0.1, "optimizer": "Adam", "more": ""}
 # What is the same however it is shared out: LayerNorm alone, no dropout, and a first momentum that is the gradient.
 EVEN = {"backbone": "test_convnext", "dropout": 0.0, "optimizer": "SGD", "more": ", momentum: 0.9"}
-SIZES = {"test": [7], "val": [5, 4], "train": [10, 9, 8, 5]}  # pictures of each scene; 2 steps of 6 groups
+SIZES = {"test": [7], "val": [5, 4], "train": [10, 9, 8, 5]}  # images of each scene; 2 steps of 6 groups
 
 
 def write_config(folder: Path, network, sizes=SIZES, name="config") -> Path:
-    """A config and its data: scenes of these numbers of pictures."""
+    """A config and its data: scenes of these numbers of images."""
     scenes = [(split, size) for split, all_ in sizes.items() for size in all_]
     csv = write_csv_dataset(folder, len(scenes), max(size for _, size in scenes))
     rows = pd.read_csv(csv)

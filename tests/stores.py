@@ -1,4 +1,4 @@
-"""What the tests of the prepared store share: eight small pictures, and what a store makes of them."""
+"""What the tests of the prepared store share: eight small images, and what a store makes of them."""
 
 import json
 import signal
@@ -15,12 +15,12 @@ import piqa
 from piqa.preparation.portrait import Preparation
 
 SETTINGS = Preparation(short_side=64)
-NOISE = 6  # pictures without a face
+NOISE = 6  # images without a face
 PEOPLE = {"collins.png": collins, "hopper.png": hopper}
 
 
-def write_pictures(folder):
-    """Paths of eight pictures: noise without a face, and two portraits."""
+def write_images(folder):
+    """Paths of eight images: noise without a face, and two portraits."""
     folder.mkdir()
     for name, person in PEOPLE.items():
         person().resize((200, 240)).save(folder / name)
@@ -30,8 +30,8 @@ def write_pictures(folder):
     return sorted(map(str, folder.iterdir()))
 
 
-def build(store, pictures, **options):
-    return store.build(pictures, **{"workers": 0, "max_failed": 0.0, "progress": False} | options)
+def build(store, images, **options):
+    return store.build(images, **{"workers": 0, "max_failed": 0.0, "progress": False} | options)
 
 
 def counts(report):
@@ -50,8 +50,8 @@ def same(portrait, other):
     )
 
 
-def holds_all(store, pictures, preparer):
-    return all(same(store.load(picture), preparer(picture)) for picture in pictures)
+def holds_all(store, images, preparer):
+    return all(same(store.load(image), preparer(image)) for image in images)
 
 
 def entries(store):

@@ -9,7 +9,7 @@ from piqa.data import AVA, TAD66K, FlickrAES
 from piqa.data.tables.database import VOTES
 from piqa.errors import InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 FEW = {"ratings_of_test_users": (6, 8)}  # of the look-alike's ten people, three
 
 
@@ -29,7 +29,7 @@ def rewrite(path, old, new):
 
 def test_ava_s_score_is_the_mean_of_its_votes_and_keeps_them(tmp_path):
     (tmp_path / "AVA.txt").write_text(
-        "1 953619 0 1 5 17 38 36 15 6 5 1 1 22 1396\n2 12 10 0 0 0 0 0 0 0 0 10 0 0 1\n"  # AVA's own first picture
+        "1 953619 0 1 5 17 38 36 15 6 5 1 1 22 1396\n2 12 10 0 0 0 0 0 0 0 0 10 0 0 1\n"  # AVA's own first image
         "3 13 0 0 0 0 7 0 0 0 0 0 0 0 1\n4 14 1 0 0 0 7 0 0 0 0 0 0 0 1\n"
     )
     (tmp_path / "aesthetics_image_lists").mkdir()
@@ -86,7 +86,7 @@ def test_votes_that_are_none_are_refused(tmp_path, new, complaint):
         AVA(tmp_path).load()
 
 
-def test_a_missing_picture_of_ava_is_left_out(tmp_path):
+def test_a_missing_image_of_ava_is_left_out(tmp_path):
     (write_ava(tmp_path) / "images" / "953608.jpg").unlink()
     assert "1 of 40 files" in refused(AVA(tmp_path))
     with pytest.warns(UserWarning, match=r"1 of 40 files .* 953608\.jpg \(row 2\); they are left out"):
@@ -126,7 +126,7 @@ def test_absent_themes_are_told(tmp_path):
     assert "There are no themes in" in refused(TAD66K(tmp_path, split="unmerge"))
 
 
-def test_a_picture_under_two_themes_is_refused(tmp_path):
+def test_an_image_under_two_themes_is_refused(tmp_path):
     themes = write_tad66k(tmp_path) / "labels" / "unmerge" / "train"
     again = (themes / "sky.csv").read_text().splitlines()[1]
     with (themes / "portrait.csv").open("a") as file:
@@ -134,7 +134,7 @@ def test_a_picture_under_two_themes_is_refused(tmp_path):
     assert "in rows train/portrait.csv:17, train/sky.csv:2" in refused(TAD66K(tmp_path, split="unmerge"))
 
 
-def test_flickr_aes_tests_on_pictures_of_people_with_few_ratings(tmp_path):
+def test_flickr_aes_tests_on_images_of_people_with_few_ratings(tmp_path):
     database = FlickrAES(write_flickr_aes(tmp_path), **FEW)
     table, ratings = database.load(), database.ratings("test")
     assert ratings["user"].value_counts().to_dict() == {"A0X": 6, "A1X": 7, "A2X": 8}
@@ -156,7 +156,7 @@ def test_flickr_aes_ratings_are_those_of_test_and_other_people(tmp_path):
     assert parts[2]["score"].between(1, 5).all()
 
 
-def test_a_person_s_two_ratings_of_a_picture_are_averaged(tmp_path):
+def test_a_person_s_two_ratings_of_an_image_are_averaged(tmp_path):
     root = write_flickr_aes(tmp_path)
     (root / "FLICKR-AES_image_labeled_by_each_worker.csv").write_text(
         "worker, imagePair, score\nA,farm1_262_20009070.jpg,2\nA,farm1_262_20009070.jpg,5\nA,farm1_263_20009071.jpg,1\n"

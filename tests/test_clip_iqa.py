@@ -44,12 +44,12 @@ def plus():
     return randomised(CLIPIQAPlus(architecture=RESNET))
 
 
-def pictures(*size, count=3):
+def images(*size, count=3):
     return torch.stack([torch.from_numpy(test_image(*size, seed=seed)).permute(2, 0, 1) for seed in range(count)])
 
 
 def pooled_by_hand(pool, maps, positional):
-    """CLIP's attention pool of one picture's feature maps (channels, height, width), head by head, in float64."""
+    """CLIP's attention pool of one image's feature maps (channels, height, width), head by head, in float64."""
 
     def matrix(linear):
         return linear.weight.detach().double().numpy(), linear.bias.detach().double().numpy()
@@ -81,7 +81,7 @@ def feature_maps(visual, pixels):
 
 
 def test_the_attention_pool_is_clips_without_its_positional_embedding(clip_iqa):
-    visual, pixels = clip_iqa.clip.visual, clip_iqa.pixels(pictures(224, 224, count=1))
+    visual, pixels = clip_iqa.clip.visual, clip_iqa.pixels(images(224, 224, count=1))
     with torch.inference_mode():
         maps = feature_maps(visual, pixels)[0]
         ours, clips = encode_any_size(visual, pixels)[0], visual(pixels)[0]
@@ -93,7 +93,7 @@ def test_the_attention_pool_is_clips_without_its_positional_embedding(clip_iqa):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 95), (160, 96), (224, 300)])
 def test_any_size_is_seen_as_clip_would_with_an_embedding_of_zeros(clip_iqa, size):
-    visual, pixels = clip_iqa.clip.visual, clip_iqa.pixels(pictures(*size))
+    visual, pixels = clip_iqa.clip.visual, clip_iqa.pixels(images(*size))
     channels = visual.attnpool.positional_embedding.shape[1]
     with torch.inference_mode():
         zeros = torch.zeros(feature_maps(visual, pixels)[0, 0].numel() + 1, channels)
@@ -102,23 +102,23 @@ def test_any_size_is_seen_as_clip_would_with_an_embedding_of_zeros(clip_iqa, siz
 
 
 @pytest.mark.parametrize("size", [(31, 200), (200, 16)])
-def test_a_picture_without_features_is_refused_in_one_line(clip_iqa, size):
+def test_an_image_without_features_is_refused_in_one_line(clip_iqa, size):
     with pytest.raises(InputError, match="sides of 32 px or more"):
-        clip_iqa(pictures(*size))
+        clip_iqa(images(*size))
 
 
 def test_bytes_are_normalised_as_clip_wants_them(clip_iqa):
     mean, std = np.array(open_clip.OPENAI_DATASET_MEAN), np.array(open_clip.OPENAI_DATASET_STD)
     floats = torch.from_numpy((test_image(64, 64, seed=0) / 255 - mean) / std).float().permute(2, 0, 1)
     with torch.inference_mode():
-        torch.testing.assert_close(clip_iqa(pictures(64, 64, count=1)), clip_iqa(floats[None]), rtol=0, atol=1e-5)
+        torch.testing.assert_close(clip_iqa(images(64, 64, count=1)), clip_iqa(floats[None]), rtol=0, atol=1e-5)
 
 
-def test_a_picture_gets_its_own_answer_whatever_the_batch(clip_iqa):
-    batch = pictures(96, 64, count=4)
+def test_an_image_gets_its_own_answer_whatever_the_batch(clip_iqa):
+    batch = images(96, 64, count=4)
     with torch.inference_mode():
         together = clip_iqa(batch)["score"]
-        alone = torch.cat([clip_iqa(picture[None])["score"] for picture in batch])
+        alone = torch.cat([clip_iqa(image[None])["score"] for image in batch])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     assert len(set(together.tolist())) == 4
 
@@ -126,8 +126,8 @@ def test_a_picture_gets_its_own_answer_whatever_the_batch(clip_iqa):
 def test_training_mode_changes_no_answer_and_no_statistics(clip_iqa):
     before = {name: values.clone() for name, values in clip_iqa.state_dict().items()}
     with torch.no_grad():
-        expected = clip_iqa(pictures(64, 64))
-        torch.testing.assert_close(clip_iqa.train()(pictures(64, 64)), expected)
+        expected = clip_iqa(images(64, 64))
+        torch.testing.assert_close(clip_iqa.train()(images(64, 64)), expected)
     assert all(torch.equal(before[name], values) for name, values in clip_iqa.state_dict().items())
 
 
@@ -136,8 +136,8 @@ def test_training_mode_changes_no_answer_and_no_statistics(clip_iqa):
 
 def test_the_score_is_the_softmax_over_the_two_prompts(clip_iqa):
     with torch.inference_mode():
-        score = clip_iqa(pictures(64, 96))["score"]
-        image = torch.nn.functional.normalize(encode_any_size(clip_iqa.clip.visual, clip_iqa.pixels(pictures(64, 96))))
+        score = clip_iqa(images(64, 96))["score"]
+        image = torch.nn.functional.normalize(encode_any_size(clip_iqa.clip.visual, clip_iqa.pixels(images(64, 96))))
         texts = clip_iqa.clip.encode_text(open_clip.tokenize(["Good photo.", "Bad photo."]), normalize=True)
         expected = (20 * image @ texts.T).softmax(dim=1)[:, 0]
     torch.testing.assert_close(score, expected, rtol=0, atol=1e-5)
@@ -152,20 +152,20 @@ def test_the_text_tower_has_openais_activation():
 def test_every_attribute_that_is_asked_for_is_answered():
     network = randomised(CLIPIQA(list(ATTRIBUTES), architecture=RESNET))
     with torch.inference_mode():
-        answers = network(pictures(64, 64))
+        answers = network(images(64, 64))
     assert list(answers) == ["score", *ATTRIBUTES]
     assert torch.equal(answers["score"], answers["quality"])
     for name in ("brightness", "complex"):
         alone = CLIPIQA([name], architecture=RESNET)
         alone.load_state_dict(network.state_dict())
         with torch.inference_mode():
-            torch.testing.assert_close(alone(pictures(64, 64))["score"], answers[name], rtol=0, atol=1e-5)
+            torch.testing.assert_close(alone(images(64, 64))["score"], answers[name], rtol=0, atol=1e-5)
 
 
 def test_the_first_attribute_is_the_score():
     network = CLIPIQA(["sharpness", "quality"], architecture=RESNET)
     with torch.inference_mode():
-        answers = network(pictures(64, 64))
+        answers = network(images(64, 64))
     assert torch.equal(answers["score"], answers["sharpness"])
 
 
@@ -179,7 +179,7 @@ def test_a_users_own_pair_is_asked_and_turned_round_gives_the_rest():
     turned = CLIPIQA(pairs={"pose": pair[::-1]}, architecture=RESNET)
     turned.load_state_dict(network.state_dict())
     with torch.inference_mode():
-        answers, rest = network(pictures(64, 64)), turned(pictures(64, 64))
+        answers, rest = network(images(64, 64)), turned(images(64, 64))
     assert list(answers) == ["score", "pose"]
     torch.testing.assert_close(answers["pose"], 1 - rest["pose"], rtol=0, atol=1e-5)
 
@@ -215,7 +215,7 @@ def test_init_args_rebuild_the_network(network, request):
     again = type(network)(**json.loads(json.dumps(network.init_args)))
     again.load_state_dict(network.state_dict())
     with torch.inference_mode():
-        assert torch.equal(again(pictures(64, 64))["score"], network(pictures(64, 64))["score"])
+        assert torch.equal(again(images(64, 64))["score"], network(images(64, 64))["score"])
 
 
 # Prompts of CLIP-IQA+
@@ -279,7 +279,7 @@ def test_a_step_of_training_changes_the_context_and_nothing_else(plus):
     optimizer = torch.optim.SGD(plus.train().parameters(), lr=0.1, weight_decay=0.1, momentum=0.9)
     for _ in range(2):
         optimizer.zero_grad()
-        plus(pictures(64, 64))["score"].sum().backward()
+        plus(images(64, 64))["score"].sum().backward()
         optimizer.step()
     changed = {name for name, values in plus.state_dict().items() if not torch.equal(values, before[name])}
     assert changed == {"context"}
@@ -287,14 +287,14 @@ def test_a_step_of_training_changes_the_context_and_nothing_else(plus):
 
 def test_scores_follow_the_context_as_it_is_trained(plus):
     with torch.no_grad():
-        before = plus(pictures(64, 64))["score"]
-    plus(pictures(64, 64))["score"].sum().backward()
+        before = plus(images(64, 64))["score"]
+    plus(images(64, 64))["score"].sum().backward()
     torch.optim.SGD([plus.context], lr=10.0).step()
     with torch.no_grad():
-        after = plus(pictures(64, 64))["score"]
+        after = plus(images(64, 64))["score"]
     plus.forget_text_features()
     with torch.no_grad():
-        assert torch.equal(plus(pictures(64, 64))["score"], after)
+        assert torch.equal(plus(images(64, 64))["score"], after)
     assert after.sum() < before.sum() - 0.01  # SGD goes down
 
 
@@ -305,8 +305,8 @@ def test_the_prompts_are_not_encoded_again_for_every_batch(plus, monkeypatch):
         plus.clip, "encode_text", lambda tokens, **options: calls.append(1) or encode(tokens, **options)
     )
     with torch.inference_mode():
-        plus(pictures(64, 64))
-        plus(pictures(64, 64))
+        plus(images(64, 64))
+        plus(images(64, 64))
     assert len(calls) == 1
 
 
@@ -325,9 +325,9 @@ def test_a_state_dict_of_openais_layout_fills_the_network(clip_iqa, tmp_path):
     torch.save(openai_state(clip_iqa, half=False), tmp_path / "RN50.pth")
     network = CLIPIQA(architecture=RESNET)
     with torch.inference_mode():
-        network(pictures(64, 64))
+        network(images(64, 64))
         state_dicts.load_clip(network, tmp_path / "RN50.pth")
-        assert torch.equal(network(pictures(64, 64))["score"], clip_iqa(pictures(64, 64))["score"])
+        assert torch.equal(network(images(64, 64))["score"], clip_iqa(images(64, 64))["score"])
 
 
 def test_weights_in_half_precision_become_single(clip_iqa, tmp_path):

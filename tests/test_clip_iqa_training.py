@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from graded_pictures import GradedData, quiet_trainer
+from graded_images import GradedData, quiet_trainer
 from small_clip import RESNET
 
 from piqa.errors import InputError
@@ -14,20 +14,20 @@ from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
 
 @pytest.fixture(scope="module")
 def data():
-    """Pictures under blur; scores from 1 to 5."""
+    """Images under blur; scores from 1 to 5."""
     return GradedData(windows=False, distortions=("blur",))
 
 
-def able_network(pictures):
-    """A small random CLIP that tells pictures and words apart, as a trained one does and a random one hardly."""
+def able_network(images):
+    """A small random CLIP that tells images and words apart, as a trained one does and a random one hardly."""
     torch.manual_seed(0)
     network = CLIPIQAPlus(architecture=RESNET)
-    visual, pixels = network.clip.visual, network.pixels(pictures)
+    visual, pixels = network.clip.visual, network.pixels(images)
     with torch.no_grad():
         for module in visual.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.weight.fill_(1)
-                module.momentum = None  # statistics of the pictures, from one pass
+                module.momentum = None  # statistics of the images, from one pass
                 module.train()
         encode_any_size(visual, pixels)
         visual.eval()
@@ -39,7 +39,7 @@ def able_network(pictures):
 
 def train(data, **arguments):
     task = CLIPIQATask(
-        able_network(data.train.pictures),
+        able_network(data.train.images),
         "scratch",
         score_range=(1, 5),
         optimizer=lambda weights: torch.optim.SGD(weights, lr=1.0),
@@ -61,7 +61,7 @@ def test_training_learns_the_scores_and_just_as_well_their_opposite(data, monkey
 
 
 def test_training_changes_the_context_and_nothing_else(data):
-    before = able_network(data.train.pictures).state_dict()
+    before = able_network(data.train.images).state_dict()
     task, _ = train(data, max_steps=3, limit_val_batches=1)
     changed = {name for name, values in task.network.state_dict().items() if not torch.equal(values, before[name])}
     assert changed == {"context"}

@@ -67,7 +67,7 @@ def test_all_scenes_can_be_put_on_one_side(tmp_path, share, split):
 
 def test_a_table_for_evaluation_needs_only_its_test_split(tmp_path):
     csv = write(tmp_path, "image,score,scene,split\na,1,s,test\nb,2,s,test\n")
-    assert "has no picture in the split train (found: 2 test)" in refused(csv)
+    assert "has no image in the split train (found: 2 test)" in refused(csv)
     assert len(CSVTable(csv, required_splits=["test"], check_files=False).load()) == 2
 
 
@@ -100,19 +100,19 @@ def test_absolute_paths_need_no_root(tmp_path):
     assert table["path"].iloc[0] == str(tmp_path / "images/scene_0/0.png")
 
 
-def test_pictures_may_lie_below_a_root_of_their_own(tmp_path):
+def test_images_may_lie_below_a_root_of_their_own(tmp_path):
     csv = write_csv_dataset(tmp_path)
     (tmp_path / "labels").mkdir()
     moved = csv.rename(tmp_path / "labels" / "portraits.csv")
     assert CSVTable(moved, root=tmp_path).load()["path"].iloc[0] == str(tmp_path / "images/scene_0/0.png")
-    assert "12 of 12 pictures" in refused(moved, check_files=True)
+    assert "12 of 12 images" in refused(moved, check_files=True)
 
 
-def test_missing_pictures_are_named_with_their_row(tmp_path):
+def test_missing_images_are_named_with_their_row(tmp_path):
     csv = write_csv_dataset(tmp_path)
     (tmp_path / "images/scene_1/2.png").unlink()
     assert refused(csv, check_files=True) == (
-        f"1 of 12 pictures named in {csv} are missing, looked for in {tmp_path}/images/scene_1: "
+        f"1 of 12 images named in {csv} are missing, looked for in {tmp_path}/images/scene_1: "
         "images/scene_1/2.png (row 8); check `root`."
     )
 
@@ -129,7 +129,7 @@ def test_an_empty_image_cell_is_refused_by_row(tmp_path):
 
 def test_a_file_with_only_a_header_is_refused(tmp_path):
     csv = write(tmp_path, "image,score,scene\n")
-    assert refused(csv) == f"{csv} has no rows below its header; it needs one row a picture."
+    assert refused(csv) == f"{csv} has no rows below its header; it needs one row an image."
 
 
 def test_missing_columns_are_named_with_the_way_to_map_them(tmp_path):
@@ -165,7 +165,7 @@ def test_one_scene_without_split_cannot_be_divided(tmp_path):
     assert refused(csv).startswith("Cannot hold out scenes for test: the train split has 1, at least two are needed;")
 
 
-def test_the_name_tells_where_the_test_pictures_come_from(tmp_path):
+def test_the_name_tells_where_the_test_images_come_from(tmp_path):
     assert CSVTable(write_csv_dataset(tmp_path)).name == "portraits.csv, 20% of the scenes held out with seed 0"
     assert CSVTable(write_csv_dataset(tmp_path, columns=ALL_COLUMNS)).name == "portraits.csv, its own split"
 

@@ -25,7 +25,7 @@ from piqa.data.tables.table import Table
 from piqa.errors import InputError
 from piqa.preparation.image_file import open_image
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 
 WRITERS = {
     KonIQ: write_koniq,
@@ -76,7 +76,7 @@ every = pytest.mark.parametrize("case", ALL, ids=described)
 
 
 @every
-def test_higher_scores_are_better_pictures(roots, case):
+def test_higher_scores_are_better_images(roots, case):
     kind, settings = case
     table = kind(roots[kind], **settings).load()
     noise = [noise_of(path) for path in table["path"]]
@@ -112,7 +112,7 @@ def test_a_name_tells_database_and_split(roots, case):
 
 
 @every
-def test_every_path_is_a_picture(roots, case):
+def test_every_path_is_an_image(roots, case):
     kind, settings = case
     paths = kind(roots[kind], **settings).load()["path"].iloc[:3]
     assert {open_image(path).mode for path in paths} == {"RGB"}
@@ -135,7 +135,7 @@ def test_lists_that_share_a_reference_between_train_and_test_are_refused(tmp_pat
     assert "1 reference(s), such as ref0, in both train and test" in refused(CSIQ(tmp_path))
 
 
-def test_the_two_sources_of_a_database_name_pictures_alike(roots):
+def test_the_two_sources_of_a_database_name_images_alike(roots):
     for kind in (KonIQ, KADID, CSIQ, LIVE, CLIVE, BID):
         listed, own = (kind(roots[kind], split=split).load() for split in ("liqe", "drawn"))
         assert sorted(listed["image"]) == sorted(own["image"])
@@ -160,7 +160,7 @@ def test_the_two_sources_of_a_database_agree_on_distortions(roots, kind):
 
 
 def test_another_count_than_the_whole_database_has_is_warned_of(roots):
-    with pytest.warns(UserWarning, match=r"csiq_label\.txt lists 80 pictures; CSIQ has 866"):
+    with pytest.warns(UserWarning, match=r"csiq_label\.txt lists 80 images; CSIQ has 866"):
         CSIQ(roots[CSIQ], split="drawn").load()
 
 
@@ -171,7 +171,7 @@ def test_scores_beyond_the_scale_are_warned_of(tmp_path):
         KonIQ(tmp_path, split="official").load()
 
 
-def test_a_few_missing_pictures_are_left_out_when_allowed(tmp_path):
+def test_a_few_missing_images_are_left_out_when_allowed(tmp_path):
     (write_csiq(tmp_path) / "dst_imgs" / "awgn" / "ref4.AWGN.1.png").unlink()
     message = refused(CSIQ(tmp_path))
     assert "1 of 80 files" in message
@@ -181,7 +181,7 @@ def test_a_few_missing_pictures_are_left_out_when_allowed(tmp_path):
     assert len(table) == 79
 
 
-def test_pictures_whose_extension_has_another_case_are_found(tmp_path):
+def test_images_whose_extension_has_another_case_are_found(tmp_path):
     folder = write_bid(tmp_path) / "ImageDatabase"
     for path in folder.iterdir():
         path.rename(path.with_suffix(".jpg"))

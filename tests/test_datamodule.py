@@ -63,7 +63,7 @@ def a_csv_dataset(folder, **settings):
 
 def spoil(csv, images):
     for image in images:
-        (csv.parent / image).write_text("no picture")
+        (csv.parent / image).write_text("no image")
 
 
 def test_validation_scenes_are_neither_trained_on_nor_tested(piq23):
@@ -111,7 +111,7 @@ def test_the_splits_are_the_same_whatever_is_run_first(piq23, stages):
         pd.testing.assert_frame_equal(data.splits[name], rows)
 
 
-def test_a_table_of_test_pictures_alone_can_be_tested(tmp_path):
+def test_a_table_of_test_images_alone_can_be_tested(tmp_path):
     csv = write_csv_dataset(tmp_path, scenes=2)
     data = data_of(CSVTable(csv, test_share=1), tmp_path)
     data.prepare_data()
@@ -121,40 +121,40 @@ def test_a_table_of_test_pictures_alone_can_be_tested(tmp_path):
         data.setup("fit")
 
 
-def test_a_split_without_pictures_is_refused_before_the_work(tmp_path):
+def test_a_split_without_images_is_refused_before_the_work(tmp_path):
     csv = write_csv_dataset(tmp_path)
     data = data_of(CSVTable(csv, test_share=0), tmp_path, select_on="test")
     data.prepare_data()
-    with pytest.raises(InputError, match="no usable picture in its val split"):
+    with pytest.raises(InputError, match="no usable image in its val split"):
         data.setup("fit")
-    with pytest.raises(InputError, match="no usable picture in its test split"):
+    with pytest.raises(InputError, match="no usable image in its test split"):
         data.setup("test")
 
 
-def test_pictures_that_cannot_be_prepared_are_left_out_and_counted(tmp_path):
+def test_images_that_cannot_be_prepared_are_left_out_and_counted(tmp_path):
     csv, rows = a_csv_dataset(tmp_path)
     spoil(csv, rows["image"][[1, 6]])
     data = data_of(CSVTable(csv), tmp_path, max_failed=0.2)
     data.prepare_data()
-    with pytest.warns(UserWarning, match="2 of 12 pictures could not be prepared and are left out"):
+    with pytest.warns(UserWarning, match="2 of 12 images could not be prepared and are left out"):
         data.setup("fit")
     kept = pd.concat([data.splits[name] for name in ("train", "val", "test")])["image"]
     assert sorted(kept) == sorted(rows["image"].drop([1, 6]))
 
 
-def test_too_many_bad_pictures_stop_the_run_and_name_one(tmp_path):
+def test_too_many_bad_images_stop_the_run_and_name_one(tmp_path):
     csv, rows = a_csv_dataset(tmp_path)
     spoil(csv, rows["image"][[1]])
-    with pytest.raises(InputError, match=r"1 of 12 pictures could not be prepared.*scene_0/1\.png is not an image"):
+    with pytest.raises(InputError, match=r"1 of 12 images could not be prepared.*scene_0/1\.png is not an image"):
         data_of(CSVTable(csv), tmp_path).prepare_data()
 
 
-def test_a_training_picture_that_is_left_alone_in_its_scene_is_left_out(tmp_path):
+def test_a_training_image_that_is_left_alone_in_its_scene_is_left_out(tmp_path):
     csv, rows = a_csv_dataset(tmp_path, scenes=4, images_per_scene=3)
     spoil(csv, rows["image"][rows["scene"] == "scene_2"][1:])
     data = data_of(CSVTable(csv), tmp_path, max_failed=0.5, select_on="test")
     data.prepare_data()
-    with pytest.warns(UserWarning, match="1 training pictures are left alone in their scene"):
+    with pytest.warns(UserWarning, match="1 training images are left alone in their scene"):
         data.setup("fit")
     assert scenes_in(data, "train") == {"scene_1", "scene_3"}
     assert all((torch.bincount(batch["group"]) != 1).all() for batch in data.train_dataloader())
@@ -182,7 +182,7 @@ def test_preparing_draws_no_random_number_of_the_training(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"crop": 49}, "a crop of 49 px does not fit into pictures prepared to 48 px"),
+        ({"crop": 49}, "a crop of 49 px does not fit into images prepared to 48 px"),
         ({"crop": 0}, "a crop of 0 px"),
         ({"groups": 0}, "at least 1 group of 2 portraits"),
         ({"group_size": 1}, "at least 1 group of 2 portraits"),
@@ -240,9 +240,9 @@ def test_crops_and_logits_are_those_of_their_row(with_faces, split):
             assert torch.equal(batch["liqe_logits"][place], torch.from_numpy(portrait.liqe_logits))
 
 
-def is_window(crop, picture):
-    """Whether a crop of (3, side, side), or one of a single crop, is cut from a picture of (height, width, 3)."""
-    windows = np.lib.stride_tricks.sliding_window_view(picture, (CROP, CROP), axis=(0, 1))
+def is_window(crop, image):
+    """Whether a crop of (3, side, side), or one of a single crop, is cut from an image of (height, width, 3)."""
+    windows = np.lib.stride_tricks.sliding_window_view(image, (CROP, CROP), axis=(0, 1))
     return bool((windows == crop.reshape(3, CROP, CROP).numpy()).all(axis=(2, 3, 4)).any())
 
 

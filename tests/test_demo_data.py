@@ -24,17 +24,17 @@ def files_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_row_of_the_csv_has_its_picture_and_the_other_way_round(small_demo):
+def test_every_row_of_the_csv_has_its_image_and_the_other_way_round(small_demo):
     table = pd.read_csv(small_demo)
     assert list(table) == ["image", "score", "scene", "score_std", "split", "condition", "device"]
     assert len(table) == 3 * 16
-    pictures = {path.relative_to(small_demo.parent).as_posix() for path in (small_demo.parent / "images").rglob("*.*")}
-    assert pictures == set(table["image"])
+    images = {path.relative_to(small_demo.parent).as_posix() for path in (small_demo.parent / "images").rglob("*.*")}
+    assert images == set(table["image"])
     for image in table["image"]:
-        with Image.open(small_demo.parent / image) as picture:
-            picture.load()
-            assert picture.size == demo.SIZE
-            assert picture.format == ("JPEG" if "jpeg" in image else "PNG")
+        with Image.open(small_demo.parent / image) as shot:
+            shot.load()
+            assert shot.size == demo.SIZE
+            assert shot.format == ("JPEG" if "jpeg" in image else "PNG")
 
 
 def test_every_scene_lies_wholly_in_one_split_and_is_shot_by_every_device():
@@ -58,15 +58,15 @@ def test_scores_fall_with_the_strength_up_to_the_label_noise(seed):
 
 
 @pytest.mark.parametrize("device", [device for device in demo.DEVICES if device != "reference"])
-def test_pictures_move_away_from_the_reference_as_the_strength_grows(device, tmp_path):
+def test_images_move_away_from_the_reference_as_the_strength_grows(device, tmp_path):
     view = demo.Scene.number(1).view(seed=0)
 
     def error(strength):
-        picture, quality = demo.shoot(view, device, strength, np.random.default_rng(0))
+        shot, quality = demo.shoot(view, device, strength, np.random.default_rng(0))
         if quality is not None:
-            picture.save(tmp_path / "shot.jpg", quality=quality)
-            picture = Image.open(tmp_path / "shot.jpg")
-        return np.abs(np.asarray(picture, dtype=float) - np.asarray(view, dtype=float)).mean()
+            shot.save(tmp_path / "shot.jpg", quality=quality)
+            shot = Image.open(tmp_path / "shot.jpg")
+        return np.abs(np.asarray(shot, dtype=float) - np.asarray(view, dtype=float)).mean()
 
     errors = [error(strength) for strength in (0.1, 0.4, 0.7, 1.0)]
     assert errors[0] > 0
@@ -75,8 +75,8 @@ def test_pictures_move_away_from_the_reference_as_the_strength_grows(device, tmp
 
 def test_the_reference_is_the_undistorted_view(small_demo):
     view = demo.Scene.number(0).view(seed=3)
-    with Image.open(small_demo.parent / f"images/{demo.Scene.number(0).name}/reference.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), np.asarray(view))
+    with Image.open(small_demo.parent / f"images/{demo.Scene.number(0).name}/reference.png") as shot:
+        np.testing.assert_array_equal(np.asarray(shot), np.asarray(view))
 
 
 def test_no_two_scenes_look_the_same():
@@ -94,14 +94,14 @@ def test_same_seed_gives_the_same_files_and_another_seed_others(small_demo, tmp_
 def test_a_second_run_writes_nothing(tmp_path, capsys):
     arguments = [str(tmp_path), "--scenes", "3", "--test_scenes", "1"]
     assert demo.main(arguments) == 0
-    assert "written, 48 pictures, 2 scenes to train on and 1 to test" in capsys.readouterr().out
+    assert "written, 48 images, 2 scenes to train on and 1 to test" in capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert demo.main(arguments) == 0
-    assert "already there, 48 pictures" in capsys.readouterr().out
+    assert "already there, 48 images" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_a_lost_picture_or_another_seed_makes_it_draw_again(small_demo, tmp_path):
+def test_a_lost_image_or_another_seed_makes_it_draw_again(small_demo, tmp_path):
     csv = demo.write_demo(tmp_path, seed=3, scenes=2, test_scenes=1)
     lost = tmp_path / pd.read_csv(csv)["image"][5]
     lost.unlink()
@@ -112,7 +112,7 @@ def test_a_lost_picture_or_another_seed_makes_it_draw_again(small_demo, tmp_path
     assert csv.read_text() != labels
 
 
-def test_a_stopped_run_leaves_no_csv_and_no_half_picture(tmp_path, monkeypatch):
+def test_a_stopped_run_leaves_no_csv_and_no_half_image(tmp_path, monkeypatch):
     demo.write_demo(tmp_path, seed=0, scenes=2, test_scenes=1)
     shoot, shots = demo.shoot, []
 
@@ -127,11 +127,11 @@ def test_a_stopped_run_leaves_no_csv_and_no_half_picture(tmp_path, monkeypatch):
         demo.write_demo(tmp_path, seed=1, scenes=2, test_scenes=1)
     assert not (tmp_path / "demo.csv").exists()
     for path in (tmp_path / "images").rglob("*.*"):
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as shot:
+            shot.load()
 
 
-def test_faces_are_found_in_the_undistorted_pictures_of_both_sitters():
+def test_faces_are_found_in_the_undistorted_images_of_both_sitters():
     from facenet_pytorch import MTCNN
 
     mtcnn = MTCNN(keep_all=True)

@@ -105,9 +105,9 @@ def test_training_ends_as_in_one_process(one, several):
     assert metrics_of(several) == pytest.approx(metrics_of(one), abs=1e-4)
 
 
-def test_every_test_picture_is_scored_once(one, several):
+def test_every_test_image_is_scored_once(one, several):
     ours, theirs = (pd.read_csv(out / "test" / "predictions.csv") for out in (several, one))
-    assert len(ours) == 7 and ours["image"].is_unique  # seven pictures on two and on three processes
+    assert len(ours) == 7 and ours["image"].is_unique  # seven images on two and on three processes
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-4)
 
 

@@ -31,7 +31,7 @@ def test_distance_of_r_1_is_a_tenth_of_the_wasserstein_distance():
     assert emd(p, q, r=1).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_distance_of_r_2_is_the_root_of_the_mean_square_of_each_picture():
+def test_distance_of_r_2_is_the_root_of_the_mean_square_of_each_image():
     p, q = random_distributions(6, 2), random_distributions(6, 3)
     gaps = np.cumsum(p.numpy(), axis=1) - np.cumsum(q.numpy(), axis=1)
     assert emd(p, q).tolist() == pytest.approx(np.sqrt((gaps**2).mean(axis=1)).tolist(), abs=1e-6)
@@ -76,7 +76,7 @@ def test_votes_count_by_their_share():
     assert torch.equal(shares(votes * 7), shares(votes / 4))
 
 
-def test_a_picture_without_votes_is_refused():
+def test_an_image_without_votes_is_refused():
     with pytest.raises(InputError, match="votes_1"):
         shares(torch.zeros(1, 10))
 

@@ -65,7 +65,7 @@ def test_several_models_and_csvs_stand_on_one_board_and_leave_a_report_each(tiny
     assert (tmp_path / "out" / "their_model" / "metrics.json").is_file() and (tmp_path / "out" / "ours").is_dir()
 
 
-def test_a_model_scores_the_training_pictures_for_the_calibrated_protocol_when_asked(tiny_config, tiny_run, tmp_path):
+def test_a_model_scores_the_training_images_for_the_calibrated_protocol_when_asked(tiny_config, tiny_run, tmp_path):
     store = str(tiny_config.parent / "store")
     found = evaluate.evaluate(str(tiny_run), store=store, out=str(tmp_path), calibrate=True, samples=20)
     assert found.board.facts["calibration_images"]["run"] == 24
@@ -83,7 +83,7 @@ def test_only_the_official_test_split_stands_beside_published_lines(tiny_config,
     assert found.board.facts["unavailable"]["calibrated"]["run"] == "the table has no training images"
 
 
-def test_a_table_of_ones_own_needs_no_pictures_to_judge_csvs(tmp_path):
+def test_a_table_of_ones_own_needs_no_images_to_judge_csvs(tmp_path):
     rng = np.random.default_rng(0)
     mine = pd.DataFrame({"image": [f"{i}.jpg" for i in range(24)], "scene": np.repeat(list("abcd"), 6)})
     mine = mine.assign(score=rng.normal(50, 20, 24).round(2), split="test")
@@ -123,7 +123,7 @@ def test_neither_model_nor_predictions_is_told_in_one_line(capsys):
     assert "--ckpt_path" in one_line(capsys, lambda: evaluate.main([]))
 
 
-def test_a_split_without_pictures_is_named(tiny_run, capsys):
+def test_a_split_without_images_is_named(tiny_run, capsys):
     message = one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tiny_run), "--split", "val"]))
     assert "'val'" in message and "test, train" in message
 

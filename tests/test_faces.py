@@ -1,4 +1,4 @@
-"""The right face of a picture, where it is, and never an exception where there is none."""
+"""The right face of an image, where it is, and never an exception where there is none."""
 
 import numpy as np
 import pytest
@@ -32,11 +32,11 @@ def likeliest(faces):
 
 
 def sizes_seen(detector, monkeypatch):
-    """The sizes of the pictures that MTCNN gets from now on; it finds nothing in them."""
+    """The sizes of the images that MTCNN gets from now on; it finds nothing in them."""
     sizes = []
 
-    def detect(picture):
-        sizes.append(picture.size)
+    def detect(image):
+        sizes.append(image.size)
         return None, [None]
 
     monkeypatch.setattr(detector._mtcnn, "detect", detect)
@@ -53,7 +53,7 @@ def test_the_box_lies_on_the_face(detector, person, by_eye):
     assert face.probability > 0.99
 
 
-def test_a_face_is_found_in_a_corner_of_a_larger_picture(detector):
+def test_a_face_is_found_in_a_corner_of_a_larger_image(detector):
     wall = Image.new("RGB", (1400, 1000), (120, 130, 140))
     wall.paste(collins(), (800, 400))
     shifted = [edge + shift for edge, shift in zip(COLLINS_FACE, (800, 400) * 2, strict=True)]
@@ -94,10 +94,10 @@ def test_the_bound_can_be_set(monkeypatch):
     assert sizes == [(600, 800)]
 
 
-def test_detection_does_not_change_the_picture(detector):
-    picture = hopper()
-    detector.detect(picture)
-    assert picture.tobytes() == hopper().tobytes()
+def test_detection_does_not_change_the_image(detector):
+    image = hopper()
+    detector.detect(image)
+    assert image.tobytes() == hopper().tobytes()
 
 
 def test_detection_does_not_depend_on_the_number_of_threads(detector):
@@ -114,28 +114,28 @@ def test_detection_does_not_depend_on_the_number_of_threads(detector):
 # No face
 
 
-def test_a_plain_picture_has_no_face(detector):
+def test_a_plain_image_has_no_face(detector):
     assert detector.detect(Image.new("RGB", (640, 480), (90, 120, 200))) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (19, 400), (400, 19), (2, 5000), (16000, 160), (20, 20), (21, 1600)])
-def test_tiny_and_long_pictures_have_no_face_and_no_error(detector, size):
+def test_tiny_and_long_images_have_no_face_and_no_error(detector, size):
     assert detector.detect(Image.new("RGB", size, "gray")) == []
 
 
-def test_mtcnn_is_not_asked_about_pictures_below_its_smallest_face(monkeypatch):
+def test_mtcnn_is_not_asked_about_images_below_its_smallest_face(monkeypatch):
     detector = FaceDetector()
     sizes = sizes_seen(detector, monkeypatch)
     detector.detect(Image.new("RGB", (MIN_FACE - 1, 400)))
     assert sizes == []
 
 
-def with_a_candidate_outside(detector, picture):
-    """The picture with a corner in which MTCNN's first network sees a face that lies wholly outside the picture.
+def with_a_candidate_outside(detector, image):
+    """The image with a corner in which MTCNN's first network sees a face that lies wholly outside the image.
 
     Descent on the corner's pixels makes the network call them a face and move its box by more than its own size.
     """
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0).float()
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
     corner = torch.randn(1, 3, MIN_FACE, MIN_FACE, generator=torch.Generator().manual_seed(0)).requires_grad_()
     optimiser = torch.optim.Adam([corner], lr=0.1)
     scale = 12 / MIN_FACE  # MTCNN's first, at which 12 px of its copy stand for the smallest face
@@ -152,22 +152,22 @@ def with_a_candidate_outside(detector, picture):
     return Image.fromarray(pixels.detach()[0].permute(1, 2, 0).round().byte().numpy())
 
 
-def test_a_candidate_wholly_outside_the_picture_is_no_face(detector):
-    picture = with_a_candidate_outside(detector, Image.new("RGB", (MIN_FACE, MIN_FACE)))
-    assert detector.detect(picture) == []  # facenet-pytorch alone fails: nothing to concatenate
+def test_a_candidate_wholly_outside_the_image_is_no_face(detector):
+    image = with_a_candidate_outside(detector, Image.new("RGB", (MIN_FACE, MIN_FACE)))
+    assert detector.detect(image) == []  # facenet-pytorch alone fails: nothing to concatenate
 
 
-def test_a_candidate_wholly_outside_the_picture_does_not_hide_the_true_face(detector):
-    picture = with_a_candidate_outside(detector, collins().crop((100, 20, 350, 270)))
+def test_a_candidate_wholly_outside_the_image_does_not_hide_the_true_face(detector):
+    image = with_a_candidate_outside(detector, collins().crop((100, 20, 350, 270)))
     by_eye = [edge - shift for edge, shift in zip(COLLINS_FACE, (100, 20) * 2, strict=True)]
     # facenet-pytorch alone fails: a mask of another shape
-    assert overlap(likeliest(detector.detect(picture)).box, by_eye) > 0.75
+    assert overlap(likeliest(detector.detect(image)).box, by_eye) > 0.75
 
 
-def test_boxes_that_show_nothing_of_the_picture_are_dropped(monkeypatch):
+def test_boxes_that_show_nothing_of_the_image_are_dropped(monkeypatch):
     detector = FaceDetector()
     boxes = np.array([[-60, 10, -20, 50], [50, 50, 20, 20], [10, 310, 50, 350], [-20, -20, 30, 30]], dtype=object)
-    monkeypatch.setattr(detector._mtcnn, "detect", lambda picture: (boxes, [0.99, 0.99, 0.99, 0.98]))
+    monkeypatch.setattr(detector._mtcnn, "detect", lambda image: (boxes, [0.99, 0.99, 0.99, 0.98]))
     assert detector.detect(Image.new("RGB", (400, 300))) == [Face((-20.0, -20.0, 30.0, 30.0), 0.98)]
 
 
@@ -175,7 +175,7 @@ def test_boxes_that_show_nothing_of_the_picture_are_dropped(monkeypatch):
 def test_other_failures_of_the_detector_are_not_hidden(monkeypatch, error):
     detector = FaceDetector()
 
-    def detect(picture):
+    def detect(image):
         raise error
 
     monkeypatch.setattr(detector._mtcnn, "detect", detect)
@@ -222,9 +222,9 @@ def test_the_rules_differ_on_a_large_face_and_a_small_clear_one(detector):
 
 
 def test_the_margin_is_added_on_every_side():
-    picture = Image.fromarray(np.arange(100 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 80, 3))
-    crop = crop_face(picture, (30.2, 40.4, 49.6, 60.0), 5)
-    assert np.array_equal(np.asarray(crop), np.asarray(picture)[35:65, 25:55])
+    image = Image.fromarray(np.arange(100 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 80, 3))
+    crop = crop_face(image, (30.2, 40.4, 49.6, 60.0), 5)
+    assert np.array_equal(np.asarray(crop), np.asarray(image)[35:65, 25:55])
 
 
 def test_beyond_the_border_is_black():

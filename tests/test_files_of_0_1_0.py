@@ -40,7 +40,9 @@ def test_an_old_training_checkpoint_scores(old):
 def test_an_old_run_is_evaluated_on_the_table_that_its_card_names_out_of_its_old_store(old, monkeypatch):
     monkeypatch.setattr("piqa.preparation.portrait.Preparer", None)  # all 20 portraits are in the store
     evaluate.main(["--ckpt_path", "run", "--store", "store", "--out", "evaluation", "--device", "cpu"])
-    found, expected = (json.loads(Path(folder, "metrics.json").read_text()) for folder in ("evaluation", "run/evaluation"))
+    found, expected = (
+        json.loads(Path(folder, "metrics.json").read_text()) for folder in ("evaluation", "run/evaluation")
+    )
     for protocol in ("official", "authors"):
         numbers = {name: value for name, value in expected[protocol].items() if name != "protocol"}
         assert {name: found[protocol][name] for name in numbers} == pytest.approx(numbers, abs=1e-9)
@@ -63,6 +65,6 @@ def test_every_network_is_built_from_its_old_card(card):
 
 
 def test_the_old_model_file_is_found_by_its_folder():
-    network, card = load_model(OLD / "run")
+    network, _ = load_model(OLD / "run")
     assert type(network).__name__ == "DualBranch" and not network.training
     assert network.init_args["backbone"] == "test_efficientnet"

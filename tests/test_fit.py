@@ -178,7 +178,7 @@ def test_what_is_no_training_checkpoint_is_not_resumed(tiny_config, tiny_run, tm
 
 def test_an_empty_csv_and_one_without_the_columns_are_named(tiny_config, tmp_path, capsys):
     table = ["--data.table", "piqa.data.CSVTable", "--data.table.csv"]
-    for content, named in (("", "empty.csv"), ("picture,score,scene\na.jpg,1,x\n", "image")):
+    for content, named in (("", "empty.csv"), ("image,score,scene\na.jpg,1,x\n", "image")):
         (tmp_path / "empty.csv").write_text(content)
         arguments = ["--config", str(tiny_config), *table, str(tmp_path / "empty.csv")]
         assert named in one_line(capsys, lambda: prepare.main(arguments))  # noqa: B023 (called at once)

@@ -52,7 +52,7 @@ def test_the_file_at_which_scoring_dies_or_hangs_is_named_and_the_others_go_on(s
     files = [tmp_path / f"{name}.png" for name in ("a", "b", fault, "d", "e")]
     for file in files:
         file.write_bytes(sound("PNG", 0))
-    files[3].write_bytes(b"no picture")
+    files[3].write_bytes(b"no image")
     monkeypatch.setattr(fuzz_images, "score", stumble)
     options = argparse.Namespace(memory=4000, seconds=5)
     found = list(fuzz_images.scored(files, tmp_path, fuzz_images.write_model(tmp_path), options))
@@ -95,7 +95,7 @@ def test_headers_lie_as_they_are_told(scripts):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
-def test_bombs_are_honest_pictures(scripts, mode):
+def test_bombs_are_honest_images(scripts, mode):
     from hostile_images import png_bomb, tiff_bomb
 
     assert decode_image(png_bomb(mode, 300), "bomb").size == (300, 300)

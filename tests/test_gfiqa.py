@@ -91,7 +91,7 @@ def test_columns_are_mapped(tmp_path):
     assert table["score"].iloc[3] == pytest.approx(3 / 20)
 
 
-def test_a_few_missing_pictures_are_left_out_and_counted(tmp_path):
+def test_a_few_missing_images_are_left_out_and_counted(tmp_path):
     root = write_gfiqa(tmp_path)
     (root / "image" / "3.png").unlink()
     with pytest.warns(UserWarning, match=r"1 of 20 files .* are missing: 3\.png \(row 5\); they are left out"):
@@ -100,7 +100,7 @@ def test_a_few_missing_pictures_are_left_out_and_counted(tmp_path):
     assert len(table) == 19
 
 
-def test_many_missing_pictures_are_refused(tmp_path):
+def test_many_missing_images_are_refused(tmp_path):
     root = write_labels(tmp_path)
     message = refused(root)
     assert "20 of 20 files" in message

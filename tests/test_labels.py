@@ -54,7 +54,7 @@ def test_quoted_cells_may_hold_the_separator(tmp_path):
 @pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])
 def test_an_empty_file_is_refused(tmp_path, content):
     path = write(tmp_path, content)
-    assert refused(path) == f"{path} is empty; it needs a header and one row a picture."
+    assert refused(path) == f"{path} is empty; it needs a header and one row an image."
 
 
 def test_an_absent_file_is_refused(tmp_path):
@@ -66,7 +66,7 @@ def test_a_folder_is_refused(tmp_path):
     assert refused(tmp_path) == f"Cannot read the labels {tmp_path}: Is a directory; check the path."
 
 
-@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 picture", "image,score\ncafé.jpg,1\n".encode("latin-1")])
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 image", "image,score\ncafé.jpg,1\n".encode("latin-1")])
 def test_a_file_that_is_not_utf8_is_refused(tmp_path, content):
     path = write(tmp_path, content)
     assert refused(path) == f"{path} is not text in UTF-8; save it as CSV (UTF-8)."

@@ -50,7 +50,7 @@ def counted(liqe, monkeypatch):
     return liqe, calls
 
 
-def pictures(count=3, windows=2, seed=0):
+def images(count=3, windows=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(256, (count, windows, 3, WINDOW, WINDOW), dtype=torch.uint8, generator=generator)
 
@@ -111,7 +111,7 @@ def test_fewer_aspects_give_the_published_shorter_prompts(aspects, count, first,
 
 @pytest.mark.parametrize("height", [224, 225, 255, 256, 300, 447, 448, 1000, 3000])
 @pytest.mark.parametrize("width", [224, 255, 256, 512, 777, 4000])
-def test_windows_lie_on_the_grid_inside_the_picture(height, width):
+def test_windows_lie_on_the_grid_inside_the_image(height, width):
     corners = window_corners(height, width)
     assert len(corners) == len(set(corners))
     assert all(0 <= y <= height - WINDOW and 0 <= x <= width - WINDOW for y, x in corners)
@@ -129,7 +129,7 @@ def test_windows_lie_on_the_grid_inside_the_picture(height, width):
         (3000, 4000, 15),
     ],
 )
-def test_a_picture_has_15_windows_or_1(height, width, count):
+def test_an_image_has_15_windows_or_1(height, width, count):
     assert len(window_corners(height, width)) == count
     assert cut_windows(Image.new("RGB", (width, height))).shape == (count, 3, WINDOW, WINDOW)
 
@@ -139,7 +139,7 @@ def test_every_nth_window_of_the_grid_is_taken():
     assert window_corners(448, 512) == [(32 * (k // 10), 32 * (k % 10)) for k in range(0, 75, 5)]
 
 
-def test_windows_hold_the_pixels_of_the_picture():
+def test_windows_hold_the_pixels_of_the_image():
     pixels = test_image(300, 500, seed=3)
     windows = cut_windows(Image.fromarray(pixels))
     assert windows.dtype == torch.uint8
@@ -150,25 +150,25 @@ def test_windows_hold_the_pixels_of_the_picture():
 @pytest.mark.parametrize(
     ("size", "enlarged"), [((100, 50), (448, 224)), ((223, 300), (224, 301)), ((1, 1), (224, 224))]
 )
-def test_a_picture_below_224_px_is_scaled_up(size, enlarged):
+def test_an_image_below_224_px_is_scaled_up(size, enlarged):
     pixels = Image.fromarray(test_image(size[1], size[0], seed=4))
     expected = cut_windows(pixels.resize(enlarged, Image.Resampling.BILINEAR))
     assert torch.equal(cut_windows(pixels), expected)
 
 
-def test_windows_of_12_megapixels_are_cut_without_copying_the_picture():
-    picture = Image.new("RGB", (4000, 3000))
+def test_windows_of_12_megapixels_are_cut_without_copying_the_image():
+    image = Image.new("RGB", (4000, 3000))
     tracemalloc.start()
     try:
-        cut_windows(picture)
+        cut_windows(image)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 12e6  # the windows are 2.3 MB, the picture 36 MB, all 10353 windows of its grid 1.6 GB
+    assert peak < 12e6  # the windows are 2.3 MB, the image 36 MB, all 10353 windows of its grid 1.6 GB
 
 
 @pytest.mark.parametrize(("side", "stride"), [(1023, 32), (1024, 48), (1400, 48)])
-def test_windows_of_large_pictures_lie_further_apart_in_liqe_but_not_in_dn_piqa(side, stride):
+def test_windows_of_large_images_lie_further_apart_in_liqe_but_not_in_dn_piqa(side, stride):
     grid = WindowRule(count=10**6)  # all of them
     assert {x % stride for _, x in window_corners(300, side, grid)} == {0}
     assert window_corners(300, side, grid)[1] == (0, stride)
@@ -176,7 +176,7 @@ def test_windows_of_large_pictures_lie_further_apart_in_liqe_but_not_in_dn_piqa(
     assert len(window_corners(300, side, grid)) == ((300 - 224) // stride + 1) * ((side - 224) // stride + 1)
 
 
-def test_stride_48_holds_for_a_tall_picture_too():
+def test_stride_48_holds_for_a_tall_image_too():
     rows = {y for y, _ in window_corners(1100, 768, WindowRule(count=10**6))}
     assert rows == set(range(0, 1100 - 224 + 1, 48))
 
@@ -185,7 +185,7 @@ def test_liqe_takes_every_nth_window_as_dn_piqa_does():
     assert window_corners(768, 900, LIQE_RULE) == window_corners(768, 900)
 
 
-def test_liqe_sees_all_windows_of_a_picture_that_has_fewer_than_15():
+def test_liqe_sees_all_windows_of_an_image_that_has_fewer_than_15():
     assert window_corners(224 + 64, 224 + 96, LIQE_RULE) == [(y, x) for y in (0, 32, 64) for x in (0, 32, 64, 96)]
     assert cut_windows(Image.new("RGB", (300, 100)), LIQE_RULE).shape == (15, 3, WINDOW, WINDOW)  # 672 x 224
     assert cut_windows(Image.new("RGB", (100, 100)), LIQE_RULE).shape == (1, 3, WINDOW, WINDOW)
@@ -203,13 +203,13 @@ def test_training_draws_3_windows_of_the_grid_by_seed():
     assert any(len(set(corners)) < 3 for corners in drawn.values())  # with replacement
 
 
-def test_training_draws_3_windows_of_the_smallest_picture():
+def test_training_draws_3_windows_of_the_smallest_image():
     assert cut_windows(Image.new("RGB", (224, 224)), LIQE_TRAINING_RULE, seed=0).shape == (3, 3, WINDOW, WINDOW)
 
 
 @pytest.mark.parametrize("size", [(300, 500), (100, 250)])
 @pytest.mark.parametrize("seed", [None, 5])
-def test_an_array_has_the_windows_of_the_picture(size, seed):
+def test_an_array_has_the_windows_of_the_image(size, seed):
     pixels = test_image(*size, seed=3)
     expected = cut_windows(Image.fromarray(pixels), LIQE_RULE, seed)
     assert torch.equal(cut_windows(pixels, LIQE_RULE, seed), expected)
@@ -291,7 +291,7 @@ def test_a_step_of_the_optimiser_renews_the_text_features_even_in_evaluation_mod
     optimizer = torch.optim.AdamW(liqe.parameters(), lr=1e-2, fused=fused)
     with torch.no_grad():
         before = liqe.text_features()
-    liqe(pictures())["score"].sum().backward()
+    liqe(images())["score"].sum().backward()
     optimizer.step()
     with torch.no_grad():
         after = liqe.text_features()
@@ -308,16 +308,16 @@ def test_moved_weights_renew_the_text_features(liqe):
 
 def test_gradients_reach_the_text_tower_even_after_scoring_in_evaluation_mode(liqe):
     liqe.logits(Image.new("RGB", (224, 224)))
-    liqe(pictures())["score"].sum().backward()
+    liqe(images())["score"].sum().backward()
     assert liqe.clip.visual.conv1.weight.grad.abs().sum() > 0
     assert liqe.clip.text_projection.grad.abs().sum() > 0
 
 
-def test_scoring_first_does_not_forbid_gradients_of_the_pictures_later(liqe):
+def test_scoring_first_does_not_forbid_gradients_of_the_images_later(liqe):
     for weight in liqe._text_weights():
         weight.requires_grad_(False)
     liqe.logits(Image.new("RGB", (224, 224)))
-    liqe(pictures())["score"].sum().backward()
+    liqe(images())["score"].sum().backward()
     assert liqe.clip.visual.conv1.weight.grad is not None
 
 
@@ -347,7 +347,7 @@ def test_logits_are_the_mean_over_the_windows(liqe):
 def test_answers_are_the_marginals_of_the_joint_probability(liqe):
     liqe.clip.logit_scale.data.fill_(3.0)
     with torch.inference_mode():
-        answers = liqe(pictures())
+        answers = liqe(images())
     for row, logits in enumerate(answers["logits"].double().numpy()):
         joint = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         quality, scene, distortion = np.zeros(5), np.zeros(9), np.zeros(11)
@@ -368,7 +368,7 @@ def test_answers_are_the_marginals_of_the_joint_probability(liqe):
 def test_fewer_aspects_give_fewer_answers(aspects):
     liqe = LIQE(aspects, architecture=VIT)
     with torch.inference_mode():
-        answers = liqe(pictures())
+        answers = liqe(images())
     assert set(liqe.classes) == set(aspects)
     assert set(answers) == {"score", "logits", *aspects, *(f"{name}_probabilities" for name in aspects)}
     p = answers["logits"].softmax(1).view(3, 5, -1).sum(2)
@@ -379,18 +379,18 @@ def test_fewer_aspects_give_fewer_answers(aspects):
 
 
 @pytest.mark.parametrize("among", [2, 3, 14, 16])
-def test_a_picture_gets_its_own_answer_whatever_the_batch(liqe, among):
-    # The published class draws windows from the batch's size: below 15 pictures, the first window 15 times.
+def test_an_image_gets_its_own_answer_whatever_the_batch(liqe, among):
+    # The published class draws windows from the batch's size: below 15 images, the first window 15 times.
     own = cut_windows(Image.fromarray(test_image(320, 384, seed=1))).unsqueeze(0)
-    others = pictures(among - 1, WINDOWS)
+    others = images(among - 1, WINDOWS)
     with torch.inference_mode():
         alone, together = liqe(own), liqe(torch.cat([others, own]))
     torch.testing.assert_close(together["logits"][-1], alone["logits"][0], rtol=0, atol=1e-4)
     torch.testing.assert_close(together["score"][-1], alone["score"][0], rtol=0, atol=1e-5)
 
 
-def test_every_window_of_a_picture_counts(liqe):
-    windows = pictures(1, WINDOWS)
+def test_every_window_of_an_image_counts(liqe):
+    windows = images(1, WINDOWS)
     with torch.inference_mode():
         whole = liqe(windows)["logits"]
         for place in range(WINDOWS):
@@ -399,23 +399,23 @@ def test_every_window_of_a_picture_counts(liqe):
             assert not torch.allclose(liqe(changed)["logits"], whole, rtol=0, atol=1e-4)
 
 
-def test_pictures_of_one_window_need_no_axis_for_it(liqe):
-    crops = pictures(3, 1)
+def test_images_of_one_window_need_no_axis_for_it(liqe):
+    crops = images(3, 1)
     with torch.inference_mode():
         torch.testing.assert_close(liqe(crops.squeeze(1))["score"], liqe(crops)["score"])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 300, 300), (2, 4, 3, 224, 300), (2, 224, 224)])
-def test_pictures_that_are_no_windows_are_refused_in_one_line(liqe, shape):
+def test_images_that_are_no_windows_are_refused_in_one_line(liqe, shape):
     with pytest.raises(InputError, match="windows of 3 x 224 x 224"):
         liqe(torch.zeros(shape, dtype=torch.uint8))
 
 
 def test_answers_are_float32_under_autocast(liqe):
     with torch.inference_mode():
-        full = liqe(pictures())
+        full = liqe(images())
         with torch.autocast("cpu", torch.bfloat16):
-            half = liqe(pictures())
+            half = liqe(images())
     assert {values.dtype for values in half.values() if values.is_floating_point()} == {torch.float32}
     torch.testing.assert_close(half["score"], full["score"], rtol=0, atol=0.05)
     assert torch.equal(liqe._text_features, renewed(liqe))
@@ -425,7 +425,7 @@ def test_init_args_rebuild_the_network(liqe):
     again = LIQE(**json.loads(json.dumps(liqe.init_args)))
     again.load_state_dict(liqe.state_dict())
     with torch.inference_mode():
-        assert torch.equal(again(pictures())["logits"], liqe(pictures())["logits"])
+        assert torch.equal(again(images())["logits"], liqe(images())["logits"])
 
 
 @pytest.mark.parametrize("aspects", [["quality"], ["scene", "scene"]])

@@ -20,7 +20,7 @@ from piqa.data.tables.liqe_lists import GROUPS
 from piqa.errors import InputError
 from piqa.models.liqe import DISTORTIONS
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 
 
 def refused(make):
@@ -124,14 +124,12 @@ def test_a_list_with_backslashes_and_windows_line_ends_is_read_alike(tmp_path):
     pd.testing.assert_frame_equal(BID(root).load(), before)
 
 
-def test_a_picture_in_two_lists_is_refused(tmp_path):
+def test_an_image_in_two_lists_is_refused(tmp_path):
     lists = write_bid(tmp_path) / "splits2" / "1"
     again = (lists / "bid_test_clip.txt").read_text().splitlines()[0]
     (lists / "bid_val_clip.txt").write_text((lists / "bid_val_clip.txt").read_text() + again + "\n")
     message = refused(lambda: BID(tmp_path))
-    assert (
-        "1 picture(s) more than once: DatabaseImage0001.JPG in rows bid_val_clip.txt:3, bid_test_clip.txt:1" in message
-    )
+    assert "1 image(s) more than once: DatabaseImage0001.JPG in rows bid_val_clip.txt:3, bid_test_clip.txt:1" in message
 
 
 def test_koniq_s_official_split_is_that_of_its_file(tmp_path):
@@ -255,7 +253,7 @@ def test_live_s_fast_fading_has_no_scenes_where_its_references_are_not_known(tmp
     ("content", "complaint"),
     [
         ({"orgs": np.zeros((1, 982))}, "lacks the variable dmos"),
-        ({"dmos": np.zeros((1, 5)), "orgs": np.zeros((1, 5))}, "speak of 5, 5 and 982 pictures, not of 982"),
+        ({"dmos": np.zeros((1, 5)), "orgs": np.zeros((1, 5))}, "speak of 5, 5 and 982 images, not of 982"),
     ],
 )
 def test_labels_that_are_not_live_s_are_refused(tmp_path, content, complaint):
@@ -263,7 +261,7 @@ def test_labels_that_are_not_live_s_are_refused(tmp_path, content, complaint):
     assert complaint in refused(lambda: LIVE(tmp_path, split="drawn"))
 
 
-def test_clive_s_practice_pictures_are_dropped(tmp_path):
+def test_clive_s_practice_images_are_dropped(tmp_path):
     table = CLIVE(write_clive(tmp_path), split="drawn").load()
     assert table["image"].tolist()[:3] == ["3.bmp", "4.JPG", "5.bmp"]
     assert len(table) == 20

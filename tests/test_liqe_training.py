@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from graded_pictures import SCENES as SEEN_SCENES
-from graded_pictures import GradedData, quiet_trainer
+from graded_images import SCENES as SEEN_SCENES
+from graded_images import GradedData, quiet_trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from scipy.stats import norm, spearmanr
 from small_clip import VIT
@@ -245,7 +245,7 @@ def towards(*places, of):
     return values
 
 
-def test_a_picture_of_k_scenes_has_k_guesses_and_every_tag_counts():
+def test_an_image_of_k_scenes_has_k_guesses_and_every_tag_counts():
     human, indoor, night = (SCENES.index(name) for name in ("human", "indoor", "night"))
     table = rows(
         scene_tags=["human;indoor", "human", "", "night"],
@@ -330,10 +330,10 @@ def test_training_learns_quality_scene_and_distortion(data):
     before = trainer.validate(task, data, verbose=False)[0]
     trainer.fit(task, data)
     after = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    # Over 48 pictures of each of two databases, luck has a spread of 0.1 in SROCC.
+    # Over 48 images of each of two databases, luck has a spread of 0.1 in SROCC.
     assert abs(before["val/srocc"]) < 0.4
     assert after["val/srocc"] > 0.7
-    # 96 pictures of three scenes and two distortions: who knew no more would guess 1/3 and 1/2, with a spread of 0.05.
+    # 96 images of three scenes and two distortions: who knew no more would guess 1/3 and 1/2, with a spread of 0.05.
     assert len(SEEN_SCENES) == 3
     assert after["val/scene_accuracy"] > 0.55
     assert after["val/distortion_accuracy"] > 0.7
@@ -347,7 +347,7 @@ def test_a_step_trains_both_towers_and_not_the_scale(data):
     assert same == {"clip.logit_scale"}
 
 
-def test_pictures_without_tags_train_the_quality_alone(data):
+def test_images_without_tags_train_the_quality_alone(data):
     task = small_task()
     batch = next(iter(data.train_dataloader()))
     answers = task.network(batch["full_image"])

@@ -159,7 +159,7 @@ def test_complete_videos_load_without_a_warning(tmp_path):
         ("", "is empty"),
         ("a.mp4, -1, -1, 5\nb.mp4, 5\n", "is not `<file>.mp4, -1, -1, <mos>` as the first"),
         ("a.mp4, -1, -1, 5\n\nb.mp4, -1, -1, bad\n", "found 'bad' (row 3)"),
-        (HEADER + row("a", 1, True) + row("b", 1, True), "no picture in the split train, val"),
+        (HEADER + row("a", 1, True) + row("b", 1, True), "no image in the split train, val"),
     ],
 )
 def test_unfit_labels_are_refused(tmp_path, content, complaint):

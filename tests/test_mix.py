@@ -14,13 +14,13 @@ from scipy.stats import chisquare
 
 from piqa.data import AVA, BID, CSIQ, PIQ23, TAD66K, CSVTable, Mix
 from piqa.data.dataset import TrainingPortraits
-from piqa.data.mix_sampler import LIQE_PICTURES, LIQE_STEPS, MixSampler
+from piqa.data.mix_sampler import LIQE_IMAGES, LIQE_STEPS, MixSampler
 from piqa.data.tables.table import Table
 from piqa.errors import InputError
 from piqa.preparation.portrait import Preparation
 from piqa.preparation.store import PreparedStore
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 
 SIZES = {"LIVE": 538, "CSIQ": 607, "BID": 410, "CLIVE": 813, "KonIQ-10k": 7051, "KADID-10k": 7125}  # of LIQE's split 1
 LIKE_LIQE = np.random.default_rng(0).permutation(np.repeat(list(SIZES), list(SIZES.values()))).tolist()
@@ -100,7 +100,7 @@ def test_a_mix_that_makes_no_sense_is_refused(roots, tables, names, complaint):
         Mix([BID(roots / "bid")] * tables, names)
 
 
-def test_the_same_picture_in_two_tables_is_refused(roots):
+def test_the_same_image_in_two_tables_is_refused(roots):
     with pytest.raises(InputError, match="more than once"):
         Mix([BID(roots / "bid"), BID(roots / "bid", number=2)], names=["one", "two"]).load()
 
@@ -120,15 +120,15 @@ def test_a_config_can_name_it(roots):
     assert len(mixed) == 100
 
 
-def test_every_step_has_the_pictures_asked_for_of_every_database():
+def test_every_step_has_the_images_asked_for_of_every_database():
     for step in epoch_of(sampler(), 0):
-        assert Counter(LIKE_LIQE[draw.index] for draw in step.draws) == LIQE_PICTURES
+        assert Counter(LIKE_LIQE[draw.index] for draw in step.draws) == LIQE_IMAGES
         assert step.groups == 6
 
 
 def test_groups_are_databases():
     for step in epoch_of(sampler(steps=20), 3):
-        assert {(draw.group, LIKE_LIQE[draw.index]) for draw in step.draws} == set(enumerate(LIQE_PICTURES))
+        assert {(draw.group, LIKE_LIQE[draw.index]) for draw in step.draws} == set(enumerate(LIQE_IMAGES))
 
 
 def test_the_length_is_the_number_of_steps():
@@ -136,7 +136,7 @@ def test_the_length_is_the_number_of_steps():
     assert len(epoch_of(sampler(steps=7), 4)) == 7
 
 
-def test_no_picture_is_twice_in_a_step():
+def test_no_image_is_twice_in_a_step():
     for step in epoch_of(sampler({"BID": 400, "CSIQ": 4}, steps=20), 0):
         assert len({draw.index for draw in step.draws}) == 404
 
@@ -151,7 +151,7 @@ def test_a_database_is_gone_through_before_it_repeats():
     assert len(set(first_pass)) == len(first_pass) == 536
 
 
-def test_pictures_of_a_database_are_drawn_evenly_over_epochs():
+def test_images_of_a_database_are_drawn_evenly_over_epochs():
     one = sampler({"BID": 4}, steps=50)
     drawn = Counter(draw.index for epoch in range(100) for step in epoch_of(one, epoch) for draw in step.draws)
     counts = [drawn[row] for row, own in enumerate(LIKE_LIQE) if own == "BID"]
@@ -172,9 +172,9 @@ def test_every_draw_has_its_own_seed():
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_share_the_steps_of_one_process(world):
-    pictures = dict.fromkeys(LIQE_PICTURES, 9)
-    whole = epoch_of(sampler(pictures, steps=20), 1)
-    shares = [epoch_of(sampler(pictures, steps=20, rank=rank, world=world), 1) for rank in range(world)]
+    images = dict.fromkeys(LIQE_IMAGES, 9)
+    whole = epoch_of(sampler(images, steps=20), 1)
+    shares = [epoch_of(sampler(images, steps=20, rank=rank, world=world), 1) for rank in range(world)]
     for step, *parts in zip(whole, *shares, strict=True):
         assert Counter(draw for part in parts for draw in part.draws) == Counter(step.draws)
         for part in parts:
@@ -204,14 +204,14 @@ def test_the_mean_gradient_of_two_processes_is_that_of_one_on_average():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"world": 3}, "4 pictures of LIVE in a step do not give each of 3 process.* raise them to 6"),
-        ({"pictures": {"LIVE": 600}}, "LIVE has 538 training pictures, fewer than the 600 of a step"),
+        ({"world": 3}, "4 images of LIVE in a step do not give each of 3 process.* raise them to 6"),
+        ({"images": {"LIVE": 600}}, "LIVE has 538 training images, fewer than the 600 of a step"),
         (
-            {"pictures": {"Koniq": 16}},
-            "Koniq has 0 training pictures.*there are pictures of BID, CLIVE, CSIQ, KADID-10k",
+            {"images": {"Koniq": 16}},
+            "Koniq has 0 training images.*there are images of BID, CLIVE, CSIQ, KADID-10k",
         ),
         ({"steps": 0}, "at least one step"),
-        ({"pictures": {}}, "at least one step and one database"),
+        ({"images": {}}, "at least one step and one database"),
     ],
 )
 def test_steps_that_cannot_be_filled_are_refused(arguments, complaint):

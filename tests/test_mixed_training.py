@@ -32,7 +32,7 @@ data:
   view: windows
   flip: true
   pairs: databases
-  pictures: {{BID: 4, CSIQ: 6}}
+  images: {{BID: 4, CSIQ: 6}}
   steps: 2
   workers: 0
   prepare_workers: 0

@@ -18,7 +18,7 @@ from piqa.models.liqe import DISTORTIONS, SCENES
 from piqa.scoring.scorer import COLUMNS, Scorer
 from piqa.weights.model_file import load_model
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* pictures:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 
 SMALL = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--data.workers=0"]
 SMALL += ["--data.prepare_workers=0", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
@@ -35,7 +35,7 @@ ATTRIBUTES = ["quality", "brightness", "sharpness", "noisiness", "colorfulness",
 ATTRIBUTES += ["aesthetic", "happy", "natural", "new", "scary", "complex"]
 
 PUBLISHED = {  # config: the database that stands for its own, and what makes it small
-    "liqe": ("mix", [*TINY_LIQE, "--model.init=scratch", '--data.pictures={"BID": 4, "CSIQ": 4}', "--data.steps=2"]),
+    "liqe": ("mix", [*TINY_LIQE, "--model.init=scratch", '--data.images={"BID": 4, "CSIQ": 4}', "--data.steps=2"]),
     "clipiqa": ("koniq", [*TINY_CLIP, *NO_CLIP]),
     "clipiqa_plus": ("koniq", [*TINY_CLIP, "--model.init=scratch", *ONE_GROUP]),
     "nima": ("ava", [*TINY_NIMA, *ONE_GROUP]),
@@ -110,19 +110,19 @@ def run_of(folder, tables):
 
 
 @pytest.fixture(scope="module")
-def pictures(folder):
-    """Pictures of four sizes, two of one of them."""
-    (folder / "pictures").mkdir()
+def images(folder):
+    """Images of four sizes, two of one of them."""
+    (folder / "images").mkdir()
     files = []
     for number, size in enumerate([(64, 96), (300, 260), (64, 96), (90, 60), (400, 520)]):
         pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-        files.append(folder / "pictures" / f"{number}.png")
+        files.append(folder / "images" / f"{number}.png")
         Image.fromarray(pixels).save(files[-1])
     return files
 
 
-def predicted(pictures, folder, *arguments):
-    predict.main([*map(str, pictures), f"--out={folder / 'scores.csv'}", "--device=cpu", "--workers=0", *arguments])
+def predicted(images, folder, *arguments):
+    predict.main([*map(str, images), f"--out={folder / 'scores.csv'}", "--device=cpu", "--workers=0", *arguments])
     return pd.read_csv(folder / "scores.csv")
 
 
@@ -137,8 +137,8 @@ def test_a_published_recipe_trains_and_leaves_a_report_of_its_own_test(config, r
 
 
 @pytest.mark.parametrize("config", COLUMNS_OF)
-def test_predict_writes_what_the_model_knows(config, run_of, pictures, tmp_path):
-    table = predicted(pictures, tmp_path, f"--ckpt_path={run_of(config)}")
+def test_predict_writes_what_the_model_knows(config, run_of, images, tmp_path):
+    table = predicted(images, tmp_path, f"--ckpt_path={run_of(config)}")
     assert table.columns.tolist() == [*COLUMNS, *COLUMNS_OF[config]]
     assert table["score"].notna().all() and table["error"].isna().all()
     if config == "liqe":
@@ -149,9 +149,9 @@ def test_predict_writes_what_the_model_knows(config, run_of, pictures, tmp_path)
 
 
 @pytest.mark.parametrize("config", COLUMNS_OF)
-def test_a_picture_gets_the_same_answer_alone_and_among_others(config, run_of, pictures):
+def test_an_image_gets_the_same_answer_alone_and_among_others(config, run_of, images):
     scorer = Scorer.load(run_of(config), device="cpu")
-    alone, among = scorer.score(pictures, batch_size=1), scorer.score(pictures[::-1], batch_size=5)[::-1]
+    alone, among = scorer.score(images, batch_size=1), scorer.score(images[::-1], batch_size=5)[::-1]
     numbers = ["score", *(name for name in COLUMNS_OF[config] if name not in ("scene", "distortion"))]
     np.testing.assert_allclose(among[numbers], alone[numbers], rtol=0, atol=1e-4)
 
@@ -176,7 +176,7 @@ def test_nima_learns_from_the_votes(run_of):
     assert log["val/emd"].notna().any() and log["val/srocc_spread"].notna().any()
 
 
-def test_somebodys_own_module_joins_by_its_import_path(tables, folder, pictures, tmp_path):
+def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, tmp_path):
     config = tmp_path / "own.yaml"
     table, store = json.dumps(tables["piq23"]), folder / "store"
     config.write_text(
@@ -186,9 +186,9 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, pictures,
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
     network, card = load_model(tmp_path / "own")
     assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card["view"] == "whole"
-    scores = predicted(pictures, tmp_path, f"--ckpt_path={tmp_path / 'own'}")
+    scores = predicted(images, tmp_path, f"--ckpt_path={tmp_path / 'own'}")
     assert scores.columns.tolist() == [*COLUMNS, "redness"]
-    assert scores["redness"].iloc[0] == pytest.approx(np.asarray(Image.open(pictures[0]))[..., 0].mean(), abs=2)
+    assert scores["redness"].iloc[0] == pytest.approx(np.asarray(Image.open(images[0]))[..., 0].mean(), abs=2)
 
 
 def test_scores_of_another_shape_are_refused_in_one_line():
@@ -196,7 +196,7 @@ def test_scores_of_another_shape_are_refused_in_one_line():
 
     own = OwnModel()
     own.forward = lambda full_image: full_image.float().mean(dim=(2, 3))[:, :1]
-    with pytest.raises(InputError, match=r"OwnModel answers scores of shape \(2, 1\) for 2 pictures; one number each"):
+    with pytest.raises(InputError, match=r"OwnModel answers scores of shape \(2, 1\) for 2 images; one number each"):
         answers(own, {"full_image": torch.zeros(2, 3, 8, 8)})
 
 
@@ -219,14 +219,14 @@ def zero_shot(folder):
     return config
 
 
-def test_a_config_of_clip_iqa_is_a_model(zero_shot, pictures, tmp_path):
-    table = predicted(pictures, tmp_path, f"--ckpt_path={zero_shot}")
+def test_a_config_of_clip_iqa_is_a_model(zero_shot, images, tmp_path):
+    table = predicted(images, tmp_path, f"--ckpt_path={zero_shot}")
     assert table["score"].between(0, 1).all() and table.columns.tolist() == [*COLUMNS, "quality"]
 
 
-def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, pictures, tmp_path):
+def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_path):
     own, turned = (
-        predicted(pictures, tmp_path, f"--ckpt_path={zero_shot}", f"--pairs={json.dumps({'pose': pair})}")
+        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--pairs={json.dumps({'pose': pair})}")
         for pair in (["A relaxed pose.", "A stiff pose."], ["A stiff pose.", "A relaxed pose."])
     )
     assert own.columns.tolist() == [*COLUMNS, "pose"] and (own["score"] == own["pose"]).all()
@@ -244,9 +244,9 @@ def test_a_config_that_must_be_trained_first_is_refused(config):
         Scorer.load(config)
 
 
-def test_a_picture_too_small_to_be_seen_costs_its_row_alone(zero_shot, pictures, tmp_path):
+def test_an_image_too_small_to_be_seen_costs_its_row_alone(zero_shot, images, tmp_path):
     Image.new("RGB", (40, 20)).save(tmp_path / "small.png")
-    table = predicted([tmp_path / "small.png", pictures[0]], tmp_path, f"--ckpt_path={zero_shot}")
+    table = predicted([tmp_path / "small.png", images[0]], tmp_path, f"--ckpt_path={zero_shot}")
     assert "40 x 20 pixels are too few" in table["error"].iloc[0] and table["error"].isna().iloc[1]
 
 
@@ -288,4 +288,4 @@ def test_a_run_of_liqe_ends_where_the_loss_is_no_number(tables, folder, tmp_path
     where = [f"--data.table={json.dumps(tables['mix'])}", f"--data.store={folder / 'store'}", f"--out={tmp_path}"]
     with pytest.raises(SystemExit):
         fit.main(["--config", "liqe.yaml", *where, *SMALL, *small])
-    assert "training stopped before step 1 (epoch 0) as the score of these pictures is not" in capsys.readouterr().err
+    assert "training stopped before step 1 (epoch 0) as the score of these images is not" in capsys.readouterr().err

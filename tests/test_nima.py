@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning import seed_everything
-from rated_pictures import data_of, trainer_of, write_rated
+from rated_images import data_of, trainer_of, write_rated
 
 from piqa import Scorer, fit
 from piqa.errors import InputError
@@ -47,7 +47,7 @@ def test_score_and_spread_are_those_of_the_distribution():
 def test_a_score_does_not_depend_on_the_neighbours():
     network = NIMA(**TINY).eval()
     together = network(pixels(4))["score"]
-    alone = torch.cat([network(picture[None])["score"] for picture in pixels(4)])
+    alone = torch.cat([network(image[None])["score"] for image in pixels(4)])
     assert together.tolist() == pytest.approx(alone.tolist(), abs=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_it_learns_what_the_untrained_network_does_not_know(csv):
     before = trainer.validate(task, data, verbose=False)[0]
     trainer.fit(task, data)
     after = trainer.validate(task, data, verbose=False)[0]
-    # 24 pictures: a correlation of 0.8 has a chance of one in a million.
+    # 24 images: a correlation of 0.8 has a chance of one in a million.
     assert abs(before["val/srocc"]) < 0.5 and after["val/srocc"] > 0.8
     assert after["val/emd"] < before["val/emd"] / 2 and after["val/accuracy"] > 0.75
 
@@ -163,16 +163,16 @@ def test_a_network_without_distribution_cannot_learn_by_emd(csv):
         trainer_of(1).fit(task, data_of(csv))
 
 
-def test_a_trained_network_is_saved_and_scores_pictures(csv, tmp_path):
+def test_a_trained_network_is_saved_and_scores_images(csv, tmp_path):
     task, data = tiny_task(), data_of(csv)
     trainer_of(1).fit(task, data)
     model_file.save(task.network, tmp_path / "nima.safetensors", task.card())
     again = NIMA(**TINY)
     InitialWeights(model=str(tmp_path / "nima.safetensors")).load(again)
-    pictures = [csv.parent / f"{number}.png" for number in range(3)]
-    scores = Scorer.load(tmp_path / "nima.safetensors", device="cpu").score(pictures, crops="one")["score"]
+    images = [csv.parent / f"{number}.png" for number in range(3)]
+    scores = Scorer.load(tmp_path / "nima.safetensors", device="cpu").score(images, crops="one")["score"]
     assert scores.between(1, 10).all()
-    assert Scorer(again, data.preparation, 64, "cpu").score(pictures, crops="one")["score"].equals(scores)
+    assert Scorer(again, data.preparation, 64, "cpu").score(images, crops="one")["score"].equals(scores)
 
 
 def test_it_trains_on_portraits_by_scene_like_any_model(tiny_config, tmp_path):

@@ -18,7 +18,7 @@ from piqa.errors import InputError
 from piqa.preparation import image_file
 from piqa.preparation.image_file import decode_image, open_image
 
-# What was done to the upright picture before it was stored with that orientation: the inverse of showing it.
+# What was done to the upright image before it was stored with that orientation: the inverse of showing it.
 STORED_AS = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,7 +42,7 @@ def saved(image, **options):
 
 
 def opened(content):
-    image = decode_image(content, "picture")
+    image = decode_image(content, "image")
     assert image.mode == "RGB"
     return np.asarray(image)
 
@@ -103,7 +103,7 @@ def test_orientation_counts_in_16_bits_too():
     assert np.array_equal(opened(saved(stored, format="PNG", exif=exif))[..., 0], grey // 257)
 
 
-def test_odd_exif_does_not_cost_the_picture():
+def test_odd_exif_does_not_cost_the_image():
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.Base.XResolution] = TiffImagePlugin.IFDRational(72)
@@ -114,7 +114,7 @@ def test_odd_exif_does_not_cost_the_picture():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_unreadable_exif_block_does_not_cost_the_picture(kind):
+def test_an_unreadable_exif_block_does_not_cost_the_image(kind):
     upright = Image.fromarray(pixels())
     content = saved(upright, format=kind, exif=b"Exif\0\0MM\0")
     assert np.array_equal(opened(content), opened(saved(upright, format=kind)))
@@ -255,7 +255,7 @@ def test_the_first_page_is_taken(tmp_path):
     assert np.array_equal(np.asarray(open_image(path)), pixels())
 
 
-def test_the_first_picture_of_an_mpo_is_taken(tmp_path):
+def test_the_first_image_of_an_mpo_is_taken(tmp_path):
     path = tmp_path / "depth_camera.jpg"
     first, second = Image.new("RGB", (32, 24), (200, 0, 0)), Image.new("RGB", (32, 24), (0, 0, 200))
     first.save(path, format="MPO", save_all=True, append_images=[second], quality=100)
@@ -338,7 +338,7 @@ def test_a_bomb_inside_an_icon_is_refused(tmp_path, monkeypatch):
     assert "1 million" in refusal(path)
 
 
-def test_200_megapixel_phone_pictures_are_not_called_bombs(tmp_path):
+def test_200_megapixel_phone_images_are_not_called_bombs(tmp_path):
     path = tmp_path / "phone.png"
     path.write_bytes(png_header(16320, 12240))
     assert "damaged or truncated" in refusal(path)  # the header passes; there are no pixels behind it
@@ -351,7 +351,7 @@ def test_a_strip_that_would_fill_the_memory_once_resized_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F"])
-def test_pictures_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
+def test_images_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
     colours = Image.fromarray(pixels(50, 40))
     if mode == "I;16":
         image = Image.fromarray(np.asarray(colours.convert("L"), dtype=np.uint16) * 250)
@@ -367,14 +367,14 @@ def test_pictures_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
-def test_a_large_picture_stands_in_memory_twice_at_most(mode):
+def test_a_large_image_stands_in_memory_twice_at_most(mode):
     side = 6000
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     content = saved(Image.new(mode, (side, side)), format="PNG", exif=exif, compress_level=1)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = resident("VmRSS")
-    decode_image(content, "picture")
+    decode_image(content, "image")
     grown = resident("VmHWM") - before
     assert grown < 2.5 * 4 * side**2  # Pillow takes 4 bytes for a pixel in colour
 

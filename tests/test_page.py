@@ -16,7 +16,7 @@ from portraits import collins
 
 from piqa.errors import InputError
 from piqa.evaluation.output import page
-from piqa.evaluation.output.page import PICTURE_SIDE, render, thumbnail, write_page
+from piqa.evaluation.output.page import THUMBNAIL_SIDE, render, thumbnail, write_page
 
 EVIL = "</script><script>console.error('owned')</script><img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "input", "br", "wbr", "line", "rect"}
@@ -51,7 +51,7 @@ def data_of(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, flags=re.S)[1])
 
 
-def with_pictures(folder, **options):
+def with_images(folder, **options):
     """A board whose images all lie on disk as one of four files."""
     files = [folder / f"{i}.jpg" for i in range(4)]
     for i, file in enumerate(files):
@@ -71,7 +71,7 @@ def test_the_page_is_well_formed_and_names_all_lines_and_scenes(tmp_path):
 
 
 def test_the_page_fetches_nothing(tmp_path):
-    text = render(with_pictures(tmp_path))
+    text = render(with_images(tmp_path))
     for _, attributes in Reader(text).elements:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             assert attributes.get(name, "#").startswith(("#", "data:"))
@@ -172,46 +172,46 @@ def test_a_command_that_is_no_text_is_shown_with_a_question_mark(tmp_path):
     assert "caf?" in write_page(leaderboard(command="caf\udce9"), tmp_path / "board.html").read_text(encoding="utf-8")
 
 
-# Pictures
+# Images
 
 
-def test_a_picture_is_small_and_carries_no_metadata(tmp_path):
-    picture = collins().resize((2000, 1500))
+def test_an_image_is_small_and_carries_no_metadata(tmp_path):
+    image = collins().resize((2000, 1500))
     exif = Image.Exif()
     exif[0x010F] = "A secret camera"
-    picture.save(tmp_path / "a.jpg", exif=exif)
+    image.save(tmp_path / "a.jpg", exif=exif)
     content = base64.b64decode(thumbnail(tmp_path / "a.jpg").split(",")[1])
     with Image.open(io.BytesIO(content)) as small:
-        assert small.size == (PICTURE_SIDE, PICTURE_SIDE * 3 // 4)
+        assert small.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE * 3 // 4)
         assert not small.getexif()
     assert b"secret" not in content and len(content) < 60_000
 
 
-def test_every_failure_shows_both_pictures_with_a_text_and_each_file_is_embedded_once(tmp_path):
-    board = with_pictures(tmp_path)
+def test_every_failure_shows_both_images_with_a_text_and_each_file_is_embedded_once(tmp_path):
+    board = with_images(tmp_path)
     text = render(board)
     images = Reader(text).all("img")
     assert len(images) == 2 * len(board.failures)
     assert all(image["alt"] for image in images)
-    pictures = data_of(text)["pictures"]
-    assert len(pictures) == len(set(pictures)) == len({*board.failures["path_a"], *board.failures["path_b"]})
+    thumbnails = data_of(text)["thumbnails"]
+    assert len(thumbnails) == len(set(thumbnails)) == len({*board.failures["path_a"], *board.failures["path_b"]})
     assert str(tmp_path) not in text
 
 
-def test_a_picture_that_cannot_be_read_leaves_its_name(tmp_path):
-    board = with_pictures(tmp_path)
+def test_an_image_that_cannot_be_read_leaves_its_name(tmp_path):
+    board = with_images(tmp_path)
     for file in tmp_path.iterdir():
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     reader = Reader(render(board))
     assert reader.all("img") == []
     assert "".join(reader.text).count(board.failures["image_a"].iloc[0]) >= 1
 
 
-def test_pictures_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "PICTURE_BYTES", 1)
-    text = render(with_pictures(tmp_path))
-    assert len(data_of(text)["pictures"]) == 1
-    assert re.search(r"[123] pictures are left out", text)
+def test_images_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "THUMBNAIL_BYTES", 1)
+    text = render(with_images(tmp_path))
+    assert len(data_of(text)["thumbnails"]) == 1
+    assert re.search(r"[123] images are left out", text)
 
 
 def test_a_page_that_cannot_be_written_is_named_in_one_line(tmp_path):
@@ -239,7 +239,7 @@ found.galleries = [...document.querySelectorAll(".gallery:not([hidden])")].map((
 document.querySelector("input[value=ranks]").click();
 document.querySelector("#scatter svg").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
 found.tip = document.getElementById("tip").textContent;
-found.pictures = [...document.images].filter((image) => image.src.startsWith("data:")).length;
+found.thumbnails = [...document.images].filter((image) => image.src.startsWith("data:")).length;
 found.plots = ["forest", "reliability", "scene-ranks"].map((id) => document.querySelector(`#${id} svg`) !== null);
 found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 document.title = "probe " + JSON.stringify(found);
@@ -258,7 +258,7 @@ def in_browser(file, folder):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_in_a_browser_tables_sort_plots_are_drawn_and_nothing_is_complained_of(tmp_path):
-    board = with_pictures(tmp_path)
+    board = with_images(tmp_path)
     file = write_page(board, tmp_path / "board.html")
     dom, console = in_browser(file, tmp_path)
     assert console == []
@@ -279,7 +279,7 @@ def test_in_a_browser_tables_sort_plots_are_drawn_and_nothing_is_complained_of(t
     assert found["panels"] == 3
     assert found["galleries"] == ["peer"]
     assert re.fullmatch(r"\d_Scene_0.jpg\nscore .*, predicted .*", found["tip"])
-    assert found["pictures"] == 2 * len(board.failures)
+    assert found["thumbnails"] == 2 * len(board.failures)
     assert found["plots"] == [True, True, True]
     assert found["wide"] <= 0
 

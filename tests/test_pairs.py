@@ -105,7 +105,7 @@ def test_a_perfect_model_has_no_worst_pairs():
     assert worst_pairs(frame.assign(prediction=frame["score"])).empty
 
 
-def test_only_pictures_on_disk_have_a_path(tmp_path):
+def test_only_images_on_disk_have_a_path(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     frame = pd.DataFrame({"image": ["a", "b"], "scene": "s", "score": [1.0, 0.0], "prediction": [0.0, 1.0]})
     found = worst_pairs(frame.assign(path=[str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")])).iloc[0]

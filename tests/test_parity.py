@@ -12,14 +12,14 @@ from piqa.weights.state_dicts import load_backbone, load_dual_branch, load_liqe
 pytestmark = pytest.mark.slow
 
 
-def picture(spec):
+def pixels_of(spec):
     pixels = test_image(spec["height"], spec["width"], spec["seed"])
     assert crc(pixels) == spec["crc32"], "the input differs, not the model"
     return pixels
 
 
 def network_input(*specs):
-    return torch.from_numpy(np.stack([normalised_chw(picture(spec)) for spec in specs]))
+    return torch.from_numpy(np.stack([normalised_chw(pixels_of(spec)) for spec in specs]))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_branch_features_equal_the_published(golden, dual_branch, branch):
 
 def test_bytes_give_the_features_of_normalised_floats(golden, dual_branch):
     spec = golden["branch_features"]["whole"]["image"]
-    pixels = torch.from_numpy(picture(spec)).permute(2, 0, 1).unsqueeze(0)
+    pixels = torch.from_numpy(pixels_of(spec)).permute(2, 0, 1).unsqueeze(0)
     with torch.inference_mode():
         features = dual_branch.backbones["whole"](pixels)[0]
     np.testing.assert_allclose(features, golden["branch_features"]["whole"]["values"], rtol=0, atol=1e-5)
@@ -100,7 +100,7 @@ def test_liqe_logits_equal_the_published(golden, liqe):
     from PIL import Image
 
     for case in golden["liqe"]["cases"]:
-        image = Image.fromarray(picture(case["image"]))
+        image = Image.fromarray(pixels_of(case["image"]))
         with torch.inference_mode():
             answers = liqe(cut_windows(image).unsqueeze(0))
         for logits in (liqe.logits(image), answers["logits"][0]):
@@ -114,7 +114,7 @@ def test_liqe_logits_do_not_depend_on_the_batch(golden, liqe):
     from PIL import Image
 
     cases = [case for case in golden["liqe"]["cases"] if case["name"] in ("small_a", "small_b")]
-    windows = torch.stack([cut_windows(Image.fromarray(picture(case["image"]))) for case in cases])
+    windows = torch.stack([cut_windows(Image.fromarray(pixels_of(case["image"]))) for case in cases])
     with torch.inference_mode():
         together = liqe(windows)["logits"]
     for row, case in zip(together, cases, strict=True):

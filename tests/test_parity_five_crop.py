@@ -1,4 +1,4 @@
-"""The published way from a picture to its score, step by step: resize, face crop, five crops, LIQE, mean."""
+"""The published way from an image to its score, step by step: resize, face crop, five crops, LIQE, mean."""
 
 import numpy as np
 import pytest

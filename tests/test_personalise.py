@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from rated_pictures import data_of, trainer_of, write_rated
+from rated_images import data_of, trainer_of, write_rated
 from test_fit import one_line
 from test_nima import TINY, tiny_task
 
@@ -23,21 +23,21 @@ RECIPE = ["--recipe.lr", "1e-3", "--recipe.epochs", "15"]
 def workplace(tmp_path_factory):
     """A model that has learnt to dislike noise; two people who look at the tint alone; one with few ratings."""
     folder = tmp_path_factory.mktemp("personal")
-    csv = write_rated(folder / "pictures")
+    csv = write_rated(folder / "images")
     task = tiny_task()
     trainer_of(10).fit(task, data_of(csv))
     model_file.save(task.network, folder / "generic.safetensors", task.card())
-    pictures = pd.read_csv(csv)
-    tastes = {"likes red": 1 + 4 * pictures["redness"], "likes blue": 5 - 4 * pictures["redness"]}
-    parts = [pictures[["image"]].assign(score=score.round(1), user=user)[:50] for user, score in tastes.items()]
-    parts.append(pictures[["image", "score"]].assign(user="busy")[:8])
-    pd.concat(parts).to_csv(folder / "pictures" / "ratings.csv", index=False)
+    images = pd.read_csv(csv)
+    tastes = {"likes red": 1 + 4 * images["redness"], "likes blue": 5 - 4 * images["redness"]}
+    parts = [images[["image"]].assign(score=score.round(1), user=user)[:50] for user, score in tastes.items()]
+    parts.append(images[["image", "score"]].assign(user="busy")[:8])
+    pd.concat(parts).to_csv(folder / "images" / "ratings.csv", index=False)
     return folder
 
 
 def run(workplace, out, *arguments):
-    ratings, model = workplace / "pictures" / "ratings.csv", workplace / "generic.safetensors"
-    options = ["--ckpt_path", model, "--out", out, "--store", workplace / "pictures" / "store", "--device", "cpu"]
+    ratings, model = workplace / "images" / "ratings.csv", workplace / "generic.safetensors"
+    options = ["--ckpt_path", model, "--out", out, "--store", workplace / "images" / "store", "--device", "cpu"]
     personalise.main([str(argument) for argument in (ratings, *options, *RECIPE, *arguments)])
     return json.loads((out / "summary.json").read_text())
 
@@ -51,7 +51,7 @@ def result(workplace):
 def test_it_learns_private_tastes_that_the_generic_model_does_not_know(result):
     summary, users = result
     found = summary["by_k"]["10"]
-    # Two opposite tastes: no one ranking suits both. 40 pictures each: 0.6 has a chance below one in ten thousand.
+    # Two opposite tastes: no one ranking suits both. 40 images each: 0.6 has a chance below one in ten thousand.
     assert abs(found["srocc_before"]) < 0.3
     assert users.groupby("user")["personal"].mean().min() > 0.6
 
@@ -74,18 +74,16 @@ def test_users_with_too_few_ratings_are_counted_and_left_out(result):
 
 def test_a_k_for_which_nobody_rated_enough_is_said(workplace, tmp_path, capsys):
     summary = run(workplace, tmp_path, "--k=[10, 100]", "--draws=1", "--recipe.epochs=1")
-    assert "100 pictures a user: no SROCC is defined; 3 users" in capsys.readouterr().out
+    assert "100 images a user: no SROCC is defined; 3 users" in capsys.readouterr().out
     assert set(summary["by_k"]) == {"10"} and summary["users_left_out"] == {"10": 1, "100": 3}
 
 
 def test_a_user_s_model_can_be_kept(result, workplace):
     from piqa import Scorer
 
-    pictures = [workplace / "pictures" / f"{number}.png" for number in range(50, 72)]
+    images = [workplace / "images" / f"{number}.png" for number in range(50, 72)]
     scores = {
-        taste: Scorer.load(workplace / "out" / "models" / f"likes%20{taste}-10.safetensors", device="cpu").score(
-            pictures
-        )
+        taste: Scorer.load(workplace / "out" / "models" / f"likes%20{taste}-10.safetensors", device="cpu").score(images)
         for taste in ("red", "blue")
     }
     assert scores["red"]["score"].corr(scores["blue"]["score"], method="spearman") < -0.3
@@ -119,19 +117,19 @@ def test_only_the_head_changes_if_asked():
     torch.manual_seed(0)
     network = NIMA(**TINY).eval()
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    pictures = {"full_image": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
-    fine_tune(network, pictures, np.arange(6.0), Recipe("head", 1), random.Random(0))
+    images = {"full_image": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
+    fine_tune(network, images, np.arange(6.0), Recipe("head", 1), random.Random(0))
     changed = {name for name, values in network.state_dict().items() if not torch.equal(values, before[name])}
     assert changed == {"head.1.weight", "head.1.bias"}
 
 
 def test_the_scale_on_which_a_person_rates_does_not_matter():
-    pictures = {"full_image": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
+    images = {"full_image": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
     heads = []
     for score in (np.arange(6.0), 20 + 3 * np.arange(6.0)):
         torch.manual_seed(0)
         network = NIMA(**TINY).eval()
-        fine_tune(network, pictures, score, Recipe("head", 3), random.Random(0))
+        fine_tune(network, images, score, Recipe("head", 3), random.Random(0))
         heads.append(network.head[1].weight)
     assert torch.allclose(*heads, atol=1e-5)
 

@@ -59,7 +59,7 @@ def test_scene_split_matches_names_exactly(root):
     }
 
 
-def test_device_split_goes_by_picture(root):
+def test_device_split_goes_by_image(root):
     table = PIQ23(root, split="device").load()
     assert table.groupby(["scene", "split"]).size().tolist() == [2] * 6
 
@@ -118,22 +118,22 @@ def test_a_file_of_the_very_name_goes_before_another_case(root):
     assert PIQ23(root).load().loc[0, "path"] == str(root / "Overall" / "0_Indoor_Scene_1.jpg")
 
 
-def test_missing_pictures_are_named_with_their_row(root):
+def test_missing_images_are_named_with_their_row(root):
     (root / "Overall" / "4_Indoor_Scene_12.JPG").unlink()
     assert refused(root) == (
-        f"1 of 12 pictures named in {root}/Scores_Overall.csv are missing, looked for in {root}/Overall: "
+        f"1 of 12 images named in {root}/Scores_Overall.csv are missing, looked for in {root}/Overall: "
         "4_Indoor_Scene_12.JPG (row 6); check `root`."
     )
 
 
-def test_a_missing_picture_folder_is_called_missing(root):
+def test_a_missing_image_folder_is_called_missing(root):
     shutil.rmtree(root / "Details")
     message = refused(root, "details")
-    assert message.startswith(f"12 of 12 pictures named in {root}/Scores_Details.csv are missing, looked for in")
+    assert message.startswith(f"12 of 12 images named in {root}/Scores_Details.csv are missing, looked for in")
     assert f"{root}/Details, which does not exist: 0_Indoor_Scene_1.jpg (row 2)" in message
 
 
-def test_labels_work_without_pictures_where_that_is_allowed(root):
+def test_labels_work_without_images_where_that_is_allowed(root):
     shutil.rmtree(root / "Overall")
     assert len(PIQ23(root, check_files=False).load()) == 12
 
@@ -141,7 +141,7 @@ def test_labels_work_without_pictures_where_that_is_allowed(root):
 def test_missing_scores_are_refused_with_the_places_searched(tmp_path):
     message = refused(tmp_path / "absent", "details")
     assert message.startswith(
-        "There is no Scores_Details.csv for PIQ23 details, scene split: it comes with the pictures; "
+        "There is no Scores_Details.csv for PIQ23 details, scene split: it comes with the images; "
         f"check `root` or `labels`. Looked in: {tmp_path}/absent, "
     )
 
@@ -166,7 +166,7 @@ def test_a_scene_without_official_split_is_refused(root, line):
     )
 
 
-def test_a_split_that_lists_a_picture_twice_is_refused(root):
+def test_a_split_that_lists_an_image_twice_is_refused(root):
     replace_in(root / "Device Split.csv", "2_Indoor_Scene_1.jpeg", "0_Indoor_Scene_1.jpg")
     assert refused(root, split="device") == (
         f"{root}/Device Split.csv lists 0_Indoor_Scene_1.jpg more than once; restore the original file."
@@ -213,10 +213,10 @@ def test_the_look_alike_is_deterministic(tmp_path):
     assert all((folders[0] / file).read_bytes() == (folders[1] / file).read_bytes() for file in files[0])
 
 
-def test_the_look_alike_holds_real_pictures_of_every_spelling(root):
-    pictures = list((root / "Overall").iterdir())
-    assert {picture.suffix for picture in pictures} == {".jpg", ".JPG", ".jpeg", ".tiff"}
-    assert {Image.open(picture).size for picture in pictures} == {(96, 128)}
+def test_the_look_alike_holds_real_images_of_every_spelling(root):
+    images = list((root / "Overall").iterdir())
+    assert {image.suffix for image in images} == {".jpg", ".JPG", ".jpeg", ".tiff"}
+    assert {Image.open(image).size for image in images} == {(96, 128)}
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def test_the_real_conditions_have_their_published_sizes(real_overall):
 
 
 @real
-def test_the_real_pictures_have_five_extensions(real_overall):
+def test_the_real_images_have_five_extensions(real_overall):
     extensions = real_overall["image"].map(lambda image: Path(image).suffix).value_counts().to_dict()
     assert extensions == {".jpg": 4428, ".JPG": 606, ".tiff": 48, ".jpeg": 33, ".tif": 1}
 

@@ -1,4 +1,4 @@
-"""The one preparation: published pixels, the face in its place, every valid picture."""
+"""The one preparation: published pixels, the face in its place, every valid image."""
 
 import tracemalloc
 
@@ -85,7 +85,7 @@ def test_a_portrait_holds_the_face_and_its_box(preparer):
     assert prepared.liqe_logits is None
 
 
-def test_the_face_box_belongs_to_the_upright_picture(tmp_path, preparer):
+def test_the_face_box_belongs_to_the_upright_image(tmp_path, preparer):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     hopper().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
@@ -94,7 +94,7 @@ def test_the_face_box_belongs_to_the_upright_picture(tmp_path, preparer):
     assert np.array_equal(turned.face_crop, straight.face_crop)
 
 
-def odd_pictures(count):
+def odd_images(count):
     """Noise, blocks, gradients, plain colours and cut, stretched or inverted portraits, 1 to 300 px a side."""
     rng = np.random.default_rng(0)
     people = [collins(), hopper()]
@@ -118,10 +118,10 @@ def odd_pictures(count):
             yield ImageOps.invert(cut) if number % 3 == 0 else cut
 
 
-def test_every_valid_picture_can_be_prepared():
+def test_every_valid_image_can_be_prepared():
     preparer = Preparer(Preparation(short_side=32, face_threshold=0.0))  # whatever the detector finds gets cropped
     found = 0
-    for image in odd_pictures(250):
+    for image in odd_images(250):
         prepared = preparer.prepare(image)
         assert min(prepared.full_image.shape[:2]) == 32
         assert min(prepared.face_crop.shape[:2]) == 32
@@ -157,7 +157,7 @@ def test_the_fingerprint_does_not_depend_on_where_liqe_lies():
     assert Preparation(liqe="a/LIQE.pt").fingerprint("0a") == Preparation(liqe="b/LIQE.pt").fingerprint("0a")
 
 
-def test_opening_takes_a_few_copies_of_the_picture_at_most(tmp_path):
+def test_opening_takes_a_few_copies_of_the_image_at_most(tmp_path):
     grey = np.zeros((1500, 2000), dtype=np.uint16)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     tracemalloc.start()

@@ -14,12 +14,12 @@ from piqa.weights import model_file
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
     collins().save(folder / "astronaut.png")
     (folder / "sub").mkdir()
     hopper().save(folder / "sub" / "hopper.JPG")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
@@ -28,45 +28,45 @@ def run_predict(run, out, *arguments):
     return pd.read_csv(out)
 
 
-def test_a_folder_gives_a_row_for_each_of_its_pictures(tiny_run, pictures, tmp_path):
-    table = run_predict(tiny_run, tmp_path / "scores.csv", pictures)
-    assert table["file"].tolist() == [str(pictures / "astronaut.png"), str(pictures / "sub" / "hopper.JPG")]
+def test_a_folder_gives_a_row_for_each_of_its_images(tiny_run, images, tmp_path):
+    table = run_predict(tiny_run, tmp_path / "scores.csv", images)
+    assert table["file"].tolist() == [str(images / "astronaut.png"), str(images / "sub" / "hopper.JPG")]
     assert table["score"].notna().all() and table["face_found"].all() and table["error"].isna().all()
     assert (table["face_x2"] > table["face_x1"]).all()
 
 
-def test_a_bad_picture_costs_its_row_alone(tiny_run, pictures, tmp_path):
+def test_a_bad_image_costs_its_row_alone(tiny_run, images, tmp_path):
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes((pictures / "sub" / "hopper.JPG").read_bytes()[:2000])
-    table = run_predict(tiny_run, tmp_path / "scores.csv", pictures / "astronaut.png", bad, pictures / "sub")
+    bad.write_bytes((images / "sub" / "hopper.JPG").read_bytes()[:2000])
+    table = run_predict(tiny_run, tmp_path / "scores.csv", images / "astronaut.png", bad, images / "sub")
     assert table["error"].notna().tolist() == [False, True, False]
     assert str(bad) in table["error"][1] and pd.isna(table["score"][1])
 
 
-def test_figures_lie_beside_the_scores(tiny_run, pictures, tmp_path):
-    run_predict(tiny_run, tmp_path / "scores.csv", pictures)
+def test_figures_lie_beside_the_scores(tiny_run, images, tmp_path):
+    run_predict(tiny_run, tmp_path / "scores.csv", images)
     figures = json.loads((tmp_path / "scores.json").read_text())
-    assert figures["pictures"] == 2 and figures["failed"] == 0 and figures["no_face"] == 0
+    assert figures["images"] == 2 and figures["failed"] == 0 and figures["no_face"] == 0
 
 
-def test_scores_do_not_depend_on_the_batch(tiny_run, pictures):
+def test_scores_do_not_depend_on_the_batch(tiny_run, images):
     scorer = Scorer.load(tiny_run, device="cpu")
-    files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG", pictures / "astronaut.png"]
+    files = [images / "astronaut.png", images / "sub" / "hopper.JPG", images / "astronaut.png"]
     together = scorer.score(files, batch_size=3)["score"]
     alone = scorer.score(files, batch_size=1)["score"]
     assert together.tolist() == pytest.approx(alone.tolist(), abs=1e-5)
     assert together[0] == pytest.approx(together[2], abs=1e-6)
 
 
-def test_worker_processes_give_the_same_scores(tiny_run, pictures):
+def test_worker_processes_give_the_same_scores(tiny_run, images):
     scorer = Scorer.load(tiny_run, device="cpu")
-    files = [pictures / "astronaut.png", pictures / "notes.txt", pictures / "sub" / "hopper.JPG"]
+    files = [images / "astronaut.png", images / "notes.txt", images / "sub" / "hopper.JPG"]
     pd.testing.assert_frame_equal(scorer.score(files, workers=2), scorer.score(files), atol=1e-5)
 
 
-def test_one_crop_is_the_centre_of_five(tiny_run, pictures):
+def test_one_crop_is_the_centre_of_five(tiny_run, images):
     scorer = Scorer.load(tiny_run, device="cpu")
-    five, one = (scorer.score([pictures / "astronaut.png"], crops=crops)["score"][0] for crops in ("five", "one"))
+    five, one = (scorer.score([images / "astronaut.png"], crops=crops)["score"][0] for crops in ("five", "one"))
     assert five != one
 
 
@@ -90,64 +90,64 @@ def interrupt_after(monkeypatch, batches):
     monkeypatch.setattr(ScoreParts, "append", stop)
 
 
-def test_an_interrupted_run_goes_on(tiny_run, pictures, tmp_path, monkeypatch, capsys):
-    files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG"]
+def test_an_interrupted_run_goes_on(tiny_run, images, tmp_path, monkeypatch, capsys):
+    files = [images / "astronaut.png", images / "sub" / "hopper.JPG"]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt_after(patched, 1)
         run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
     assert not (tmp_path / "scores.csv").exists()
     table = run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
     assert table["file"].tolist() == [str(file) for file in files] and table["score"].notna().all()
-    assert "going on after 1 pictures" in capsys.readouterr().out
+    assert "going on after 1 images" in capsys.readouterr().out
     assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 1
     assert not list(tmp_path.glob(".scores*"))
 
 
 @pytest.mark.parametrize("option", ["--crops=one", "--precision=bf16"])
-def test_rows_of_other_settings_are_not_used(tiny_run, pictures, tmp_path, monkeypatch, capsys, option):
+def test_rows_of_other_settings_are_not_used(tiny_run, images, tmp_path, monkeypatch, capsys, option):
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt_after(patched, 1)
-        run_predict(tiny_run, tmp_path / "scores.csv", pictures, "--batch_size", 1)
-    run_predict(tiny_run, tmp_path / "scores.csv", pictures, option)
+        run_predict(tiny_run, tmp_path / "scores.csv", images, "--batch_size", 1)
+    run_predict(tiny_run, tmp_path / "scores.csv", images, option)
     assert "going on" not in capsys.readouterr().out
 
 
-def test_reduced_precision_scores_nearly_alike(tiny_run, pictures):
-    files = [pictures / "astronaut.png", pictures / "sub" / "hopper.JPG"]
+def test_reduced_precision_scores_nearly_alike(tiny_run, images):
+    files = [images / "astronaut.png", images / "sub" / "hopper.JPG"]
     full = Scorer.load(tiny_run, device="cpu").score(files)["score"]
     half = Scorer.load(tiny_run, device="cpu", precision="bf16").score(files)["score"]
     assert half.tolist() == pytest.approx(full.tolist(), abs=0.05)
 
 
 MISTAKES = {
-    "a picture that is not there": (["nosuch.jpg"], [], "nosuch.jpg"),
-    "an unknown device": (["{pictures}"], ["--device", "warp"], "warp"),
-    "an unknown option": (["{pictures}"], ["--crop", "five"], "--crop"),
-    "an empty batch": (["{pictures}"], ["--batch_size", "0"], "batch_size"),
-    "a model that is not there": (["{pictures}"], ["--ckpt_path", "/no/model"], "/no/model"),
+    "an image that is not there": (["nosuch.jpg"], [], "nosuch.jpg"),
+    "an unknown device": (["{images}"], ["--device", "warp"], "warp"),
+    "an unknown option": (["{images}"], ["--crop", "five"], "--crop"),
+    "an empty batch": (["{images}"], ["--batch_size", "0"], "batch_size"),
+    "a model that is not there": (["{images}"], ["--ckpt_path", "/no/model"], "/no/model"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(tiny_run, pictures, tmp_path, capsys, mistake):
+def test_a_mistake_is_told_in_one_line(tiny_run, images, tmp_path, capsys, mistake):
     files, options, named = MISTAKES[mistake]
-    files = [file.format(pictures=pictures) for file in files]
+    files = [file.format(images=images) for file in files]
     arguments = [*files, "--ckpt_path", str(tiny_run), "--out", str(tmp_path / "scores.csv"), *options]
     assert named in one_line(capsys, lambda: predict.main(arguments))
     assert not (tmp_path / "scores.csv").exists()
 
 
-def test_a_folder_without_pictures_is_named(tiny_run, tmp_path, capsys):
+def test_a_folder_without_images_is_named(tiny_run, tmp_path, capsys):
     assert str(tmp_path) in one_line(capsys, lambda: run_predict(tiny_run, tmp_path / "scores.csv", tmp_path))
 
 
-def test_a_text_file_is_no_model(pictures, tmp_path, capsys):
+def test_a_text_file_is_no_model(images, tmp_path, capsys):
     model = tmp_path / "model.pth"
     model.write_text("these are not the weights")
-    assert str(model) in one_line(capsys, lambda: run_predict(model, tmp_path / "scores.csv", pictures))
+    assert str(model) in one_line(capsys, lambda: run_predict(model, tmp_path / "scores.csv", images))
 
 
-def test_other_liqe_weights_than_in_training_are_refused(tmp_path, pictures, capsys):
+def test_other_liqe_weights_than_in_training_are_refused(tmp_path, images, capsys):
     liqe = tmp_path / "LIQE.pt"
     liqe.write_text("trained with these")
     card = {
@@ -162,14 +162,14 @@ def test_other_liqe_weights_than_in_training_are_refused(tmp_path, pictures, cap
     model_file.save(model_file.build_network(card, "test"), tmp_path / "model.safetensors", card)
     Scorer.load(tmp_path)
     liqe.write_text("but these are others")
-    message = one_line(capsys, lambda: run_predict(tmp_path, tmp_path / "scores.csv", pictures))
+    message = one_line(capsys, lambda: run_predict(tmp_path, tmp_path / "scores.csv", images))
     assert str(liqe) in message and "trained with" in message
 
 
-def test_an_unwritable_output_is_named(tiny_run, pictures, tmp_path, capsys):
+def test_an_unwritable_output_is_named(tiny_run, images, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     out = tmp_path / "file" / "scores.csv"
-    assert str(out) in one_line(capsys, lambda: run_predict(tiny_run, out, pictures))
+    assert str(out) in one_line(capsys, lambda: run_predict(tiny_run, out, images))
 
 
 def test_the_console_script_knows_all_commands():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from test_predict_faults import command, is_complete, rows_kept, wait_for_rows
-from tiny_models import write_pictures, write_tiny_model
+from tiny_models import write_images, write_tiny_model
 
 from piqa import predict
 from piqa.errors import InputError
@@ -23,46 +23,46 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 41)
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"), 41)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(model, pictures, tmp_path_factory):
+def undisturbed(model, images, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "scores.csv"
-    predict.predict(pictures, str(model), str(out))
+    predict.predict(images, str(model), str(out))
     return pd.read_csv(out)
 
 
 TWO = ("--device=cpu", "--devices=2", "--batch_size=1")
 
 
-def test_two_processes_give_the_table_of_one(model, pictures, undisturbed, tmp_path):
+def test_two_processes_give_the_table_of_one(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
-    done = subprocess.run(command(model, pictures, out, *TWO), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command(model, images, out, *TWO), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert is_complete(out, undisturbed)
-    assert done.stdout.count("41 pictures") == 1  # the first process alone speaks
+    assert done.stdout.count("41 images") == 1  # the first process alone speaks
     assert json.loads((tmp_path / "scores.json").read_text())["devices"] == 2
 
 
-def test_a_killed_run_of_two_goes_on_in_one(model, pictures, undisturbed, tmp_path):
+def test_a_killed_run_of_two_goes_on_in_one(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
-    run = command(model, pictures, out, *TWO)
+    run = command(model, images, out, *TWO)
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     wait_for_rows(out, 4, process)
     os.killpg(process.pid, 9)
     process.communicate()
     kept = rows_kept(out)
     assert 4 <= kept < 41
-    predict.main(command(model, pictures, out)[3:])
+    predict.main(command(model, images, out)[3:])
     assert is_complete(out, undisturbed)
     assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 41 - kept
 
 
-def test_a_killed_process_of_two_is_told_and_costs_no_row(model, pictures, undisturbed, tmp_path):
+def test_a_killed_process_of_two_is_told_and_costs_no_row(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
-    run = command(model, pictures, out, *TWO)
+    run = command(model, images, out, *TWO)
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_rows(out, 4, process)
     (second,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -71,7 +71,7 @@ def test_a_killed_process_of_two_is_told_and_costs_no_row(model, pictures, undis
     assert "Traceback" not in told and not out.exists()
     # By the first process, when it looks for the other in the end, or, if that takes longer, by Lightning.
     assert (process.returncode, "another of the scoring processes has ended early" in told) in [(2, True), (-9, False)]
-    predict.main(command(model, pictures, out)[3:])
+    predict.main(command(model, images, out)[3:])
     assert is_complete(out, undisturbed)
 
 

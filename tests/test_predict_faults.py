@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_models import write_pictures, write_tiny_model
+from tiny_models import write_images, write_tiny_model
 
 from piqa import predict
 from piqa.scoring.resumable_csv import ScoreParts
@@ -24,20 +24,20 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 60)
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"), 60)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(model, pictures, tmp_path_factory):
+def undisturbed(model, images, tmp_path_factory):
     """The scores of a run that nothing disturbed."""
     out = tmp_path_factory.mktemp("undisturbed") / "scores.csv"
-    predict.predict(pictures, str(model), str(out))
+    predict.predict(images, str(model), str(out))
     return pd.read_csv(out)
 
 
-def command(model, pictures, out, *options):
-    files = [str(Path(pictures[0]).parent)]
+def command(model, images, out, *options):
+    files = [str(Path(images[0]).parent)]
     return [sys.executable, "-m", "piqa.predict", *files, "--ckpt_path", str(model), "--out", str(out), *options]
 
 
@@ -65,9 +65,9 @@ def is_complete(out, undisturbed):
     return not list(out.parent.glob(".scores*"))
 
 
-def test_a_killed_run_goes_on_without_losing_or_doubling_a_row(model, pictures, undisturbed, tmp_path):
+def test_a_killed_run_goes_on_without_losing_or_doubling_a_row(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
-    run = command(model, pictures, out, "--batch_size=1", "--workers=1")
+    run = command(model, images, out, "--batch_size=1", "--workers=1")
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for_rows(out, 5, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -83,10 +83,10 @@ def test_a_killed_run_goes_on_without_losing_or_doubling_a_row(model, pictures, 
 
 
 def test_a_killed_worker_is_told_in_one_line_and_costs_no_row(
-    model, pictures, undisturbed, tmp_path, monkeypatch, capsys
+    model, images, undisturbed, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "scores.csv"
-    run = command(model, pictures, out, "--batch_size=2", "--workers=1")[3:]
+    run = command(model, images, out, "--batch_size=2", "--workers=1")[3:]
     append = ScoreParts.append
 
     def kill_after(self, rows, stamps):
@@ -98,15 +98,15 @@ def test_a_killed_worker_is_told_in_one_line_and_costs_no_row(
         patched.setattr(ScoreParts, "append", kill_after)
         predict.main(run)
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "a process that prepares pictures was killed" in line and "what was scored is kept" in line
+    assert "a process that prepares images was killed" in line and "what was scored is kept" in line
     assert not out.exists() and 0 < rows_kept(out) < 60
     predict.main(run)
     assert is_complete(out, undisturbed)
 
 
-def test_a_full_disk_is_told_in_one_line_and_costs_no_row(model, pictures, undisturbed, tmp_path):
+def test_a_full_disk_is_told_in_one_line_and_costs_no_row(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
-    run = command(model, pictures, out, "--batch_size=1")
+    run = command(model, images, out, "--batch_size=1")
 
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # the write that reaches it is cut short
@@ -120,9 +120,9 @@ def test_a_full_disk_is_told_in_one_line_and_costs_no_row(model, pictures, undis
     assert is_complete(out, undisturbed)
 
 
-def test_no_room_for_the_table_costs_no_row(model, pictures, undisturbed, tmp_path, monkeypatch, capsys):
+def test_no_room_for_the_table_costs_no_row(model, images, undisturbed, tmp_path, monkeypatch, capsys):
     out = tmp_path / "scores.csv"
-    run = command(model, pictures, out)[3:]
+    run = command(model, images, out)[3:]
     append = ScoreParts.append
 
     def put_something_in_the_way(self, rows, stamps):
@@ -139,11 +139,11 @@ def test_no_room_for_the_table_costs_no_row(model, pictures, undisturbed, tmp_pa
     assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 0
 
 
-def test_a_picture_that_vanishes_or_is_none_has_a_row_that_says_so(model, pictures, tmp_path):
+def test_an_image_that_vanishes_or_is_none_has_a_row_that_says_so(model, images, tmp_path):
     text = tmp_path / "text.jpg"
-    text.write_text("no picture")
+    text.write_text("no image")
     names = tmp_path / "names.txt"
-    names.write_text("\n".join([pictures[0], str(tmp_path / "gone.jpg"), str(text), pictures[1]]))
+    names.write_text("\n".join([images[0], str(tmp_path / "gone.jpg"), str(text), images[1]]))
     predict.main(["--names", str(names), "--ckpt_path", str(model), "--out", str(tmp_path / "scores.csv")])
     table = pd.read_csv(tmp_path / "scores.csv")
     assert table["score"].notna().tolist() == [True, False, False, True]
@@ -151,6 +151,6 @@ def test_a_picture_that_vanishes_or_is_none_has_a_row_that_says_so(model, pictur
     assert json.loads((tmp_path / "scores.json").read_text())["failed"] == 2
 
 
-def test_a_picture_named_twice_has_one_row(model, pictures, tmp_path):
-    predict.predict([pictures[0], pictures[1], pictures[0]], str(model), str(tmp_path / "scores.csv"))
-    assert pd.read_csv(tmp_path / "scores.csv")["file"].tolist() == pictures[:2]
+def test_an_image_named_twice_has_one_row(model, images, tmp_path):
+    predict.predict([images[0], images[1], images[0]], str(model), str(tmp_path / "scores.csv"))
+    assert pd.read_csv(tmp_path / "scores.csv")["file"].tolist() == images[:2]

@@ -5,7 +5,7 @@ import sys
 
 import pandas as pd
 import pytest
-from tiny_models import write_pictures, write_tiny_model
+from tiny_models import write_images, write_tiny_model
 
 from piqa import Scorer, predict_ray
 
@@ -32,9 +32,9 @@ def scored(out):
 
 
 def test_two_actors_score_what_one_process_does_and_go_on_where_they_stopped(local_ray, model, tmp_path, capsys):
-    files = write_pictures(tmp_path / "pictures", 7)
-    bad = tmp_path / "pictures" / "bad.jpg"
-    bad.write_text("no picture")
+    files = write_images(tmp_path / "images", 7)
+    bad = tmp_path / "images" / "bad.jpg"
+    bad.write_text("no image")
     out = tmp_path / "scores"
     run = ["--ckpt_path", str(model), "--out", str(out), "--actors", "2"]
     predict_ray.main([*files[:4], str(bad), *run])
@@ -44,8 +44,8 @@ def test_two_actors_score_what_one_process_does_and_go_on_where_they_stopped(loc
     cut_short = max(out.glob("*.parquet"), key=lambda path: path.stat().st_size)
     lost = len(pd.read_parquet(cut_short))
     cut_short.write_bytes(cut_short.read_bytes()[:-10])  # as a kill might leave it
-    predict_ray.main([str(tmp_path / "pictures"), *run])
-    assert f"going on after {5 - lost} pictures" in capsys.readouterr().out
+    predict_ray.main([str(tmp_path / "images"), *run])
+    assert f"going on after {5 - lost} images" in capsys.readouterr().out
 
     table = scored(out).reset_index(drop=True)
     expected = Scorer.load(model, device="cpu").score([*files, bad]).sort_values("file").reset_index(drop=True)
@@ -67,7 +67,7 @@ def test_scores_of_other_settings_are_not_mixed(model, tmp_path, capsys):
     out = tmp_path / "scores"
     out.mkdir()
     (out / "settings.json").write_text(json.dumps({"model": "another"}))
-    (picture,) = write_pictures(tmp_path / "pictures", 1)
+    (image,) = write_images(tmp_path / "images", 1)
     with pytest.raises(SystemExit):
-        predict_ray.main([picture, "--ckpt_path", str(model), "--out", str(out)])
+        predict_ray.main([image, "--ckpt_path", str(model), "--out", str(out)])
     assert "another model or other settings; name another `--out`" in capsys.readouterr().err

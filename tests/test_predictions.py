@@ -8,7 +8,7 @@ from piqa.evaluation.predictions import read_predictions, write_predictions
 LABELS = pd.DataFrame(
     {
         "image": ["1_A.jpg", "2_A.JPG", "3_B.tiff", "4_B.jpg"],
-        "path": ["/pictures/x.jpg"] * 4,
+        "path": ["/images/x.jpg"] * 4,
         "score": [1.5, -0.5, 0.25, 2.0],
         "scene": ["A", "A", "B", "B"],
         "split": ["test"] * 4,
@@ -104,7 +104,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     assert "Is a directory" in complaint(tmp_path)
 
 
-def test_a_picture_is_not_a_csv(tmp_path):
+def test_an_image_is_not_a_csv(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")
     assert "is not UTF-8 text" in complaint(path)
@@ -149,11 +149,11 @@ def test_rows_keep_the_order_of_the_file(tmp_path):
 
 def test_the_same_file_name_in_other_scenes_is_not_mixed_up(tmp_path):
     names = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
-    rows = "".join(f"/pictures/{name},{i}\n" for i, name in enumerate([*names, "c/1.jpg"]))
+    rows = "".join(f"/images/{name},{i}\n" for i, name in enumerate([*names, "c/1.jpg"]))
     table = LABELS.assign(image=names)
     frame = read_predictions(csv(tmp_path, "image,prediction\n" + rows), table)
     assert dict(zip(frame["image"], frame["prediction"], strict=True)) == dict(zip(names, range(4), strict=True))
-    assert frame.attrs["unmatched"] == ["/pictures/c/1.jpg"]
+    assert frame.attrs["unmatched"] == ["/images/c/1.jpg"]
 
 
 def test_a_stranger_with_a_known_file_name_does_not_take_its_place(tmp_path):

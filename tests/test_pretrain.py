@@ -247,7 +247,7 @@ def test_constant_predictions_give_a_finite_plcc_loss_and_gradient():
     assert loss.item() == pytest.approx(0.25, abs=1e-6) and torch.isfinite(predicted.grad).all()
 
 
-def test_a_plcc_loss_of_one_picture_is_refused():
+def test_a_plcc_loss_of_one_image_is_refused():
     with pytest.raises(ValueError, match="two vectors"):
         plcc_loss(torch.zeros(1), torch.zeros(1))
 

@@ -22,8 +22,8 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(clock):
             clock[0] = seconds
             advance(5 if seconds <= 30 else 10)
     assert out.getvalue().splitlines() == [
-        "scoring: 250 of 1000, 5.00 pictures/s, 0:02:30 left",
-        "scoring: 550 of 1000, 10 pictures/s, 0:00:45 left",
+        "scoring: 250 of 1000, 5.00 images/s, 0:02:30 left",
+        "scoring: 550 of 1000, 10 images/s, 0:00:45 left",
     ]
 
 
@@ -33,7 +33,7 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left():
     with progress(1000, 250, console) as advance:
         for _ in range(50):
             advance(10)
-    assert "750/1000" in out.getvalue() and "pictures/s" in out.getvalue()
+    assert "750/1000" in out.getvalue() and "images/s" in out.getvalue()
 
 
 def test_the_second_of_several_processes_shows_nothing(capsys, clock):

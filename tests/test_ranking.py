@@ -31,7 +31,7 @@ SCENES, IMAGES = 6, 5
 
 
 class Smoothness(nn.Module):
-    """Scores a picture by how little its neighbouring pixels differ, times a learnt number: no randomness, no batch."""
+    """Scores an image by how little its neighbouring pixels differ, times a learnt number: no randomness, no batch."""
 
     inputs = ("full_image",)
 
@@ -46,7 +46,7 @@ class Smoothness(nn.Module):
 
 
 class Constant(nn.Module):
-    """Answers the same number for every picture."""
+    """Answers the same number for every image."""
 
     inputs = ("full_image",)
 
@@ -83,7 +83,7 @@ def adam(parameters, lr=1e-3):
 
 
 def a_batch(groups=(4, 3, 2), seed=0):
-    """Groups of these sizes with random scores; nothing of the pictures."""
+    """Groups of these sizes with random scores; nothing of the images."""
     rng = np.random.default_rng(seed)
     total = sum(groups)
     return {
@@ -109,12 +109,12 @@ def loss_by_hand(predicted, batch, deviation=lambda a, b: 1.0):
 
 
 def predictions_by_hand(folder, table, slope=1.0):
-    """What `Smoothness` says of the centre crop of each row, from the prepared pictures alone."""
+    """What `Smoothness` says of the centre crop of each row, from the prepared images alone."""
     store, scores = PreparedStore(folder / "store", PREPARATION), []
     for path in table["path"]:
-        picture = store.load(path).full_image
-        top, left = ((side - CROP + 1) // 2 for side in picture.shape[:2])
-        crop = picture[top : top + CROP, left : left + CROP].astype(np.float64)
+        image = store.load(path).full_image
+        top, left = ((side - CROP + 1) // 2 for side in image.shape[:2])
+        crop = image[top : top + CROP, left : left + CROP].astype(np.float64)
         scores.append(-slope * np.abs(np.diff(crop, axis=1)).mean())
     return np.array(scores)
 
@@ -245,7 +245,7 @@ def test_predictions_that_are_no_numbers_stop_the_run(folder):
         trainer_of().validate(RankingTask(Constant(float("nan"))), data_of(folder), verbose=False)
 
 
-def test_each_test_picture_is_predicted_once_and_in_the_tables_order(folder):
+def test_each_test_image_is_predicted_once_and_in_the_tables_order(folder):
     network = Smoothness(1.0)
     task, data = RankingTask(network), data_of(folder, scoring_batch=3)
     trainer_of().test(task, data, verbose=False)

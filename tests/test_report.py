@@ -207,11 +207,11 @@ def test_more_scenes_than_fit_are_drawn_from_worst_to_best():
     assert f"{srocc.idxmin()}\n" in titles and f"{srocc.idxmax()}\n" in titles
 
 
-def test_the_picture_is_an_image_wide_enough_to_read(tmp_path):
+def test_the_image_is_an_image_wide_enough_to_read(tmp_path):
     report = write_report(predictions(scenes=50), tmp_path, FACTS)
-    with Image.open(report.scatter_png) as picture:
-        assert picture.format == "PNG"
-        assert picture.width > 1500 and picture.height > 1000
+    with Image.open(report.scatter_png) as image:
+        assert image.format == "PNG"
+        assert image.width > 1500 and image.height > 1000
 
 
 def test_a_scene_name_that_looks_like_a_broken_formula_can_be_drawn(tmp_path):

@@ -121,7 +121,7 @@ def test_a_loading_process_that_dies_is_told_in_one_line(config, tmp_path, reque
     error = process.communicate(timeout=120)[1]
     assert process.returncode == 2 and "Traceback" not in error
     (line,) = [line for line in error.splitlines() if line.startswith("piqa:")]
-    assert "process that loads pictures" in line and "--ckpt_path" in line
+    assert "process that loads images" in line and "--ckpt_path" in line
 
 
 def _command_line(process):
@@ -248,7 +248,7 @@ def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(tmp_path):
     assert best.best_k_models == {str(folder / "best.ckpt"): score} and best.best_model_score == score
 
 
-def test_scores_beyond_float32_stop_the_run_and_their_pictures_are_named(tmp_path, capsys):
+def test_scores_beyond_float32_stop_the_run_and_their_images_are_named(tmp_path, capsys):
     config, out = write_config(tmp_path, STATEFUL), tmp_path / "run"
     rows = pd.read_csv(tmp_path / "portraits.csv")
     rows.loc[rows["scene"] == "scene_4", "score"] = 1e39  # finite in the table's float64

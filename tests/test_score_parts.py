@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from piqa.errors import InputError
-from piqa.scoring.picture_batches import stamp_of
+from piqa.scoring.image_batches import stamp_of
 from piqa.scoring.resumable_csv import ScoreParts
 
 COLUMNS = ["file", "score", "face_found", "error"]
@@ -46,7 +46,7 @@ def test_rows_come_out_in_the_order_of_the_input(tmp_path, files):
     keep(parts_of(tmp_path), [files[3], files[1]])  # another process
     counts = parts.finish(files)
     assert [row["file"] for row in written(tmp_path)] == files
-    assert counts.pictures == 4 and not (tmp_path / ".scores.csv.parts").exists()
+    assert counts.images == 4 and not (tmp_path / ".scores.csv.parts").exists()
 
 
 def test_what_has_a_row_is_not_left(tmp_path, files):
@@ -76,7 +76,7 @@ def test_a_run_after_a_torn_line_keeps_both_its_rows_and_those_before(tmp_path, 
     path.write_bytes(path.read_bytes()[:-5])
     again = parts_of(tmp_path)
     keep(again, again.left(files))
-    assert again.finish(files).pictures == 4
+    assert again.finish(files).images == 4
     assert [row["file"] for row in written(tmp_path)] == files
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_line_costs_its_row_alone(tmp_path, files):
     assert parts_of(tmp_path).left(files) == [files[1]]
 
 
-def test_a_changed_picture_is_scored_again_and_its_new_row_counts(tmp_path, files):
+def test_a_changed_image_is_scored_again_and_its_new_row_counts(tmp_path, files):
     parts = parts_of(tmp_path)
     parts.left(files)
     keep(parts, files, score=0.5)
@@ -102,15 +102,15 @@ def test_a_changed_picture_is_scored_again_and_its_new_row_counts(tmp_path, file
     assert [row["score"] for row in written(tmp_path)] == ["0.5", "0.75", "0.5", "0.5"]
 
 
-def test_a_picture_that_was_missing_and_came_back_is_scored_again(tmp_path, files):
+def test_an_image_that_was_missing_and_came_back_is_scored_again(tmp_path, files):
     parts = parts_of(tmp_path)
     parts.left(files)
-    picture = Path(files[0])
-    content = picture.read_bytes()
-    picture.unlink()
+    image = Path(files[0])
+    content = image.read_bytes()
+    image.unlink()
     keep(parts, files)
     assert parts_of(tmp_path).left(files) == []
-    picture.write_bytes(content)
+    image.write_bytes(content)
     assert parts_of(tmp_path).left(files) == [files[0]]
 
 
@@ -124,7 +124,7 @@ def test_rows_of_other_settings_are_not_used_but_stay_until_the_end(tmp_path, fi
     assert parts_of(tmp_path).left(files) == files[3:]  # the first settings were right after all
 
 
-def test_pictures_added_and_removed_between_runs_cost_no_row(tmp_path, files):
+def test_images_added_and_removed_between_runs_cost_no_row(tmp_path, files):
     parts = parts_of(tmp_path)
     parts.left(files[1:])
     keep(parts, files[1:])
@@ -132,11 +132,11 @@ def test_pictures_added_and_removed_between_runs_cost_no_row(tmp_path, files):
     assert parts_of(tmp_path).left(changed) == [files[0]]
 
 
-def test_a_table_with_a_picture_missing_is_not_written(tmp_path, files):
+def test_a_table_with_an_image_missing_is_not_written(tmp_path, files):
     parts = parts_of(tmp_path)
     parts.left(files)
     keep(parts, files[:3])
-    with pytest.raises(InputError, match=r"1 of 4 pictures have no row yet.* Give the command again"):
+    with pytest.raises(InputError, match=r"1 of 4 images have no row yet.* Give the command again"):
         parts.finish(files)
     assert not (tmp_path / "scores.csv").exists() and parts_of(tmp_path).left(files) == files[3:]
 
@@ -166,7 +166,7 @@ def test_scores_keep_their_last_digit_and_nothing_stays_empty(tmp_path, files):
     first, second = written(tmp_path)
     assert first == {"file": files[0], "score": "0.30000000000000004", "face_found": "False", "error": ""}
     assert second == {"file": files[1], "score": "", "face_found": "", "error": "torn"}
-    assert (counts.pictures, counts.failed, counts.no_face) == (2, 1, 1)
+    assert (counts.images, counts.failed, counts.no_face) == (2, 1, 1)
 
 
 def test_a_part_tells_its_settings_first(tmp_path, files):

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from small_clip import RESNET, VIT
 from test_scoring import Repeats
-from tiny_models import write_pictures, write_tiny_model
+from tiny_models import write_images, write_tiny_model
 from torch import nn
 from torch.nn import functional
 
@@ -26,8 +26,8 @@ from piqa.weights import state_dicts
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 12)
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"), 12)
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def scorer_with_liqe(liqe, monkeypatch):
 # Streams
 
 
-def test_a_stream_reads_an_endless_list_only_as_far_as_it_scores(scorer, pictures):
+def test_a_stream_reads_an_endless_list_only_as_far_as_it_scores(scorer, images):
     asked = []
 
     def endless():
-        for file in itertools.cycle(pictures):
+        for file in itertools.cycle(images):
             asked.append(file)
             yield file
 
@@ -67,21 +67,21 @@ def test_a_stream_reads_an_endless_list_only_as_far_as_it_scores(scorer, picture
     assert [len(table) for table in tables] == [2] * 5 and len(asked) == 10
 
 
-def test_score_is_the_whole_stream(scorer, pictures):
-    stream = pd.concat(scorer.stream(pictures, batch_size=5), ignore_index=True)
-    pd.testing.assert_frame_equal(scorer.score(pictures, batch_size=5), stream)
+def test_score_is_the_whole_stream(scorer, images):
+    stream = pd.concat(scorer.stream(images, batch_size=5), ignore_index=True)
+    pd.testing.assert_frame_equal(scorer.score(images, batch_size=5), stream)
 
 
-def test_tables_have_the_same_types_whatever_they_hold(scorer, pictures):
-    good, bad = scorer.score(pictures[:1]), scorer.score(["no.jpg"])
+def test_tables_have_the_same_types_whatever_they_hold(scorer, images):
+    good, bad = scorer.score(images[:1]), scorer.score(["no.jpg"])
     assert good.dtypes.equals(bad.dtypes) and good["score"].dtype.kind == "f"
 
 
-def test_no_pictures_make_an_empty_table_of_all_columns(scorer):
+def test_no_images_make_an_empty_table_of_all_columns(scorer):
     assert list(scorer.score([])) == COLUMNS
 
 
-def test_a_picture_that_upsets_the_preparation_costs_its_row_alone(scorer, pictures, monkeypatch):
+def test_an_image_that_upsets_the_preparation_costs_its_row_alone(scorer, images, monkeypatch):
     prepare = Preparer.prepare
 
     def fails_once(self, image):
@@ -89,38 +89,38 @@ def test_a_picture_that_upsets_the_preparation_costs_its_row_alone(scorer, pictu
             raise RuntimeError("a detector's own fault")
         return prepare(self, image)
 
-    with Image.open(pictures[1]) as image:
+    with Image.open(images[1]) as image:
         upsetting = image.getpixel((0, 0))
     monkeypatch.setattr(Preparer, "prepare", fails_once)
-    table = scorer.score(pictures[:3], batch_size=3)
+    table = scorer.score(images[:3], batch_size=3)
     assert table["error"].notna().tolist() == [False, True, False]
-    assert "RuntimeError: a detector's own fault" in table["error"][1] and pictures[1] in table["error"][1]
+    assert "RuntimeError: a detector's own fault" in table["error"][1] and images[1] in table["error"][1]
 
 
-def test_too_little_memory_on_the_device_is_told_in_one_line(scorer, pictures, monkeypatch):
+def test_too_little_memory_on_the_device_is_told_in_one_line(scorer, images, monkeypatch):
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     monkeypatch.setattr(DualBranch, "forward", full)
     scorer.columns = COLUMNS
-    with pytest.raises(InputError, match="CUDA out of memory for a batch of 4 pictures; use a smaller `batch_size`"):
-        scorer.score(pictures[:4])
+    with pytest.raises(InputError, match="CUDA out of memory for a batch of 4 images; use a smaller `batch_size`"):
+        scorer.score(images[:4])
 
 
 # Batches
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 12])
-def test_each_picture_scores_alone_as_in_any_batch(scorer, pictures, batch_size):
-    alone = scorer.score(pictures, batch_size=1)["score"]
-    together = scorer.score(pictures[::-1], batch_size=batch_size)["score"][::-1]
+def test_each_image_scores_alone_as_in_any_batch(scorer, images, batch_size):
+    alone = scorer.score(images, batch_size=1)["score"]
+    together = scorer.score(images[::-1], batch_size=batch_size)["score"][::-1]
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
     assert alone.std() > 1e-3
 
 
 @pytest.fixture(scope="module")
 def of_several_sizes(tmp_path_factory):
-    """Pictures of 15 windows, 1 window, and too small for a window, in turns."""
+    """Images of 15 windows, 1 window, and too small for a window, in turns."""
     folder = tmp_path_factory.mktemp("sizes")
     sizes = [(320, 330), (40, 50), (240, 230), (400, 340)]
     files = [folder / f"{number}.png" for number in range(len(sizes))]
@@ -130,7 +130,7 @@ def of_several_sizes(tmp_path_factory):
     return files
 
 
-def test_liqe_of_a_batch_is_that_of_each_picture_whatever_its_size(scorer_with_liqe, of_several_sizes, liqe):
+def test_liqe_of_a_batch_is_that_of_each_image_whatever_its_size(scorer_with_liqe, of_several_sizes, liqe):
     (batch,) = scorer_with_liqe.batches(of_several_sizes)
     assert batch.window_counts == [15, 1, 1, 15]
     together = scorer_with_liqe._liqe_logits(torch.from_numpy(batch.windows), batch.window_counts)
@@ -149,12 +149,12 @@ def test_files_score_as_their_prepared_portraits_do(scorer_with_liqe, of_several
 # Precision
 
 
-def test_bfloat16_works_on_a_copy(pictures):
+def test_bfloat16_works_on_a_copy(images):
     network = DualBranch("resnet10t", ("whole",), image_size=32)
     before = {name: values.clone() for name, values in network.state_dict().items()}
     preparation = Preparation(40, face_rule="none")
     scorer = Scorer(network, preparation, crop=32, device="cpu", precision="bf16")
-    scorer.score(pictures[:2])
+    scorer.score(images[:2])
     for name, values in network.state_dict().items():
         assert values.dtype == before[name].dtype and torch.equal(values, before[name]), name
     types = {name: values.dtype for name, values in scorer.network.state_dict().items() if values.is_floating_point()}
@@ -166,9 +166,9 @@ PRECISIONS = ("32", "bf16")
 
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "swin_tiny_patch4_window7_224"])
-def test_bfloat16_ranks_pictures_as_float32_does(tmp_path, backbone):
+def test_bfloat16_ranks_images_as_float32_does(tmp_path, backbone):
     model = write_tiny_model(tmp_path, backbone=backbone, image_size=56)
-    files = write_pictures(tmp_path / "pictures", 60)
+    files = write_images(tmp_path / "images", 60)
     full, half = (
         Scorer.load(model, device="cpu", precision=precision).score(files)["score"] for precision in PRECISIONS
     )
@@ -191,7 +191,7 @@ def test_bfloat16_of_liqe_changes_its_logits_by_little(scorer_with_liqe, of_seve
 @pytest.mark.parametrize(
     ("build", "view"), [(partial(LIQE, architecture=VIT), "windows"), (partial(CLIPIQA, architecture=RESNET), "whole")]
 )
-def test_bfloat16_of_a_clip_is_its_picture_tower_alone(pictures, build, view):
+def test_bfloat16_of_a_clip_is_its_image_tower_alone(images, build, view):
     torch.manual_seed(0)
     network, preparation = build(), Preparation(resize="keep", face_rule="none")
     full, half = (Scorer(network, preparation, 224, "cpu", precision, view=view) for precision in PRECISIONS)
@@ -199,12 +199,12 @@ def test_bfloat16_of_a_clip_is_its_picture_tower_alone(pictures, build, view):
     assert {values for name, values in types.items() if name.startswith("clip.visual.")} == {torch.bfloat16}
     assert {values for name, values in types.items() if not name.startswith("clip.visual.")} == {torch.float32}
     assert {values.dtype for values in network.parameters()} == {torch.float32}
-    exact, rough = (scorer.score(pictures[:2])["score"] for scorer in (full, half))
+    exact, rough = (scorer.score(images[:2])["score"] for scorer in (full, half))
     assert not np.array_equal(exact, rough)
     np.testing.assert_allclose(rough, exact, rtol=0, atol=0.02)
 
 
-def test_a_network_of_no_known_backbone_runs_under_autocast(pictures):
+def test_a_network_of_no_known_backbone_runs_under_autocast(images):
     class Mean(nn.Module):
         inputs = ("full_image",)
 
@@ -217,7 +217,7 @@ def test_a_network_of_no_known_backbone_runs_under_autocast(pictures):
             return self.seen
 
     network = Mean()
-    Scorer(network, Preparation(40, face_rule="none"), 32, "cpu", "bf16").score(pictures[:2])
+    Scorer(network, Preparation(40, face_rule="none"), 32, "cpu", "bf16").score(images[:2])
     assert network.seen.dtype == torch.bfloat16 and network.layer.weight.dtype == torch.float32
 
 
@@ -234,34 +234,34 @@ def talkative():
     return Scorer(Colours(), Preparation(40, face_rule="none"), crop=32, device="cpu")
 
 
-def test_other_answers_become_columns_and_classes_text(talkative, pictures):
-    table = talkative.score([*pictures[:4], "no.jpg"])
+def test_other_answers_become_columns_and_classes_text(talkative, images):
+    table = talkative.score([*images[:4], "no.jpg"])
     assert list(table) == [*COLUMNS, "scene", "noise"]
     assert table["scene"].tolist()[:4] == ["outdoor" if score > 63 else "indoor" for score in table["score"][:4]]
     assert table["scene"][:4].nunique() == 2 and table["noise"].dtype == float
     assert table["scene"].isna()[4] and table["noise"].isna()[4]
 
 
-def test_columns_are_known_though_the_first_pictures_are_bad(talkative, pictures):
-    first, second = talkative.stream(["no.jpg", pictures[0]], batch_size=1)
+def test_columns_are_known_though_the_first_images_are_bad(talkative, images):
+    first, second = talkative.stream(["no.jpg", images[0]], batch_size=1)
     assert list(first) == list(second) == [*COLUMNS, "scene", "noise"]
 
 
-def test_scores_are_those_of_the_crops(talkative, pictures):
+def test_scores_are_those_of_the_crops(talkative, images):
     preparation = talkative.preparation
-    pixels = preparation.preparer()(pictures[0]).full_image
+    pixels = preparation.preparer()(images[0]).full_image
     red = scoring_crops(pixels, 32, "five")[:, 0, 0, 0].float()
-    assert talkative.score(pictures[:1])["score"][0] == pytest.approx(float((red / 2).mean()))
+    assert talkative.score(images[:1])["score"][0] == pytest.approx(float((red / 2).mean()))
 
 
-def test_an_answer_named_as_a_column_is_refused(pictures):
+def test_an_answer_named_as_a_column_is_refused(images):
     class Wrong(Repeats):
         def forward(self, full_image):
             return {"score": full_image[:, 0, 0, 0].float(), "error": full_image[:, 0, 0, 0]}
 
     scorer = Scorer(Wrong(), Preparation(40, face_rule="none"), crop=32, device="cpu")
     with pytest.raises(InputError, match="answers error, which is a column of its own"):
-        scorer.score(pictures[:1])
+        scorer.score(images[:1])
 
 
 # What scores depend on

@@ -46,14 +46,14 @@ def test_a_checkpoint_of_one_setting_is_resumed_with_another(config, tmp_path):
 
 def test_activations_are_computed_twice_when_checkpointed():
     torch.manual_seed(0)
-    network, pictures, calls = Backbone("resnet10t", 64), torch.randn(2, 3, 64, 64), []
+    network, images, calls = Backbone("resnet10t", 64), torch.randn(2, 3, 64, 64), []
     network.net.layer2.register_forward_hook(lambda *_: calls.append("plain"))
     next(network.net.layer2.children()).conv1.register_forward_hook(lambda *_: calls.append("conv"))
-    network(pictures).sum().backward()
+    network(images).sum().backward()
     once = calls.count("conv")
     calls.clear()
     Speed(activation_checkpointing=True).apply(network)
-    network(pictures).sum().backward()
+    network(images).sum().backward()
     assert (once, calls.count("conv")) == (1, 2)
 
 
@@ -68,11 +68,11 @@ def test_a_network_that_cannot_checkpoint_activations_is_named():
 def test_a_compiled_network_computes_the_same_under_the_same_names():
     torch.manual_seed(0)
     network, speed = DualBranch("test_convnext", ["whole"], 64, dropout=0.0), Speed(compile=True)
-    pictures = [torch.randint(0, 256, (size, 3, 64, 64), dtype=torch.uint8) for size in (3, 5, 4)]
-    names, plain = list(network.state_dict()), [network(full_image=some) for some in pictures]
+    images = [torch.randint(0, 256, (size, 3, 64, 64), dtype=torch.uint8) for size in (3, 5, 4)]
+    names, plain = list(network.state_dict()), [network(full_image=some) for some in images]
     torch._dynamo.utils.counters.clear()
     speed.apply(network)
-    for some, expected in zip(pictures, plain, strict=True):
+    for some, expected in zip(images, plain, strict=True):
         scores = network(**speed.arrange({"full_image": some}))
         torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
     assert list(network.state_dict()) == names

@@ -11,7 +11,7 @@ from piqa.tasks.aesthetic import AestheticTask
 from piqa.tasks.clip_iqa import CLIPIQATask
 from piqa.tasks.regression import RegressionTask
 
-SIZES = (5, 3, 4, 2)  # pictures of each group
+SIZES = (5, 3, 4, 2)  # images of each group
 TINY = {"backbone": "test_byobnet", "image_size": 32}
 TASKS = {
     "ranking": lambda: RankingTask(DualBranch(**TINY, branches=["whole"])),

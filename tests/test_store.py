@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from portraits import hopper
-from stores import NOISE, SETTINGS, build, counts, entries, holds_all, same, write_pictures
+from stores import NOISE, SETTINGS, build, counts, entries, holds_all, same, write_images
 
 import piqa.preparation.digests
 from piqa.errors import InputError
@@ -22,8 +22,8 @@ from piqa.preparation.store import MANY, PreparedStore
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    return write_pictures(tmp_path / "pictures")
+def images(tmp_path):
+    return write_images(tmp_path / "images")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def threads(number):
 
 
 def preparations(monkeypatch):
-    """The pictures that are opened from now on, as they are."""
+    """The images that are opened from now on, as they are."""
     opened = []
     prepare = Preparer.__call__
 
@@ -63,32 +63,32 @@ def preparations(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_the_store_gives_what_preparing_afresh_gives(store, pictures, preparer, number):
+def test_the_store_gives_what_preparing_afresh_gives(store, images, preparer, number):
     with threads(number):
-        report = build(store, pictures)
-    assert counts(report) == (len(pictures), 0)
-    assert holds_all(store, pictures, preparer)
+        report = build(store, images)
+    assert counts(report) == (len(images), 0)
+    assert holds_all(store, images, preparer)
 
 
 @pytest.fixture(scope="module")
 def built_by_workers(tmp_path_factory):
-    """A store that two worker processes built, its report and its pictures, of which the first is bad."""
+    """A store that two worker processes built, its report and its images, of which the first is bad."""
     folder = tmp_path_factory.mktemp("workers")
-    pictures = write_pictures(folder / "pictures")
-    Path(pictures[0]).write_text("no image")
+    images = write_images(folder / "images")
+    Path(images[0]).write_text("no image")
     store = PreparedStore(folder / "store", SETTINGS)
-    return store, build(store, pictures, workers=2, max_failed=0.5), pictures
+    return store, build(store, images, workers=2, max_failed=0.5), images
 
 
 def test_worker_processes_give_the_same(built_by_workers, preparer):
-    store, report, pictures = built_by_workers
-    assert counts(report) == (len(pictures) - 1, 0)
+    store, report, images = built_by_workers
+    assert counts(report) == (len(images) - 1, 0)
     assert report.no_face == NOISE - 1
-    assert holds_all(store, pictures[1:], preparer)
+    assert holds_all(store, images[1:], preparer)
 
 
 @pytest.mark.slow
-def test_of_many_pictures_the_first_are_prepared_by_the_workers_too(tmp_path, monkeypatch):
+def test_of_many_images_the_first_are_prepared_by_the_workers_too(tmp_path, monkeypatch):
     for number in range(MANY):
         Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / f"{number}.png")
     monkeypatch.setattr(Preparation, "preparer", None)  # here; the workers import it anew
@@ -97,116 +97,116 @@ def test_of_many_pictures_the_first_are_prepared_by_the_workers_too(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_liqe_logits_are_the_same_from_every_number_of_workers_and_threads(tmp_path, pictures, official_checkpoint):
+def test_liqe_logits_are_the_same_from_every_number_of_workers_and_threads(tmp_path, images, official_checkpoint):
     settings = Preparation(short_side=64, liqe=str(official_checkpoint("liqe")))
     with threads(1):
-        afresh = Preparer(settings)(pictures[-1])
+        afresh = Preparer(settings)(images[-1])
     assert afresh.liqe_logits.shape == (495,)
     for name, workers, number in (("alone", 0, 2), ("workers", 2, 1)):
         store = PreparedStore(tmp_path / name, settings)
         with threads(number):
-            build(store, pictures[-1:], workers=workers)
-        assert same(store.load(pictures[-1]), afresh), name
+            build(store, images[-1:], workers=workers)
+        assert same(store.load(images[-1]), afresh), name
 
 
-def test_no_face_comes_back_as_the_whole_image(store, pictures):
-    build(store, pictures)
-    portrait = store.load(pictures[0])
+def test_no_face_comes_back_as_the_whole_image(store, images):
+    build(store, images)
+    portrait = store.load(images[0])
     assert not portrait.face_found
     assert np.array_equal(portrait.face_crop, portrait.full_image)
 
 
-def test_pictures_without_a_face_are_counted_when_prepared_and_when_reused(store, pictures):
-    assert build(store, pictures).no_face == NOISE
-    assert build(store, pictures).no_face == NOISE
+def test_images_without_a_face_are_counted_when_prepared_and_when_reused(store, images):
+    assert build(store, images).no_face == NOISE
+    assert build(store, images).no_face == NOISE
 
 
 # Reuse
 
 
-def test_a_complete_store_opens_no_picture_again(tmp_path, store, pictures, monkeypatch):
-    build(store, pictures)
+def test_a_complete_store_opens_no_image_again(tmp_path, store, images, monkeypatch):
+    build(store, images)
     opened = preparations(monkeypatch)
-    assert counts(build(PreparedStore(tmp_path / "store", SETTINGS), pictures)) == (0, len(pictures))
+    assert counts(build(PreparedStore(tmp_path / "store", SETTINGS), images)) == (0, len(images))
     assert opened == []
 
 
-def test_unchanged_pictures_are_not_even_read_again(tmp_path, store, pictures, monkeypatch):
-    build(store, pictures)
+def test_unchanged_images_are_not_even_read_again(tmp_path, store, images, monkeypatch):
+    build(store, images)
     read = []
     monkeypatch.setattr(piqa.preparation.digests, "digest_of", read.append)
-    build(PreparedStore(tmp_path / "store", SETTINGS), pictures)
+    build(PreparedStore(tmp_path / "store", SETTINGS), images)
     assert read == []
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "5", '{"cut'])
-def test_a_spoilt_memory_of_digests_costs_only_reading(tmp_path, store, pictures, content):
-    build(store, pictures)
+def test_a_spoilt_memory_of_digests_costs_only_reading(tmp_path, store, images, content):
+    build(store, images)
     (tmp_path / "store" / "digests.json").write_text(content)
-    assert counts(build(PreparedStore(tmp_path / "store", SETTINGS), pictures)) == (0, len(pictures))
+    assert counts(build(PreparedStore(tmp_path / "store", SETTINGS), images)) == (0, len(images))
 
 
-def test_the_same_content_under_two_names_is_one_entry(tmp_path, store, pictures, monkeypatch):
+def test_the_same_content_under_two_names_is_one_entry(tmp_path, store, images, monkeypatch):
     copy = tmp_path / "copy.png"
-    shutil.copy(pictures[0], copy)
+    shutil.copy(images[0], copy)
     opened = preparations(monkeypatch)
-    assert counts(build(store, [pictures[0], copy])) == (2, 0)
+    assert counts(build(store, [images[0], copy])) == (2, 0)
     assert len(opened) == len(entries(store)) == 1
-    assert same(store.load(pictures[0]), store.load(copy))
+    assert same(store.load(images[0]), store.load(copy))
 
 
-def test_the_same_file_named_twice_counts_once(store, pictures):
-    assert counts(build(store, [pictures[0], pictures[0]])) == (1, 0)
+def test_the_same_file_named_twice_counts_once(store, images):
+    assert counts(build(store, [images[0], images[0]])) == (1, 0)
 
 
-def test_a_moved_picture_is_not_prepared_again(tmp_path, store, pictures):
-    build(store, pictures[:1])
-    moved = shutil.move(pictures[0], tmp_path / "moved.png")
+def test_a_moved_image_is_not_prepared_again(tmp_path, store, images):
+    build(store, images[:1])
+    moved = shutil.move(images[0], tmp_path / "moved.png")
     assert counts(build(store, [moved])) == (0, 1)
 
 
-def test_two_builds_of_one_store_remember_the_digests_of_both(tmp_path, pictures, monkeypatch):
+def test_two_builds_of_one_store_remember_the_digests_of_both(tmp_path, images, monkeypatch):
     first, second = (PreparedStore(tmp_path / "store", SETTINGS) for _ in range(2))
-    build(first, pictures[:4])
-    build(second, pictures[4:])
+    build(first, images[:4])
+    build(second, images[4:])
     read = []
     monkeypatch.setattr(piqa.preparation.digests, "digest_of", read.append)
-    build(PreparedStore(tmp_path / "store", SETTINGS), pictures)
+    build(PreparedStore(tmp_path / "store", SETTINGS), images)
     assert read == []
 
 
 # What changed is prepared anew, and only that
 
 
-def test_a_changed_picture_is_prepared_anew(store, pictures, preparer, monkeypatch):
-    build(store, pictures)
-    hopper().resize((300, 200)).save(pictures[0])
+def test_a_changed_image_is_prepared_anew(store, images, preparer, monkeypatch):
+    build(store, images)
+    hopper().resize((300, 200)).save(images[0])
     opened = preparations(monkeypatch)
-    assert counts(build(store, pictures)) == (1, len(pictures) - 1)
-    assert opened == [pictures[0]]
-    assert holds_all(store, pictures, preparer)
+    assert counts(build(store, images)) == (1, len(images) - 1)
+    assert opened == [images[0]]
+    assert holds_all(store, images, preparer)
 
 
-def test_a_changed_picture_of_the_same_size_and_time_is_noticed(tmp_path, preparer):
-    picture, store = tmp_path / "one.bmp", PreparedStore(tmp_path / "store", SETTINGS)
+def test_a_changed_image_of_the_same_size_and_time_is_noticed(tmp_path, preparer):
+    image, store = tmp_path / "one.bmp", PreparedStore(tmp_path / "store", SETTINGS)
     for colour in ("red", "blue"):
-        Image.new("RGB", (40, 30), colour).save(picture)
-        os.utime(picture, ns=(0, 0))  # as unpacking an archive does
-        build(store, [picture])
-        assert same(store.load(picture), preparer(picture))
+        Image.new("RGB", (40, 30), colour).save(image)
+        os.utime(image, ns=(0, 0))  # as unpacking an archive does
+        build(store, [image])
+        assert same(store.load(image), preparer(image))
         time.sleep(0.02)  # the clock of a file system may tick every 10 ms only
 
 
-def test_a_changed_setting_prepares_anew_beside_the_old(tmp_path, store, pictures):
-    build(store, pictures)
+def test_a_changed_setting_prepares_anew_beside_the_old(tmp_path, store, images):
+    build(store, images)
     other = PreparedStore(tmp_path / "store", Preparation(short_side=80))
-    assert counts(build(other, pictures)) == (len(pictures), 0)
-    assert min(other.load(pictures[0]).full_image.shape[:2]) == 80
-    assert counts(build(store, pictures)) == (0, len(pictures))
+    assert counts(build(other, images)) == (len(images), 0)
+    assert min(other.load(images[0]).full_image.shape[:2]) == 80
+    assert counts(build(store, images)) == (0, len(images))
 
 
-def test_a_store_tells_its_settings_in_words(store, pictures):
-    build(store, pictures[:1])
+def test_a_store_tells_its_settings_in_words(store, images):
+    build(store, images[:1])
     assert json.loads((store.folder / "settings.json").read_text())["short_side"] == 64
 
 
@@ -222,20 +222,20 @@ def test_other_liqe_weights_under_the_same_name_are_noticed(tmp_path):
     assert PreparedStore(tmp_path / "store", Preparation(liqe=str(elsewhere))).folder == first
 
 
-# Pictures that fail
+# Images that fail
 
 
 @pytest.fixture
-def with_a_bad_one(pictures):
-    Path(pictures[0]).write_text("no image")
-    return pictures
+def with_a_bad_one(images):
+    Path(images[0]).write_text("no image")
+    return images
 
 
 def failures(store):
     return pd.read_csv(store.folder / "failed.csv")
 
 
-def test_a_bad_picture_is_listed_and_does_not_stop_the_rest(store, with_a_bad_one, preparer):
+def test_a_bad_image_is_listed_and_does_not_stop_the_rest(store, with_a_bad_one, preparer):
     report = build(store, with_a_bad_one, max_failed=0.5)
     assert counts(report) == (len(with_a_bad_one) - 1, 0)
     assert [path for path, _ in report.failed] == with_a_bad_one[:1]
@@ -245,18 +245,18 @@ def test_a_bad_picture_is_listed_and_does_not_stop_the_rest(store, with_a_bad_on
     assert holds_all(store, with_a_bad_one[1:], preparer)
 
 
-def test_worker_processes_list_a_bad_picture_too(built_by_workers):
-    store, report, pictures = built_by_workers
-    assert [path for path, _ in report.failed] == failures(store)["image"].tolist() == pictures[:1]
+def test_worker_processes_list_a_bad_image_too(built_by_workers):
+    store, report, images = built_by_workers
+    assert [path for path, _ in report.failed] == failures(store)["image"].tolist() == images[:1]
 
 
-def test_a_missing_picture_is_listed_too(store, pictures):
-    build(store, [*pictures, "gone.png"], max_failed=0.5)
+def test_a_missing_image_is_listed_too(store, images):
+    build(store, [*images, "gone.png"], max_failed=0.5)
     assert failures(store)["image"].tolist() == ["gone.png"]
 
 
-def test_too_many_bad_pictures_end_the_build_after_the_rest_is_prepared(store, with_a_bad_one):
-    with pytest.raises(InputError, match="1 of 8 pictures could not be prepared") as caught:
+def test_too_many_bad_images_end_the_build_after_the_rest_is_prepared(store, with_a_bad_one):
+    with pytest.raises(InputError, match="1 of 8 images could not be prepared") as caught:
         build(store, with_a_bad_one, max_failed=0.1)
     assert str(store.folder / "failed.csv") in str(caught.value)
     assert with_a_bad_one[0] in str(caught.value)
@@ -294,18 +294,18 @@ def test_a_list_of_failures_that_cannot_be_read_is_written_anew(store, with_a_ba
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
-def test_names_that_are_no_unicode_are_prepared_and_listed(tmp_path, store, pictures, preparer):
+def test_names_that_are_no_unicode_are_prepared_and_listed(tmp_path, store, images, preparer):
     good, bad = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/gut\xe9.png", b"/schlecht\xe9.png"))
-    shutil.copy(pictures[0], good)
+    shutil.copy(images[0], good)
     Path(bad).write_text("no image")
     for _ in range(2):
         assert [path for path, _ in build(store, [good, bad], max_failed=0.5).failed] == [bad]
         assert same(store.load(good), preparer(good))
 
 
-def test_a_picture_that_was_not_prepared_cannot_be_loaded(store, pictures):
-    build(store, pictures[:1])
+def test_an_image_that_was_not_prepared_cannot_be_loaded(store, images):
+    build(store, images[:1])
     with pytest.raises(InputError) as caught:
-        store.load(pictures[1])
-    assert pictures[1] in str(caught.value)
+        store.load(images[1])
+    assert images[1] in str(caught.value)
     assert "python -m piqa.prepare" in str(caught.value)

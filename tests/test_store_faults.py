@@ -26,7 +26,7 @@ from stores import (
     python,
     same,
     within,
-    write_pictures,
+    write_images,
 )
 
 from piqa import prepare
@@ -36,8 +36,8 @@ from piqa.preparation.store import PreparedStore
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    return write_pictures(tmp_path / "pictures")
+def images(tmp_path):
+    return write_images(tmp_path / "images")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def preparer():
 # Processes that are killed
 
 
-def test_a_build_killed_while_writing_goes_on_where_it_stopped(tmp_path, store, pictures, preparer):
+def test_a_build_killed_while_writing_goes_on_where_it_stopped(tmp_path, store, images, preparer):
     script = """
 write, calls = Path.write_bytes, []
 def half_a_file(path, content):
@@ -64,13 +64,13 @@ def half_a_file(path, content):
 Path.write_bytes = half_a_file
 PreparedStore(sys.argv[1], SETTINGS).build(sys.argv[2:], workers=0, progress=False)
 """
-    process = python(script, tmp_path / "store", *pictures)
+    process = python(script, tmp_path / "store", *images)
     process.communicate(timeout=120)
     assert process.returncode == -9
     assert len(entries(store)) == 2
     assert len(leftovers(store)) == 1
-    assert counts(build(store, pictures)) == (len(pictures) - 2, 2)
-    assert holds_all(store, pictures, preparer)
+    assert counts(build(store, images)) == (len(images) - 2, 2)
+    assert holds_all(store, images, preparer)
     assert leftovers(store) == []
 
 
@@ -86,32 +86,32 @@ def kill_a_worker(alive, delay, done):
 @pytest.mark.parametrize(
     ("alive", "delay"), [(1, 0.0), (2, 0.0), (2, 0.2)], ids=["while others are started", "at once", "while it imports"]
 )
-def test_a_killed_worker_is_told_in_one_line_and_nothing_hangs(store, pictures, preparer, alive, delay):
+def test_a_killed_worker_is_told_in_one_line_and_nothing_hangs(store, images, preparer, alive, delay):
     done = threading.Event()
     killer = threading.Thread(target=kill_a_worker, args=(alive, delay, done))
     killer.start()
     try:
         with within(120), pytest.raises(InputError, match="fewer `workers` than 2") as caught:
-            build(store, pictures, workers=2)
+            build(store, images, workers=2)
     finally:
         done.set()
         killer.join()
     assert "\n" not in str(caught.value)
     assert multiprocessing.active_children() == []
-    report = build(store, pictures)
-    assert report.prepared + report.reused == len(pictures)
-    assert holds_all(store, pictures, preparer)
+    report = build(store, images)
+    assert report.prepared + report.reused == len(images)
+    assert holds_all(store, images, preparer)
 
 
 @pytest.mark.slow
-def test_a_worker_killed_at_work_costs_nothing_that_was_done(store, pictures, preparer, monkeypatch):
+def test_a_worker_killed_at_work_costs_nothing_that_was_done(store, images, preparer, monkeypatch):
     def at_work():
         while not done.wait(0.001):
             if entries(store) and (workers := multiprocessing.active_children()):
                 workers[0].kill()
                 return
 
-    many = [*pictures, *write_more(pictures[0], 60)]
+    many = [*images, *write_more(images[0], 60)]
     done = threading.Event()
     killer = threading.Thread(target=at_work)
     killer.start()
@@ -128,9 +128,9 @@ def test_a_worker_killed_at_work_costs_nothing_that_was_done(store, pictures, pr
     assert leftovers(store) == []
 
 
-def write_more(picture, count):
-    """Paths of that many more pictures, each of another colour."""
-    folder = Path(picture).parent
+def write_more(image, count):
+    """Paths of that many more images, each of another colour."""
+    folder = Path(image).parent
     for number in range(count):
         Image.new("RGB", (40, 40 + number), (number, 0, 0)).save(folder / f"more_{number}.png")
     return sorted(map(str, folder.glob("more_*.png")))
@@ -138,8 +138,8 @@ def write_more(picture, count):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up through /proc")
-def test_the_workers_of_a_killed_build_end_too(tmp_path, store, pictures):
-    many = [*pictures, *write_more(pictures[0], 300)]
+def test_the_workers_of_a_killed_build_end_too(tmp_path, store, images):
+    many = [*images, *write_more(images[0], 300)]
     script = "PreparedStore(sys.argv[1], SETTINGS).build(sys.argv[2:], workers=2, progress=False)"
     process = python(script, tmp_path / "store", *many)
     with within(120):
@@ -164,46 +164,46 @@ def is_running(process):
         return False
 
 
-def test_two_processes_may_build_at_once(tmp_path, store, pictures, preparer):
+def test_two_processes_may_build_at_once(tmp_path, store, images, preparer):
     script = """
-own, other, *pictures = sys.argv[2:]
+own, other, *images = sys.argv[2:]
 open(own, "w").close()
 while not os.path.exists(other):
     time.sleep(0.005)
-report = PreparedStore(sys.argv[1], SETTINGS).build(pictures, workers=0, progress=False)
-assert report.prepared + report.reused == len(pictures), report
+report = PreparedStore(sys.argv[1], SETTINGS).build(images, workers=0, progress=False)
+assert report.prepared + report.reused == len(images), report
 """
     ready = tmp_path / "first", tmp_path / "second"
     processes = [
-        python(script, tmp_path / "store", *order, *pictures) for order in (ready, reversed(ready))
+        python(script, tmp_path / "store", *order, *images) for order in (ready, reversed(ready))
     ]  # they begin together
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
-    assert holds_all(store, pictures, preparer)
-    assert counts(build(store, pictures)) == (0, len(pictures))
+    assert holds_all(store, images, preparer)
+    assert counts(build(store, images)) == (0, len(images))
     assert leftovers(store) == []
 
 
-def test_worker_processes_say_what_is_wrong_with_liqe(tmp_path, pictures):
+def test_worker_processes_say_what_is_wrong_with_liqe(tmp_path, images):
     weights = tmp_path / "LIQE.pt"
     torch.save({"weight": torch.zeros(2)}, weights)
     store = PreparedStore(tmp_path / "store", Preparation(liqe=str(weights)))
     with pytest.raises(InputError, match=r"LIQE\.pt has the layout 'unknown'"):
-        build(store, pictures, workers=2)
+        build(store, images, workers=2)
 
 
 # Entries that are damaged
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
-def test_an_entry_cut_short_is_prepared_anew_by_a_build(store, pictures, preparer, kept):
-    build(store, pictures)
-    entry = store.entry(pictures[0])
+def test_an_entry_cut_short_is_prepared_anew_by_a_build(store, images, preparer, kept):
+    build(store, images)
+    entry = store.entry(images[0])
     os.truncate(entry, int(entry.stat().st_size * kept))
-    report = build(store, pictures)
-    assert counts(report) == (1, len(pictures) - 1)
+    report = build(store, images)
+    assert counts(report) == (1, len(images) - 1)
     assert "; 1 had damaged or outdated entries" in str(report)
-    assert holds_all(store, pictures, preparer)
+    assert holds_all(store, images, preparer)
 
 
 def cut_in_half(entry):
@@ -224,31 +224,31 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_entry_is_prepared_anew_when_it_is_loaded(store, pictures, preparer, caplog, damage):
-    picture = pictures[-1]  # one with a face
-    build(store, pictures)
-    damage(store.entry(picture))
-    assert same(store.load(picture), preparer(picture))
+def test_a_damaged_entry_is_prepared_anew_when_it_is_loaded(store, images, preparer, caplog, damage):
+    image = images[-1]  # one with a face
+    build(store, images)
+    damage(store.entry(image))
+    assert same(store.load(image), preparer(image))
     (warning,) = caplog.messages
-    assert str(store.entry(picture)) in warning and picture in warning and "\n" not in warning
-    assert same(store.load(picture), preparer(picture))
+    assert str(store.entry(image)) in warning and image in warning and "\n" not in warning
+    assert same(store.load(image), preparer(image))
     assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_verifying_finds_every_damage(store, pictures, preparer, damage):
-    build(store, pictures)
-    damage(store.entry(pictures[-1]))
-    assert counts(build(store, pictures, verify=True)) == (1, len(pictures) - 1)
-    assert holds_all(store, pictures, preparer)
-    assert counts(build(store, pictures, verify=True)) == (0, len(pictures))
+def test_verifying_finds_every_damage(store, images, preparer, damage):
+    build(store, images)
+    damage(store.entry(images[-1]))
+    assert counts(build(store, images, verify=True)) == (1, len(images) - 1)
+    assert holds_all(store, images, preparer)
+    assert counts(build(store, images, verify=True)) == (0, len(images))
 
 
-def test_preparing_anew_leaves_the_random_numbers_alone(store, pictures):
-    build(store, pictures)
-    flip_in(store.entry(pictures[0]), "full_image")
+def test_preparing_anew_leaves_the_random_numbers_alone(store, images):
+    build(store, images)
+    flip_in(store.entry(images[0]), "full_image")
     torch.manual_seed(1)
-    store.load(pictures[0])
+    store.load(images[0])
     drawn = torch.rand(3)
     torch.manual_seed(1)
     assert torch.equal(drawn, torch.rand(3))
@@ -258,45 +258,45 @@ def shape_of(portrait):
     return portrait.full_image[0:20, 0:20].shape
 
 
-def test_a_damaged_entry_whose_source_is_gone_is_told_with_both(store, pictures):
-    build(store, pictures)
-    assert store.read(pictures[0], shape_of) == (20, 20, 3)
-    entry = store.entry(pictures[0])
+def test_a_damaged_entry_whose_source_is_gone_is_told_with_both(store, images):
+    build(store, images)
+    assert store.read(images[0], shape_of) == (20, 20, 3)
+    entry = store.entry(images[0])
     flip_header(entry)
-    Path(pictures[0]).unlink()
+    Path(images[0]).unlink()
     with pytest.raises(InputError, match="cannot be prepared anew") as caught:
-        store.read(pictures[0], shape_of)
-    assert str(entry) in str(caught.value) and pictures[0] in str(caught.value)
+        store.read(images[0], shape_of)
+    assert str(entry) in str(caught.value) and images[0] in str(caught.value)
 
 
-def test_a_damaged_entry_is_not_prepared_from_another_picture(store, pictures):
-    build(store, pictures)
-    store.read(pictures[0], shape_of)
-    flip_header(store.entry(pictures[0]))
-    shutil.copy(pictures[1], pictures[0])
+def test_a_damaged_entry_is_not_prepared_from_another_image(store, images):
+    build(store, images)
+    store.read(images[0], shape_of)
+    flip_header(store.entry(images[0]))
+    shutil.copy(images[1], images[0])
     with pytest.raises(InputError, match="no longer the file that it was prepared from"):
-        store.read(pictures[0], shape_of)
+        store.read(images[0], shape_of)
 
 
-def test_a_damaged_entry_whose_source_is_spoilt_is_not_kept(store, pictures, monkeypatch):
-    build(store, pictures)
-    flip_header(store.entry(pictures[0]))
+def test_a_damaged_entry_whose_source_is_spoilt_is_not_kept(store, images, monkeypatch):
+    build(store, images)
+    flip_header(store.entry(images[0]))
 
     def fail(self, path):
         raise InputError(f"{path} cannot be read any more")
 
     monkeypatch.setattr(Preparer, "__call__", fail)
-    assert len(build(store, pictures, max_failed=1.0).failed) == 1
-    assert not store.entry(pictures[0]).exists()
+    assert len(build(store, images, max_failed=1.0).failed) == 1
+    assert not store.entry(images[0]).exists()
 
 
-def test_entries_of_another_format_are_prepared_anew(store, pictures, preparer):
-    build(store, pictures)
-    portrait = store.load(pictures[-1])
+def test_entries_of_another_format_are_prepared_anew(store, images, preparer):
+    build(store, images)
+    portrait = store.load(images[-1])
     arrays = {"full_image": np.ascontiguousarray(portrait.full_image)}  # as the first version wrote them
-    save_file(arrays, store.entry(pictures[-1]), {"face_box": "null", "source": "x.png"})
-    assert counts(build(store, pictures)) == (1, len(pictures) - 1)
-    assert holds_all(store, pictures, preparer)
+    save_file(arrays, store.entry(images[-1]), {"face_box": "null", "source": "x.png"})
+    assert counts(build(store, images)) == (1, len(images) - 1)
+    assert holds_all(store, images, preparer)
 
 
 def test_prepare_verifies_on_request(tiny_config, tmp_path, capsys):
@@ -312,9 +312,9 @@ def test_prepare_verifies_on_request(tiny_config, tmp_path, capsys):
 # Stores that cannot be written
 
 
-def unwritable(store, pictures, **options):
+def unwritable(store, images, **options):
     with pytest.raises(InputError) as caught:
-        build(store, pictures, **options)
+        build(store, images, **options)
     line = str(caught.value)
     assert line.startswith(f"cannot write {store.root}")
     assert "\n" not in line
@@ -322,9 +322,9 @@ def unwritable(store, pictures, **options):
 
 
 @pytest.mark.parametrize("name", ["store", "store/below"])
-def test_a_file_where_the_store_should_be_is_named(tmp_path, pictures, name):
+def test_a_file_where_the_store_should_be_is_named(tmp_path, images, name):
     (tmp_path / "store").write_text("taken")
-    unwritable(PreparedStore(tmp_path / name, SETTINGS), pictures)
+    unwritable(PreparedStore(tmp_path / name, SETTINGS), images)
     assert (tmp_path / "store").read_text() == "taken"
 
 
@@ -341,25 +341,25 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_full_disk_leaves_a_sound_store(small_disk, pictures, preparer, workers):
+def test_a_full_disk_leaves_a_sound_store(small_disk, images, preparer, workers):
     store = PreparedStore(small_disk / "store", SETTINGS)
-    line = unwritable(store, pictures, workers=workers)
+    line = unwritable(store, images, workers=workers)
     assert "is there room" in line
     assert leftovers(store) == []
-    there = [picture for picture in pictures if store.entry(picture).exists()]
-    assert 0 < len(there) < len(pictures)
+    there = [image for image in images if store.entry(image).exists()]
+    assert 0 < len(there) < len(images)
     assert holds_all(store, there, preparer)
 
 
-def test_a_limit_on_the_size_of_files_leaves_a_sound_store(store, pictures, preparer):
+def test_a_limit_on_the_size_of_files_leaves_a_sound_store(store, images, preparer):
     resource = pytest.importorskip("resource", reason="limits are a matter of Unix")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))  # less than one entry, more than the store's lists
     try:
-        line = unwritable(store, pictures)
+        line = unwritable(store, images)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "too large" in line
     assert entries(store) == leftovers(store) == []
-    assert counts(build(store, pictures)) == (len(pictures), 0)
-    assert holds_all(store, pictures, preparer)
+    assert counts(build(store, images)) == (len(images), 0)
+    assert holds_all(store, images, preparer)

@@ -18,7 +18,7 @@ from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import TrainingCrops
 from piqa.preparation.portrait import Preparation
 from piqa.preparation.store import PreparedStore
-from piqa.preparation.store_entry import StoredPicture, open_entry
+from piqa.preparation.store_entry import StoredImage, open_entry
 from piqa.preparation.video import ClipPreparation
 
 CROP = 64
@@ -28,7 +28,7 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="coun
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A dataset of 12 pictures and its store."""
+    """A dataset of 12 images and its store."""
     folder = tmp_path_factory.mktemp("reading")
     write_csv_dataset(folder)
     store = PreparedStore(folder / "store", PREPARATION)
@@ -36,12 +36,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def pictures(folder):
+def images(folder):
     return sorted(map(str, folder.rglob("*.png")))
 
 
 def dataset(folder, store=None, flip=False):
-    table = pd.DataFrame({"path": pictures(folder), "score": 0.0})
+    table = pd.DataFrame({"path": images(folder), "score": 0.0})
     return TrainingPortraits(table, store or PreparedStore(folder / "store", PREPARATION), CROP, flip)
 
 
@@ -50,11 +50,11 @@ def step(count=12, seed=0):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_crops_out_of_the_store_are_those_of_the_whole_pictures(folder, flip):
+def test_crops_out_of_the_store_are_those_of_the_whole_images(folder, flip):
     store, crops = PreparedStore(folder / "store", PREPARATION), TrainingCrops(CROP, flip)
     batch = dataset(folder, flip=flip)[step()]
-    for row, picture in enumerate(pictures(folder)):
-        whole, face = crops(store.load(picture), row)
+    for row, image in enumerate(images(folder)):
+        whole, face = crops(store.load(image), row)
         assert torch.equal(batch["full_image"][row], whole)
         assert torch.equal(batch["face_crop"][row], face)
 
@@ -71,22 +71,22 @@ def test_crops_of_a_clip_out_of_the_store_are_those_of_its_frames(tmp_path, enco
 
 def test_a_draw_reads_the_windows_of_its_crops_alone(folder, monkeypatch):
     windows = []
-    cut = StoredPicture.__getitem__
+    cut = StoredImage.__getitem__
 
     def spy(self, window):
         windows.append([part.stop - part.start for part in window])
         return cut(self, window)
 
-    monkeypatch.setattr(StoredPicture, "__getitem__", spy)
+    monkeypatch.setattr(StoredImage, "__getitem__", spy)
     dataset(folder)[step(count=5)]
     assert windows == [[CROP, CROP]] * 10
 
 
 def test_a_damaged_entry_is_mended_by_the_loaders_worker_that_meets_it(folder):
     sound = dataset(folder)[step()]
-    entry = PreparedStore(folder / "store", PREPARATION).entry(pictures(folder)[3])
+    entry = PreparedStore(folder / "store", PREPARATION).entry(images(folder)[3])
     flip_in(entry, "full_image")
-    steps = [step(), step()]  # whatever its crop is, the damaged band lies in the middle of the picture
+    steps = [step(), step()]  # whatever its crop is, the damaged band lies in the middle of the image
     loader = DataLoader(dataset(folder), sampler=steps, batch_size=None, num_workers=1)
     for batch in loader:
         assert torch.equal(batch["full_image"], sound["full_image"])

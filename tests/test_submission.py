@@ -36,31 +36,31 @@ NAME = "Nunez_Ana"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     """Two folders of samples with the kit's extensions, one file of which is no image."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for name in ("a", "b"):
         (folder / name).mkdir()
     collins().resize((128, 160)).save(folder / "a" / "one.jpg")
     (folder / "a" / "broken.jpg").write_bytes(b"no image")
     hopper().resize((160, 128)).save(folder / "a" / "two.TIF", format="TIFF")
     hopper().resize((128, 160)).save(folder / "b" / "one.jpeg")
-    (folder / "b" / "notes.txt").write_text("no picture")
+    (folder / "b" / "notes.txt").write_text("no image")
     return folder
 
 
 @pytest.fixture(scope="module")
-def submission(tiny_run, pictures, tmp_path_factory):
+def submission(tiny_run, images, tmp_path_factory):
     """A zip of the tiny run and the findings of its check on the samples."""
-    return submit(["Núñez", "Ana"], str(tiny_run), str(tmp_path_factory.mktemp("out")), images=str(pictures))
+    return submit(["Núñez", "Ana"], str(tiny_run), str(tmp_path_factory.mktemp("out")), images=str(images))
 
 
 @pytest.fixture
-def unpacked(submission, pictures, tmp_path):
+def unpacked(submission, images, tmp_path):
     """The zip in a folder of its own, beside the samples as the challenge lays them out."""
     with zipfile.ZipFile(submission[0]) as file:
         file.extractall(tmp_path)
-    lay_out_images(tmp_path, pictures)
+    lay_out_images(tmp_path, images)
     return tmp_path
 
 
@@ -142,7 +142,7 @@ def test_the_card_keeps_where_the_model_was_trained_to_itself(scorer):
     assert set(card) == {"network", "preparation", "view", "crop"}
 
 
-def test_a_failed_write_leaves_the_old_zip(tiny_run, pictures, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_zip(tiny_run, images, tmp_path, monkeypatch):
     old = tmp_path / f"submission_{NAME}.zip"
     old.write_bytes(b"old")
 
@@ -151,16 +151,16 @@ def test_a_failed_write_leaves_the_old_zip(tiny_run, pictures, tmp_path, monkeyp
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="No space left"):
-        submit(["Nunez", "Ana"], str(tiny_run), str(tmp_path), images=str(pictures))
+        submit(["Nunez", "Ana"], str(tiny_run), str(tmp_path), images=str(images))
     assert old.read_bytes() == b"old" and list(tmp_path.iterdir()) == [old]
 
 
 # What the script does
 
 
-def test_scores_are_the_scorers_own(unpacked, pictures, scorer):
+def test_scores_are_the_scorers_own(unpacked, images, scorer):
     result, _ = score_rows(unpacked, "IMAGE,CLASS,CONDITION", "images/0/one.jpg,0,INDOOR", "images/1/one.jpeg,1,NIGHT")
-    expected = scorer.score([pictures / "a" / "one.jpg", pictures / "b" / "one.jpeg"])["score"]
+    expected = scorer.score([images / "a" / "one.jpg", images / "b" / "one.jpeg"])["score"]
     assert result["SCORE"].astype(float).tolist() == pytest.approx(expected.tolist(), abs=1e-6)
 
 
@@ -181,7 +181,7 @@ def test_all_metadata_is_kept_as_it_was_written(unpacked):
     ]
 
 
-def test_a_broken_picture_gets_the_median_of_its_class_and_a_line_in_the_log(unpacked):
+def test_a_broken_image_gets_the_median_of_its_class_and_a_line_in_the_log(unpacked):
     rows = ["images/0/one.jpg,0", "images/0/broken.jpg,0", "images/0/two.TIF,0", "images/1/one.jpeg,1"]
     result, log = score_rows(unpacked, "IMAGE,CLASS", *rows)
     scores = result["SCORE"].astype(float)
@@ -211,7 +211,7 @@ def test_gaps_are_filled_by_the_median_of_class_then_of_all_then_nought(scores, 
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [(None, "images.csv"), ("IMAGE,CLASS\n", "names no image"), ("PICTURE\na.jpg\n", "IMAGE"), ("", "empty")],
+    [(None, "images.csv"), ("IMAGE,CLASS\n", "names no image"), ("IMAGE\na.jpg\n", "IMAGE"), ("", "empty")],
 )
 def test_an_images_csv_that_will_not_do_is_told_in_one_line_and_logged(unpacked, capsys, content, named):
     (unpacked / "images.csv").unlink()
@@ -266,7 +266,7 @@ def test_a_result_file_passes_only_if_whole_and_true(tmp_path, change, named):
     given.to_csv(tmp_path / "images.csv", index=False)
     (tmp_path / "results").mkdir()
     change(given.assign(SCORE=[0.5, 7.0])).to_csv(tmp_path / "results" / f"result_{NAME}.csv", index=False)
-    finding = check_result(tmp_path, NAME, np.array([0.5, np.nan]))  # the second picture could not be read
+    finding = check_result(tmp_path, NAME, np.array([0.5, np.nan]))  # the second image could not be read
     assert named in finding.value and finding.passed == (named == "2 rows")
 
 
@@ -294,16 +294,16 @@ class Attention(nn.Module):
         return self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(dim=(1, 2))
 
 
-def test_operations_are_counted_in_fused_attention_too(pictures):
+def test_operations_are_counted_in_fused_attention_too(images):
     scorer = Scorer(Attention().eval(), Preparation(short_side=64, face_rule="none"), crop=64, device="cpu")
     per_crop = 2 * (16 * 12 * 36 + 16 * 16 * 12 + 16 * 16 * 12 + 16 * 12 * 12)  # projection in, QK', AV, projection out
-    picture = pictures / "a" / "one.jpg"
-    scorer.score([picture])
-    assert [count_flops(scorer, picture, crops) for crops in ("one", "five")] == [per_crop, 5 * per_crop]
+    image = images / "a" / "one.jpg"
+    scorer.score([image])
+    assert [count_flops(scorer, image, crops) for crops in ("one", "five")] == [per_crop, 5 * per_crop]
 
 
-def test_too_heavy_weights_are_halved_and_what_still_exceeds_a_limit_fails(tiny_run, pictures, tmp_path, capsys):
-    arguments = ["--ckpt_path", tiny_run, "--name", "Nunez", "Ana", "--out", tmp_path, "--images", pictures]
+def test_too_heavy_weights_are_halved_and_what_still_exceeds_a_limit_fails(tiny_run, images, tmp_path, capsys):
+    arguments = ["--ckpt_path", tiny_run, "--name", "Nunez", "Ana", "--out", tmp_path, "--images", images]
     with pytest.raises(SystemExit) as stop:
         evaluate.main(["submission", *map(str, arguments), "--limits.weights_gb", "1e-6", "--crops", "one"])
     printed = capsys.readouterr().out
@@ -358,7 +358,7 @@ def test_a_file_that_only_claims_to_carry_liqe_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_that_uses_liqe_carries_its_weights(official_checkpoint, pictures, tmp_path):
+def test_a_model_that_uses_liqe_carries_its_weights(official_checkpoint, images, tmp_path):
     torch.manual_seed(0)
     network = DualBranch("resnet10t", ["whole", "liqe"], 64)
     card = {
@@ -367,10 +367,10 @@ def test_a_model_that_uses_liqe_carries_its_weights(official_checkpoint, picture
         "crop": 64,
     }
     model = model_file.save(network, tmp_path / "model.safetensors", card)
-    _, findings = submit(["Nunez", "Ana"], str(model), str(tmp_path), images=str(pictures / "b"))
+    _, findings = submit(["Nunez", "Ana"], str(model), str(tmp_path), images=str(images / "b"))
     assert all(finding.passed for finding in findings)
     tflops = next(float(finding.value) for finding in findings if finding.what.startswith("TFLOPs"))
     # ViT-B/32 at 224 px: 4.41 billion multiplications and additions a window (CLIP's published size), of which the
-    # small picture has one; without LIQE the count of detector and network stays below 0.002.
+    # small image has one; without LIQE the count of detector and network stays below 0.002.
     assert 0.0088 < tflops < 0.0108
     shutil.rmtree(tmp_path)

@@ -7,13 +7,13 @@ from piqa.errors import InputError
 
 
 def a_frame(scenes=4, images_per_scene=3):
-    """A good table; the first half of its scenes is for training. Its pictures are not on disk."""
+    """A good table; the first half of its scenes is for training. Its images are not on disk."""
     count = scenes * images_per_scene
     scene = np.repeat(np.arange(scenes), images_per_scene)
     return pd.DataFrame(
         {
             "image": [f"{row}.jpg" for row in range(count)],
-            "path": [f"pictures/{row}.jpg" for row in range(count)],
+            "path": [f"images/{row}.jpg" for row in range(count)],
             "score": np.linspace(-1, 1, count),
             "scene": [f"scene_{number}" for number in scene],
             "split": np.where(scene < scenes // 2, "train", "test"),
@@ -100,7 +100,7 @@ def test_missing_columns_are_named_with_those_found():
 
 
 def test_a_table_without_rows_is_refused():
-    assert refused(a_frame().iloc[:0]) == "my.csv has no rows below its header; it needs one row a picture."
+    assert refused(a_frame().iloc[:0]) == "my.csv has no rows below its header; it needs one row an image."
 
 
 def test_empty_cells_are_refused_by_row():
@@ -135,29 +135,29 @@ def test_an_unknown_split_is_refused():
 def test_duplicate_images_are_counted_and_located():
     frame = pd.concat([a_frame(), a_frame().iloc[:4], a_frame().iloc[:1]])
     assert refused(frame) == (
-        "my.csv lists 4 picture(s) more than once: 0.jpg in rows 2, 14, 18; 1.jpg in rows 3, 15; 2.jpg in rows 4, 16 "
+        "my.csv lists 4 image(s) more than once: 0.jpg in rows 2, 14, 18; 1.jpg in rows 3, 15; 2.jpg in rows 4, 16 "
         "and 1 more; keep one row of each."
     )
 
 
 def test_two_names_of_one_file_are_a_duplicate():
-    frame = changed("path", {6: "pictures/../pictures/./0.jpg"})
-    assert refused(frame).startswith("my.csv lists 1 picture(s) more than once: pictures/0.jpg in rows 2, 8;")
+    frame = changed("path", {6: "images/../images/./0.jpg"})
+    assert refused(frame).startswith("my.csv lists 1 image(s) more than once: images/0.jpg in rows 2, 8;")
 
 
-def test_a_scene_with_a_single_picture_in_its_split_is_refused():
+def test_a_scene_with_a_single_image_in_its_split_is_refused():
     frame = a_frame()
     frame.loc[0, "split"] = "test"
     frame.loc[11, "scene"] = "lonely"
     assert refused(frame) == (
-        "my.csv has 2 scene(s) with a single picture in a split, which cannot be ranked: test scene scene_0 (row 2), "
-        "test scene lonely (row 13); add pictures, merge scenes or remove them."
+        "my.csv has 2 scene(s) with a single image in a split, which cannot be ranked: test scene scene_0 (row 2), "
+        "test scene lonely (row 13); add images, merge scenes or remove them."
     )
 
 
 def test_an_empty_split_is_refused():
     assert refused(a_frame().assign(split="test")) == (
-        "my.csv has no picture in the split train (found: 12 test); check its split column, or name the splits that "
+        "my.csv has no image in the split train (found: 12 test); check its split column, or name the splits that "
         "you need in `required_splits`."
     )
 
@@ -172,7 +172,7 @@ def test_missing_files_are_counted_and_located(tmp_path):
     for row in (0, 5):
         (tmp_path / f"{row}.jpg").touch()
     assert refused(frame, check_files=True) == (
-        f"10 of 12 pictures named in my.csv are missing, looked for in {tmp_path}: 1.jpg (row 3), 2.jpg (row 4), "
+        f"10 of 12 images named in my.csv are missing, looked for in {tmp_path}: 1.jpg (row 3), 2.jpg (row 4), "
         "3.jpg (row 5) and 7 more; check `root`."
     )
 
@@ -183,11 +183,11 @@ def test_a_missing_folder_is_called_missing(tmp_path):
     assert f"looked for in {tmp_path}/a and 2 more folder(s), which does not exist: 0.jpg (row 2)" in message
 
 
-def test_a_folder_is_no_picture(tmp_path):
+def test_a_folder_is_no_image(tmp_path):
     frame = a_frame().assign(path=[str(tmp_path / f"{row}.jpg") for row in range(12)])
     for row in range(12):
         (tmp_path / f"{row}.jpg").mkdir() if row == 3 else (tmp_path / f"{row}.jpg").touch()
-    assert refused(frame, check_files=True).startswith("1 of 12 pictures named in my.csv are missing")
+    assert refused(frame, check_files=True).startswith("1 of 12 images named in my.csv are missing")
 
 
 def test_rows_of_the_label_file_are_named_where_they_are_given():
@@ -252,7 +252,7 @@ def test_a_single_scene_cannot_be_held_out():
         hold_out_scenes(all_train(1), share=0.5, seed=0)
     assert str(caught.value) == (
         "Cannot hold out scenes for val: the train split has 1, at least two are needed; add scenes or mark the val "
-        "pictures in a split column."
+        "images in a split column."
     )
 
 

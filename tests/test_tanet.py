@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from rated_pictures import data_of, trainer_of, write_rated
+from rated_images import data_of, trainer_of, write_rated
 from test_nima import pixels, tiny_task
 from torch.nn import functional
 
@@ -27,16 +27,16 @@ def with_lively_statistics(network):
 @pytest.mark.parametrize("head", ["ava", "tad66k"])
 def test_a_score_does_not_depend_on_the_neighbours(head):
     network = with_lively_statistics(TANet(head, **TINY)).eval()
-    pictures = pixels(5)
-    together = network(pictures)["score"]
-    alone = torch.cat([network(picture[None])["score"] for picture in pictures])
-    among_others = network(torch.cat([pixels(7, seed=9), pictures[2:3]]))["score"][-1]
+    images = pixels(5)
+    together = network(images)["score"]
+    alone = torch.cat([network(image[None])["score"] for image in images])
+    among_others = network(torch.cat([pixels(7, seed=9), images[2:3]]))["score"][-1]
     assert together.tolist() == pytest.approx(alone.tolist(), abs=1e-5)
     assert among_others.item() == pytest.approx(together[2].item(), abs=1e-5)
-    assert together.std() > 1e-4  # the pictures do differ
+    assert together.std() > 1e-4  # the images do differ
 
 
-def test_in_training_too_the_theme_rules_mix_no_pictures_but_by_batch_normalisation():
+def test_in_training_too_the_theme_rules_mix_no_images_but_by_batch_normalisation():
     rules = ThemeRules(dropout=0.0).train()
     rules.features[1] = torch.nn.Identity()
     places = torch.randn(4, 365, requires_grad=True)
@@ -55,9 +55,9 @@ def test_ten_theme_values_hold_the_scalar_product_of_equation_3():
 
 
 def test_colour_similarities_are_cosines_between_the_patches():
-    picture = torch.randn(1, 3, 48, 48)
-    patches = picture[0].unflatten(1, (12, 4)).unflatten(3, (12, 4)).mean(dim=(2, 4)).flatten(1).T  # (144, 3)
-    ours = ColourRelations.similarities(picture)[0]
+    image = torch.randn(1, 3, 48, 48)
+    patches = image[0].unflatten(1, (12, 4)).unflatten(3, (12, 4)).mean(dim=(2, 4)).flatten(1).T  # (144, 3)
+    ours = ColourRelations.similarities(image)[0]
     assert ours.shape == (144, 144)
     for first, second in [(0, 0), (0, 143), (13, 77)]:
         expected = functional.cosine_similarity(patches[first], patches[second], dim=0)
@@ -93,7 +93,7 @@ def test_it_learns_what_the_untrained_network_does_not_know(head, loss, tmp_path
     before = trainer.validate(task, data, verbose=False)[0]
     trainer.fit(task, data)
     after = trainer.validate(task, data, verbose=False)[0]
-    # 24 pictures: a correlation of 0.8 has a chance of one in a million.
+    # 24 images: a correlation of 0.8 has a chance of one in a million.
     assert before["val/srocc"] < 0.5 and after["val/srocc"] > 0.8
     assert all(torch.equal(values, theme[name]) for name, values in task.network.theme.state_dict().items())
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.transforms.functional import five_crop
-from torchvision.transforms.functional import to_pil_image as as_picture
+from torchvision.transforms.functional import to_pil_image as as_image
 
 from piqa.data.transforms import TrainingCrops, scoring_crops
 from piqa.preparation.portrait import Portrait
@@ -30,9 +30,9 @@ def mirrored(crop):
     return bool(crop[1, 0, 0] > crop[1, 0, -1])
 
 
-def window(picture, crop):
+def window(image, crop):
     row, column = corner(crop)
-    return torch.from_numpy(picture[row : row + SIZE, column : column + SIZE]).permute(2, 0, 1)
+    return torch.from_numpy(image[row : row + SIZE, column : column + SIZE]).permute(2, 0, 1)
 
 
 def draws(count, flip=False):
@@ -40,7 +40,7 @@ def draws(count, flip=False):
     return [crops(portrait, seed) for seed in range(count)]
 
 
-def test_training_crops_are_exact_windows_of_the_pictures():
+def test_training_crops_are_exact_windows_of_the_images():
     portrait = a_portrait()
     for whole, face in draws(20):
         assert whole.dtype == face.dtype == torch.uint8 and whole.shape == face.shape == (3, SIZE, SIZE)
@@ -96,9 +96,9 @@ def test_mirrored_portraits_are_cropped_at_the_same_places():
 
 @pytest.mark.parametrize(("height", "width"), [(21, 33), (33, 20), (16, 17), (16, 16)])
 def test_five_scoring_crops_are_torchvisions_in_its_order(height, width):
-    picture = pixels(height, width, 2)
-    crops = scoring_crops(picture, SIZE, "five")
-    expected = [np.asarray(crop) for crop in five_crop(as_picture(picture), SIZE)]
+    image = pixels(height, width, 2)
+    crops = scoring_crops(image, SIZE, "five")
+    expected = [np.asarray(crop) for crop in five_crop(as_image(image), SIZE)]
     assert crops.dtype == torch.uint8
     np.testing.assert_array_equal(crops.permute(0, 2, 3, 1), expected)
 
@@ -109,6 +109,6 @@ def test_five_scoring_crops_are_the_corners_and_the_centre():
 
 
 def test_one_scoring_crop_is_the_centre_of_the_five():
-    picture = pixels(21, 33, 2)
-    one, five = scoring_crops(picture, SIZE, "one"), scoring_crops(picture, SIZE, "five")
+    image = pixels(21, 33, 2)
+    one, five = scoring_crops(image, SIZE, "one"), scoring_crops(image, SIZE, "five")
     assert torch.equal(one, five[4:])

@@ -100,7 +100,7 @@ def test_at_a_variable_rate_the_frame_on_display_in_mid_second_is_taken(tmp_path
     assert numbers(path) == [2, 3, 4, 7, 7, 7, 7, 7]
 
 
-def test_a_frozen_picture_stands_for_the_seconds_that_it_lasts(tmp_path):
+def test_a_frozen_image_stands_for_the_seconds_that_it_lasts(tmp_path):
     times = [0, 10, 20, 260]
     assert numbers(write_video(tmp_path / "a.mp4", numbered_frames(4), 30, times=times)) == [1, 2, 2, 2, 2, 2, 2, 2]
 
@@ -277,7 +277,7 @@ def test_an_unknown_codec_is_refused(tmp_path):
     assert "is in a format that cannot be decoded" in refused(path)
 
 
-def test_a_file_without_a_picture_is_refused(tmp_path):
+def test_a_file_without_an_image_is_refused(tmp_path):
     assert "has no video stream" in refused(write_sound(tmp_path / "a.mp4"))
 
 
@@ -296,10 +296,10 @@ def test_a_folder_is_refused(tmp_path):
 
 
 def test_other_files_under_a_video_name_are_refused(tmp_path):
-    text, picture = tmp_path / "text.mp4", tmp_path / "picture.mp4"
+    text, image = tmp_path / "text.mp4", tmp_path / "image.mp4"
     text.write_text("not a video " * 100)
-    Image.new("RGB", (64, 64)).save(picture, format="png")
-    for path in (text, picture):
+    Image.new("RGB", (64, 64)).save(image, format="png")
+    for path in (text, image):
         assert "is no MP4, MOV, Matroska or WebM video" in refused(path)
 
 

@@ -1,4 +1,4 @@
-"""How networks see prepared pictures: sizes, whole pictures and windows, batches of many sizes, labels."""
+"""How networks see prepared images: sizes, whole images and windows, batches of many sizes, labels."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits, crops_of
 from piqa.data.mix_sampler import MixSampler
 from piqa.data.sampler import Draw, Step
-from piqa.data.transforms import collate, training_picture
+from piqa.data.transforms import collate, training_image
 from piqa.errors import InputError
 from piqa.models.contract import answers, input_names
 from piqa.models.liqe import LIQE_RULE, cut_windows
@@ -41,7 +41,7 @@ def prepared(size, **settings):
         ("keep", (300, 20), (300, 20)),
     ],
 )
-def test_pictures_get_the_size_that_is_asked_for(resize, size, expected):
+def test_images_get_the_size_that_is_asked_for(resize, size, expected):
     assert prepared(size, resize=resize, short_side=100) == expected
 
 
@@ -67,9 +67,9 @@ def chw(pixels):
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
-def test_a_whole_picture_is_seen_whole_and_mirrored_in_half_of_the_draws():
+def test_a_whole_image_is_seen_whole_and_mirrored_in_half_of_the_draws():
     pixels = portrait(40, 50).full_image
-    seen = [training_picture(pixels, "whole", seed, flip=True) for seed in range(200)]
+    seen = [training_image(pixels, "whole", seed, flip=True) for seed in range(200)]
     mirrored = [torch.equal(view, chw(pixels[:, ::-1])) for view in seen]
     assert all(torch.equal(view, chw(pixels)) for view, other in zip(seen, mirrored, strict=True) if not other)
     assert 70 < sum(mirrored) < 130
@@ -78,13 +78,13 @@ def test_a_whole_picture_is_seen_whole_and_mirrored_in_half_of_the_draws():
 
 def test_three_windows_are_drawn_by_the_seed_alone():
     pixels = portrait(300, 330).full_image
-    first, again, other = (training_picture(pixels, "windows", seed, flip=False) for seed in (1, 1, 2))
+    first, again, other = (training_image(pixels, "windows", seed, flip=False) for seed in (1, 1, 2))
     assert first.shape == (3, 3, 224, 224) and torch.equal(first, again) and not torch.equal(first, other)
     grid = [chw(pixels[y : y + 224, x : x + 224]) for y in range(0, 77, 32) for x in range(0, 107, 32)]
     assert all(any(torch.equal(window, place) for place in grid) for window in first)
 
 
-def test_a_picture_is_scored_by_liqes_own_windows():
+def test_an_image_is_scored_by_liqes_own_windows():
     one = portrait(400, 420)
     seen = crops_of(one, 384, "five", "windows")["full_image"]
     assert seen.shape == (15, 3, 224, 224) and torch.equal(seen, cut_windows(one.full_image, LIQE_RULE))
@@ -102,7 +102,7 @@ class MeanOf(nn.Module):
         return {"score": full_image.float().mean(dim=(1, 2, 3)), "corner": full_image[:, :, 0, 0].float()}
 
 
-def test_pictures_of_many_sizes_go_through_the_network_by_size_and_come_back_in_order():
+def test_images_of_many_sizes_go_through_the_network_by_size_and_come_back_in_order():
     sizes = [(40, 50), (60, 32), (40, 50), (32, 60), (60, 32)]
     portraits = [portrait(*size, seed=number) for number, size in enumerate(sizes)]
     batch = collate([crops_of(one, 8, "five", "whole") for one in portraits])
@@ -114,7 +114,7 @@ def test_pictures_of_many_sizes_go_through_the_network_by_size_and_come_back_in_
     assert sorted(network.calls) == [(1, 3, 32, 60), (2, 3, 40, 50), (2, 3, 60, 32)]
 
 
-def test_pictures_of_one_size_are_one_batch():
+def test_images_of_one_size_are_one_batch():
     batch = collate([crops_of(portrait(40, 50, seed), 8, "five", "whole") for seed in range(3)])
     assert batch["full_image"].shape == (3, 1, 3, 40, 50)
 
@@ -126,11 +126,11 @@ def test_a_network_takes_what_its_forward_names_where_it_says_nothing_else():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"preparation": Preparation(resize="keep")}, "may leave pictures smaller than a crop"),
+        ({"preparation": Preparation(resize="keep")}, "may leave images smaller than a crop"),
         ({"preparation": Preparation(short_side=100), "crop": 101}, "does not fit"),
     ],
 )
-def test_crops_need_pictures_that_hold_them(settings, message):
+def test_crops_need_images_that_hold_them(settings, message):
     with pytest.raises(InputError, match=message):
         PortraitData(None, **settings)
 

@@ -25,7 +25,7 @@ def write_tiny_model(folder: Path, face_rule: str = "none", **init_args) -> Path
     return folder
 
 
-def write_pictures(folder: Path, count: int) -> list[str]:
+def write_images(folder: Path, count: int) -> list[str]:
     """Write small JPEGs of noise, all different; returns their names in order."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:05d}.jpg" for number in range(count)]

@@ -33,7 +33,7 @@ def write_video(path, frames, rate=25, codec="libx264", pixels="yuv420p", times=
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the index stands before the pictures, so that a file that is cut short can still be opened
+    # the index stands before the images, so that a file that is cut short can still be opened
     muxing = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=muxing) as container:
         container.metadata.update(metadata or {})
@@ -103,7 +103,7 @@ def write_lsvq(root, videos=10, kinds=KINDS):
 
 
 def write_sound(path):
-    """Half a second of silence without a picture."""
+    """Half a second of silence without an image."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000)
         for number in range(8):

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Subset
 
 from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
 from piqa.data.loader import StepLoader, deaf_to_signals
-from piqa.data.mix_sampler import LIQE_PICTURES, LIQE_STEPS, MixSampler
+from piqa.data.mix_sampler import LIQE_IMAGES, LIQE_STEPS, MixSampler
 from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
 from piqa.data.tables.table import Table, hold_out_scenes
 from piqa.data.transforms import Crops, View, collate, seen_side
@@ -37,19 +37,19 @@ class PortraitData(LightningDataModule):
     """Scored portraits of many scenes, prepared, split and batched by scene.
 
     Args:
-        table: Which pictures, with which scores.
-        preparation: How a picture is prepared.
+        table: Which images, with which scores.
+        preparation: How an image is prepared.
         store: Folder of the prepared store; what is missing there is prepared before training starts.
-        view: How the network sees a portrait: `crops`, square ones, a random one in training; the `whole` picture; or
+        view: How the network sees a portrait: `crops`, square ones, a random one in training; the `whole` image; or
             `windows` as LIQE draws them, 3 in training and 15 in validation and test. Only crops come with faces.
         crop: Side in pixels of the square crops that the network sees.
         flip: Mirror half of the training portraits. The published recipe does not.
         pairs: `groups`: all pairs within groups of one scene, every portrait once an epoch. `reference`: the published
             construction, each portrait with each of two random partners, drawn once for all epochs. `databases`: a
-            fixed number of pictures from each database of a mix, as for LIQE.
+            fixed number of images from each database of a mix, as for LIQE.
         groups: Groups in a training step, over all processes and accumulated batches; for `reference`, pairs.
         group_size: Portraits in a group.
-        pictures: For `databases`, pictures in a training step of each; None takes those of LIQE.
+        images: For `databases`, images in a training step of each; None takes those of LIQE.
         steps: For `databases`, training steps in an epoch.
         select_on: What chooses the checkpoint: `validation` scenes held out of the training split, or the `test` split
             as in the published code. Results of the latter are labelled so.
@@ -57,9 +57,9 @@ class PortraitData(LightningDataModule):
         crops: For `view: crops`, those whose mean is a portrait's score in validation and test.
         scoring_batch: Portraits in a validation or test batch.
         workers: Loader processes of each training process; None takes one a core, at most 8.
-        prepare_workers: Processes that prepare pictures; None takes one a core.
+        prepare_workers: Processes that prepare images; None takes one a core.
         prepare_device: Where face detector and LIQE run while preparing: `cpu`, `cuda`, or `auto`.
-        max_failed: Share of pictures that may fail to be prepared; they are left out and counted.
+        max_failed: Share of images that may fail to be prepared; they are left out and counted.
         seed: Of groups, crops and held-out scenes.
         clip: For a table of videos, how a video is prepared; then `preparation` is not used.
     """
@@ -85,16 +85,16 @@ class PortraitData(LightningDataModule):
         seed: int = 0,
         clip: ClipPreparation | None = None,
         view: View = "crops",
-        pictures: dict[str, int] | None = None,
+        images: dict[str, int] | None = None,
         steps: int = LIQE_STEPS,
     ) -> None:
         super().__init__()
         recipe = clip or preparation
         if view == "crops" and not 0 < crop <= recipe.short_side:
-            raise InputError(f"a crop of {crop} px does not fit into pictures prepared to {recipe.short_side} px")
+            raise InputError(f"a crop of {crop} px does not fit into images prepared to {recipe.short_side} px")
         if view == "crops" and clip is None and preparation.resize not in ("short_side", "stretch"):
             raise InputError(
-                f"`preparation.resize: {preparation.resize}` may leave pictures smaller than a crop; take `short_side` "
+                f"`preparation.resize: {preparation.resize}` may leave images smaller than a crop; take `short_side` "
                 "or `stretch`, or another `view` than `crops`"
             )
         if view != "crops" and clip is not None:
@@ -104,7 +104,7 @@ class PortraitData(LightningDataModule):
         if scoring_batch < 1:
             raise InputError(f"`scoring_batch` must be at least 1 portrait, not {scoring_batch}")
         self.table, self.preparation, self.clip, self.crop, self.select_on = table, preparation, clip, crop, select_on
-        self.view, self._pictures, self._steps = view, pictures, steps
+        self.view, self._images, self._steps = view, images, steps
         self._store_folder, self._flip, self._pairs = store, flip, pairs
         self._groups, self._group_size, self._validation = groups, group_size, validation
         self._crops, self._scoring_batch, self._workers = crops, scoring_batch, workers
@@ -129,7 +129,7 @@ class PortraitData(LightningDataModule):
         print(f"{self.table.name}: {report}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Splits the table; pictures that could not be prepared are left out.
+        """Splits the table; images that could not be prepared are left out.
 
         Raises:
             InputError: If a split that the stage needs is empty.
@@ -139,18 +139,18 @@ class PortraitData(LightningDataModule):
             self._split(choosing)
         for name in NEEDED_SPLITS.get(stage or "", ()):
             if self.splits[name].empty:
-                raise InputError(f"{self.table.name} has no usable picture in its {name} split, which is needed here")
+                raise InputError(f"{self.table.name} has no usable image in its {name} split, which is needed here")
 
     def _split(self, choosing: bool) -> None:
         frame = self._assigned(choosing)
         self._store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
         there = frame["path"].map(self._is_prepared)
         if not there.all():
-            rank_zero_warn(f"{(~there).sum()} of {len(frame)} pictures could not be prepared and are left out")
+            rank_zero_warn(f"{(~there).sum()} of {len(frame)} images could not be prepared and are left out")
         frame = frame[there]
         alone = (frame["split"] == "train") & ~frame.duplicated(["split", "scene"], keep=False)
         if alone.any():
-            rank_zero_warn(f"{alone.sum()} training pictures are left alone in their scene by that and are left out")
+            rank_zero_warn(f"{alone.sum()} training images are left alone in their scene by that and are left out")
         frame = frame[~alone]
         self.splits = {name: frame[frame["split"] == name] for name in ("train", "val", "test")}
         if self.select_on == "test":
@@ -203,15 +203,15 @@ class PortraitData(LightningDataModule):
             "data.table": fingerprint({"train": train})["train"]["digest"],
         }
         if self._pairs == "databases":
-            identity |= {"data.pictures": self._pictures, "data.steps": self._steps}
+            identity |= {"data.images": self._images, "data.steps": self._steps}
         return StepLoader(dataset, self._sampler(train, *shares), identity, **self._workers_arguments())
 
     def _sampler(self, train: pd.DataFrame, rank: int, world: int, parts: int) -> EpochSampler:
         scenes = train["scene"].tolist()
         if self._pairs == "databases":
             databases = train["database"].tolist() if "database" in train else scenes
-            pictures: Mapping[str, int] = self._pictures or LIQE_PICTURES
-            return MixSampler(databases, pictures, self._steps, self.seed, rank, world, parts)
+            images: Mapping[str, int] = self._images or LIQE_IMAGES
+            return MixSampler(databases, images, self._steps, self.seed, rank, world, parts)
         reference = self._pairs == "reference"
         make_groups = (
             partial(reference_pairs, scenes)
@@ -248,11 +248,11 @@ class PortraitData(LightningDataModule):
 
     @property
     def side(self) -> int | None:
-        """Side in pixels of the squares that the network sees; None where pictures keep their own shapes."""
+        """Side in pixels of the squares that the network sees; None where images keep their own shapes."""
         return self.crop if self.clip is not None else seen_side(self.view, self.preparation, self.crop)
 
     def contract(self) -> dict[str, Any]:
-        """What a picture must go through to be scored as in training, for the model's card."""
+        """What an image must go through to be scored as in training, for the model's card."""
         preparation = asdict(self.clip or self.preparation)
         contract: dict[str, Any] = {"preparation": preparation, "view": self.view, "crop": self.side or self.crop}
         if self.clip is None and self.preparation.liqe is not None:

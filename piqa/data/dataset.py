@@ -1,6 +1,6 @@
 """Rows of a table become the tensors of a batch, by way of the prepared store.
 
-A batch is a dictionary of tensors: `full_image` (uint8; a list where pictures differ in size), `face_crop` where there
+A batch is a dictionary of tensors: `full_image` (uint8; a list where images differ in size), `face_crop` where there
 are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
 where known `score_std`, `votes` (of the marks 1 to 10), `scene_labels` and `distortion_label` (LIQE's).
 """
@@ -22,8 +22,8 @@ from piqa.data.transforms import (
     View,
     collate,
     scoring_crops,
-    scoring_picture,
-    training_picture,
+    scoring_image,
+    training_image,
 )
 from piqa.models.liqe import distortion_labels, scene_labels
 from piqa.preparation.portrait import Portrait
@@ -61,7 +61,7 @@ class TrainingPortraits(Dataset[Batch]):
         """One step's batch.
 
         `full_image` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop); (portraits, 3, height,
-        width) of whole pictures, or (portraits, 3 windows, 3, 224, 224).
+        width) of whole images, or (portraits, 3 windows, 3, 224, 224).
         """
         rows = torch.tensor([draw.index for draw in step.draws])
         batch: Batch = collate([self._draw(draw) for draw in step.draws])
@@ -77,7 +77,7 @@ class TrainingPortraits(Dataset[Batch]):
     def _crop(self, item: Portrait | Clip, seed: int) -> Batch:
         if isinstance(item, Portrait):
             if self._view != "crops":
-                return {"full_image": training_picture(item.full_image, self._view, seed, self._flip)} | _vectors(item)
+                return {"full_image": training_image(item.full_image, self._view, seed, self._flip)} | _vectors(item)
             whole, face = self._crops(item, seed)
             return {"full_image": whole, "face_crop": face} | _vectors(item)
         return {"full_image": self._crops.of_frames(item.frames, seed)} | _vectors(item)
@@ -116,11 +116,11 @@ def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops
     """What a network scores of one portrait or clip.
 
     Of a portrait `full_image` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
-    picture as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
+    image as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
     """
     if isinstance(item, Portrait):
         if view != "crops":
-            return {"full_image": scoring_picture(item.full_image, view)} | _vectors(item)
+            return {"full_image": scoring_image(item.full_image, view)} | _vectors(item)
         whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.full_image, item.face_crop))
         return {"full_image": whole, "face_crop": face} | _vectors(item)
     frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)

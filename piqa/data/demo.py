@@ -7,7 +7,7 @@ Layout::
         images/<scene>/<device>.png    .jpg where the device's last step is JPEG: its own file, not compressed again
 
 A scene is one portrait in its own framing, mirrored or not, in its own light. Every scene is shot by the same 16
-devices; each spoils the picture in its own way, in every scene by another strength. `score` falls with the strength
+devices; each spoils the image in its own way, in every scene by another strength. `score` falls with the strength
 and imitates PIQ23's JOD: its mean is 0 and its standard deviation about 1.4 in every scene, and it carries a label
 noise of about 0.39 (`score_std`), so that even a perfect judge reaches an SROCC of only about 0.96.
 
@@ -38,7 +38,7 @@ from rich.progress import track
 from piqa.errors import InputError
 from piqa.system.files import replacing
 
-SIZE = (320, 400)  # width and height of every picture, px; small, so that preparing and training take minutes
+SIZE = (320, 400)  # width and height of every image, px; small, so that preparing and training take minutes
 SCORE_SD = 1.4  # PIQ23's JOD within a scene
 LABEL_NOISE = 0.39  # PIQ23's mean JOD STD
 COLUMNS = ["image", "score", "scene", "score_std", "split", "condition", "device"]
@@ -59,7 +59,7 @@ class Sitter:
     widths: tuple[int, int]
 
     def load(self) -> Image.Image:
-        """The whole source picture, RGB."""
+        """The whole source image, RGB."""
         if self.name == "Collins":
             return Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
         return Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
@@ -70,7 +70,7 @@ SITTERS = [
     Sitter("Hopper", head=(160, 70, 370, 345), widths=(310, 460)),
 ]
 
-# Linear gains of red, green and blue. They stay mild: a dark scene must not look like an under-exposed picture.
+# Linear gains of red, green and blue. They stay mild: a dark scene must not look like an under-exposed image.
 LIGHTS = {
     "Daylight": (1.00, 1.00, 1.00),
     "Tungsten": (1.10, 0.93, 0.72),
@@ -78,7 +78,7 @@ LIGHTS = {
     "Dusk": (0.72, 0.66, 0.74),
 }
 
-# What each device does to a picture, in the order in which a camera does it; "jpeg" is always last: it is the file.
+# What each device does to an image, in the order in which a camera does it; "jpeg" is always last: it is the file.
 DEVICES: dict[str, tuple[str, ...]] = {
     name: tuple(name.split("-")) if name != "reference" else ()
     for name in [
@@ -106,7 +106,7 @@ class Scene:
         return cls(f"{condition}_{sitter.name}_{index:02d}", sitter, condition, mirrored=index // 8 % 2 == 1)
 
     def view(self, seed: int) -> Image.Image:
-        """Draw the undistorted picture: framing, and what is random in the light, come from the seed."""
+        """Draw the undistorted image: framing, and what is random in the light, come from the seed."""
         rng = _rng(seed, f"view of {self.name}")
         source = self.sitter.load()
         head_left, head_top, head_right, head_bottom = self.sitter.head
@@ -123,7 +123,7 @@ class Scene:
 
 
 def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Generator) -> tuple[Image.Image, int | None]:
-    """Take a picture of a view with a device.
+    """Take an image of a view with a device.
 
     Every distortion runs on a geometric scale from just visible to hardly recognisable, so that equal strengths of
     different distortions look about equally bad to the eye; nobody was asked.
@@ -135,7 +135,7 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
         rng: Source of the grain.
 
     Returns:
-        The picture, and the JPEG quality at which the device stores it (None: losslessly).
+        The image, and the JPEG quality at which the device stores it (None: losslessly).
     """
     steps = DEVICES[device]
     share = strength * (PAIR_SHARE if len(steps) == 2 else 1)
@@ -161,7 +161,7 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
 
 
 def demo_table(seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> pd.DataFrame:
-    """The demo's labels: one row a picture, the columns of `demo.csv` and `strength` in [0, 1].
+    """The demo's labels: one row an image, the columns of `demo.csv` and `strength` in [0, 1].
 
     In every scene the strengths are spread evenly over the devices, in an order of its own; the reference has 0.
 
@@ -208,11 +208,11 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
     Args:
         folder: Where `demo.csv` and `images/` go; made if absent.
         seed: Seed of everything that is drawn.
-        scenes: Number of scenes, 16 pictures each.
+        scenes: Number of scenes, 16 images each.
         test_scenes: How many of them are the test split; the others are for training.
 
     Returns:
-        The path of `demo.csv`. It is written last, so that it never names a picture that is not there.
+        The path of `demo.csv`. It is written last, so that it never names an image that is not there.
 
     Raises:
         InputError: If a number is out of range or the folder cannot be written.
@@ -222,7 +222,7 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
     if is_written(folder, seed, scenes, test_scenes):
         return csv
     try:
-        csv.unlink(missing_ok=True)  # of other settings: it must not stand beside new pictures if this run is stopped
+        csv.unlink(missing_ok=True)  # of other settings: it must not stand beside new images if this run is stopped
     except OSError as error:
         raise InputError(f"cannot write the demo data in {folder}: {error.strerror}; name another folder") from error
     table = demo_table(seed, scenes, test_scenes)
@@ -231,19 +231,19 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
         scene = Scene.number(index)
         view = scene.view(seed)
         for shot in table[table["scene"] == scene.name].to_dict("records"):
-            picture, quality = shoot(view, shot["device"], shot["strength"], _rng(seed, f"grain of {shot['image']}"))
+            image, quality = shoot(view, shot["device"], shot["strength"], _rng(seed, f"grain of {shot['image']}"))
             with replacing(folder / shot["image"]) as part:
                 if quality is None:
-                    picture.save(part, "PNG", compress_level=3)
+                    image.save(part, "PNG", compress_level=3)
                 else:
-                    picture.save(part, "JPEG", quality=quality)
+                    image.save(part, "JPEG", quality=quality)
     with replacing(csv) as part:
         table.to_csv(part, columns=COLUMNS, index=False)
     return csv
 
 
 def is_written(folder: str | Path, seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> bool:
-    """Whether the folder holds the demo data of these settings, with every picture."""
+    """Whether the folder holds the demo data of these settings, with every image."""
     folder = Path(folder)
     table = demo_table(seed, scenes, test_scenes)
     try:
@@ -254,7 +254,7 @@ def is_written(folder: str | Path, seed: int = 0, scenes: int = 36, test_scenes:
 
 
 def _rng(seed: int, purpose: str) -> np.random.Generator:
-    """A random stream of its own for every purpose, so that a picture does not depend on what was drawn before it."""
+    """A random stream of its own for every purpose, so that an image does not depend on what was drawn before it."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
@@ -283,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = pd.read_csv(csv)
     scenes = table.groupby("split")["scene"].nunique()
     found = "already there" if already else "written"
-    print(f"{csv}: {found}, {len(table)} pictures, {scenes['train']} scenes to train on and {scenes['test']} to test")
+    print(f"{csv}: {found}, {len(table)} images, {scenes['train']} scenes to train on and {scenes['test']} to test")
     return 0
 
 

@@ -50,7 +50,7 @@ class StepLoader(DataLoader[Batch]):
         """Goes on where another run stood.
 
         Raises:
-            InputError: If that run drew other steps, so that pictures would come twice and others not at all.
+            InputError: If that run drew other steps, so that images would come twice and others not at all.
         """
         changed = [
             f"`{name}` ({was} -> {self._identity.get(name)})"

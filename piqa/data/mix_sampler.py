@@ -1,4 +1,4 @@
-"""Which pictures of several databases make a training step: a fixed number from each."""
+"""Which images of several databases make a training step: a fixed number from each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from piqa.data.sampler import Draw, EpochSampler, Step
 from piqa.errors import InputError
 
-LIQE_PICTURES = {
+LIQE_IMAGES = {
     "LIVE": 4,
     "CSIQ": 4,
     "BID": 4,
@@ -24,19 +24,19 @@ LIQE_STEPS = 200  # of an epoch, as published
 class MixSampler(EpochSampler):
     """The steps of an epoch over several databases.
 
-    Every step holds a mini-batch of each database, which is one group: pictures are compared inside it alone. A draw's
-    `group` is the place of its database in `pictures`, the same in every step. A database is gone through in random
+    Every step holds a mini-batch of each database, which is one group: images are compared inside it alone. A draw's
+    `group` is the place of its database in `images`, the same in every step. A database is gone through in random
     order without repetition, and again in another when it is used up; the few that do not fill
-    a last mini-batch sit that pass out, so that no picture is twice in one. Pictures of small databases thus come more
+    a last mini-batch sit that pass out, so that no image is twice in one. Images of small databases thus come more
     often, as in LIQE's training.
 
-    The sequence of steps over all processes depends on the seed, the epoch, `pictures` and `steps` alone. Each process
-    takes an even share of every mini-batch (sizes differ by one at most) and compares inside its share: 16 pictures on
+    The sequence of steps over all processes depends on the seed, the epoch, `images` and `steps` alone. Each process
+    takes an even share of every mini-batch (sizes differ by one at most) and compares inside its share: 16 images on
     one process are 120 pairs, on two processes 2 x 28. The expected gradient stays the same, its noise grows a little.
 
     Args:
         databases: Database of each row of the training table.
-        pictures: Pictures in a step by database, over all processes; databases that it does not name are not drawn.
+        images: Images in a step by database, over all processes; databases that it does not name are not drawn.
         steps: Steps of an epoch.
         seed: Of everything that is drawn.
         rank: Number of this process.
@@ -44,13 +44,13 @@ class MixSampler(EpochSampler):
         parts: Parts that come one after the other and make up a step; each takes its share like a process.
 
     Raises:
-        InputError: If a database has too few pictures for a step, or a step too few for every share to compare two.
+        InputError: If a database has too few images for a step, or a step too few for every share to compare two.
     """
 
     def __init__(
         self,
         databases: Sequence[str],
-        pictures: Mapping[str, int] = LIQE_PICTURES,
+        images: Mapping[str, int] = LIQE_IMAGES,
         steps: int = LIQE_STEPS,
         seed: int = 0,
         rank: int = 0,
@@ -58,21 +58,21 @@ class MixSampler(EpochSampler):
         parts: int = 1,
     ) -> None:
         super().__init__(parts)
-        if steps < 1 or not pictures:
+        if steps < 1 or not images:
             raise InputError(f"a mixed epoch needs at least one step and one database, not `steps` {steps}")
         names = np.asarray(databases, dtype=object)
-        self._rows = [np.flatnonzero(names == name) for name in pictures]
-        self._sizes = list(pictures.values())
+        self._rows = [np.flatnonzero(names == name) for name in images]
+        self._sizes = list(images.values())
         self._steps, self._seed, self._rank, self._world = steps, seed, rank, world
-        for name, rows, size in zip(pictures, self._rows, self._sizes, strict=True):
+        for name, rows, size in zip(images, self._rows, self._sizes, strict=True):
             if size < 2 * world * parts:
                 raise InputError(
-                    f"{size} pictures of {name} in a step do not give each of {world} process(es) x {parts} "
+                    f"{size} images of {name} in a step do not give each of {world} process(es) x {parts} "
                     f"accumulated batch(es) two to compare; raise them to {2 * world * parts}, or leave it out"
                 )
             if len(rows) < size:
                 raise InputError(
-                    f"{name} has {len(rows)} training pictures, fewer than the {size} of a step; there are pictures of "
+                    f"{name} has {len(rows)} training images, fewer than the {size} of a step; there are images of "
                     f"{', '.join(sorted(set(databases)))}"
                 )
 
@@ -85,7 +85,7 @@ class MixSampler(EpochSampler):
         first = self.first
         for step in range(self._steps):
             rows = [of_database[step] for of_database in batches]
-            # Seeds of all shares' pictures, so that all draw alike.
+            # Seeds of all shares' images, so that all draw alike.
             seeds = [rng.integers(2**31, size=len(own)) for own in rows]
             for part in range(self.parts if step >= first else 0):
                 mine = slice(part * self._world + self._rank, None, self._world * self.parts)
@@ -98,7 +98,7 @@ class MixSampler(EpochSampler):
                 yield Step(tuple(draws), float(len(batches)))
 
     def _mini_batches(self, number: int) -> np.ndarray:
-        """The rows of a database's mini-batches of an epoch, (steps, pictures)."""
+        """The rows of a database's mini-batches of an epoch, (steps, images)."""
         rows, size = self._rows[number], self._sizes[number]
         rng = np.random.default_rng([self._seed, self.epoch, 1 + number])
         whole = len(rows) // size  # mini-batches of one pass

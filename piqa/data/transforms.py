@@ -1,6 +1,6 @@
-"""How a network sees a prepared portrait: crops, the whole picture, or LIQE's windows; random ones for training.
+"""How a network sees a prepared portrait: crops, the whole image, or LIQE's windows; random ones for training.
 
-Nothing here changes a picture's quality.
+Nothing here changes an image's quality.
 
 The only module that knows albumentations.
 """
@@ -31,14 +31,14 @@ View = Literal["crops", "whole", "windows"]
 
 
 def seen_side(view: View, preparation: Preparation, crop: int) -> int | None:
-    """Side in pixels of the squares that a network sees; None where pictures keep their own shapes."""
+    """Side in pixels of the squares that a network sees; None where images keep their own shapes."""
     if view == "whole":
         return preparation.short_side if preparation.resize == "stretch" else None
     return WINDOW if view == "windows" else crop
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several pictures as a batch: what has the same shape in all is stacked, what differs stays a list of tensors."""
+    """Several images as a batch: what has the same shape in all is stacked, what differs stays a list of tensors."""
     batch: dict[str, Any] = {}
     for name in items[0]:
         values = [item[name] for item in items]
@@ -49,7 +49,7 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 class TrainingCrops:
     """A random crop of the whole image and one of the face, drawn independently, as published.
 
-    A crop's place is drawn before any pixel is touched: of a picture in the store only the rows of the crop are read.
+    A crop's place is drawn before any pixel is touched: of an image in the store only the rows of the crop are read.
 
     Args:
         size: Side of the crops in pixels.
@@ -64,7 +64,7 @@ class TrainingCrops:
         """Draws by seed alone.
 
         Args:
-            portrait: No side of its two pictures below the size of the crops; they may still lie in the store.
+            portrait: No side of its two images below the size of the crops; they may still lie in the store.
             seed: In [0, 2**31).
 
         Returns:
@@ -88,20 +88,20 @@ class TrainingCrops:
         self._crop.set_random_seed(seed)
         return torch.stack([self._draw(frame) for frame in frames])
 
-    def _draw(self, picture: Pixels) -> Tensor:
-        place = self._crop.get_params_dependent_on_data({"shape": picture.shape}, {})["crop_coords"]
+    def _draw(self, image: Pixels) -> Tensor:
+        place = self._crop.get_params_dependent_on_data({"shape": image.shape}, {})["crop_coords"]
         left, top, right, bottom = place
-        return _tensor(picture[top:bottom, left:right])
+        return _tensor(image[top:bottom, left:right])
 
 
-def training_picture(pixels: Any, view: View, seed: int, flip: bool) -> Tensor:
-    """The whole picture, (3, height, width), or LIQE's three random windows of it, (3, 3, 224, 224); uint8.
+def training_image(pixels: Any, view: View, seed: int, flip: bool) -> Tensor:
+    """The whole image, (3, height, width), or LIQE's three random windows of it, (3, 3, 224, 224); uint8.
 
     Args:
         pixels: uint8 RGB, (height, width, 3); it may still lie in the store.
         view: `whole` or `windows`.
         seed: In [0, 2**31).
-        flip: Whether half of the seeds mirror the picture.
+        flip: Whether half of the seeds mirror the image.
     """
     read: Pixels = pixels[:, :]
     if flip and np.random.default_rng([seed, 1]).random() < 0.5:
@@ -109,8 +109,8 @@ def training_picture(pixels: Any, view: View, seed: int, flip: bool) -> Tensor:
     return cut_windows(read, LIQE_TRAINING_RULE, seed) if view == "windows" else _tensor(read)
 
 
-def scoring_picture(pixels: Pixels, view: View) -> Tensor:
-    """The whole picture, (1, 3, height, width), or its up to 15 windows, (windows, 3, 224, 224); uint8.
+def scoring_image(pixels: Pixels, view: View) -> Tensor:
+    """The whole image, (1, 3, height, width), or its up to 15 windows, (windows, 3, 224, 224); uint8.
 
     Args:
         pixels: uint8 RGB, (height, width, 3).

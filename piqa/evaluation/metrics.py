@@ -20,7 +20,7 @@ from piqa.errors import InputError
 
 Vector = NDArray[np.float64]
 
-# A network that answers the same for every picture still differs in the last digits of float32, by batch and by device.
+# A network that answers the same for every image still differs in the last digits of float32, by batch and by device.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 LOGISTIC_PARAMETERS = 4
 MAX_EVALUATIONS = 10_000  # the published 1e8 can take hours; a fit that converges needs a few hundred

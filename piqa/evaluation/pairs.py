@@ -120,7 +120,7 @@ def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     Args:
         frame: One row an image with columns `scene`, `score`, `prediction` and the one that `by` names.
         by: `condition`: pairs of two images of the group. Any other column, such as `device`: pairs of which at least
-            one is, because a device has few pictures of a scene and is compared with other devices.
+            one is, because a device has few images of a scene and is compared with other devices.
 
     Returns:
         One row a group: `by`, `group`, `images`, `pairs`, `pair_accuracy` (NaN without pairs) and `srocc` (mean over

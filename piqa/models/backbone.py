@@ -1,4 +1,4 @@
-"""A timm network that turns pictures into pooled features and knows the input that it was trained on."""
+"""A timm network that turns images into pooled features and knows the input that it was trained on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Backbone(nn.Module):
     """A headless timm network with pooled features.
 
     Args:
-        name: Any timm model that answers (pictures, features) for `num_classes=0`.
-        image_size: Side in pixels of the square pictures that it will see.
+        name: Any timm model that answers (images, features) for `num_classes=0`.
+        image_size: Side in pixels of the square images that it will see.
 
     Raises:
         InputError: If timm does not know the model or cannot build it for this size.
@@ -94,12 +94,12 @@ class Backbone(nn.Module):
         """Pooled features.
 
         Args:
-            images: Shape (pictures, 3, image_size, image_size). uint8 pixels are scaled and normalised here, with this
+            images: Shape (images, 3, image_size, image_size). uint8 pixels are scaled and normalised here, with this
                 network's own mean and std, so that a batch travels to the device as bytes; floats are taken as
                 normalised already.
 
         Returns:
-            Features, float32 whatever the weights are, shape (pictures, features).
+            Features, float32 whatever the weights are, shape (images, features).
 
         Raises:
             InputError: If the network does not pool its features.
@@ -115,7 +115,7 @@ class Backbone(nn.Module):
 def with_bfloat16_backbones(network: nn.Module) -> nn.Module | None:
     """A copy of a network for scoring, whose backbones hold bfloat16 weights; the rest of it stays in float32.
 
-    The backbone of a CLIP is its picture tower.
+    The backbone of a CLIP is its image tower.
 
     Half the memory, and on hardware with bfloat16 matrix units several times the speed. Autocast would give the same
     numbers, but under `torch.inference_mode` it converts every weight again at every call.

@@ -98,7 +98,7 @@ def encode_prompts(clip: Any, tokens: Tensor, embeddings: Tensor | None = None) 
 
 
 class PromptedCLIP(nn.Module):
-    """A CLIP, randomly initialised, and the prompts that pictures are compared with; `piqa.weights` fills it.
+    """A CLIP, randomly initialised, and the prompts that images are compared with; `piqa.weights` fills it.
 
     The scale of the cosines, `logit_scale`, is never trained. Where no gradient is asked for, the prompts' features are
     computed once and kept until weights of the text side change, whatever changes them.
@@ -186,16 +186,16 @@ class PromptedCLIP(nn.Module):
         if images.dtype == torch.uint8:
             images = (images.float().div(255) - self.mean) / self.std
         weights: Tensor = next(self.clip.visual.parameters())
-        return images.to(weights.dtype)  # the picture tower may hold bfloat16 weights
+        return images.to(weights.dtype)  # the image tower may hold bfloat16 weights
 
     def compare(self, features: Tensor) -> Tensor:
-        """How well pictures go with the prompts: exp(logit_scale) x cosine.
+        """How well images go with the prompts: exp(logit_scale) x cosine.
 
         Args:
-            features: Of pictures, not normalised, (pictures, width).
+            features: Of images, not normalised, (images, width).
 
         Returns:
-            float32 even under autocast, as bfloat16 has 3 digits; (pictures, prompts).
+            float32 even under autocast, as bfloat16 has 3 digits; (images, prompts).
         """
         prompts = self.text_features().float()
         with torch.autocast(features.device.type, enabled=False):

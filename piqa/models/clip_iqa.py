@@ -1,4 +1,4 @@
-"""CLIP-IQA: is a picture closer to "Good photo." or to "Bad photo."? CLIP-IQA+ learns the words around them.
+"""CLIP-IQA: is an image closer to "Good photo." or to "Bad photo."? CLIP-IQA+ learns the words around them.
 
 Wang et al., "Exploring CLIP for Assessing the Look and Feel of Images", AAAI 2023 (arXiv 2207.12396).
 """
@@ -16,7 +16,7 @@ from piqa.errors import InputError
 from piqa.models.clip import Architecture, PromptedCLIP, encode_prompts, tokenize
 
 CLIP_NAME = "RN50-quickgelu"  # open_clip's; the QuickGELU is in the text tower
-SMALLEST = 32  # px, the network's stride: a smaller picture has no feature left to pool
+SMALLEST = 32  # px, the network's stride: a smaller image has no feature left to pool
 
 # The published prompts, full stop included. The score is the probability of the first of a pair. The published config
 # has the pair of noisiness the other way round, as has its name; here, as in torchmetrics, the clean photo comes first,
@@ -47,23 +47,23 @@ def encode_any_size(visual: Any, pixels: Tensor) -> Tensor:
 
     Args:
         visual: open_clip's `ModifiedResNet`.
-        pixels: Normalised, (pictures, 3, height, width), no side below 32.
+        pixels: Normalised, (images, 3, height, width), no side below 32.
 
     Returns:
-        Not normalised, (pictures, width).
+        Not normalised, (images, width).
     """
     maps = visual.stem(pixels)
     for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         maps = stage(maps)
     pool = visual.attnpool
-    positions = maps.flatten(2).transpose(1, 2)  # (pictures, positions, channels)
+    positions = maps.flatten(2).transpose(1, 2)  # (images, positions, channels)
     mean = positions.mean(dim=1, keepdim=True)
     tokens = torch.cat([mean, positions], dim=1)
     query, key, value = (
-        projected.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)  # (pictures, heads, tokens, channels / heads)
+        projected.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)  # (images, heads, tokens, channels / heads)
         for projected in (pool.q_proj(mean), pool.k_proj(tokens), pool.v_proj(tokens))
     )
-    attended = functional.scaled_dot_product_attention(query, key, value)  # (pictures, heads, 1, channels / heads)
+    attended = functional.scaled_dot_product_attention(query, key, value)  # (images, heads, 1, channels / heads)
     features: Tensor = pool.c_proj(attended.transpose(1, 2).flatten(1))
     return features
 
@@ -95,14 +95,14 @@ class AntonymCLIP(PromptedCLIP):
         return self
 
     def forward(self, full_image: Tensor) -> dict[str, Tensor]:
-        """Scores pictures; higher is better, on one scale for all.
+        """Scores images; higher is better, on one scale for all.
 
         Args:
-            full_image: Whole pictures or crops of any size from 32 px, uint8 or normalised float,
-                (pictures, 3, height, width). The published test feeds pictures at full resolution.
+            full_image: Whole images or crops of any size from 32 px, uint8 or normalised float,
+                (images, 3, height, width). The published test feeds images at full resolution.
 
         Returns:
-            Float32 even under autocast, (pictures,) each, in 0..1: `score`, the probability of the first prompt of the
+            Float32 even under autocast, (images,) each, in 0..1: `score`, the probability of the first prompt of the
             first pair against the second; and that of each attribute by its name.
 
         Raises:
@@ -110,11 +110,11 @@ class AntonymCLIP(PromptedCLIP):
         """
         if full_image.ndim != 4 or min(full_image.shape[2:]) < SMALLEST:
             raise InputError(
-                f"CLIP-IQA sees pictures of 3 x height x width with sides of {SMALLEST} px or more, not "
-                f"{tuple(full_image.shape[1:])}; leave such a picture out, or enlarge it"
+                f"CLIP-IQA sees images of 3 x height x width with sides of {SMALLEST} px or more, not "
+                f"{tuple(full_image.shape[1:])}; leave such an image out, or enlarge it"
             )
         logits = self.compare(encode_any_size(self.clip.visual, self.pixels(full_image)))
-        probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (pictures, pairs)
+        probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (images, pairs)
         named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
         return {"score": probabilities[:, 0], **named}
 

@@ -50,7 +50,7 @@ def answers(
     Args:
         network: Answers (inputs,) scores, or a dictionary: `score`, and whatever else it can tell. What its `classes`
             names are class indices, anything else is a number or, of more dimensions, numbers. A network that
-            `pools_windows` is given all crops of a picture and answers for the picture.
+            `pools_windows` is given all crops of an image and answers for the image.
         batch: `full_image` and `face_crop` of shape (portraits, crops, 3, height, width), or without the axis of crops;
             a list of the portraits' own where these differ. Crop i goes with crop i, and a portrait's one `liqe_logits`
             vector goes with all of its crops. Of a clip, frames take the place of crops.
@@ -64,12 +64,12 @@ def answers(
         InputError: If the network answers no `score`, or not one for each of its inputs.
     """
     inputs = inputs_of(network, batch)
-    pictures = batch["full_image"]
-    if isinstance(pictures, Tensor):
-        return _answers(network, inputs, pictures.shape, arrange)
+    images = batch["full_image"]
+    if isinstance(images, Tensor):
+        return _answers(network, inputs, images.shape, arrange)
     by_shape: dict[torch.Size, list[int]] = {}
-    for row, picture in enumerate(pictures):
-        by_shape.setdefault(picture.shape, []).append(row)
+    for row, image in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(row)
     said = []
     for shape, rows in by_shape.items():
         own = {name: torch.stack([values[row] for row in rows]) for name, values in inputs.items()}
@@ -114,7 +114,7 @@ def _check_score(network: nn.Module, named: Mapping[str, Tensor], count: int) ->
     shape = tuple(named["score"].shape)
     if shape != (count,):
         raise InputError(
-            f"a {type(network).__name__} answers scores of shape {shape} for {count} pictures; one number each is "
+            f"a {type(network).__name__} answers scores of shape {shape} for {count} images; one number each is "
             f"needed, shape ({count},)"
         )
 

@@ -1,4 +1,4 @@
-"""DN-PIQA's network: one backbone for the whole picture, one for the face, LIQE's logits beside them, one score.
+"""DN-PIQA's network: one backbone for the whole image, one for the face, LIQE's logits beside them, one score.
 
 Sun et al., "Dual-Branch Network for Portrait Image Quality Assessment", CVPR 2024 Workshops (arXiv 2405.08555).
 """
@@ -20,7 +20,7 @@ INPUTS: dict[str, str] = {"whole": "full_image", "face": "face_crop", "liqe": "l
 
 
 class DualBranch(nn.Module):
-    """Whole-picture backbone + face backbone + LIQE logits -> MLP -> score.
+    """Whole-image backbone + face backbone + LIQE logits -> MLP -> score.
 
     The branches' features are concatenated in the order whole (1024), face (1024), liqe (495); the MLP is
     2543 -> 128 -> ReLU -> Dropout -> 1, without an activation at its end. The two backbones share no weights.
@@ -76,7 +76,7 @@ class DualBranch(nn.Module):
         """Scores portraits; higher is better, and only differences within a scene carry meaning.
 
         Args:
-            full_image: Crops of the whole pictures, uint8 or normalised float, (portraits, 3, image_size, image_size).
+            full_image: Crops of the whole images, uint8 or normalised float, (portraits, 3, image_size, image_size).
             face_crop: Crops of the faces, likewise.
             liqe_logits: LIQE's raw logits, (portraits, 495).
 

@@ -42,23 +42,23 @@ CLIP_NAME = "ViT-B-32-quickgelu"  # open_clip's name for the original's activati
 
 WINDOW = 224  # px, CLIP ViT-B/32's input
 STRIDE = 32  # px between windows
-WINDOWS = 15  # windows whose logits are averaged; as many as a small picture has, if it has fewer
+WINDOWS = 15  # windows whose logits are averaged; as many as a small image has, if it has fewer
 TRAINING_WINDOWS = 3
-LARGE = 1024  # px; of a picture with such a side, windows lie further apart in LIQE's own code
+LARGE = 1024  # px; of an image with such a side, windows lie further apart in LIQE's own code
 LARGE_STRIDE = 48
 
 
 @dataclass(frozen=True)
 class WindowRule:
-    """Which windows of 224 x 224 px stand for a picture.
+    """Which windows of 224 x 224 px stand for an image.
 
     All windows lie on a grid and are numbered row by row. Of the n, every (n // count)-th is taken, from the first;
     or, where a seed is given, `count` are drawn with replacement.
 
     Args:
         count: How many are taken.
-        large_stride: Distance of the grid's windows in a picture with a side of 1024 px or more; 32 px in others.
-        few: Of a picture with fewer than `count`, take `all`, or the `first` alone.
+        large_stride: Distance of the grid's windows in an image with a side of 1024 px or more; 32 px in others.
+        few: Of an image with fewer than `count`, take `all`, or the `first` alone.
     """
 
     count: int = WINDOWS
@@ -66,8 +66,8 @@ class WindowRule:
     few: Literal["all", "first"] = "all"
 
 
-LIQE_RULE = WindowRule()  # LIQE's own; its code refuses pictures of fewer than 15 windows
-LIQE_TRAINING_RULE = WindowRule(TRAINING_WINDOWS)  # with a seed for each picture
+LIQE_RULE = WindowRule()  # LIQE's own; its code refuses images of fewer than 15 windows
+LIQE_TRAINING_RULE = WindowRule(TRAINING_WINDOWS)  # with a seed for each image
 # DN-PIQA takes the first of fewer windows 15 times; once is the same mean.
 DN_PIQA_RULE = WindowRule(large_stride=STRIDE, few="first")
 
@@ -75,9 +75,9 @@ DN_PIQA_RULE = WindowRule(large_stride=STRIDE, few="first")
 def window_corners(
     height: int, width: int, rule: WindowRule = DN_PIQA_RULE, seed: int | None = None
 ) -> list[tuple[int, int]]:
-    """Top left corners (y, x) of the windows that stand for a picture of at least 224 x 224 pixels.
+    """Top left corners (y, x) of the windows that stand for an image of at least 224 x 224 pixels.
 
-    They depend on this picture's size and seed alone, never on others of a batch.
+    They depend on this image's size and seed alone, never on others of a batch.
     """
     stride = rule.large_stride if max(height, width) >= LARGE else STRIDE
     rows, columns = (height - WINDOW) // stride + 1, (width - WINDOW) // stride + 1
@@ -94,17 +94,17 @@ def window_corners(
 
 
 def cut_windows(image: Image.Image | np.ndarray, rule: WindowRule = DN_PIQA_RULE, seed: int | None = None) -> Tensor:
-    """Cuts a picture's windows, and only those: the whole grid of a 12-megapixel picture would fill gigabytes.
+    """Cuts an image's windows, and only those: the whole grid of a 12-megapixel image would fill gigabytes.
 
     A side below 224 px, at which the published code fails, is scaled up to 224 with the other in proportion.
 
     Args:
-        image: RGB picture of any size, or its uint8 pixels, (height, width, 3).
+        image: RGB image of any size, or its uint8 pixels, (height, width, 3).
         rule: Which windows.
         seed: Draws them; None takes evenly spaced ones.
 
     Returns:
-        uint8 pixels, shape (windows, 3, 224, 224); `rule.count` windows, or fewer for a small picture without a seed.
+        uint8 pixels, shape (windows, 3, 224, 224); `rule.count` windows, or fewer for a small image without a seed.
     """
     height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
     short = min(height, width)
@@ -142,7 +142,7 @@ def _prompt(quality: str, scene: str | None, distortion: str | None) -> str:
 
 
 def scene_labels(tags: Iterable[str]) -> Tensor:
-    """Texts such as "human;indoor" as float 0 or 1 for each of the nine scenes, (pictures, 9); "" is all 0: unknown.
+    """Texts such as "human;indoor" as float 0 or 1 for each of the nine scenes, (images, 9); "" is all 0: unknown.
 
     Raises:
         InputError: If a tag is none of LIQE's.
@@ -158,7 +158,7 @@ def _tagged(text: str) -> list[float]:
 
 
 def distortion_labels(names: Iterable[str]) -> Tensor:
-    """Names of distortions as their places in `DISTORTIONS`, int64, (pictures,); "" is -1: unknown.
+    """Names of distortions as their places in `DISTORTIONS`, int64, (images,); "" is -1: unknown.
 
     Raises:
         InputError: If a name is none of LIQE's.
@@ -173,8 +173,8 @@ def distortion_labels(names: Iterable[str]) -> Tensor:
 class LIQE(PromptedCLIP):
     """CLIP ViT-B/32 (QuickGELU) with the prompts of LIQE, randomly initialised; `piqa.weights` fills it.
 
-    The logits of a picture are the mean over its windows. Their softmax is the joint probability of quality, scene and
-    distortion; its marginals give each of them. A picture's answer depends on its own windows alone.
+    The logits of an image are the mean over its windows. Their softmax is the joint probability of quality, scene and
+    distortion; its marginals give each of them. An image's answer depends on its own windows alone.
 
     Args:
         aspects: What the prompts name beside the quality; fewer than both gives the published ablations.
@@ -199,27 +199,27 @@ class LIQE(PromptedCLIP):
         self._axes = [len(QUALITIES), *(len(names) for names in self.classes.values())]
 
     def forward(self, full_image: Tensor) -> dict[str, Tensor]:
-        """Scores pictures; higher is better, on one scale for all.
+        """Scores images; higher is better, on one scale for all.
 
         Args:
-            full_image: Windows, uint8 or normalised float: (pictures, windows, 3, 224, 224), or (pictures, 3, 224, 224)
-                for one of each picture.
+            full_image: Windows, uint8 or normalised float: (images, windows, 3, 224, 224), or (images, 3, 224, 224)
+                for one of each image.
 
         Returns:
-            Float32 even under autocast: `score`, the expected quality, 1 (bad) to 5 (perfect), (pictures,); `logits`,
-            (pictures, prompts); and as far as the prompts name them `scene_probabilities`, (pictures, 9), and
-            `distortion_probabilities`, (pictures, 11), and the most likely `scene` and `distortion`, int64,
-            (pictures,).
+            Float32 even under autocast: `score`, the expected quality, 1 (bad) to 5 (perfect), (images,); `logits`,
+            (images, prompts); and as far as the prompts name them `scene_probabilities`, (images, 9), and
+            `distortion_probabilities`, (images, 11), and the most likely `scene` and `distortion`, int64,
+            (images,).
 
         Raises:
-            InputError: If the pictures come in another shape.
+            InputError: If the images come in another shape.
         """
         logits = self.window_logits(full_image)
         with torch.autocast(logits.device.type, enabled=False):
             return self._marginals(logits)
 
     def _marginals(self, logits: Tensor) -> dict[str, Tensor]:
-        joint = logits.softmax(dim=1).view(-1, *self._axes)  # (pictures, 5[, 9][, 11])
+        joint = logits.softmax(dim=1).view(-1, *self._axes)  # (images, 5[, 9][, 11])
         quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
         answers = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device), "logits": logits}
         for axis, name in enumerate(self.classes, start=2):
@@ -229,28 +229,28 @@ class LIQE(PromptedCLIP):
         return answers
 
     def window_logits(self, windows: Tensor) -> Tensor:
-        """Logits of a batch of pictures, each given by the same number of windows.
+        """Logits of a batch of images, each given by the same number of windows.
 
         Args:
             windows: As for `forward`.
 
         Returns:
-            float32 logits, exp(logit_scale) x cosine, the mean over windows before any softmax; (pictures, prompts).
+            float32 logits, exp(logit_scale) x cosine, the mean over windows before any softmax; (images, prompts).
         """
         if windows.ndim == 4:
             windows = windows.unsqueeze(1)
         if windows.ndim != 5 or windows.shape[2:] != (3, WINDOW, WINDOW):
             raise InputError(
-                f"LIQE sees windows of 3 x {WINDOW} x {WINDOW}, not {tuple(windows.shape[1:])}; have the pictures cut "
+                f"LIQE sees windows of 3 x {WINDOW} x {WINDOW}, not {tuple(windows.shape[1:])}; have the images cut "
                 f"into windows, or into crops of {WINDOW} px"
             )
-        pictures, count = windows.shape[:2]
-        features = self.clip.encode_image(self.pixels(windows.flatten(0, 1)))  # (pictures * windows, width)
-        return self.compare(features).view(pictures, count, -1).mean(dim=1)
+        images, count = windows.shape[:2]
+        features = self.clip.encode_image(self.pixels(windows.flatten(0, 1)))  # (images * windows, width)
+        return self.compare(features).view(images, count, -1).mean(dim=1)
 
     @torch.inference_mode()
     def logits(self, image: Image.Image) -> np.ndarray:
-        """The logits of one RGB picture as DN-PIQA takes them, float32, shape (495,), each about 100 x a cosine."""
+        """The logits of one RGB image as DN-PIQA takes them, float32, shape (495,), each about 100 x a cosine."""
         windows = cut_windows(image).unsqueeze(0).to(self.mean.device)
         logits: np.ndarray = self.window_logits(windows)[0].float().cpu().numpy()
         return logits

@@ -1,4 +1,4 @@
-"""NIMA: how people's marks for a picture would be spread, from 1 to 10.
+"""NIMA: how people's marks for an image would be spread, from 1 to 10.
 
 Talebi and Milanfar, "NIMA: Neural Image Assessment", IEEE TIP 2018 (arXiv 1709.05424).
 """
@@ -23,7 +23,7 @@ class NIMA(nn.Module):
 
     Args:
         backbone: timm model.
-        image_size: Side in pixels of the square pictures that it sees; 224 as published.
+        image_size: Side in pixels of the square images that it sees; 224 as published.
         dropout: Dropout rate in front of the last layer.
 
     Raises:
@@ -42,14 +42,14 @@ class NIMA(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, MARKS))
 
     def forward(self, full_image: Tensor) -> dict[str, Tensor]:
-        """Rates pictures.
+        """Rates images.
 
         Args:
-            full_image: uint8 or normalised float, (pictures, 3, image_size, image_size).
+            full_image: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
-            float32, even under autocast: `score` (pictures,), the mean mark, 1 to 10, higher is better; `spread`
-            (pictures,), the marks' standard deviation; `distribution` (pictures, 10), the marks' probabilities.
+            float32, even under autocast: `score` (images,), the mean mark, 1 to 10, higher is better; `spread`
+            (images,), the marks' standard deviation; `distribution` (images, 10), the marks' probabilities.
         """
         features = self.backbones["whole"](full_image).float()
         with torch.autocast(features.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Marks out of ten: what a distribution over the marks 1 to 10 says of a picture."""
+"""Marks out of ten: what a distribution over the marks 1 to 10 says of an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def rated(distribution: Tensor) -> dict[str, Tensor]:
     """The answer of a network that predicts how people's marks are spread.
 
     Args:
-        distribution: Probabilities of the marks 1 to 10, shape (pictures, 10), each row summing to 1.
+        distribution: Probabilities of the marks 1 to 10, shape (images, 10), each row summing to 1.
 
     Returns:
-        `score`, the mean mark, and `spread`, the marks' standard deviation, each (pictures,), and `distribution`.
+        `score`, the mean mark, and `spread`, the marks' standard deviation, each (images,), and `distribution`.
     """
     marks = torch.arange(1, MARKS + 1, dtype=distribution.dtype, device=distribution.device)
     score = distribution @ marks

@@ -1,4 +1,4 @@
-"""The network of pretraining: one backbone, a throw-away linear head, one score a picture."""
+"""The network of pretraining: one backbone, a throw-away linear head, one score an image."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Regressor(nn.Module):
         self.head = nn.Sequential(nn.Linear(self.backbone.features + motion, hidden), nn.Linear(hidden, 1))
 
     def forward(self, full_image: Tensor, motion: Tensor | None = None) -> Tensor:
-        """Scores pictures or frames.
+        """Scores images or frames.
 
         Args:
-            full_image: Crops, uint8 or normalised float, (pictures, 3, image_size, image_size).
-            motion: Motion features, (pictures, motion), where the head takes them.
+            full_image: Crops, uint8 or normalised float, (images, 3, image_size, image_size).
+            motion: Motion features, (images, motion), where the head takes them.
 
         Returns:
-            Scores, shape (pictures,), on the scale of the loss that trained them.
+            Scores, shape (images,), on the scale of the loss that trained them.
         """
         features = self.backbone(full_image)
         if motion is not None:
             features = torch.cat([features, motion], dim=1)
-        scores: Tensor = self.head(features)  # (pictures, 1)
+        scores: Tensor = self.head(features)  # (images, 1)
         return scores.squeeze(1)

@@ -1,12 +1,12 @@
-"""TANet: beauty, judged by the rules of a picture's own theme.
+"""TANet: beauty, judged by the rules of an image's own theme.
 
 He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
 
-Where this network differs from the published code, and why: there, the weights that each picture of a batch generates
-are applied to the features of every picture of the batch, which gives a (batch, batch) matrix, whose rows are then
-pooled to ten values each (for AVA after a batch normalisation that never learns). A picture's score thus changes with
-its neighbours, and the published weights are tied to that. Equation 3 of the paper is per picture: theta . q + b, with
-weights theta and bias b generated from the theme, and q the theme's features, one number a picture. Here the pooling to
+Where this network differs from the published code, and why: there, the weights that each image of a batch generates
+are applied to the features of every image of the batch, which gives a (batch, batch) matrix, whose rows are then
+pooled to ten values each (for AVA after a batch normalisation that never learns). An image's score thus changes with
+its neighbours, and the published weights are tied to that. Equation 3 of the paper is per image: theta . q + b, with
+weights theta and bias b generated from the theme, and q the theme's features, one number an image. Here the pooling to
 ten values goes with that equation: theta * q is taken element by element, and each of the ten values is the sum over
 ten of the hundred products, plus b. Together they hold Equation 3's scalar product, and nothing depends on neighbours.
 """
@@ -49,14 +49,14 @@ class ThemeRules(nn.Module):
         )
 
     def forward(self, places: Tensor) -> Tensor:
-        """Logits of Places365's categories, (pictures, 365) -> (pictures, 10)."""
-        products = self.generate_weights(places) * self.features(places)  # (pictures, 100)
+        """Logits of Places365's categories, (images, 365) -> (images, 10)."""
+        products = self.generate_weights(places) * self.features(places)  # (images, 100)
         values: Tensor = products.unflatten(1, (VALUES, -1)).sum(dim=2) + self.generate_bias(places)
         return values
 
 
 class ColourRelations(nn.Module):
-    """How the colours of a picture's 12 x 12 patches go together.
+    """How the colours of an image's 12 x 12 patches go together.
 
     The published code's form: cosine similarities of RGB vectors. The paper writes a scaled product per channel.
 
@@ -70,13 +70,13 @@ class ColourRelations(nn.Module):
 
     @staticmethod
     def similarities(pixels: Tensor) -> Tensor:
-        """Cosines between the mean colours of all patches, (pictures, 3, height, width) -> (pictures, 144, 144)."""
-        colours = functional.adaptive_avg_pool2d(pixels, GRID).flatten(2)  # (pictures, 3, 144)
+        """Cosines between the mean colours of all patches, (images, 3, height, width) -> (images, 144, 144)."""
+        colours = functional.adaptive_avg_pool2d(pixels, GRID).flatten(2)  # (images, 3, 144)
         unit = functional.normalize(colours, dim=1)
         return unit.transpose(1, 2) @ unit
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels, (pictures, 3, height, width) -> (pictures, 10), each row summing to 1."""
+        """Normalised pixels, (images, 3, height, width) -> (images, 10), each row summing to 1."""
         values: Tensor = self.head(self.similarities(pixels).flatten(1))
         return values
 
@@ -90,7 +90,7 @@ class TANet(nn.Module):
     Args:
         head: `ava`: probabilities of the marks 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
         backbone: timm model of the aesthetics stream.
-        image_size: Side in pixels of the square pictures that it sees; 224 as published.
+        image_size: Side in pixels of the square images that it sees; 224 as published.
         dropout: Dropout rate of the colour and aesthetics streams and of the head.
 
     Raises:
@@ -138,14 +138,14 @@ class TANet(nn.Module):
         return self
 
     def forward(self, full_image: Tensor) -> dict[str, Tensor]:
-        """Rates pictures.
+        """Rates images.
 
         Args:
-            full_image: uint8 or normalised float, (pictures, 3, image_size, image_size).
+            full_image: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
             float32, even under autocast. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone,
-            (pictures,), 0 to 10, higher is better.
+            (images,), 0 to 10, higher is better.
         """
         pixels = full_image
         if full_image.dtype == torch.uint8:

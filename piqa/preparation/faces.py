@@ -1,4 +1,4 @@
-"""Which face of a picture is judged: MTCNN finds them, a named rule chooses one, a margin is added.
+"""Which face of an image is judged: MTCNN finds them, a named rule chooses one, a margin is added.
 
 The released DN-PIQA crops come from YOLO5Face, whose first box is its most confident one; MTCNN (Zhang et al. 2016,
 facenet-pytorch with its shipped weights) finds much the same faces and needs no file from outside. `most_confident`
@@ -25,7 +25,7 @@ class Face:
     """One detected face.
 
     Attributes:
-        box: x1, y1, x2, y2 in pixels of the picture, without margin; may reach beyond its border.
+        box: x1, y1, x2, y2 in pixels of the image, without margin; may reach beyond its border.
         probability: The detector's confidence, in [0, 1].
     """
 
@@ -40,7 +40,7 @@ class Face:
 
 
 class FaceDetector:
-    """MTCNN on a copy of bounded size, so that a 12-megapixel picture costs about what a 2-megapixel one does.
+    """MTCNN on a copy of bounded size, so that a 12-megapixel image costs about what a 2-megapixel one does.
 
     Args:
         detection_side: Longest side in pixels of the copy that MTCNN sees. It finds faces of 20 px there and up.
@@ -55,7 +55,7 @@ class FaceDetector:
         self._mtcnn = MTCNN(min_face_size=MIN_FACE, keep_all=True, device=torch.device(device)).eval()
 
     def detect(self, image: Image.Image) -> list[Face]:
-        """All faces of an RGB picture, in no particular order; an empty list where there is none."""
+        """All faces of an RGB image, in no particular order; an empty list where there is none."""
         scale = min(1.0, self.detection_side / max(image.size))
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         if min(size) < MIN_FACE:
@@ -74,10 +74,10 @@ class FaceDetector:
 
 
 def _keep_every_candidate() -> None:
-    """Mends facenet-pytorch's way with face candidates that lie wholly outside the picture.
+    """Mends facenet-pytorch's way with face candidates that lie wholly outside the image.
 
     It skips the pixels of such candidates but keeps their boxes, so that its next step fails, whatever true faces the
-    picture holds. Here each candidate is left at least one pixel: then the next network sees that it is no face.
+    image holds. Here each candidate is left at least one pixel: then the next network sees that it is no face.
     """
     from facenet_pytorch.models.utils import detect_face
 
@@ -103,6 +103,6 @@ def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | N
 
 
 def crop_face(image: Image.Image, box: Box, margin: int) -> Image.Image:
-    """Cuts a face with `margin` pixels on every side; what lies beyond the picture's border is black, as published."""
+    """Cuts a face with `margin` pixels on every side; what lies beyond the image's border is black, as published."""
     x1, y1, x2, y2 = (round(value) for value in box)
     return image.crop((x1 - margin, y1 - margin, x2 + margin, y2 + margin))

@@ -54,7 +54,7 @@ def decode_image(content: bytes, name: str | Path) -> Image.Image:
         raise InputError(f"{name} claims more than the {limit} pixels that are read; scale it down") from error
     except MemoryError as error:
         raise InputError(f"{name} needs more memory than there is; scale it down") from error
-    # Decoders meet hostile bytes with almost any exception; whichever it is, the picture is at fault, not the program.
+    # Decoders meet hostile bytes with almost any exception; whichever it is, the image is at fault, not the program.
     except Exception as error:
         raise InputError(f"{name} is a damaged or truncated image ({error})") from error
 
@@ -77,7 +77,7 @@ _pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters 
 def _own_pixel_limit() -> Iterator[None]:
     """Pillow refuses what is above twice its limit (179 million pixels, less than today's largest phone cameras have).
 
-    Its limit is moved, not lifted: Pillow applies it also to pictures inside pictures (icons, tiles, GIF frames).
+    Its limit is moved, not lifted: Pillow applies it also to images inside images (icons, tiles, GIF frames).
     """
     with _pillow_state, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF tags and the like: the pixels decide
@@ -103,7 +103,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """What EXIF asks for. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where that is odd."""
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a damaged EXIF block fails in many ways; any viewer shows such a picture as it lies
+    except Exception:  # a damaged EXIF block fails in many ways; any viewer shows such an image as it lies
         return None
 
 
@@ -125,7 +125,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Lays a transparent picture on white, band by band: as a whole it would stand in memory five times."""
+    """Lays a transparent image on white, band by band: as a whole it would stand in memory five times."""
     result = Image.new("RGB", image.size)
     for top, bottom in _bands(image):
         layered = image.crop((0, top, image.width, bottom)).convert("RGBA")

@@ -89,7 +89,7 @@ class Preparation:
         return Preparer(self, device)
 
     def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Portrait:
-        """A Portrait from what `Portrait.pack` gave; pictures may be `StoredPicture`, read when sliced."""
+        """A Portrait from what `Portrait.pack` gave; images may be `StoredImage`, read when sliced."""
         box = json.loads(facts["face_box"])
         return Portrait(
             full_image=arrays["full_image"],
@@ -101,7 +101,7 @@ class Preparation:
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """What a model knows of one picture.
+    """What a model knows of one image.
 
     Attributes:
         full_image: The whole image, uint8 RGB, (height, width, 3), short side `Preparation.short_side`.

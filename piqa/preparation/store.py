@@ -1,14 +1,14 @@
-"""The prepared store: every picture decoded, its face found and its LIQE logits computed once, kept losslessly.
+"""The prepared store: every image decoded, its face found and its LIQE logits computed once, kept losslessly.
 
     store/
       digests.json                      path -> size, times of change, digest: unchanged files are not read again
       <settings>/settings.json          the preparation's settings in words
       <settings>/<ab>/<digest>.safetensors   one Portrait; named by the image file's content
-      <settings>/failed.csv             pictures that could not be prepared, and why
+      <settings>/failed.csv             images that could not be prepared, and why
 
-An entry's name tells its source and settings, so a changed picture or setting simply has no entry yet. Entries are
+An entry's name tells its source and settings, so a changed image or setting simply has no entry yet. Entries are
 written atomically and never changed: any number of processes may read and build at once, and a killed build goes on
-where it stopped. What was damaged on disk is told by its checksums and prepared anew. A PIQ23 picture takes about
+where it stopped. What was damaged on disk is told by its checksums and prepared anew. A PIQ23 image takes about
 1.6 MB (8 GB for all 5116): recompression would change the very quality that is being judged.
 """
 
@@ -47,13 +47,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class BuildReport:
-    """What a build did, in pictures.
+    """What a build did, in images.
 
     Attributes:
         prepared: Newly prepared.
         reused: Found in the store.
         no_face: Of both, those whose face crop is the whole image because no face was found.
-        failed: Path and reason of every picture that could not be prepared.
+        failed: Path and reason of every image that could not be prepared.
         replaced: Of the newly prepared or failed, those whose entry was there but damaged, or of another version.
     """
 
@@ -112,7 +112,7 @@ class PreparedStore(Generic[Item]):
         return self._use(str(path), self.entry(path), lambda entry: self._item(entry, str(path), late=False))
 
     def read(self, path: str | Path, use: Callable[[Item], Used]) -> Used:
-        """What `use` makes of an item whose pictures are still in the file: it reads from it the pixels it slices out.
+        """What `use` makes of an item whose images are still in the file: it reads from it the pixels it slices out.
 
         Where the entry lies is looked up once. A source that changes or goes after that makes no difference here; the
         next build will notice.
@@ -173,17 +173,17 @@ class PreparedStore(Generic[Item]):
         Args:
             paths: Image files; the same file may come twice.
             device: Where face detector and LIQE run: `cpu`, `cuda`, ... or `auto`.
-            workers: Processes; None takes one a core (at most 4 on a GPU), fewer for few pictures; 0 is this process.
-            max_failed: Share of pictures, in [0, 1], that may fail before the build ends with an error.
+            workers: Processes; None takes one a core (at most 4 on a GPU), fewer for few images; 0 is this process.
+            max_failed: Share of images, in [0, 1], that may fail before the build ends with an error.
             progress: Whether to draw a progress bar.
             verify: Read what is there whole, and prepare anew what is damaged. Otherwise only what was cut short or is
                 damaged in its header is found now, and the rest when it is read.
 
         Returns:
-            The counts. Failed pictures are also listed in `failed.csv`.
+            The counts. Failed images are also listed in `failed.csv`.
 
         Raises:
-            InputError: If the store cannot be written or more than `max_failed` of the pictures fail. What was prepared
+            InputError: If the store cannot be written or more than `max_failed` of the images fail. What was prepared
                 stays.
         """
         names, device = list(dict.fromkeys(map(str, paths))), str(pick_device(device))
@@ -273,13 +273,13 @@ class PreparedStore(Generic[Item]):
                 listing.unlink()
         if len(report.failed) > max_failed * len(names):
             raise InputError(
-                f"{len(report.failed)} of {len(names)} pictures could not be prepared, more than the share of "
+                f"{len(report.failed)} of {len(names)} images could not be prepared, more than the share of "
                 f"{max_failed:g} that may fail; all are listed in {listing}; the first: {min(report.failed)[1]}"
             )
 
 
 def _listed(listing: Path) -> list[tuple[str, str]]:
-    """Pictures and reasons of a `failed.csv`; none if there is no such list that can be read."""
+    """Images and reasons of a `failed.csv`; none if there is no such list that can be read."""
     try:
         table = pd.read_csv(listing, dtype=str, keep_default_na=False)
         return list(zip(table["image"], table["error"], strict=True))

@@ -20,9 +20,9 @@ from piqa.errors import InputError
 from piqa.preparation.store_entry import Packable, write_entry
 from piqa.system.memory import KEPT_BY_WORKER, keep_freed_memory
 
-PER_WORKER = 8  # pictures that justify starting one more process, which takes seconds
+PER_WORKER = 8  # images that justify starting one more process, which takes seconds
 AHEAD = 2  # jobs at most that a worker has been given, so that it need not wait for the next
-PATIENCE = 60  # seconds that a worker may take to finish a picture when all is over
+PATIENCE = 60  # seconds that a worker may take to finish an image when all is over
 
 Job = tuple[str, Path]  # a file and the entry to be
 Done = tuple[Path, bool, str | None]  # the entry, whether there is a face, and why it could not be prepared
@@ -105,7 +105,7 @@ def _in_workers(jobs: Sequence[Job], recipe: Recipe[Packable], device: str, work
                 yield _raised(done)
     finally:
         for ours in pool:
-            ours.close()  # each finishes the picture that it is at
+            ours.close()  # each finishes the image that it is at
         for process in pool.values():
             process.join(PATIENCE)
             process.kill()

@@ -1,9 +1,9 @@
 """One entry of the prepared store: arrays and facts in one file, read in parts, with checksums that tell flipped bytes.
 
-An entry is a safetensors file. Pictures lie in it as (height, 3, width), a clip as (frames, height, 3, width): rows in
+An entry is a safetensors file. Images lie in it as (height, 3, width), a clip as (frames, height, 3, width): rows in
 one piece, so that a crop reads its own rows alone, and every channel in one piece, as networks take them. The tensor
 `checksums` (uint32) holds CRC-32s: one of the facts and of every array's name, type and shape; then, array after array
-by name, one of every `BAND` rows of a picture, or one of any other array. A crop checks the bands that it touches.
+by name, one of every `BAND` rows of an image, or one of any other array. A crop checks the bands that it touches.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Damaged(Exception):
     """An entry is not what was written, or was written by another version."""
 
 
-class StoredPicture:
-    """A picture in an entry: slicing it reads the rows that are asked for, and checks them.
+class StoredImage:
+    """An image in an entry: slicing it reads the rows that are asked for, and checks them.
 
     Args:
         part: Reads from the file, as safetensors' `get_slice` gives it.
@@ -105,20 +105,20 @@ class Entry:
         """The arrays by name, checked.
 
         Args:
-            late: Leave pictures in the file: each is a StoredPicture, to be read while the entry is open, and a clip a
+            late: Leave images in the file: each is a StoredImage, to be read while the entry is open, and a clip a
                 list of them.
 
         Raises:
             Damaged: If anything that is read is not what was written.
         """
-        to_leave = [name for name, shape in self._shapes.items() if late and _is_picture(shape)]
+        to_leave = [name for name, shape in self._shapes.items() if late and _is_image(shape)]
         return {name: self._left(name) if name in to_leave else self._whole(name) for name in self._parts}
 
-    def _left(self, name: str) -> StoredPicture | list[StoredPicture]:
+    def _left(self, name: str) -> StoredImage | list[StoredImage]:
         part, checksums, shape = self._parts[name], self._checksums[name], self._shapes[name]
         if len(shape) == 3:
-            return StoredPicture(part, checksums, shape)
-        return [StoredPicture(part, own, shape[1:], n) for n, own in enumerate(checksums.reshape(shape[0], -1))]
+            return StoredImage(part, checksums, shape)
+        return [StoredImage(part, own, shape[1:], n) for n, own in enumerate(checksums.reshape(shape[0], -1))]
 
     def _whole(self, name: str) -> np.ndarray:
         try:
@@ -126,7 +126,7 @@ class Entry:
         except _READING as error:
             raise Damaged(str(error)) from error
         _compare(_checksums(array), self._checksums[name])
-        return array.swapaxes(-1, -2) if _is_picture(array.shape) else array
+        return array.swapaxes(-1, -2) if _is_image(array.shape) else array
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def write_entry(path: Path, item: Packable, source: str) -> None:
     """
     packed, facts = item.pack()
     arrays = {
-        name: np.ascontiguousarray(array.swapaxes(-1, -2) if _is_picture(array.shape) else array)
+        name: np.ascontiguousarray(array.swapaxes(-1, -2) if _is_image(array.shape) else array)
         for name, array in sorted(packed.items())
     }
     source = Path(source).name.encode(errors="replace").decode()  # a header is Unicode, a file's name any bytes
@@ -176,18 +176,18 @@ def write_entry(path: Path, item: Packable, source: str) -> None:
         temporary.write_bytes(content)
 
 
-def _is_picture(shape: Sequence[int]) -> bool:
+def _is_image(shape: Sequence[int]) -> bool:
     return len(shape) > 2
 
 
 def _count(shape: Sequence[int]) -> int:
     """Checksums of an array that is stored in this shape."""
-    return math.prod(shape[:-3]) * math.ceil(shape[-3] / BAND) if _is_picture(shape) else 1
+    return math.prod(shape[:-3]) * math.ceil(shape[-3] / BAND) if _is_image(shape) else 1
 
 
 def _checksums(array: np.ndarray) -> list[int]:
     """Of an array as it is stored."""
-    if not _is_picture(array.shape):
+    if not _is_image(array.shape):
         return [zlib.crc32(array.data)]
     return [checksum for frame in array.reshape(-1, *array.shape[-3:]) for checksum in _band_checksums(frame)]
 

@@ -138,16 +138,16 @@ def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -
     try:
         with container:
             stream = _video_stream(container, threads)
-            pictures = [_to_pixels(frame, settings.short_side) for frame in _pick(container, stream, settings.frames)]
+            images = [_to_pixels(frame, settings.short_side) for frame in _pick(container, stream, settings.frames)]
     except InputError as error:
         raise InputError(f"{path} {error}") from None
     except MemoryError as error:
         raise InputError(f"{path} needs more memory than there is; scale it down") from error
     except Exception as error:
         raise InputError(f"{path} is a damaged or truncated video ({getattr(error, 'strerror', error)})") from error
-    if len({picture.shape for picture in pictures}) > 1:
+    if len({image.shape for image in images}) > 1:
         raise InputError(f"{path} changes its size on the way; convert it to one size")
-    return Clip(np.stack(pictures + pictures[-1:] * (settings.frames - len(pictures))), motion)
+    return Clip(np.stack(images + images[-1:] * (settings.frames - len(images))), motion)
 
 
 def _as_webp(frame: Pixels) -> Pixels:

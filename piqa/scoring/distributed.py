@@ -1,4 +1,4 @@
-"""Scoring on several devices or machines: Lightning starts a process a device, each scores its share of the pictures.
+"""Scoring on several devices or machines: Lightning starts a process a device, each scores its share of the images.
 
 Nothing is gathered: every process appends to a part of its own (`piqa.scoring.resumable_csv`), and the first one makes
 the table of all parts when all are done. So a run may go on, after an interruption, on another number of devices.
@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
-from piqa.scoring.picture_batches import PictureBatch
+from piqa.scoring.image_batches import ImageBatch
 from piqa.scoring.resumable_csv import Row, ScoreParts
 from piqa.scoring.scorer import Scorer
 from piqa.system.progress import Advance, progress
@@ -48,11 +48,11 @@ def accelerator_of(device: str, devices: int) -> str:
 
 
 class ScoringModule(LightningModule):
-    """A process's share of the pictures, and its scorer.
+    """A process's share of the images, and its scorer.
 
     Args:
         scorer: Still on the CPU.
-        files: The pictures that all processes together score.
+        files: The images that all processes together score.
         crops: As in `Scorer.score`.
         batch_size: Likewise.
         workers: Of each process.
@@ -64,22 +64,22 @@ class ScoringModule(LightningModule):
         self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size, "workers": workers}
 
     def share(self) -> Sequence[str]:
-        """Every n-th picture: in a sorted list neighbours take about as long, so that all processes end together."""
+        """Every n-th image: in a sorted list neighbours take about as long, so that all processes end together."""
         return self._files[self.trainer.global_rank :: self.trainer.world_size]
 
     def setup(self, stage: str) -> None:
         """Moves the scorer to this process's device."""
         self._scorer.to(self.trainer.strategy.root_device)
 
-    def predict_dataloader(self) -> Iterator[PictureBatch]:
+    def predict_dataloader(self) -> Iterator[ImageBatch]:
         """The batches of this process's share."""
         return self._scorer.batches(self.share(), **self._how)
 
-    def transfer_batch_to_device(self, batch: PictureBatch, device: torch.device, dataloader_idx: int) -> PictureBatch:
+    def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
         """Leaves that to the scorer."""
         return batch
 
-    def predict_step(self, batch: PictureBatch, batch_idx: int) -> list[dict[str, Any]]:
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[dict[str, Any]]:
         """The rows of a batch."""
         return self._scorer.rows(batch)
 
@@ -96,7 +96,7 @@ class PartWriter(BasePredictionWriter):
 
     Args:
         parts: Open for writing.
-        advance: Called with the number of pictures just done.
+        advance: Called with the number of images just done.
     """
 
     def __init__(self, parts: ScoreParts, advance: Advance) -> None:
@@ -109,7 +109,7 @@ class PartWriter(BasePredictionWriter):
         pl_module: LightningModule,
         prediction: Sequence[Row],
         batch_indices: Sequence[int] | None,
-        batch: PictureBatch,
+        batch: ImageBatch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
@@ -119,28 +119,28 @@ class PartWriter(BasePredictionWriter):
 
 
 def score_on_devices(
-    module: ScoringModule, pictures: int, parts: ScoreParts, accelerator: str, devices: int, nodes: int
+    module: ScoringModule, images: int, parts: ScoreParts, accelerator: str, devices: int, nodes: int
 ) -> None:
-    """Scores the module's pictures on several devices, and returns when all are done.
+    """Scores the module's images on several devices, and returns when all are done.
 
     Where no launcher (torchrun, Slurm) has started the other processes, this starts them: the command as it was given.
 
     Args:
         module: What is scored, and how.
-        pictures: Their number.
+        images: Their number.
         parts: Where the rows go.
         accelerator: `cpu` or `cuda`.
         devices: Processes on each machine.
         nodes: Machines.
 
     Raises:
-        InputError: If a process that scores or one that prepares pictures is killed, a device has too little memory, or
+        InputError: If a process that scores or one that prepares images is killed, a device has too little memory, or
             a part cannot be written. Lightning ends all processes soon after it sees one end.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*infer the batch indices.*")  # rows know their pictures by name
+    warnings.filterwarnings("ignore", message=".*infer the batch indices.*")  # rows know their images by name
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
-    share = len(range(0, pictures, devices * nodes))
+    share = len(range(0, images, devices * nodes))
     # Nothing but the word that all are done passes between the processes: gloo does for GPUs too. Whoever is done first
     # waits for the last, longer than the half hour that is usual.
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=7))

@@ -2,7 +2,7 @@
 
     .scores.csv.parts/<time>-<random>.jsonl
 
-Each process of each run writes a file of its own: a line that tells the settings, then a line for each scored picture.
+Each process of each run writes a file of its own: a line that tells the settings, then a line for each scored image.
 Nothing written is ever changed, so that whatever a kill leaves behind, a line cut short at most, can be read. At the
 end the rows are brought into the order of the input, and the table appears under its name in one step.
 """
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from piqa.errors import InputError
-from piqa.scoring.picture_batches import Stamp, stamp_of
+from piqa.scoring.image_batches import Stamp, stamp_of
 from piqa.system.files import replacing
 
 Row = Mapping[str, Any]
@@ -32,16 +32,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Counts:
-    """What a finished table holds, in pictures."""
+    """What a finished table holds, in images."""
 
-    pictures: int
+    images: int
     failed: int
     no_face: int
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Where the row of each picture stands: the number of a part, -1 for no row, and the offset of the line in it."""
+    """Where the row of each image stands: the number of a part, -1 for no row, and the offset of the line in it."""
 
     parts: list[Path]
     part: np.ndarray
@@ -54,7 +54,7 @@ class ScoreParts:
     Args:
         out: The CSV to be.
         columns: Its columns.
-        settings: Everything that the scores depend on apart from the pictures; rows of other settings are not used.
+        settings: Everything that the scores depend on apart from the images; rows of other settings are not used.
     """
 
     def __init__(self, out: str | Path, columns: Sequence[str], settings: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ class ScoreParts:
         self._file: FileIO | None = None
 
     def left(self, files: Sequence[str]) -> list[str]:
-        """The pictures that have no row yet, or have changed since they were scored, in their order.
+        """The images that have no row yet, or have changed since they were scored, in their order.
 
         Raises:
             InputError: If the folder of `out` cannot be written.
@@ -95,7 +95,7 @@ class ScoreParts:
 
         Args:
             rows: Values by column, such as JSON can hold.
-            stamps: `piqa.scoring.picture_batches.stamp_of` each picture when it was read.
+            stamps: `piqa.scoring.image_batches.stamp_of` each image when it was read.
 
         Raises:
             InputError: If they cannot be written.
@@ -109,16 +109,16 @@ class ScoreParts:
                 content = content[self._file.write(content) :]
 
     def finish(self, files: Sequence[str]) -> Counts:
-        """Writes the table, one row a picture in the order of `files`, and removes the parts.
+        """Writes the table, one row an image in the order of `files`, and removes the parts.
 
         Raises:
-            InputError: If a picture has no row, or the table cannot be written; then the parts stay.
+            InputError: If an image has no row, or the table cannot be written; then the parts stay.
         """
         with self._told():
             places = self._places(files)
         if missing := int((places.part < 0).sum()):
             raise InputError(
-                f"{missing} of {len(files)} pictures have no row yet: were pictures added or removed meanwhile, or was "
+                f"{missing} of {len(files)} images have no row yet: were images added or removed meanwhile, or was "
                 f"{self.out} written by two runs? Give the command again to score those"
             )
         failed = no_face = 0
@@ -136,7 +136,7 @@ class ScoreParts:
         return Counts(len(files), failed, no_face)
 
     def _places(self, files: Sequence[str], unchanged: bool = False) -> _Places:
-        """Where the rows stand; of several for one picture the last. `unchanged` passes over rows of changed files."""
+        """Where the rows stand; of several for one image the last. `unchanged` passes over rows of changed files."""
         number = {file: position for position, file in enumerate(files)}
         part, offset = np.full(len(files), -1, np.int32), np.full(len(files), -1, np.int64)
         parts = sorted(self._folder.glob("*.jsonl"))
@@ -146,7 +146,7 @@ class ScoreParts:
                 continue
             for start, line in lines:
                 if not isinstance(line, list) or len(line) != len(self.columns) + 1:
-                    continue  # damaged: that picture is scored again
+                    continue  # damaged: that image is scored again
                 position = number.get(line[1])
                 if position is None or (unchanged and line[0] != _as_json(stamp_of(line[1]))):
                     continue

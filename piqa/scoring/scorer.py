@@ -1,4 +1,4 @@
-"""A trained model and the preparation it was trained with: pictures in, a table of scores out."""
+"""A trained model and the preparation it was trained with: images in, a table of scores out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import VERSION, Portrait, Preparation, Preparer
 from piqa.scoring.from_config import CONFIGS, asked, load_config
-from piqa.scoring.picture_batches import BatchPreparer, PictureBatch, picture_batches
+from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.system.device import pick_device
 from piqa.system.memory import keep_freed_memory
 from piqa.weights import model_file, state_dicts
@@ -36,7 +36,7 @@ COLUMNS = ["file", "score", "face_found", *BOX, "error"]
 
 
 class Scorer:
-    """Scores pictures with a trained model.
+    """Scores images with a trained model.
 
     Args:
         network: Answers scores; as `piqa.weights.model_file.load_model` gives it. It is moved to the device and
@@ -44,7 +44,7 @@ class Scorer:
         preparation: The preparation that the network was trained with.
         crop: Side in pixels of its square crops.
         device: Where it runs.
-        precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's picture tower in bfloat16;
+        precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's image tower in bfloat16;
             or `16`, float16 by autocast, for GPUs without bfloat16.
         card: What else the model's file says of it.
         view: How the network sees a portrait, as in training: `crops`, `whole` or `windows`.
@@ -131,7 +131,7 @@ class Scorer:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns of the scores: `COLUMNS`, then whatever else the network tells, found out on a blank picture.
+        """The columns of the scores: `COLUMNS`, then whatever else the network tells, found out on a blank image.
 
         Raises:
             InputError: If the network takes what the preparation does not give, or its answers have taken names.
@@ -146,7 +146,7 @@ class Scorer:
         return COLUMNS + more
 
     def settings(self, model: str | Path) -> dict[str, Any]:
-        """Everything that the scores depend on, apart from the pictures and their crops; files by their content.
+        """Everything that the scores depend on, apart from the images and their crops; files by their content.
 
         Args:
             model: The file that the scorer was loaded from.
@@ -166,52 +166,52 @@ class Scorer:
 
     def score(
         self,
-        pictures: Iterable[str | Path],
+        images: Iterable[str | Path],
         *,
         crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
     ) -> pd.DataFrame:
-        """Scores pictures; a bad one costs its row, not the run.
+        """Scores images; a bad one costs its row, not the run.
 
         Args:
-            pictures: Image files.
+            images: Image files.
             crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Of no account to
-                a model that sees whole pictures, or windows.
-            batch_size: Pictures in one pass through the network.
-            workers: Processes that decode pictures and find faces; 0 does it in this one. A script that asks for some
+                a model that sees whole images, or windows.
+            batch_size: Images in one pass through the network.
+            workers: Processes that decode images and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
 
         Returns:
-            One row a picture, in their order: `file`, `score` (higher is better, comparable among pictures of one
-            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright picture, `error`, and
-            whatever else the network tells. A picture that could not be read has an error and no score.
+            One row an image, in their order: `file`, `score` (higher is better, comparable among images of one
+            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, `error`, and
+            whatever else the network tells. An image that could not be read has an error and no score.
 
         Raises:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
         """
-        batches = self.batches(pictures, crops=crops, batch_size=batch_size, workers=workers)
+        batches = self.batches(images, crops=crops, batch_size=batch_size, workers=workers)
         return self._table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
         self,
-        pictures: Iterable[str | Path],
+        images: Iterable[str | Path],
         *,
         crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
     ) -> Iterator[pd.DataFrame]:
-        """Scores any number of pictures in constant memory: yields the rows of `score` batch by batch.
+        """Scores any number of images in constant memory: yields the rows of `score` batch by batch.
 
-        `pictures` may itself be an iterator; it is read only a few batches ahead.
+        `images` may itself be an iterator; it is read only a few batches ahead.
         """
-        for batch in self.batches(pictures, crops=crops, batch_size=batch_size, workers=workers):
+        for batch in self.batches(images, crops=crops, batch_size=batch_size, workers=workers):
             yield self._table(self.rows(batch))
 
     def batches(
-        self, pictures: Iterable[str | Path], *, crops: Crops = "five", batch_size: int = 4, workers: int = 0
-    ) -> Iterator[PictureBatch]:
-        """The first half of `stream`: pictures as prepared batches, for `rows`.
+        self, images: Iterable[str | Path], *, crops: Crops = "five", batch_size: int = 4, workers: int = 0
+    ) -> Iterator[ImageBatch]:
+        """The first half of `stream`: images as prepared batches, for `rows`.
 
         Raises:
             InputError: If a worker process is killed.
@@ -220,10 +220,10 @@ class Scorer:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
         prepare = BatchPreparer(self.preparation, self.crop, crops, set(input_names(self.network)), preparer, self.view)
-        yield from picture_batches(map(str, pictures), prepare, batch_size, workers)
+        yield from image_batches(map(str, images), prepare, batch_size, workers)
 
-    def rows(self, batch: PictureBatch) -> list[dict[str, Any]]:
-        """The second half of `stream`: a row, by column, for each picture of a batch.
+    def rows(self, batch: ImageBatch) -> list[dict[str, Any]]:
+        """The second half of `stream`: a row, by column, for each image of a batch.
 
         Raises:
             InputError: If the device has too little memory for the batch.
@@ -264,8 +264,8 @@ class Scorer:
             for name, values in batch.items()
         }
 
-    def _said_of(self, batch: PictureBatch) -> list[dict[str, Any]]:
-        """The network's answers on the good pictures of a batch; class indices by their names."""
+    def _said_of(self, batch: ImageBatch) -> list[dict[str, Any]]:
+        """The network's answers on the good images of a batch; class indices by their names."""
         crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
@@ -294,17 +294,17 @@ class Scorer:
 
     @torch.inference_mode()
     def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
-        """LIQE's logits, (pictures, 495), of pictures with `counts` windows each: 15, or 1 of a small picture."""
+        """LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
         if self._liqe is None:
             assert self.preparation.liqe is not None
             self._liqe = state_dicts.load_liqe(self.preparation.liqe).to(self.device)
             if self.precision == "bf16":
                 self._liqe.clip.visual.to(torch.bfloat16)
         logits = torch.empty(len(counts), LIQE_LOGITS, device=self.device)
-        of_pictures = torch.split(windows, counts)
+        of_images = torch.split(windows, counts)
         for count in sorted(set(counts)):
             rows = [row for row, windows_here in enumerate(counts) if windows_here == count]
-            logits[rows] = self._liqe.window_logits(torch.stack([of_pictures[row] for row in rows]))
+            logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
     def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -315,9 +315,9 @@ class Scorer:
 
 
 @contextmanager
-def _enough_memory(pictures: int) -> Iterator[None]:
+def _enough_memory(images: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
         reason = str(error).split(". ")[0]
-        raise InputError(f"{reason} for a batch of {pictures} pictures; use a smaller `batch_size`") from error
+        raise InputError(f"{reason} for a batch of {images} images; use a smaller `batch_size`") from error

@@ -21,7 +21,7 @@ from piqa.system.files import replacing
 from piqa.weights import state_dicts
 
 SOURCE = Path(piqa.__file__).parent
-SCRIPT = '''"""Scores the pictures of images.csv; run it from the folder that holds images.csv."""
+SCRIPT = '''"""Scores the images of images.csv; run it from the folder that holds images.csv."""
 
 import sys
 from pathlib import Path
@@ -78,7 +78,7 @@ def _entry(path: str) -> zipfile.ZipInfo:
 def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     """What the one weights file holds: a checkpoint that `load_model` reads, and LIQE's tensors in it.
 
-    The card says how to build the network and prepare its pictures; where it was trained, and on what, stays at home.
+    The card says how to build the network and prepare its images; where it was trained, and on what, stays at home.
 
     Args:
         scorer: The model.

@@ -24,9 +24,9 @@ EXTENSIONS = (".tiff", ".tif", ".TIFF", ".TIF", ".jpg", ".JPG", ".jpeg")  # thos
 
 
 def run(root: Path, name: str, crops: Crops = "five", precision: Precision = "32") -> dict[str, float]:
-    """Scores the pictures that `images.csv` names, and writes the result and the log.
+    """Scores the images that `images.csv` names, and writes the result and the log.
 
-    A picture that cannot be read gets the median SCORE of its CLASS (of all pictures where the class has none, 0 where
+    An image that cannot be read gets the median SCORE of its CLASS (of all images where the class has none, 0 where
     there is none at all), which neither lifts nor lowers it among its scene's, and a line in the log.
 
     Args:
@@ -97,7 +97,7 @@ def _reason(error: object) -> str:
 
 
 def _warm_up(scorer: Scorer, crops: Crops) -> None:
-    """One empty picture, so that what is loaded or computed once is not counted as an image's time."""
+    """One empty image, so that what is loaded or computed once is not counted as an image's time."""
     with tempfile.TemporaryDirectory() as folder:
         blank = Path(folder) / "blank.png"
         Image.new("RGB", (1280, 960)).save(blank)

@@ -66,7 +66,7 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
         raise InputError(f"Line {lines.line_num} of {path} is not CSV ({error}); check the quotation marks.") from error
     rows = [(row, cells) for row, cells in rows if any(cells)]
     if not rows:
-        raise InputError(f"{path} is empty; it needs a header and one row a picture.")
+        raise InputError(f"{path} is empty; it needs a header and one row an image.")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Memory that is freed is kept for what comes next, where networks run on a CPU and where pictures are decoded."""
+"""Memory that is freed is kept for what comes next, where networks run on a CPU and where images are decoded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def keep_freed_memory(kept: int = KEPT) -> None:
 
     By default glibc takes a fresh mapping from the system for every large array and gives it back after, so that the
     system clears each page of each activation anew. For Swin-B that takes as long as the arithmetic, and the more
-    pictures go through at once, the longer for each: `scripts/bench.py freed-memory` measures it. Processes that do so
+    images go through at once, the longer for each: `scripts/bench.py freed-memory` measures it. Processes that do so
     side by side also hold each other up. The price: peak memory grows, in that row from 2.3 to 2.9 GB, and does not
     fall between two passes. Where the C library is another, or its own variables (`MALLOC_...`, `GLIBC_TUNABLES`) are
     set, nothing is changed.

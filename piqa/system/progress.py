@@ -18,10 +18,10 @@ Advance = Callable[[int], None]
 def progress(
     total: int, done: int = 0, console: Console | None = None, every: float = 30.0, quiet: bool = False
 ) -> Iterator[Advance]:
-    """Shows progress on stderr; gives a function that takes the number of pictures that were just done.
+    """Shows progress on stderr; gives a function that takes the number of images that were just done.
 
     Args:
-        total: Pictures in all.
+        total: Images in all.
         done: Those that were done before.
         console: Where to show it; by default stderr.
         every: Seconds between lines, where that is no terminal.
@@ -32,7 +32,7 @@ def progress(
         columns = [TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
         with Progress(*columns, console=console, speed_estimate_period=120) as bar:
             task = bar.add_task("", total=total, completed=done)
-            yield lambda pictures: bar.advance(task, pictures)
+            yield lambda images: bar.advance(task, images)
     else:
         yield _Lines(total, done, console, every)
 
@@ -44,8 +44,8 @@ class _Lines:
         self._total, self._done, self._console, self._every = total, done, console, every
         self._last, self._done_then = time.monotonic(), done
 
-    def __call__(self, pictures: int) -> None:
-        self._done += pictures
+    def __call__(self, images: int) -> None:
+        self._done += images
         passed = time.monotonic() - self._last
         if passed < self._every or not passed:
             return
@@ -57,7 +57,7 @@ class _Lines:
 
 
 class _Rate(ProgressColumn):
-    """Pictures per second over the last two minutes."""
+    """Images per second over the last two minutes."""
 
     def render(self, task: Task) -> Text:
         """The rate, or nothing where it is not known yet."""
@@ -65,4 +65,4 @@ class _Rate(ProgressColumn):
 
 
 def _per_second(rate: float) -> str:
-    return f"{rate:.2f} pictures/s" if rate < 10 else f"{rate:.0f} pictures/s"
+    return f"{rate:.2f} images/s" if rate < 10 else f"{rate:.0f} images/s"

@@ -25,7 +25,7 @@ from piqa.tasks.losses import mean_within_groups
 from piqa.tasks.ranking import InitialWeights
 
 LOWEST = {"emd": 1.0, "mse": 0.0}  # mark of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
-GOOD = 5.0  # above this mark a picture counts as good
+GOOD = 5.0  # above this mark an image counts as good
 
 
 class TwoStages(LambdaLR):
@@ -87,7 +87,7 @@ def nima_schedule(optimizer: Optimizer) -> LRScheduler:
 class AestheticTask(ScoringTask):
     """Marks out of ten, compared over the whole split: SROCC and PLCC of the mean and of the spread, accuracy, EMD.
 
-    Where pictures have votes these are learnt. A plain score is mapped to a mark, and for EMD to the distribution of
+    Where images have votes these are learnt. A plain score is mapped to a mark, and for EMD to the distribution of
     that mean with the most entropy. TANet's published rates lie between 1e-7 and 1e-5, with Adam, for 20 epochs (AVA)
     or 200 (TAD66K), all streams alike: `TwoStages` with `head_epochs: 0`.
 
@@ -146,11 +146,11 @@ class AestheticTask(ScoringTask):
         return lowest + (MARKS - lowest) * (score - worst) / (best - worst)
 
     def target(self, batch: Batch) -> Tensor:
-        """The distributions to be learnt, (pictures, 10): of the `votes`, or else those that the `score` stands for."""
+        """The distributions to be learnt, (images, 10): of the `votes`, or else those that the `score` stands for."""
         means = self.marks(batch["score"].double()).clamp(1, MARKS)
         if "votes" not in batch:
             return maximum_entropy(means)
-        voted = batch["votes"].isfinite().all(dim=1)  # in a mix of databases not every picture is
+        voted = batch["votes"].isfinite().all(dim=1)  # in a mix of databases not every image is
         target = torch.empty_like(batch["votes"], dtype=torch.float32)
         target[voted], target[~voted] = shares(batch["votes"][voted]), maximum_entropy(means[~voted])
         return target
@@ -159,7 +159,7 @@ class AestheticTask(ScoringTask):
         """Mean squared error of a tenth of the mark, which is all that scores alone can be taught.
 
         Args:
-            predicted: Marks, float32, (pictures,).
+            predicted: Marks, float32, (images,).
             batch: `score`, `group`, `groups`.
         """
         losses = mse_loss(predicted / MARKS, self.marks(batch["score"]) / MARKS, reduction="none")
@@ -181,7 +181,7 @@ class AestheticTask(ScoringTask):
         return answers["distribution"]
 
     def validation_step(self, batch: Batch) -> None:
-        """Collects scores and distributions of the pictures that choose the checkpoint."""
+        """Collects scores and distributions of the images that choose the checkpoint."""
         answers = self.answers(batch)
         self._predictions.update(batch["index"], answers["score"])
         if "distribution" in answers:
@@ -197,7 +197,7 @@ class AestheticTask(ScoringTask):
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """SROCC and PLCC over the whole split, accuracy, and where there are distributions EMD (r = 1).
 
-        `accuracy` is the share of the pictures of which table and network agree whether they are above mark 5.
+        `accuracy` is the share of the images of which table and network agree whether they are above mark 5.
         `srocc_spread` and `plcc_spread` are of the votes' standard deviation, where the table has votes.
         """
         score, prediction = self.marks(table["score"].to_numpy()), table["prediction"].to_numpy()

@@ -40,7 +40,7 @@ def published_schedule(optimizer: Optimizer) -> LRScheduler:
 
 
 class ScoringTask(LightningModule, ABC):
-    """Trains a network that scores pictures; a subclass says by which loss and what to measure.
+    """Trains a network that scores images; a subclass says by which loss and what to measure.
 
     Args:
         network: Answers scores for the entries of a batch that its `inputs` name.
@@ -66,7 +66,7 @@ class ScoringTask(LightningModule, ABC):
 
     @abstractmethod
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Loss of one share of a step, from float32 scores, (pictures,).
+        """Loss of one share of a step, from float32 scores, (images,).
 
         It is the sum over the share's groups, divided by the batch's `groups`, so that the mean over all processes and
         accumulated batches is the loss of the step, however it is shared out.
@@ -77,7 +77,7 @@ class ScoringTask(LightningModule, ABC):
         """What is logged of the validation rows and their `prediction`; `srocc` chooses the checkpoint."""
 
     def answers(self, batch: Batch) -> dict[str, Tensor]:
-        """All that the network says of the pictures, over crops or frames as `models.scoring.answers` sums up."""
+        """All that the network says of the images, over crops or frames as `models.scoring.answers` sums up."""
         return answers(self.network, batch, self._speed.arrange)
 
     def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
@@ -85,7 +85,7 @@ class ScoringTask(LightningModule, ABC):
         return self.loss(answers["score"], batch)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores, float32, (pictures,): the mean over crops or frames where a picture has several."""
+        """Scores, float32, (images,): the mean over crops or frames where an image has several."""
         return self.answers(batch)["score"]
 
     def configure_model(self) -> None:
@@ -124,7 +124,7 @@ class ScoringTask(LightningModule, ABC):
         self.log("train/loss", self._epoch_loss, on_step=True, on_epoch=True, prog_bar=True)
 
     def validation_step(self, batch: Batch) -> None:
-        """Collects predictions of the pictures that choose the checkpoint."""
+        """Collects predictions of the images that choose the checkpoint."""
         self._predictions.update(batch["index"], self(batch))
 
     def test_step(self, batch: Batch) -> None:

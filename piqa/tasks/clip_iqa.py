@@ -35,7 +35,7 @@ def clip_iqa_schedule(optimizer: Optimizer) -> LRScheduler:
 class CLIPIQATask(ScoringTask):
     """Mean squared error of the probability of the better prompt to the score as a share of its scale.
 
-    Only the context tokens are trained. Published: KonIQ-10k at full size, 128 pictures a step, the weights after
+    Only the context tokens are trained. Published: KonIQ-10k at full size, 128 images a step, the weights after
     80,000 steps.
 
     Args:
@@ -79,7 +79,7 @@ class CLIPIQATask(ScoringTask):
         """Mean squared error in units of the scale.
 
         Args:
-            predicted: Probabilities, float32, (pictures,).
+            predicted: Probabilities, float32, (images,).
             batch: `score`, `group`, `groups`.
         """
         low, high = self._range

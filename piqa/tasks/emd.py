@@ -17,18 +17,18 @@ STEEPEST = 60.0  # log ratio of neighbouring marks at which float64 knows one ma
 
 
 def emd(predicted: Tensor, target: Tensor, r: int = 2) -> Tensor:
-    """Earth mover's distance of each picture: (mean over marks of |CDF - CDF'|^r)^(1/r).
+    """Earth mover's distance of each image: (mean over marks of |CDF - CDF'|^r)^(1/r).
 
-    The root is taken for each picture. TANet's published code takes one over the whole batch, so that a picture's
+    The root is taken for each image. TANet's published code takes one over the whole batch, so that an image's
     weight in the gradient depends on its neighbours.
 
     Args:
-        predicted: Probabilities of the marks, float32, shape (pictures, 10).
+        predicted: Probabilities of the marks, float32, shape (images, 10).
         target: The observed ones, likewise.
         r: 2 for training, 1 for reports, as published.
 
     Returns:
-        Distances, shape (pictures,): 0 when the two agree, where the gradient is 0 as well; at most (9 / 10)^(1/r).
+        Distances, shape (images,): 0 when the two agree, where the gradient is 0 as well; at most (9 / 10)^(1/r).
 
     Reference: Talebi and Milanfar 2018, equation 1.
     """
@@ -38,28 +38,28 @@ def emd(predicted: Tensor, target: Tensor, r: int = 2) -> Tensor:
 
 
 def shares(votes: Tensor) -> Tensor:
-    """Counts or probabilities of the marks, (pictures, 10), as float32 probabilities.
+    """Counts or probabilities of the marks, (images, 10), as float32 probabilities.
 
     Raises:
-        InputError: If a picture has a negative count or no vote.
+        InputError: If an image has a negative count or no vote.
     """
     votes = votes.float()
     total = votes.sum(dim=1, keepdim=True)
     if (votes < 0).any() or (total <= 0).any():
-        raise InputError("a picture has no votes, or negative ones; correct the columns votes_1 .. votes_10")
+        raise InputError("an image has no votes, or negative ones; correct the columns votes_1 .. votes_10")
     return votes / total
 
 
 def maximum_entropy(means: Tensor) -> Tensor:
     """The distributions over the marks 1 to 10 that claim nothing beyond their mean, p_i proportional to exp(c i).
 
-    As idealo's re-implementation of NIMA does for TID2013, whose pictures have a score and no votes.
+    As idealo's re-implementation of NIMA does for TID2013, whose images have a score and no votes.
 
     Args:
-        means: In [1, 10], shape (pictures,).
+        means: In [1, 10], shape (images,).
 
     Returns:
-        Probabilities, float32, shape (pictures, 10).
+        Probabilities, float32, shape (images, 10).
 
     Raises:
         InputError: If a mean lies outside 1 to 10.

@@ -49,7 +49,7 @@ def liqe_schedule(optimizer: Optimizer) -> LRScheduler:
 class LIQETask(ScoringTask):
     """Fidelity of quality within each database, and of scene and distortion where they are known.
 
-    The three losses are weighted by a dynamic weight average. Pictures of databases without tags train the quality
+    The three losses are weighted by a dynamic weight average. Images of databases without tags train the quality
     alone. The network is trained as it is used: CLIP has nothing that differs between training and evaluation.
 
     Args:
@@ -112,8 +112,8 @@ class LIQETask(ScoringTask):
 
         Args:
             answers: The network's.
-            batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (pictures, 9), all 0
-                for unknown, and `distortion_label`, (pictures,), -1 for unknown.
+            batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (images, 9), all 0
+                for unknown, and `distortion_label`, (images,), -1 for unknown.
         """
         found = {"quality": quality_loss(answers["score"], batch["score"], batch["group"], batch["groups"])}
         for name, key, loss in (
@@ -130,7 +130,7 @@ class LIQETask(ScoringTask):
         return quality_loss(predicted, batch["score"], batch["group"], batch["groups"])
 
     def validation_step(self, batch: Batch) -> None:
-        """Collects scores, scenes and distortions of the pictures that choose the checkpoint."""
+        """Collects scores, scenes and distortions of the images that choose the checkpoint."""
         answers = self.answers(batch)
         self._predictions.update(batch["index"], answers["score"])
         for name, collected in self._marginals.items():
@@ -147,7 +147,7 @@ class LIQETask(ScoringTask):
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """SROCC, scene and distortion accuracy: the mean over databases, and of each.
 
-        Of a database with several scenes the SROCC is the mean over them. Accuracies are those of pictures whose labels
+        Of a database with several scenes the SROCC is the mean over them. Accuracies are those of images whose labels
         are known.
         """
         database = table["database"] if "database" in table else table["scene"]
@@ -189,7 +189,7 @@ def _srocc(rows: pd.DataFrame) -> float:
 
 
 def scene_accuracy(rows: pd.DataFrame) -> float:
-    """Share of the scene tags that are among as many most likely scenes as their picture has tags.
+    """Share of the scene tags that are among as many most likely scenes as their image has tags.
 
     Args:
         rows: `scene_tags` ("human;indoor", "" for unknown) and `scene_probabilities`, arrays of nine.
@@ -207,7 +207,7 @@ def scene_accuracy(rows: pd.DataFrame) -> float:
 
 
 def distortion_accuracy(rows: pd.DataFrame) -> float:
-    """Share of the pictures whose most likely distortion is theirs.
+    """Share of the images whose most likely distortion is theirs.
 
     Args:
         rows: `distortion` ("" for unknown) and `distortion_probabilities`, arrays of eleven.

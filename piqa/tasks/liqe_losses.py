@@ -26,9 +26,9 @@ def quality_loss(predicted: Tensor, score: Tensor, group: Tensor, groups: Tensor
     has not yet vanished.
 
     Args:
-        predicted: Qualities, float32, (pictures,).
-        score: Subjective scores, comparable within a group, (pictures,).
-        group: Database of each picture, (pictures,).
+        predicted: Qualities, float32, (images,).
+        score: Subjective scores, comparable within a group, (images,).
+        group: Database of each image, (images,).
         groups: What the sum over databases is divided by.
 
     Returns:
@@ -41,14 +41,14 @@ def quality_loss(predicted: Tensor, score: Tensor, group: Tensor, groups: Tensor
 
 
 def scene_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
-    """Binary fidelity of each scene's probability, for pictures that may have several.
+    """Binary fidelity of each scene's probability, for images that may have several.
 
     Args:
-        probabilities: Of the scenes, float32, (pictures, scenes).
-        labels: 0 or 1, likewise; pictures without any 1 have no known scene and are left out.
+        probabilities: Of the scenes, float32, (images, scenes).
+        labels: 0 or 1, likewise; images without any 1 have no known scene and are left out.
 
     Returns:
-        Scalar: the mean over scenes, then over pictures; None if no scene is known.
+        Scalar: the mean over scenes, then over images; None if no scene is known.
     """
     known = labels.any(dim=1)
     if not known.any():
@@ -61,11 +61,11 @@ def distortion_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
     """Fidelity of the distortions' distribution to the one that is there.
 
     Args:
-        probabilities: Of the distortions, float32, (pictures, distortions).
-        labels: Their places, int64, (pictures,); pictures with -1 are left out.
+        probabilities: Of the distortions, float32, (images, distortions).
+        labels: Their places, int64, (images,); images with -1 are left out.
 
     Returns:
-        Scalar: 1 - sum over distortions of sqrt(p g + eps), the mean over pictures; None if no distortion is known. The
+        Scalar: 1 - sum over distortions of sqrt(p g + eps), the mean over images; None if no distortion is known. The
         published epsilons of the absent distortions are kept: they make a perfect loss -1e-3.
     """
     known = labels >= 0

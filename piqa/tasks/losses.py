@@ -119,7 +119,7 @@ def mean_within_groups(losses: Tensor, group: Tensor, groups: Tensor | float) ->
     """Mean over the pairs of each group, then over groups, so that a larger group counts no more than another.
 
     Args:
-        losses: Loss of each pair, or of each picture, shape (pairs,).
+        losses: Loss of each pair, or of each image, shape (pairs,).
         group: Group of each, shape (pairs,).
         groups: What the sum over groups is divided by: their number in the whole step, over the processes' number.
     """
@@ -135,14 +135,14 @@ def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
     up to a shift and a positive factor.
 
     Args:
-        predicted: Scores of one batch, float32, shape (pictures,), at least two.
+        predicted: Scores of one batch, float32, shape (images,), at least two.
         score: Subjective scores, likewise.
 
     Returns:
         Scalar in [0, 0.5], 0 for r = 1. Constant predictions give 0.25, with a finite gradient.
 
     Raises:
-        ValueError: If the shapes differ or there are fewer than two pictures.
+        ValueError: If the shapes differ or there are fewer than two images.
 
     Reference: Sun et al. 2024 (MinimalisticVQA).
     """

@@ -1,7 +1,7 @@
-"""Teaching a trained model one person's taste, from the few pictures that the person has rated.
+"""Teaching a trained model one person's taste, from the few images that the person has rated.
 
 The PLCC loss asks for the person's order and spacing, and ignores on what scale the ratings are. The network stays in
-evaluation mode: a few pictures would spoil the statistics of batch normalisation, and no score may depend on what else
+evaluation mode: a few images would spoil the statistics of batch normalisation, and no score may depend on what else
 is in the batch.
 """
 
@@ -24,13 +24,13 @@ from piqa.tasks.losses import plcc_loss
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is fine-tuned on a person's pictures; not tuned on any database.
+    """How a model is fine-tuned on a person's images; not tuned on any database.
 
     Args:
         train: `all` parameters that the model trains, or those of its `head` alone, for models that have one.
-        epochs: Passes over the person's pictures.
+        epochs: Passes over the person's images.
         lr: Adam's learning rate.
-        batch_size: Most pictures in a step.
+        batch_size: Most images in a step.
 
     Raises:
         InputError: If a number makes no sense.
@@ -45,17 +45,17 @@ class Recipe:
         if self.epochs < 1 or self.lr <= 0 or self.batch_size < 4:
             raise InputError(
                 f"recipe: epochs ({self.epochs}) must be at least 1, lr ({self.lr}) above 0, batch_size "
-                f"({self.batch_size}) at least 4, so that a step has pictures to compare"
+                f"({self.batch_size}) at least 4, so that a step has images to compare"
             )
 
 
-def fine_tune(network: nn.Module, pictures: Batch, score: np.ndarray, recipe: Recipe, chance: random.Random) -> None:
+def fine_tune(network: nn.Module, images: Batch, score: np.ndarray, recipe: Recipe, chance: random.Random) -> None:
     """Fine-tunes a network in place.
 
     Args:
         network: Answers scores; in evaluation mode, in which it stays.
-        pictures: What it takes, as for `score_crops`; on any device.
-        score: The person's ratings, shape (pictures,), at least two.
+        images: What it takes, as for `score_crops`; on any device.
+        score: The person's ratings, shape (images,), at least two.
         recipe: How.
         chance: Draws the batches.
 
@@ -73,19 +73,19 @@ def fine_tune(network: nn.Module, pictures: Batch, score: np.ndarray, recipe: Re
     for _ in range(recipe.epochs):
         order = chance.sample(range(len(score)), len(score))
         for step in range(steps):
-            rows = order[step::steps]  # parts of equal size, so that no picture is left alone
-            loss = plcc_loss(score_crops(network, rows_of(pictures, rows, device)), target[rows])
+            rows = order[step::steps]  # parts of equal size, so that no image is left alone
+            loss = plcc_loss(score_crops(network, rows_of(images, rows, device)), target[rows])
             optimizer.zero_grad()
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
             optimizer.step()
     optimizer.zero_grad()
 
 
-def rows_of(pictures: Batch, rows: Sequence[int], device: torch.device) -> Batch:
-    """Some pictures of a batch, on a device."""
+def rows_of(images: Batch, rows: Sequence[int], device: torch.device) -> Batch:
+    """Some images of a batch, on a device."""
     return {
         name: [values[row].to(device, non_blocking=True) for row in rows]
-        if isinstance(values, list)  # pictures of different sizes
+        if isinstance(values, list)  # images of different sizes
         else values[torch.tensor(rows)].to(device, non_blocking=True)
-        for name, values in pictures.items()
+        for name, values in images.items()
     }

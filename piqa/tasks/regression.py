@@ -28,7 +28,7 @@ def slow_schedule(optimizer: Optimizer) -> LRScheduler:
 
 
 def _members(group: Tensor) -> list[Tensor]:
-    """Positions of each group's pictures, from the group of each, (pictures,)."""
+    """Positions of each group's images, from the group of each, (images,)."""
     _, sizes = torch.unique(group, return_counts=True)
     return list(torch.split(group.argsort(stable=True), sizes.tolist()))
 
@@ -77,7 +77,7 @@ class RegressionTask(ScoringTask):
         """Mean over the step's groups of the loss in each: a group is a batch of the published recipes.
 
         Args:
-            predicted: Scores, float32, (pictures,).
+            predicted: Scores, float32, (images,).
             batch: `score`, `group`, `groups`.
         """
         losses = [self._loss_in(predicted[own], batch["score"][own]) for own in _members(batch["group"])]

@@ -18,7 +18,7 @@ class Speed:
 
     Args:
         compile: Compile the network by `torch.compile`; the first steps take minutes, and a C++ compiler is needed.
-        channels_last: Keep convolutions' pictures and weights with the channels as the innermost dimension.
+        channels_last: Keep convolutions' images and weights with the channels as the innermost dimension.
         activation_checkpointing: Compute the backbones' activations twice instead of keeping them: less memory, about a
             third more work.
     """

@@ -57,7 +57,7 @@ def write_record(folder: str | Path, command: str, data: dict[str, Any]) -> Path
 
 
 def fingerprint(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Counts of each split, and a digest of its pictures' names, scenes and scores, in table order."""
+    """Counts of each split, and a digest of its images' names, scenes and scores, in table order."""
     facts: dict[str, Any] = {}
     for name, frame in splits.items():
         rows = frame[["image", "scene", "score"]].to_csv(index=False).encode()

@@ -1,4 +1,4 @@
-"""Trained models as files: weights, and beside them a card that tells the network and how to prepare its pictures."""
+"""Trained models as files: weights, and beside them a card that tells the network and how to prepare its images."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def tensors_of(content: Mapping[str, Any], path: str | Path) -> State:
     state = {key.removeprefix(prefix): value for key, value in tensors.items()}
     if any(key.startswith("res365_last.") for key in state):
         raise InputError(
-            f"{path} is a published TANet checkpoint, which only works in a network that scores a picture by its "
+            f"{path} is a published TANet checkpoint, which only works in a network that scores an image by its "
             "neighbours in the batch; train `piqa.models.TANet` instead"
         )
     return state

@@ -10,7 +10,7 @@ from bench_rows.measure import Figures, Row, Settings, in_child, resident_mb, sp
 from piqa.models.backbone import SWIN_B_384, Backbone
 from piqa.system.memory import keep_freed_memory
 
-PICTURES, CROPS = 4, 5  # what `piqa.predict` takes at once on a CPU
+IMAGES, CROPS = 4, 5  # what `piqa.predict` takes at once on a CPU
 
 
 def freed_memory(settings: Settings) -> Row:
@@ -25,7 +25,7 @@ def freed_memory(settings: Settings) -> Row:
     figures: dict[str, Figures] = {name: spread(seconds[name]) | {"peak_memory_mb": peaks[name]} for name in ways}
     return Row(
         row="freed-memory",
-        what=f"one backbone over {PICTURES * CROPS} crops with bf16 weights on the CPU, in fresh processes; peak "
+        what=f"one backbone over {IMAGES * CROPS} crops with bf16 weights on the CPU, in fresh processes; peak "
         "memory is the whole process's",
         ratio=figures["given back"]["median_s"] / figures["kept"]["median_s"],
         compared="crops/s with freed memory kept, the default : given back to the system at once",
@@ -42,7 +42,7 @@ def passes(keep: bool, smoke: bool) -> tuple[list[float], float]:
     name, side = ("resnet10t", 64) if smoke else (SWIN_B_384, 384)
     backbone = Backbone(name, side).eval()
     backbone.net.to(torch.bfloat16)
-    crops = torch.randint(0, 256, (PICTURES * CROPS, 3, side, side), dtype=torch.uint8)
+    crops = torch.randint(0, 256, (IMAGES * CROPS, 3, side, side), dtype=torch.uint8)
     seconds = []
     with torch.inference_mode():
         for _ in range(4):

@@ -26,15 +26,15 @@ from piqa.tasks.losses import pairs_within
 
 def training_input(settings: Settings) -> Row:
     """Training samples out of the store, against decoding the original and finding its face anew each time."""
-    pictures, megapixels, short_side, crop = (4, 0.5, 112, 96) if settings.smoke else (12, 12, 448, 384)
+    images, megapixels, short_side, crop = (4, 0.5, 112, 96) if settings.smoke else (12, 12, 448, 384)
     preparation = Preparation(short_side=short_side)
     with tempfile.TemporaryDirectory() as folder, threads(1):
-        files = write_jpegs(Path(folder), pictures, megapixels)
+        files = write_jpegs(Path(folder), images, megapixels)
         store: PreparedStore[Portrait] = PreparedStore(Path(folder, "store"), preparation)
         store.build(files, device="cpu", workers=0, progress=False)
-        table = pd.DataFrame({"path": list(map(str, files)), "score": np.arange(pictures) / 1, "scene": "one"})
+        table = pd.DataFrame({"path": list(map(str, files)), "score": np.arange(images) / 1, "scene": "one"})
         dataset = TrainingPortraits(table, store, crop)
-        (step,) = StepSampler(partial(scene_groups, table["scene"].tolist(), pictures), 1)
+        (step,) = StepSampler(partial(scene_groups, table["scene"].tolist(), images), 1)
         preparer, random_crop = Preparer(preparation), v2.RandomCrop(crop)
 
         def anew() -> None:
@@ -47,10 +47,10 @@ def training_input(settings: Settings) -> Row:
             {"store": lambda: dataset[step], "original": anew}, settings.times(5), "cpu", torch.device("cpu")
         )
     for way in ways.values():
-        way["samples_per_s"] = pictures / way["median_s"]
+        way["samples_per_s"] = images / way["median_s"]
     return Row(
         row="training-input",
-        what=f"a training step of {pictures} portraits: whole image and face at {short_side} px, crops of {crop} px; "
+        what=f"a training step of {images} portraits: whole image and face at {short_side} px, crops of {crop} px; "
         f"from JPEGs of {megapixels} MP; files in the page cache; one thread",
         ratio=ways["original"]["median_s"] / ways["store"]["median_s"],
         compared="samples/s out of the store : decoding, finding the face and cropping anew",
@@ -106,11 +106,11 @@ def counted(sampler: StepSampler) -> dict[str, float]:
 
 
 def prepare_workers(settings: Settings) -> Row:
-    """Preparing pictures with a process a core, against one."""
-    pictures, megapixels = (4, 0.3) if settings.smoke else (256, 12)
+    """Preparing images with a process a core, against one."""
+    images, megapixels = (4, 0.3) if settings.smoke else (256, 12)
     workers = max(2, cores())
     with tempfile.TemporaryDirectory() as folder:
-        files = write_jpegs(Path(folder), pictures, megapixels)
+        files = write_jpegs(Path(folder), images, megapixels)
         stores = iter(range(1000))
 
         def build(workers: int) -> None:
@@ -127,14 +127,14 @@ def prepare_workers(settings: Settings) -> Row:
             warm_up=0,
         )
     for way in ways.values():
-        way["pictures_per_s"] = pictures / way["median_s"]
+        way["images_per_s"] = images / way["median_s"]
     ratio = ways["one worker"]["median_s"] / ways[f"{workers} workers"]["median_s"]
     return Row(
         row="prepare-workers",
-        what=f"preparing {pictures} JPEGs of {megapixels} MP without LIQE, on {cores()} cores; one thread a worker; "
+        what=f"preparing {images} JPEGs of {megapixels} MP without LIQE, on {cores()} cores; one thread a worker; "
         "starting the workers counts",
         ratio=ratio,
-        compared=f"pictures/s with {workers} workers : one",
+        compared=f"images/s with {workers} workers : one",
         expected=f"near {cores()}, the cores at hand",
         clock="wall",
         ways=ways,
@@ -143,7 +143,7 @@ def prepare_workers(settings: Settings) -> Row:
 
 
 def detection(settings: Settings) -> Row:
-    """Finding faces: a picture of 12 megapixels against one of 2, on the bounded copy and without the bound."""
+    """Finding faces: an image of 12 megapixels against one of 2, on the bounded copy and without the bound."""
     less, more, side = (0.2, 0.8, 300) if settings.smoke else (2, 12, 1600)
     bounded, unbounded = FaceDetector(side), FaceDetector(detection_side=1_000_000)
     small, large = portrait(less), portrait(more)
@@ -160,9 +160,9 @@ def detection(settings: Settings) -> Row:
         )
     return Row(
         row="detection",
-        what=f"faces of a picture of {more} MP and of one of {less} MP, in a copy of {side} px at most; one thread",
+        what=f"faces of an image of {more} MP and of one of {less} MP, in a copy of {side} px at most; one thread",
         ratio=ways[f"{more} MP, no bound"]["median_s"] / ways[f"{more} MP"]["median_s"],
-        compared=f"pictures/s at {more} MP with the bound : without it",
+        compared=f"images/s at {more} MP with the bound : without it",
         expected="no promise",
         clock="cpu",
         ways=ways,
@@ -209,12 +209,12 @@ def write_video(path: Path, width: int, height: int, seconds: int) -> Path:
     import av
 
     frames = 25 * seconds
-    picture = np.asarray(portrait(max(1.0, 12 * width / 1920)))  # room to pan 4 pixels a frame
+    image = np.asarray(portrait(max(1.0, 12 * width / 1920)))  # room to pan 4 pixels a frame
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames):
-            view = picture[number : number + height, 4 * number : 4 * number + width]
+            view = image[number : number + height, 4 * number : 4 * number + width]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(view))))
         container.mux(stream.encode())
     return path

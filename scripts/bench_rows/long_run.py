@@ -1,4 +1,4 @@
-"""The row on scoring many pictures: as fast and as small at the end as at the start."""
+"""The row on scoring many images: as fast and as small at the end as at the start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from bench_rows.measure import Row, RowsSoFar, Settings, processes_below, resident_mb, write_jpegs
 from bench_rows.scoring import write_model
 
-PICTURES, PART = 30_000, 1000  # all, and the first and last part that are compared
+IMAGES, PART = 30_000, 1000  # all, and the first and last part that are compared
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class Glance:
 
 
 def long_run(settings: Settings) -> Row:
-    """Scores a folder of pictures as a user does, in a process of its own that is watched from outside."""
-    pictures = settings.pictures or (60 if settings.smoke else PICTURES)
-    part = min(PART, pictures // 4)
+    """Scores a folder of images as a user does, in a process of its own that is watched from outside."""
+    images = settings.images or (60 if settings.smoke else IMAGES)
+    part = min(PART, images // 4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = write_model(folder, replace(settings, smoke=True))  # the small backbone whatever the size
-        glances = watch(folder, model, many_files(folder, pictures), settings.device)
+        glances = watch(folder, model, many_files(folder, images), settings.device)
     first, last = (part, 2 * part), (glances[-1].rows - part, glances[-1].rows)  # the first part warms up
     ways = {"last": window(glances, *last), "first": window(glances, *first)}
     growth = ways["last"]["memory_mb"] - ways["first"]["memory_mb"]
     return Row(
         row="long-run",
-        what=f"`piqa.predict` on a folder of {pictures} JPEGs of 160 x 213 px, ResNet-10t at 64 px, five crops; the "
-        f"{part} pictures after the first {part} are compared with the last {part}",
-        ratio=ways["last"]["pictures_per_s"] / ways["first"]["pictures_per_s"],
-        compared=f"pictures/s of the last {part} : of the first",
+        what=f"`piqa.predict` on a folder of {images} JPEGs of 160 x 213 px, ResNet-10t at 64 px, five crops; the "
+        f"{part} images after the first {part} are compared with the last {part}",
+        ratio=ways["last"]["images_per_s"] / ways["first"]["images_per_s"],
+        compared=f"images/s of the last {part} : of the first",
         expected=">= 0.98, memory growth < 50 MB",
         clock="wall",
         ways=ways,
@@ -59,19 +59,19 @@ def long_run(settings: Settings) -> Row:
 
 
 def many_files(folder: Path, number: int) -> Path:
-    """A folder of so many pictures: a few real ones under many names."""
+    """A folder of so many images: a few real ones under many names."""
     (folder / "made").mkdir()
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     made = write_jpegs(folder / "made", min(number, 50), 0.034)
     for index in range(number):
-        os.link(made[index % len(made)], folder / "pictures" / f"{index:06}.jpg")
-    return folder / "pictures"
+        os.link(made[index % len(made)], folder / "images" / f"{index:06}.jpg")
+    return folder / "images"
 
 
-def watch(folder: Path, model: Path, pictures: Path, device: torch.device) -> list[Glance]:
+def watch(folder: Path, model: Path, images: Path, device: torch.device) -> list[Glance]:
     """Runs `piqa.predict` and looks at its rows and its memory twenty times a second."""
     written, log = RowsSoFar(folder / "scores.csv"), folder / "log.txt"
-    command = [sys.executable, "-m", "piqa.predict", pictures, "--ckpt_path", model, "--device", device]
+    command = [sys.executable, "-m", "piqa.predict", images, "--ckpt_path", model, "--device", device]
     glances: list[Glance] = []
     with log.open("w") as messages:
         process = subprocess.Popen(
@@ -97,10 +97,10 @@ def window(glances: list[Glance], start: int, end: int) -> dict[str, float]:
     begun = next(glance for glance in glances if glance.rows >= start)
     done = next(glance for glance in glances if glance.rows >= end)
     if done.rows == begun.rows:
-        raise RuntimeError(f"pictures {start} to {end} were scored in less than a glance; take more by --pictures")
+        raise RuntimeError(f"images {start} to {end} were scored in less than a glance; take more by --images")
     inside = [glance.memory_mb for glance in glances if begun.at <= glance.at <= done.at]
     return {
-        "pictures_per_s": (done.rows - begun.rows) / (done.at - begun.at),
+        "images_per_s": (done.rows - begun.rows) / (done.at - begun.at),
         "memory_mb": statistics.median(inside),
         "from": begun.rows,
         "to": done.rows,

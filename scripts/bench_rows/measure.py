@@ -1,4 +1,4 @@
-"""What all rows share: settings, the ways of a row measured in turn, memory, the machine's facts, pictures."""
+"""What all rows share: settings, the ways of a row measured in turn, memory, the machine's facts, images."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Settings:
         device: Where networks run.
         smoke: Sizes that take seconds and prove nothing but that the row works.
         repeats: Measurements of each way; None takes the row's own number.
-        pictures: Pictures of the long run and of the other models' memory; None takes the row's own number.
+        images: Images of the long run and of the other models' memory; None takes the row's own number.
         pyiqa: The site-packages folder of an environment that has pyiqa; None looks for it in this one.
     """
 
     device: torch.device
     smoke: bool = False
     repeats: int | None = None
-    pictures: int | None = None
+    images: int | None = None
     pyiqa: Path | None = None
 
     def times(self, usual: int) -> int:
@@ -237,12 +237,12 @@ def portrait(megapixels: float) -> Image.Image:
 
 def write_jpegs(folder: Path, number: int, megapixels: float) -> list[Path]:
     """Writes portraits as a camera does: JPEG of quality 92 with sensor noise, so that decoding costs what it does."""
-    picture = np.asarray(portrait(megapixels), dtype=np.int16)
+    image = np.asarray(portrait(megapixels), dtype=np.int16)
     files = []
     for index in range(number):
-        noise = np.random.default_rng(index).integers(-6, 7, picture.shape, dtype=np.int16)
+        noise = np.random.default_rng(index).integers(-6, 7, image.shape, dtype=np.int16)
         files.append(folder / f"{index:04}.jpg")
-        Image.fromarray((picture + noise).clip(0, 255).astype(np.uint8)).save(files[-1], quality=92)
+        Image.fromarray((image + noise).clip(0, 255).astype(np.uint8)).save(files[-1], quality=92)
     return files
 
 

@@ -1,11 +1,11 @@
-"""The row on LIQE and CLIP-IQA: many pictures at once against one at a time, and against pyiqa where it is at hand.
+"""The row on LIQE and CLIP-IQA: many images at once against one at a time, and against pyiqa where it is at hand.
 
 Where the settings are the same, so are the scores, and the row tells by how much they differ. As published the two
 programs differ in three settings, which are made equal here:
 
 - CLIP-IQA's prompts. Published is one pair, "Good photo." and "Bad photo."; pyiqa takes the mean over five of its own.
-- LIQE's windows in large pictures. Published is a distance of 48 px where a side has 1024 px or more; pyiqa keeps 32.
-- LIQE's resizing. Published is a short side of 768 px at most; pyiqa leaves pictures as they are.
+- LIQE's windows in large images. Published is a distance of 48 px where a side has 1024 px or more; pyiqa keeps 32.
+- LIQE's resizing. Published is a short side of 768 px at most; pyiqa leaves images as they are.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ SMALL: dict[str, dict[str, Any]] = {  # for the smoke version; as pyiqa reads we
 
 
 def other_models(settings: Settings) -> Row:
-    """Pictures a second of LIQE and CLIP-IQA over a folder of mixed sizes, and their memory over many pictures."""
+    """Images a second of LIQE and CLIP-IQA over a folder of mixed sizes, and their memory over many images."""
     megapixels, of_each = ((0.08, 0.12), 2) if settings.smoke else ((0.1, 0.3, 0.5, 0.75), 2)
-    pictures = settings.pictures or (48 if settings.smoke else 2000)
+    images = settings.images or (48 if settings.smoke else 2000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = mixed_sizes(folder, megapixels, of_each)
@@ -68,18 +68,18 @@ def other_models(settings: Settings) -> Row:
                 ways |= rates(network, other, files, settings)
             version = other.version if other else "not at hand"
     against = "one at a time" if other is None else "pyiqa"
-    for model, figures in in_child(memory_growth, pictures, settings).items():
-        ways[f"{model}, {pictures} small pictures"] = figures
+    for model, figures in in_child(memory_growth, images, settings).items():
+        ways[f"{model}, {images} small images"] = figures
     return Row(
         row="other-models",
         what=f"{len(files)} JPEGs of {', '.join(map(str, megapixels))} MP in turn, from file to score, random weights, "
-        "float32 where bf16 is not named; LIQE with at most 15 windows of a picture, CLIP-IQA at full resolution with "
-        f"{len(PYIQA_PAIRS)} pairs of prompts; batches of {BATCH}. Memory over pictures of 200 to 256 px a side, "
+        "float32 where bf16 is not named; LIQE with at most 15 windows of an image, CLIP-IQA at full resolution with "
+        f"{len(PYIQA_PAIRS)} pairs of prompts; batches of {BATCH}. Memory over images of 200 to 256 px a side, "
         "at the end against the second quarter",
         ratio=min(
             ways[f"{model}, {against}"]["median_s"] / ways[f"{model}, batched, bf16"]["median_s"] for model in MODELS
         ),
-        compared=f"pictures/s batched with bf16 weights : {against} in float32, the lesser of the two models",
+        compared=f"images/s batched with bf16 weights : {against} in float32, the lesser of the two models",
         expected=">= 2 against pyiqa (with bf16 instructions), memory growth < 50 MB",
         clock="wall",
         ways=ways,
@@ -101,7 +101,7 @@ def rates(network: LIQE | CLIPIQA, other: Peer | None, files: list[Path], settin
     answers = {way: call() for way, call in calls.items()}
     ways = in_turn(calls, settings.times(3), "wall", settings.device, warm_up=0)  # they are warm by their answers
     for way, figures in ways.items():
-        figures["pictures_per_s"] = len(files) / figures["median_s"]
+        figures["images_per_s"] = len(files) / figures["median_s"]
         if way != "batched":
             figures["batched_is_faster"] = figures["median_s"] / ways["batched"]["median_s"]
             figures["scores_differ"] = float(np.abs(answers[way] - answers["batched"]).max())
@@ -124,7 +124,7 @@ def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
 
 
 def scorer(network: LIQE | CLIPIQA, settings: Settings, precision: Precision = "32") -> Scorer:
-    """A scorer that sees pictures as pyiqa does."""
+    """A scorer that sees images as pyiqa does."""
     view: View = "windows" if isinstance(network, LIQE) else "whole"
     preparation = Preparation(resize="keep", face_rule="none")
     return Scorer(network, preparation, 224, str(settings.device), precision, view=view)
@@ -150,8 +150,8 @@ def mixed_sizes(folder: Path, megapixels: tuple[float, ...], of_each: int) -> li
     return [file for *_, file in sorted(files)]
 
 
-def memory_growth(pictures: int, settings: Settings) -> dict[str, Figures]:
-    """Resident memory of a fresh process that scores many small pictures, with one model and then the other."""
+def memory_growth(images: int, settings: Settings) -> dict[str, Figures]:
+    """Resident memory of a fresh process that scores many small images, with one model and then the other."""
     growth = {}
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
@@ -161,7 +161,7 @@ def memory_growth(pictures: int, settings: Settings) -> dict[str, Figures]:
             portrait(0.1).resize((width, height)).save(file)
         for model in MODELS:
             stream = scorer(random_network(model, settings), settings).stream(
-                islice(cycle(files), pictures), batch_size=BATCH
+                islice(cycle(files), images), batch_size=BATCH
             )
             held = [resident_mb("VmRSS") for _ in stream]
             part = max(len(held) // 4, 1)  # the first quarter warms up
@@ -209,7 +209,7 @@ class Peer:
         self.version = f"{versions['pyiqa']} with torch {versions['torch']}"
 
     def score(self, model: str, files: list[Path]) -> np.ndarray:
-        """Scores by pyiqa, one picture after another, as it takes files."""
+        """Scores by pyiqa, one image after another, as it takes files."""
         assert self._process.stdin is not None
         print(json.dumps({"model": model, "files": list(map(str, files))}), file=self._process.stdin, flush=True)
         return np.array(self._answer()["scores"])

@@ -26,14 +26,14 @@ FIVE_CROPS = 5
 
 
 def liqe(settings: Settings) -> Row:
-    """The 495 logits of a picture: cutting 15 windows against unfolding all of them first."""
+    """The 495 logits of an image: cutting 15 windows against unfolding all of them first."""
     megapixels = 0.5 if settings.smoke else 12
     ways = in_child(liqe_ways, megapixels, settings.times(3), settings)
     cut, grid = ways.values()
     return Row(
         row="liqe",
-        what=f"LIQE's logits of a picture of {megapixels} MP, random weights, in a fresh process; the text features, "
-        "the same for all pictures, are there already; memory is that of the host, beyond network and picture",
+        what=f"LIQE's logits of an image of {megapixels} MP, random weights, in a fresh process; the text features, "
+        "the same for all images, are there already; memory is that of the host, beyond network and image",
         ratio=grid["peak_extra_mb"] / max(cut["peak_extra_mb"], 0.1),
         compared="peak extra memory of all windows first : of cutting 15",
         expected=">= 20, and faster",
@@ -80,8 +80,8 @@ def all_windows_first(image: Image.Image) -> torch.Tensor:
 
 
 def scoring(settings: Settings) -> Row:
-    """From a file to a score, five crops: batched with bf16 weights against one picture at a time in float32."""
-    # Among few pictures the rank agreement is coarse: two neighbours of 12 that change places cost 0.007.
+    """From a file to a score, five crops: batched with bf16 weights against one image at a time in float32."""
+    # Among few images the rank agreement is coarse: two neighbours of 12 that change places cost 0.007.
     agreeing, timed, megapixels = (6, 2, 0.2) if settings.smoke else (48, 4, 12)
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(Path(folder), settings)
@@ -107,7 +107,7 @@ def scoring(settings: Settings) -> Row:
         )
         exact, quick = (scorer.score(files)["score"].to_numpy(dtype=float) for scorer in (slow, fast))
     for way in ways.values():
-        way["pictures_per_s"] = timed / way["median_s"]
+        way["images_per_s"] = timed / way["median_s"]
     seconds = [way["median_s"] for way in ways.values()]
     return Row(
         row="scoring",
@@ -115,7 +115,7 @@ def scoring(settings: Settings) -> Row:
         f"{slow.card['network']['init_args']['backbone']} twice with random weights, LIQE: "
         f"{slow.preparation.liqe is not None}; agreement over {agreeing} spoilt portraits",
         ratio=seconds[1] / seconds[0],
-        compared="pictures/s batched with bf16 weights : one at a time in float32",
+        compared="images/s batched with bf16 weights : one at a time in float32",
         expected=">= 3 (on a CPU with AMX), rank agreement >= 0.999",
         clock="wall",
         ways=ways,

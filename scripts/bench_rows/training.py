@@ -73,7 +73,7 @@ def task_of(network: DualBranch, way: Way) -> RankingTask:
 
 
 def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
-    """A step of so many groups of random pictures."""
+    """A step of so many groups of random images."""
     portraits = groups * size
     generator = torch.Generator().manual_seed(0)
     pixels = partial(torch.randint, 0, 256, (portraits, 3, side, side), dtype=torch.uint8, generator=generator)

@@ -25,7 +25,7 @@ class AVA(Database):
 
     ```
     root/
-      images/                                        the pictures, <id>.jpg
+      images/                                        the images, <id>.jpg
       AVA.txt                                        index, id, ten counts of votes, two tags, contest; no header
       aesthetics_image_lists/generic_test.jpgl       ids of the official test
       tanet/train.csv  val.csv  test.csv             for `tanet`: image_id, score2 .. score11, tag1, tag2, tag3
@@ -34,15 +34,15 @@ class AVA(Database):
     The last three are TANet's (code/AVA/dataset in its repository): score2 .. score11 count the votes for 1 .. 10.
 
     Scores: the mean of the votes, 1 to 10, higher is better; `score_std` is their standard deviation; `votes_1` ..
-    `votes_10` are the counts. Over TANet's test pictures the mean is 5.378, its standard deviation 0.733.
+    `votes_10` are the counts. Over TANet's test images the mean is 5.378, its standard deviation 0.733.
 
-    Splits: official, the listed test pictures and the rest, of which 5 % are drawn for validation as in a public
-    benchmark (IQA-PyTorch; the draw is ours); tanet, which has its own 12,775 val and 12,776 test pictures.
+    Splits: official, the listed test images and the rest, of which 5 % are drawn for validation as in a public
+    benchmark (IQA-PyTorch; the draw is ours); tanet, which has its own 12,775 val and 12,776 test images.
 
     A few of the files are known to be broken or missing: missing ones are left out here, broken ones by the prepared
     store (`data.max_failed`).
 
-    Terms: see the database's page; the pictures belong to their photographers.
+    Terms: see the database's page; the images belong to their photographers.
 
     Citation: Murray, Marchesotti and Perronnin, "AVA: A Large-Scale Database for Aesthetic Visual Analysis", CVPR 2012.
 
@@ -51,19 +51,19 @@ class AVA(Database):
         split: Which partition: official or tanet.
         labels: AVA.txt, below `root` or absolute; for tanet, the folder of its three files.
         test: List of the official test's ids, likewise.
-        images: Folder of the pictures, likewise.
-        val_share: Share of the official training pictures for validation.
+        images: Folder of the images, likewise.
+        val_share: Share of the official training images for validation.
         seed: Seed of their draw.
         unit_range: Map scores of 1..10 to 0..1.
-        max_missing: Share of the pictures that may be missing; they are left out with a warning.
-        check_files: Whether pictures must be on disk.
+        max_missing: Share of the images that may be missing; they are left out with a warning.
+        check_files: Whether images must be on disk.
 
     Raises:
         InputError: If there is no such split.
     """
 
     title = "AVA"
-    pictures = 255530
+    image_count = 255530
     own_range = (1.0, 10.0)
 
     def __init__(
@@ -94,7 +94,7 @@ class AVA(Database):
         return "AVA, TANet's split" if self.split == "tanet" else "AVA, official test"
 
     def load(self) -> pd.DataFrame:
-        """Read the votes, split, leave out missing pictures as far as they may be, and check."""
+        """Read the votes, split, leave out missing images as far as they may be, and check."""
         if self.split == "tanet":
             return self.finish(_with_scores(self._of_tanet(), self.labels), self.labels, ("train", "val", "test"))
         labels = read_lines(self.labels, LABELS)

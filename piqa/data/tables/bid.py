@@ -13,12 +13,12 @@ class BID(LIQEDatabase):
 
     ```
     root/
-      ImageDatabase/          the pictures, DatabaseImage0001.JPG and so on
+      ImageDatabase/          the images, DatabaseImage0001.JPG and so on
       DatabaseGrades.csv      for `drawn` alone: image, score; see below
     ```
 
     The database's own labels are a spreadsheet, DatabaseGrades.xlsx, which we have not seen. Export it as CSV; public
-    loaders take the first column for the picture's number and the second for its score, whatever they are called, and
+    loaders take the first column for the image's number and the second for its score, whatever they are called, and
     so do we. A first column that holds file names will do too.
 
     Scores: 0 to 5 (0.16 to 4.92 found), higher is better, in LIQE's lists as in the spreadsheet.
@@ -27,12 +27,12 @@ class BID(LIQEDatabase):
 
     Terms: see the database's page.
 
-    Citation: Ciancio et al., "No-Reference Blur Assessment of Digital Pictures Based on Multifeature Classifiers", IEEE
+    Citation: Ciancio et al., "No-Reference Blur Assessment of Digital Images Based on Multifeature Classifiers", IEEE
     Transactions on Image Processing 20, 2011.
     """
 
     title = "BID"
-    pictures = 586
+    image_count = 586
     liqe_folder, liqe_name, liqe_range = "BID", "bid", (0.0, 5.0)
     labels_name, labels_range = "DatabaseGrades.csv", (0.0, 5.0)
     images_name = "ImageDatabase"

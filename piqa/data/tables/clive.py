@@ -7,7 +7,7 @@ from piqa.data.tables.database import read_mat
 from piqa.data.tables.liqe_lists import LIQEDatabase
 from piqa.errors import InputError
 
-PRACTICE = 7  # pictures at the head of the label files with which raters practised
+PRACTICE = 7  # images at the head of the label files with which raters practised
 
 
 class CLIVE(LIQEDatabase):
@@ -17,11 +17,11 @@ class CLIVE(LIQEDatabase):
 
     ```
     root/
-      Images/                     the pictures, 627 .JPG and 535 .bmp
+      Images/                     the images, 627 .JPG and 535 .bmp
       Data/AllImages_release.mat  AllMOS_release.mat  AllStdDev_release.mat
     ```
 
-    The label files name 1,169 pictures: the first 7 are those with which raters practised, and are dropped.
+    The label files name 1,169 images: the first 7 are those with which raters practised, and are dropped.
 
     Scores: MOS on a scale of 0 to 100 (3.42 to 92.43 found), higher is better; `score_std` is the standard deviation of
     the raw ratings.
@@ -30,12 +30,12 @@ class CLIVE(LIQEDatabase):
 
     Terms: see the database's page.
 
-    Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and Objective Picture Quality",
+    Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and Objective Image Quality",
     IEEE Transactions on Image Processing 25, 2016.
     """
 
     title = "CLIVE"
-    pictures = 1162
+    image_count = 1162
     liqe_folder, liqe_name, liqe_range = "ChallengeDB_release", "clive", (0.0, 100.0)
     labels_name, labels_range = "Data", (0.0, 100.0)
     images_name = "Images"

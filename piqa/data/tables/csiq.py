@@ -1,4 +1,4 @@
-"""CSIQ, pristine pictures distorted in six ways."""
+"""CSIQ, pristine images distorted in six ways."""
 
 import pandas as pd
 
@@ -18,17 +18,17 @@ TYPES = {  # folder, which is also the second part of a file name in lower case:
 
 
 class CSIQ(LIQEDatabase):
-    """CSIQ: 30 pristine pictures, distorted in 6 ways at 4 or 5 levels, 866 pictures.
+    """CSIQ: 30 pristine images, distorted in 6 ways at 4 or 5 levels, 866 images.
 
     Layout:
 
     ```
     root/
       dst_imgs/awgn/  blur/  contrast/  fnoise/  jpeg/  jpeg2000/     <reference>.<TYPE>.<level>.png
-      csiq_label.txt         lines such as `1600.AWGN.1.png 0.062`, picture and dmos, without a header
+      csiq_label.txt         lines such as `1600.AWGN.1.png 0.062`, image and dmos, without a header
     ```
 
-    csiq_label.txt is not in the archive but is handed on with much public code; its pictures may lack `.png`.
+    csiq_label.txt is not in the archive but is handed on with much public code; its images may lack `.png`.
 
     Scores: the released dmos lies on a scale of 0 to 1, lower is better; `score` is 1 - dmos, and so it stands in
     LIQE's lists.
@@ -43,7 +43,7 @@ class CSIQ(LIQEDatabase):
     """
 
     title = "CSIQ"
-    pictures = 866
+    image_count = 866
     liqe_folder, liqe_name, liqe_range = "CSIQ", "csiq", (0.0, 1.0)
     labels_name, labels_range = "csiq_label.txt", (0.0, 1.0)
     images_name = "dst_imgs"
@@ -56,7 +56,7 @@ class CSIQ(LIQEDatabase):
         unknown = kinds.index[~kinds.isin(list(TYPES))]
         if len(unknown):
             raise InputError(
-                f"Row {unknown[0]} of {self.labels} has the picture {files[unknown[0]]!r}, which is not named "
+                f"Row {unknown[0]} of {self.labels} has the image {files[unknown[0]]!r}, which is not named "
                 f"<reference>.<type>.<level>.png with one of {', '.join(TYPES)}; restore the file."
             )
         return pd.DataFrame(

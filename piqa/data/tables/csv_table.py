@@ -16,7 +16,7 @@ KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
 class CSVTable(Table):
     """Portraits and scores in a CSV file of one's own.
 
-    One row a picture, separated by commas, semicolons or tabs, in UTF-8:
+    One row an image, separated by commas, semicolons or tabs, in UTF-8:
 
     ```
     image,score,scene
@@ -24,21 +24,21 @@ class CSVTable(Table):
     garden/002.jpg,1.7,garden
     ```
 
-    `image` is a path below `root`, with slashes of either kind, or absolute. `score` is higher for better pictures and
+    `image` is a path below `root`, with slashes of either kind, or absolute. `score` is higher for better images and
     is compared within a scene only. Optional columns are `score_std` (standard deviation of the score), `split`
     (train, val or test in any case), `condition` and `device`. Without `split`, whole scenes are held out for the test.
     Everything but the numbers is text: scene `007` stays `007`.
 
     Args:
         csv: The label file.
-        root: Folder of the pictures; by default the folder of the label file.
+        root: Folder of the images; by default the folder of the label file.
         columns: Names of the columns where they differ, ours to theirs: `{score: MOS, image: file}`.
         test_share: Share of the scenes held out for the test where there is no `split` column; 0 keeps every scene
             for training, 1 takes all for the test.
         seed: Seed of the draw of those scenes.
-        required_splits: Splits that must hold pictures where there is a `split` column; `[test]` for a table that is
+        required_splits: Splits that must hold images where there is a `split` column; `[test]` for a table that is
             only evaluated.
-        check_files: Whether every picture must be on disk; off, predictions can be judged without the pictures.
+        check_files: Whether every image must be on disk; off, predictions can be judged without the images.
 
     Raises:
         InputError: If `columns` or `test_share` make no sense.
@@ -69,13 +69,13 @@ class CSVTable(Table):
 
     @property
     def name(self) -> str:
-        """The file, and where its test pictures come from."""
+        """The file, and where its test images come from."""
         if "split" in self._read():
             return f"{self.csv.name}, its own split"
         return f"{self.csv.name}, {self.test_share:.0%} of the scenes held out with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
-        """Read, check and, where the file names no split, divide the pictures by scene."""
+        """Read, check and, where the file names no split, divide the images by scene."""
         frame = self._read()
         rows = frame.index.tolist()
         frame["image"] = frame["image"].str.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""What the public databases of scored pictures have in common: one scale of scores, splits by content, more columns."""
+"""What the public databases of scored images have in common: one scale of scores, splits by content, more columns."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ class Database(Table):
 
     Beside the columns of every table, where known:
 
-    - `reference`: the pristine picture that a picture was made from; no reference is both learnt and judged,
+    - `reference`: the pristine image that an image was made from; no reference is both learnt and judged,
     - `distortion`: one of LIQE's eleven groups (`piqa.models.liqe.DISTORTIONS`),
     - `scene_tags`: one to three of LIQE's nine scenes (`piqa.models.liqe.SCENES`) as "human;indoor"; "" if unknown,
     - `theme`: what TAD66K calls so,
     - `votes_1` .. `votes_10`: how many people gave each mark.
 
-    `score` is always higher for better pictures; every database says how it got there. `score_std`, where a database
+    `score` is always higher for better images; every database says how it got there. `score_std`, where a database
     has it, is the standard deviation of the single ratings, on the scale of `score`.
 
     Args:
-        images: Folder of the pictures.
+        images: Folder of the images.
         unit_range: Map `score_range` to 0..1, `score_std` with it; otherwise scores stay on the database's own scale.
-        max_missing: Share of the pictures that may be missing; they are left out with a warning.
-        check_files: Whether pictures must be on disk.
+        max_missing: Share of the images that may be missing; they are left out with a warning.
+        check_files: Whether images must be on disk.
 
     Raises:
         InputError: If `max_missing` is no share.
     """
 
     title: ClassVar[str]  # what reports call it, and its scene
-    pictures: ClassVar[int | None]  # in the whole database, where known
+    image_count: ClassVar[int | None]  # in the whole database, where known
 
     def __init__(self, images: Path, unit_range: bool, max_missing: float, check_files: bool) -> None:
         if not 0 <= max_missing <= 1:
@@ -70,17 +70,17 @@ class Database(Table):
     def finish(
         self, frame: pd.DataFrame, source: str | Path, required_splits: Sequence[str], whole: bool = True
     ) -> pd.DataFrame:
-        """Find the pictures, leave out missing ones as far as they may be, check, and count.
+        """Find the images, leave out missing ones as far as they may be, check, and count.
 
         Args:
             frame: `image` (below `images`), `score` on the database's own scale, `split`, and any extra columns; the
                 index is the row in the label file.
             source: The label file, for the messages.
-            required_splits: Splits that must hold pictures.
-            whole: Whether the labels should name every picture of the database; a warning tells where they do not.
+            required_splits: Splits that must hold images.
+            whole: Whether the labels should name every image of the database; a warning tells where they do not.
         """
-        if whole and self.pictures not in (None, len(frame)):
-            warnings.warn(f"{source} lists {len(frame)} pictures; {self.title} has {self.pictures}.", stacklevel=3)
+        if whole and self.image_count not in (None, len(frame)):
+            warnings.warn(f"{source} lists {len(frame)} images; {self.title} has {self.image_count}.", stacklevel=3)
         frame = frame.assign(scene=self.title, path=on_disk(self.images, frame["image"].tolist()))
         if self.check_files:
             frame = leave_out_missing(frame, source, self.max_missing)
@@ -110,7 +110,7 @@ class Database(Table):
 
 
 def draw_splits(units: Sequence[str], val_share: float, test_share: float, seed: int) -> list[str]:
-    """Draw splits in which no unit (a reference, or a picture by itself) is both learnt and judged.
+    """Draw splits in which no unit (a reference, or an image by itself) is both learnt and judged.
 
     The units with the lowest hash of seed and name are for the test, the next for validation: a draw that depends
     neither on the order of the rows nor on library versions.
@@ -144,7 +144,7 @@ def shuffled(names: Iterable[str], seed: int) -> list[str]:
 
 
 def splits_with(**shares: float) -> list[str]:
-    """The splits that must hold pictures: training, and those whose share is not zero."""
+    """The splits that must hold images: training, and those whose share is not zero."""
     return ["train", *(split for split, share in shares.items() if share)]
 
 
@@ -215,7 +215,7 @@ def on_disk(folder: Path, images: Sequence[str]) -> list[str]:
         if not image:
             return ""  # an empty cell stays empty, so that the check names its row
         below, _, name = image.rpartition("/")
-        place, names, lowered = listing(below)  # a Path for every picture would take half a minute for AVA's
+        place, names, lowered = listing(below)  # a Path for every image would take half a minute for AVA's
         return place + (name if name in names else lowered.get(_lower_extension(name), name))
 
     return [find(image) for image in images]

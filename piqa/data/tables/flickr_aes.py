@@ -14,23 +14,23 @@ WORKERS = {"user": "worker", "image": "imagePair", "score": "score"}
 
 
 class FlickrAES(Database):
-    """FLICKR-AES: about 40,000 photographs, rated 1 to 5 by 210 people, each picture by five of them.
+    """FLICKR-AES: about 40,000 photographs, rated 1 to 5 by 210 people, each image by five of them.
 
     Known from public code that reads it, not from the files themselves:
 
     ```
     root/
-      40K/                                               the pictures
+      40K/                                               the images
       FLICKR-AES_image_score.txt                         lines such as ` farm1_262_20009074919.jpg 0.25`, no header
       FLICKR-AES_image_labeled_by_each_worker.csv        worker, imagePair, score; one row a rating
     ```
 
     Scores: of the table, the mean over people as published, 0 to 1; of `ratings`, the marks 1 to 5. Higher is better.
 
-    Splits: the paper is said to test on 37 people, who rated 105 to 171 pictures each, and to train on what the other
+    Splits: the paper is said to test on 37 people, who rated 105 to 171 images each, and to train on what the other
     173 rated; who they are is not in the files. Here up to 37 people with as many ratings are drawn for the test. The
-    pictures that they rated are the test split, so that a general model has not learnt the pictures with which their
-    taste is later judged. 5 % of the other pictures are drawn for validation.
+    images that they rated are the test split, so that a general model has not learnt the images with which their
+    taste is later judged. 5 % of the other images are drawn for validation.
 
     Terms: Creative Commons photographs; see the database's page.
 
@@ -38,21 +38,21 @@ class FlickrAES(Database):
 
     Args:
         root: Folder of the database.
-        images: Folder of the pictures, below `root` or absolute.
+        images: Folder of the images, below `root` or absolute.
         test_users: How many people to test on, at most.
         ratings_of_test_users: The fewest and the most ratings that such a person may have given.
-        val_share: Share of the other pictures for validation.
+        val_share: Share of the other images for validation.
         seed: Seed of the draws.
         unit_range: Has no effect on the table, whose scores lie in 0..1 already; it maps those of `ratings`.
-        max_missing: Share of the pictures that may be missing; they are left out with a warning.
-        check_files: Whether pictures must be on disk.
+        max_missing: Share of the images that may be missing; they are left out with a warning.
+        check_files: Whether images must be on disk.
 
     Raises:
         InputError: If `test_users` is below 1 or `max_missing` is no share.
     """
 
     title = "FLICKR-AES"
-    pictures = None  # the paper says 40,000, public readers count up to 40,988
+    image_count = None  # the paper says 40,000, public readers count up to 40,988
     own_range = (0.0, 1.0)
     marks = (1.0, 5.0)
 
@@ -81,7 +81,7 @@ class FlickrAES(Database):
         return f"FLICKR-AES, {self.test_users} test users drawn with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
-        """Read the mean scores, split by who rated, leave out missing pictures as far as they may be, and check."""
+        """Read the mean scores, split by who rated, leave out missing images as far as they may be, and check."""
         source = self.root / "FLICKR-AES_image_score.txt"
         frame = read_lines(source, ("image", "score"))
         judged = set(self._users("test")["image"])
@@ -93,13 +93,13 @@ class FlickrAES(Database):
     def ratings(self, users: Literal["train", "test", "all"] = "test") -> pd.DataFrame:
         """The ratings of single people, as `python -m piqa.personalise` reads them from a CSV.
 
-        A person's ratings of the same picture are averaged.
+        A person's ratings of the same image are averaged.
 
         Args:
             users: Those drawn for the test, the others, or all.
 
         Returns:
-            One row a person and picture: `image` (the file), `score` (1 to 5, or 0 to 1 with `unit_range`), `user`.
+            One row a person and image: `image` (the file), `score` (1 to 5, or 0 to 1 with `unit_range`), `user`.
         """
         ratings = self._users(users)
         ratings = ratings.assign(image=on_disk(self.images, ratings["image"].tolist()))

@@ -13,25 +13,25 @@ COLUMNS = {"image": "img_name", "score": "mos"}
 
 
 class GFIQA(Table):
-    """GFIQA-20k: 20,000 pictures of faces with mean opinion scores.
+    """GFIQA-20k: 20,000 images of faces with mean opinion scores.
 
     Layout:
 
     ```
     root/
-      image/                 the pictures
-      mos_val_rating.csv     img_name, mos; one row a picture
+      image/                 the images
+      mos_val_rating.csv     img_name, mos; one row an image
     ```
 
-    Scores: MOS, higher is better, said to lie from 0 to 1; comparable between all pictures, so that they are one scene,
+    Scores: MOS, higher is better, said to lie from 0 to 1; comparable between all images, so that they are one scene,
     "GFIQA".
 
     Splits: no official one is known, nor the one with which the published face branch was trained. Ours are the
-    pictures with the lowest hash of seed and name: 14,000 train, 2,000 val and 4,000 test, the shares of a public
-    benchmark (IQA-PyTorch), but not its pictures. The draw depends neither on the order of the rows nor on which
-    pictures are on disk. Who is in a picture is not told, so one person may be in two splits.
+    images with the lowest hash of seed and name: 14,000 train, 2,000 val and 4,000 test, the shares of a public
+    benchmark (IQA-PyTorch), but not its images. The draw depends neither on the order of the rows nor on which
+    images are on disk. Who is in an image is not told, so one person may be in two splits.
 
-    A catalogue counts 19,998 usable pictures: a few missing ones are left out with a warning.
+    A catalogue counts 19,998 usable images: a few missing ones are left out with a warning.
 
     Terms: see the dataset's page.
 
@@ -41,13 +41,13 @@ class GFIQA(Table):
     Args:
         root: Folder of the dataset.
         labels: Label file, below `root` or absolute.
-        images: Folder of the pictures, likewise.
+        images: Folder of the images, likewise.
         columns: Names of the columns where they differ, ours to theirs: `{image: file, score: MOS}`.
-        val_share: Share of the pictures for validation.
-        test_share: Share of the pictures for the test.
+        val_share: Share of the images for validation.
+        test_share: Share of the images for the test.
         seed: Seed of the draw.
-        max_missing: Share of the pictures that may be missing.
-        check_files: Whether pictures must be on disk.
+        max_missing: Share of the images that may be missing.
+        check_files: Whether images must be on disk.
 
     Raises:
         InputError: If a share is out of range or `columns` maps what is none of ours.
@@ -89,7 +89,7 @@ class GFIQA(Table):
         return f"GFIQA-20k, {self.val_share:.0%} val and {self.test_share:.0%} test drawn with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
-        """Read the labels, split, leave out missing pictures as far as they may be, and check."""
+        """Read the labels, split, leave out missing images as far as they may be, and check."""
         labels = read_labels(self.labels)
         require_columns(
             labels, self.columns.values(), self.labels, "map them in `columns`, such as {image: file, score: MOS}"
@@ -111,7 +111,7 @@ class GFIQA(Table):
         )
 
     def _draw(self, images: list[str]) -> list[str]:
-        """The split of every picture."""
+        """The split of every image."""
         hashes = [hashlib.sha256(f"{self.seed}:{image}".encode()).digest() for image in images]
         order = sorted(range(len(images)), key=hashes.__getitem__)
         test, val = round(self.test_share * len(images)), round(self.val_share * len(images))

@@ -1,4 +1,4 @@
-"""KADID-10k, pristine pictures distorted in 25 ways."""
+"""KADID-10k, pristine images distorted in 25 ways."""
 
 import re
 
@@ -40,7 +40,7 @@ TYPES = (  # 01 to 25, as LIQE's lists call them
 
 
 class KADID(LIQEDatabase):
-    """KADID-10k: 81 pristine pictures, distorted in 25 ways at 5 levels each, 10,125 pictures.
+    """KADID-10k: 81 pristine images, distorted in 25 ways at 5 levels each, 10,125 images.
 
     Layout:
 
@@ -63,7 +63,7 @@ class KADID(LIQEDatabase):
     """
 
     title = "KADID-10k"
-    pictures = 10125
+    image_count = 10125
     liqe_folder, liqe_name, liqe_range = "kadid10k", "kadid10k", (1.0, 5.0)
     labels_name, labels_range = "dmos.csv", (1.0, 5.0)
     images_name = "images"
@@ -88,7 +88,7 @@ class KADID(LIQEDatabase):
         other = names.index[names["reference"].isna()]
         if len(other):
             raise InputError(
-                f"Row {other[0]} of {source} has the picture {frame['image'][other[0]]!r}, which is not named "
+                f"Row {other[0]} of {source} has the image {frame['image'][other[0]]!r}, which is not named "
                 "I<reference>_<type>_<level>.png as KADID-10k's; restore the database's own file."
             )
         return names.assign(reference=names["reference"].str.upper())

@@ -15,7 +15,7 @@ class KonIQ(LIQEDatabase):
 
     ```
     root/
-      1024x768/                              the pictures, <number>.jpg; `images: 512x384` for the smaller release
+      1024x768/                              the images, <number>.jpg; `images: 512x384` for the smaller release
       koniq10k_distributions_sets.csv        image_name, c1 .. c5, c_total, MOS, SD, set
     ```
 
@@ -34,7 +34,7 @@ class KonIQ(LIQEDatabase):
     """
 
     title = "KonIQ-10k"
-    pictures = 10073
+    image_count = 10073
     splits = ("liqe", "official", "drawn")
     liqe_folder, liqe_name, liqe_range = "koniq-10k", "koniq10k", (1.0, 5.0)
     labels_name, labels_range = "koniq10k_distributions_sets.csv", (0.0, 100.0)

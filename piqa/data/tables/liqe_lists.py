@@ -1,4 +1,4 @@
-"""LIQE's lists: ten splits of six databases, with a distortion and up to three scenes for every picture."""
+"""LIQE's lists: ten splits of six databases, with a distortion and up to three scenes for every image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from piqa.models.liqe import SCENES
 
 Split = Literal["liqe", "official", "drawn"]
 
-REPOSITORY = "zwx8981/LIQE"  # on GitHub; has the lists, not the pictures
+REPOSITORY = "zwx8981/LIQE"  # on GitHub; has the lists, not the images
 CHECKOUTS = ("LIQE", "LIQE-main")  # the repository cloned, or downloaded as a zip
 SPLITS = 10
 COLUMNS = ("image", "score", "distortion", "scene_1", "scene_2", "scene_3")
@@ -58,14 +58,14 @@ class LIQEDatabase(Database):
         lists: Folder of LIQE's lists (`splits2`), if it is another.
         labels: The database's own labels, below `root` or absolute, if they have another name; for `official` and
             `drawn`.
-        images: Folder of the pictures, likewise.
-        val_share: Share of the pictures, or of the references, that `drawn` takes for validation.
+        images: Folder of the images, likewise.
+        val_share: Share of the images, or of the references, that `drawn` takes for validation.
         test_share: The same for the test.
         seed: Seed of `drawn`.
         mend: Mend what is known to be wrong in LIQE's lists; today only `LIVE` has something.
         unit_range: Map the range of the scores to 0..1.
-        max_missing: Share of the pictures that may be missing; they are left out with a warning.
-        check_files: Whether pictures must be on disk.
+        max_missing: Share of the images that may be missing; they are left out with a warning.
+        check_files: Whether images must be on disk.
 
     Raises:
         InputError: If there is no such split.
@@ -77,7 +77,7 @@ class LIQEDatabase(Database):
     liqe_range: ClassVar[tuple[float, float]]  # scale of the lists' scores
     labels_range: ClassVar[tuple[float, float]]  # scale of the database's own, turned upwards
     labels_name: ClassVar[str]  # the database's own label file
-    images_name: ClassVar[str]  # folder of the pictures; the lists write it in front of every name
+    images_name: ClassVar[str]  # folder of the images; the lists write it in front of every name
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class LIQEDatabase(Database):
         return self.liqe_range if self.split == "liqe" else self.labels_range
 
     def load(self) -> pd.DataFrame:
-        """Read LIQE's lists or the database's own labels, split, find the pictures and check."""
+        """Read LIQE's lists or the database's own labels, split, find the images and check."""
         if self.split == "liqe":
             folder = self._find_lists()
             frame = self._listed(read_lists(folder, self.liqe_name, self.images_name))
@@ -169,7 +169,7 @@ def read_lists(folder: Path, name: str, images: str) -> pd.DataFrame:
     Args:
         folder: Where `<name>_train_clip.txt`, `<name>_val_clip.txt` and `<name>_test_clip.txt` are.
         name: First word of their names.
-        images: Folder that the lists write in front of every picture; taken off.
+        images: Folder that the lists write in front of every image; taken off.
 
     Returns:
         `image`, `score` (as text), `distortion` (LIQE's group), `scene_tags` and `split`; the index is file and row.

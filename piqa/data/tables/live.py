@@ -1,4 +1,4 @@
-"""LIVE, pristine pictures distorted in five ways."""
+"""LIVE, pristine images distorted in five ways."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from piqa.data.tables.database import read_mat
 from piqa.data.tables.liqe_lists import GROUPS, LIQEDatabase
 from piqa.errors import InputError
 
-FOLDERS = {  # in the order of the label files: pictures with their references, and what LIQE's lists call it
+FOLDERS = {  # in the order of the label files: images with their references, and what LIQE's lists call it
     "jp2k": (227, "jpeg2000 compression"),
     "jpeg": (233, "jpeg compression"),
     "wn": (174, "white noise"),
@@ -19,7 +19,7 @@ IMAGES = [f"{folder}/img{number}.bmp" for folder, (count, _) in FOLDERS.items() 
 
 
 class LIVE(LIQEDatabase):
-    """LIVE (release 2): 29 pristine pictures, distorted in 5 ways, 779 pictures.
+    """LIVE (release 2): 29 pristine images, distorted in 5 ways, 779 images.
 
     Layout, of databaserelease2:
 
@@ -27,18 +27,18 @@ class LIVE(LIQEDatabase):
     root/
       jp2k/  jpeg/  wn/  gblur/  fastfading/      img1.bmp and so on: 227, 233, 174, 174 and 174 with the references
       dmos.mat                                    dmos, orgs (1: a reference); or `labels: dmos_realigned.mat`, dmos_new
-      refnames_all.mat                            refnames_all: the reference of every picture
+      refnames_all.mat                            refnames_all: the reference of every image
     ```
 
-    Scores: the released DMOS is lower for better pictures; `score` is 100 - dmos, on a scale of 0 to 100. LIQE's lists
+    Scores: the released DMOS is lower for better images; `score` is 100 - dmos, on a scale of 0 to 100. LIQE's lists
     hold a reversed DMOS too, from 0 to 114.41 (of dmos_realigned.mat, it seems): the order is what counts.
 
     Splits: no official one. LIQE's ten: 538 train, 81 val, 160 test or three more or fewer, by reference. `drawn` too
     keeps every reference in one split, and leaves the references themselves out.
 
-    LIQE's lists call the 145 pictures of fast fading "white noise", although LIQE's code has a name for them and counts
+    LIQE's lists call the 145 images of fast fading "white noise", although LIQE's code has a name for them and counts
     them as JPEG 2000 compression, whose errors they show. Their scenes are wrong too: they differ between levels of one
-    picture, while its other distortions agree (seen in split 1's val and test lists). By default both are mended: the
+    image, while its other distortions agree (seen in split 1's val and test lists). By default both are mended: the
     distortion goes by the folder, the scenes are those of the same reference's other distortions where
     refnames_all.mat is there, and none where not. `mend: false` leaves the lists as they were published.
 
@@ -49,7 +49,7 @@ class LIVE(LIQEDatabase):
     """
 
     title = "LIVE"
-    pictures = 779
+    image_count = 779
     liqe_folder, liqe_name, liqe_range = "databaserelease2", "live", (0.0, 114.414709)
     labels_name, labels_range = "dmos.mat", (0.0, 100.0)
     images_name = "."
@@ -69,7 +69,7 @@ class LIVE(LIQEDatabase):
         names = read_mat(self.root / "refnames_all.mat", "refnames_all")[0]
         if not len(IMAGES) == len(dmos) == len(originals) == len(names):
             raise InputError(
-                f"{self.labels} and refnames_all.mat speak of {len(dmos)}, {len(originals)} and {len(names)} pictures, "
+                f"{self.labels} and refnames_all.mat speak of {len(dmos)}, {len(originals)} and {len(names)} images, "
                 f"not of {len(IMAGES)}; restore the database's own files."
             )
         frame = pd.DataFrame(

@@ -12,9 +12,9 @@ from piqa.errors import InputError
 class Mix(Table):
     """Several tables at once, such as the six databases of LIQE.
 
-    Scores of different databases are never compared: `database` tells where a picture comes from, and `scene` becomes
+    Scores of different databases are never compared: `database` tells where an image comes from, and `scene` becomes
     the database's name, or database and scene ("PIQ23/Indoor_Scene_0") where a table has several. `image` too begins
-    with the database. A `MixSampler` draws batches with a fixed number of pictures from each database.
+    with the database. A `MixSampler` draws batches with a fixed number of images from each database.
 
     A column that only some tables have is "" (text) or missing (numbers) for the others; `score_std` is kept where all
     have it.

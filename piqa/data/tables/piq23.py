@@ -12,7 +12,7 @@ from piqa.system.csv_text import read_labels, require_columns
 Attribute = Literal["overall", "details", "exposure"]
 OfficialSplit = Literal["scene", "device"]
 
-REPOSITORY = "DXOMARK-Research/PIQ2023"  # on GitHub; has the splits and the devices, not the pictures
+REPOSITORY = "DXOMARK-Research/PIQ2023"  # on GitHub; has the splits and the devices, not the images
 CHECKOUTS = ("PIQ2023", "PIQ2023-main")  # the repository cloned, or downloaded as a zip
 SCORE_COLUMNS = {
     "image": "IMAGE",
@@ -30,16 +30,16 @@ class PIQ23(Table):
 
     ```
     root/
-      Overall/  Details/  Exposure/          pictures, <number>_<condition>_Scene_<index>.<jpg|JPG|jpeg|tiff|tif>
+      Overall/  Details/  Exposure/          images, <number>_<condition>_Scene_<index>.<jpg|JPG|jpeg|tiff|tif>
       Scores_Overall.csv  Scores_Details.csv  Scores_Exposure.csv
       Test split/Scene Split.csv             also: Device Split.csv, and the ready-made score files of each split
-      Metadata/Image Metadata.csv            the device of every picture; optional
+      Metadata/Image Metadata.csv            the device of every image; optional
     ```
 
     The CSV files may also stand in `labels` or `root` itself, or in a folder PIQ2023 (the repository, checked out)
     in or beside them.
 
-    Pictures: 5116 in each of the three attributes; the names are the same, the pixels are not (every folder shows the
+    Images: 5116 in each of the three attributes; the names are the same, the pixels are not (every folder shows the
     region of interest of its attribute). 4 conditions: Indoor 1397, Outdoor 1616, Night 1248, Lowlight 855.
 
     Scores: JOD (just objectionable differences), higher is better; centred on 0 in every scene, with a standard
@@ -53,16 +53,16 @@ class PIQ23(Table):
 
     Neither has a validation part; `hold_out_scenes` makes one.
 
-    Terms: non-commercial research; the pictures are handed out on request and may not be passed on.
+    Terms: non-commercial research; the images are handed out on request and may not be passed on.
 
     Citation: Chahine et al., "An Image Quality Assessment Dataset for Portraits", CVPR 2023.
 
     Args:
         root: Folder of the dataset.
         attribute: What was judged: overall, details or exposure.
-        split: Official split: scene (new scenes in the test) or device (new pictures of known scenes).
+        split: Official split: scene (new scenes in the test) or device (new images of known scenes).
         labels: Folder of the CSV files, if it is another than `root`.
-        check_files: Whether every picture must be on disk; off, predictions can be judged without the pictures.
+        check_files: Whether every image must be on disk; off, predictions can be judged without the images.
 
     Raises:
         InputError: If there is no such attribute or split.
@@ -95,7 +95,7 @@ class PIQ23(Table):
         file_name = f"Scores_{self.attribute.title()}.csv"
         source = self._find(file_name)
         if source is None:
-            raise self._not_found(file_name, "it comes with the pictures; check `root` or `labels`")
+            raise self._not_found(file_name, "it comes with the images; check `root` or `labels`")
         scores = self._read(source, *SCORE_COLUMNS.values(), "ATTRIBUTE")
         others = scores.loc[scores["ATTRIBUTE"] != self.attribute.title(), "ATTRIBUTE"]
         if len(others):

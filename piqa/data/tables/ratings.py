@@ -18,8 +18,8 @@ def read_ratings(source: str | Path) -> pd.DataFrame:
         `image`, `path`, `score` and `user`, in the order of the file.
 
     Raises:
-        InputError: If the file cannot be read, lacks a column, has a score that is no number, or a user who rated a
-            picture twice.
+        InputError: If the file cannot be read, lacks a column, has a score that is no number, or a user who rated an
+            image twice.
     """
     source = Path(source)
     frame = read_labels(source)

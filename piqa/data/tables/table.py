@@ -39,7 +39,7 @@ class Table(ABC):
         """Read and check the labels.
 
         Returns:
-            One row a picture, index 0..n-1, with the columns
+            One row an image, index 0..n-1, with the columns
 
             - `image`: the name as it stands in the labels, with forward slashes; unique,
             - `path`: the file on disk,
@@ -68,7 +68,7 @@ def validate(
             device becomes "unknown".
         source: The label file, for the messages.
         rows: For each row of the frame its row in the label file; by default they follow the header (row 1) in order.
-        required_splits: Splits that must hold pictures; `["test"]` for a table that is only evaluated.
+        required_splits: Splits that must hold images; `["test"]` for a table that is only evaluated.
         check_files: Whether every `path` must be a file.
 
     Returns:
@@ -79,7 +79,7 @@ def validate(
     """
     require_columns(frame, REQUIRED_COLUMNS, source, "tell which columns hold them with `columns`")
     if frame.empty:
-        raise InputError(f"{source} has no rows below its header; it needs one row a picture.")
+        raise InputError(f"{source} has no rows below its header; it needs one row an image.")
     optional = [name for name in OPTIONAL_COLUMNS if name in frame and not _is_empty(frame[name]).all()]
     table = frame[[*REQUIRED_COLUMNS, *optional]]
     table = table.set_axis(pd.Index(range(2, len(frame) + 2) if rows is None else rows))  # the checks name these rows
@@ -121,7 +121,7 @@ def hold_out_scenes(
     if len(scenes) < 2:
         raise InputError(
             f"Cannot hold out scenes for {target}: the {source} split has {len(scenes)}, at least two are needed; "
-            f"add scenes or mark the {target} pictures in a split column."
+            f"add scenes or mark the {target} images in a split column."
         )
     count = min(max(round(share * len(scenes)), 1), len(scenes) - 1)
     drawn = sorted(scenes, key=lambda scene: hashlib.sha256(f"{seed}:{scene}".encode()).digest())[:count]
@@ -208,9 +208,7 @@ def _check_duplicates(table: pd.DataFrame, source: str | Path) -> None:
         twice = table[key.duplicated(keep=False)].groupby(key, sort=False)
         if twice.ngroups:
             shown = _listed([f"{image} in {_row_list(group.index)}" for image, group in twice], separator="; ")
-            raise InputError(
-                f"{source} lists {twice.ngroups} picture(s) more than once: {shown}; keep one row of each."
-            )
+            raise InputError(f"{source} lists {twice.ngroups} image(s) more than once: {shown}; keep one row of each.")
 
 
 def _check_splits(table: pd.DataFrame, required_splits: Iterable[str], source: str | Path) -> None:
@@ -219,7 +217,7 @@ def _check_splits(table: pd.DataFrame, required_splits: Iterable[str], source: s
     if missing:
         found = ", ".join(f"{count} {split}" for split, count in counts.items())
         raise InputError(
-            f"{source} has no picture in the split {', '.join(missing)} (found: {found}); "
+            f"{source} has no image in the split {', '.join(missing)} (found: {found}); "
             "check its split column, or name the splits that you need in `required_splits`."
         )
 
@@ -229,8 +227,8 @@ def _check_scenes(table: pd.DataFrame, source: str | Path) -> None:
     if len(alone):
         shown = _with_rows(alone["split"] + " scene " + alone["scene"])
         raise InputError(
-            f"{source} has {len(alone)} scene(s) with a single picture in a split, which cannot be ranked: {shown}; "
-            "add pictures, merge scenes or remove them."
+            f"{source} has {len(alone)} scene(s) with a single image in a split, which cannot be ranked: {shown}; "
+            "add images, merge scenes or remove them."
         )
 
 
@@ -241,7 +239,7 @@ def _check_files(table: pd.DataFrame, source: str | Path) -> None:
         place = f"{folders[0] or '.'}" + (f" and {len(folders) - 1} more folder(s)" if len(folders) > 1 else "")
         absent = "" if Path(folders[0] or ".").is_dir() else ", which does not exist"
         raise InputError(
-            f"{len(missing)} of {len(table)} pictures named in {source} are missing, looked for in {place}{absent}: "
+            f"{len(missing)} of {len(table)} images named in {source} are missing, looked for in {place}{absent}: "
             f"{_with_rows(missing['image'])}; check `root`."
         )
 

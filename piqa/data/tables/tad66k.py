@@ -20,21 +20,21 @@ class TAD66K(Database):
 
     ```
     root/
-      TAD66K/                              the pictures, long side 800 px; names such as 43751877@N085618633908.jpg
+      TAD66K/                              the images, long side 800 px; names such as 43751877@N085618633908.jpg
       labels/merge/train.csv  test.csv     image, score
       labels/unmerge/train/<theme>.csv     the same by theme, and in unmerge/test
     ```
 
-    The labels are dataset.zip of TANet's repository (code/TAD66K), unpacked as `labels`. How the pictures' folder is
+    The labels are dataset.zip of TANet's repository (code/TAD66K), unpacked as `labels`. How the images' folder is
     called once unpacked, we have not seen: name it in `images`.
 
     Scores: 0 to 10 (1.13 to 9.46 found, mean 5.43), higher is better.
 
-    Splits: merge, 52,248 train and 14,079 test; unmerge, 52,726 and 13,601, another partition of the same pictures,
+    Splits: merge, 52,248 train and 14,079 test; unmerge, 52,726 and 13,601, another partition of the same images,
     which also tells the `theme` (portrait, people and family are among them). Neither has a validation part: 5 % of the
-    training pictures are drawn.
+    training images are drawn.
 
-    Terms: the lists are Apache-2.0; the pictures are Flickr's, see the database's page.
+    Terms: the lists are Apache-2.0; the images are Flickr's, see the database's page.
 
     Citation: He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
 
@@ -43,19 +43,19 @@ class TAD66K(Database):
         split: Which partition: merge, or unmerge, by theme.
         themes: Only these themes, of unmerge.
         labels: Folder of the labels, below `root` or absolute.
-        images: Folder of the pictures, likewise.
-        val_share: Share of the training pictures for validation.
+        images: Folder of the images, likewise.
+        val_share: Share of the training images for validation.
         seed: Seed of their draw.
         unit_range: Map scores of 0..10 to 0..1.
-        max_missing: Share of the pictures that may be missing; they are left out with a warning.
-        check_files: Whether pictures must be on disk.
+        max_missing: Share of the images that may be missing; they are left out with a warning.
+        check_files: Whether images must be on disk.
 
     Raises:
         InputError: If there is no such split, or `themes` are asked of merge.
     """
 
     title = "TAD66K"
-    pictures = 66327
+    image_count = 66327
     own_range = (0.0, 10.0)
 
     def __init__(
@@ -88,7 +88,7 @@ class TAD66K(Database):
         return f"TAD66K, {self.split} split" + (f", only {', '.join(self.themes)}" if self.themes else "")
 
     def load(self) -> pd.DataFrame:
-        """Read the labels, split, leave out missing pictures as far as they may be, and check."""
+        """Read the labels, split, leave out missing images as far as they may be, and check."""
         parts = []
         for split in ("train", "test"):
             for source in self._files(split):

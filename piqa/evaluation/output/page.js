@@ -335,7 +335,7 @@ function choose(name) {
   drawScatter();
 }
 
-for (const picture of document.querySelectorAll("img[data-picture]")) picture.src = data.pictures[picture.dataset.picture];
+for (const image of document.querySelectorAll("img[data-thumbnail]")) image.src = data.thumbnails[image.dataset.thumbnail];
 const plot = document.getElementById("forest-choice");
 data.board.forEach((block, i) => {
   const group = element("optgroup", { label: `${block.protocol} protocol` });

@@ -1,4 +1,4 @@
-"""The leaderboard as one HTML file that needs no network: tables that sort, plots, and the pictures of its failures.
+"""The leaderboard as one HTML file that needs no network: tables that sort, plots, and the images of its failures.
 
 `page.html` is its frame, filled in by Jinja with everything escaped; `page.css` and `page.js` go into it whole. A
 content security policy lets no other script run and nothing be fetched, whatever a model or a scene is called.
@@ -29,12 +29,12 @@ from piqa.system.files import replacing
 from piqa.system.json_text import plain
 
 HERE = Path(__file__).parent
-DIGITS = 4  # of measures in the plots; a picture shows no more
+DIGITS = 4  # of measures in the plots; an image shows no more
 SPREAD_DIGITS = 4  # of scores and predictions, counted from the first digit of their spread
 PAIRS_SHOWN = 12  # failures of a model
-PICTURE_SIDE = 360  # long side of a picture, px
-PICTURE_QUALITY = 80
-PICTURE_BYTES = 1_800_000  # all pictures together, encoded, so that the page can be sent by mail
+THUMBNAIL_SIDE = 360  # long side of an image, px
+THUMBNAIL_QUALITY = 80
+THUMBNAIL_BYTES = 1_800_000  # all images together, encoded, so that the page can be sent by mail
 FACT_NAMES = {
     "samples": "bootstrap samples",
     "levels": "bootstrap of scenes, images or both",
@@ -49,7 +49,7 @@ NAMES_LISTED = 200  # missing images of a line
 def write_page(board: Leaderboard, path: str | Path) -> Path:
     """Writes the leaderboard as one self-contained HTML file.
 
-    Pictures of the failures are scaled down and put into the page where their files can be read; of all others only the
+    Images of the failures are scaled down and put into the page where their files can be read; of all others only the
     names are shown. No path of the machine gets into the page, other than those in the board's facts and sources.
 
     Args:
@@ -76,7 +76,7 @@ def render(board: Leaderboard) -> str:
     environment.filters |= {"number": text.number, "p": text.p_value, "first_upper": _first_upper}
     environment.filters["breakable"] = _breakable
     script = (HERE / "page.js").read_text(encoding="utf-8")
-    gallery, pictures = _gallery(board)
+    gallery, thumbnails = _gallery(board)
     return environment.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -98,8 +98,8 @@ def render(board: Leaderboard) -> str:
         gallery=gallery,
         facts=_facts(board),
         strangers=_strangers(board),
-        data=plain(_plot_data(board)) | {"pictures": pictures.encoded},
-        pictures_left_out=pictures.left_out,
+        data=plain(_plot_data(board)) | {"thumbnails": thumbnails.encoded},
+        thumbnails_left_out=thumbnails.left_out,
     )
 
 
@@ -247,12 +247,12 @@ def _forest(block: text.Block) -> dict[str, Any]:
     return {"protocol": block.protocol, "measures": rows}
 
 
-# Pictures
+# Images
 
 
 @dataclass
-class Pictures:
-    """The pictures in the page, encoded, each file once.
+class Thumbnails:
+    """The images in the page, encoded, each file once.
 
     Attributes:
         encoded: Data URIs.
@@ -264,7 +264,7 @@ class Pictures:
     _places: dict[str, int | None] = field(default_factory=dict)
 
     def place(self, path: object) -> int | None:
-        """Where the file's picture stands in `encoded`; None if it cannot be read or no room is left for it."""
+        """Where the file's image stands in `encoded`; None if it cannot be read or no room is left for it."""
         if not isinstance(path, str | Path) or not str(path):
             return None
         if str(path) not in self._places:
@@ -272,7 +272,7 @@ class Pictures:
         return self._places[str(path)]
 
     def _add(self, path: str | Path) -> int | None:
-        if sum(map(len, self.encoded)) >= PICTURE_BYTES:
+        if sum(map(len, self.encoded)) >= THUMBNAIL_BYTES:
             self.left_out += 1
             return None
         try:
@@ -283,32 +283,32 @@ class Pictures:
 
 
 def thumbnail(path: str | Path) -> str:
-    """A picture scaled down to `PICTURE_SIDE`, without its metadata, as a data URI.
+    """An image scaled down to `THUMBNAIL_SIDE`, without its metadata, as a data URI.
 
     Raises:
         InputError: If it is not an image that can be read.
     """
-    from piqa.preparation.image_file import open_image  # brings torch, which a board without pictures does not need
+    from piqa.preparation.image_file import open_image  # brings torch, which a board without images does not need
 
     image = open_image(path)
-    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     image.info.clear()
     file = io.BytesIO()
-    image.save(file, format="JPEG", quality=PICTURE_QUALITY, optimize=True)
+    image.save(file, format="JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _gallery(board: Leaderboard) -> tuple[list[tuple[str, list[dict[str, Any]]]], Pictures]:
-    """The worst pairs of every line with the places of their pictures; the worst of all lines get theirs first."""
-    frame, pictures = board.failures, Pictures()
+def _gallery(board: Leaderboard) -> tuple[list[tuple[str, list[dict[str, Any]]]], Thumbnails]:
+    """The worst pairs of every line with the places of their images; the worst of all lines get theirs first."""
+    frame, thumbnails = board.failures, Thumbnails()
     rank = frame.groupby("model").cumcount()
     frame = frame[rank < PAIRS_SHOWN].assign(rank=rank)
     digits = {model: _decimals(rows) for model, rows in board.predictions.groupby("model")["prediction"]}
     score_digits = _decimals(board.predictions["score"])
     by_model: dict[str, list[dict[str, Any]]] = {model: [] for model in _shown(board) if model in set(frame["model"])}
     for row in frame.sort_values("rank", kind="stable").to_dict("records"):
-        places = {f"picture_{side}": pictures.place(row[f"path_{side}"]) for side in ("a", "b")}
+        places = {f"thumbnail_{side}": thumbnails.place(row[f"path_{side}"]) for side in ("a", "b")}
         pair = {str(name): value for name, value in row.items()}
         pair |= {"score_digits": score_digits, "digits": digits[pair["model"]]}
         by_model.setdefault(pair["model"], []).append(pair | places)
-    return list(by_model.items()), pictures
+    return list(by_model.items()), thumbnails

@@ -1,6 +1,6 @@
 """Bootstrap of measures that are computed inside scenes and summed up over them.
 
-A board's figure would come out differently with other scenes, and with other pictures of the same scenes. Both are
+A board's figure would come out differently with other scenes, and with other images of the same scenes. Both are
 resampled: as many scenes as there are, drawn with replacement, and in every scene drawn, anew for each time it is
 drawn, as many of its images as it has, with replacement. That is the two-level bootstrap. A scene's measure differs
 from scene to scene already because its images are few; resampling them as well counts that part twice, so the intervals

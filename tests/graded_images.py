@@ -1,4 +1,4 @@
-"""Pictures of simple patterns under noise and blur of graded strength, and a way to train on them in seconds."""
+"""Images of simple patterns under noise and blur of graded strength, and a way to train on them in seconds."""
 
 import lightning
 import numpy as np
@@ -32,28 +32,28 @@ def _spoilt(pixels, distortion, strength, rng):
 
 
 def graded_table(count, seed, distortions):
-    """Pictures by scene and distortion in turn; one database a distortion, with scales of their own."""
+    """Images by scene and distortion in turn; one database a distortion, with scales of their own."""
     rng = np.random.default_rng(seed)
-    rows, pictures = [], []
+    rows, images = [], []
     for number in range(count):
         scene, distortion = SCENES[number % 3], distortions[number // 3 % len(distortions)]
         strength = rng.uniform(0.05, 1)
         pixels = _spoilt(_pattern(scene, rng), distortion, strength, rng)
-        pictures.append(np.broadcast_to(pixels.clip(0, 255).astype(np.uint8), (3, SIDE, SIDE)))
+        images.append(np.broadcast_to(pixels.clip(0, 255).astype(np.uint8), (3, SIDE, SIDE)))
         score = 100 - 100 * strength if distortion == "noise" else 5 - 4 * strength
         rows.append((str(number), score, distortion, f"{distortion} database", scene))
     table = pd.DataFrame(rows, columns=["image", "score", "distortion", "scene", "scene_tags"])
-    return table, torch.from_numpy(np.stack(pictures))
+    return table, torch.from_numpy(np.stack(images))
 
 
 class Graded(Dataset):
-    """The pictures of a table, with a batch's usual entries; `windows` says whether they come as one window each."""
+    """The images of a table, with a batch's usual entries; `windows` says whether they come as one window each."""
 
     def __init__(self, count, seed, windows, distortions):
-        self.table, self.pictures = graded_table(count, seed, distortions)
+        self.table, self.images = graded_table(count, seed, distortions)
         self._windows = windows
         if not windows:
-            self.pictures = self.pictures[..., : SIDE // 2, : SIDE // 2]  # any size will do, and this one is quicker
+            self.images = self.images[..., : SIDE // 2, : SIDE // 2]  # any size will do, and this one is quicker
         self.labels = {
             "score": torch.tensor(self.table["score"].to_numpy(), dtype=torch.float32),
             "scene_labels": scene_labels(self.table["scene_tags"]),
@@ -66,13 +66,13 @@ class Graded(Dataset):
         return len(self.table)
 
     def __getitem__(self, row):
-        pixels = self.pictures[row]
+        pixels = self.images[row]
         labels = {name: values[row] for name, values in self.labels.items()}
         return {"full_image": pixels[None] if self._windows else pixels} | labels
 
 
 class GradedData(lightning.LightningDataModule):
-    """Training and validation pictures that share nothing but how they are made."""
+    """Training and validation images that share nothing but how they are made."""
 
     def __init__(self, windows, distortions=DISTORTIONS, train=192, val=96):
         super().__init__()

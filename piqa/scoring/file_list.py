@@ -1,4 +1,4 @@
-"""Which picture files a command line means."""
+"""Which image files a command line means."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from PIL import Image
 from piqa.errors import InputError
 
 
-def expand(pictures: Sequence[str], names: str | None = None) -> list[str]:
-    """The files that are meant: what is named, and every picture below each folder, in order of name.
+def expand(images: Sequence[str], names: str | None = None) -> list[str]:
+    """The files that are meant: what is named, and every image below each folder, in order of name.
 
     A file that is meant twice, or by two spellings of its path, comes once.
 
     Args:
-        pictures: Pictures and folders.
+        images: Images and folders.
         names: A text file of more, one a line. Those are not looked up here: one that is not there costs its row.
 
     Raises:
-        InputError: If something is not there, or a folder holds no picture, or nothing is meant.
+        InputError: If something is not there, or a folder holds no image, or nothing is meant.
     """
-    if len(pictures) == 1 and names is None:
-        return _meant_by(pictures[0])
-    listed = (file for picture in pictures for file in _meant_by(picture))
+    if len(images) == 1 and names is None:
+        return _meant_by(images[0])
+    listed = (file for image in images for file in _meant_by(image))
     files = _each_once(chain(listed, [] if names is None else _lines(names)))
     if not files:
-        raise InputError("there is nothing to score; name pictures or folders, or a list of them by `names`")
+        raise InputError("there is nothing to score; name images or folders, or a list of them by `names`")
     return list(files.values())
 
 
-def _meant_by(picture: str) -> list[str]:
-    path = Path(picture)
+def _meant_by(image: str) -> list[str]:
+    path = Path(image)
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"there is no file or folder {path}")
@@ -43,11 +43,11 @@ def _meant_by(picture: str) -> list[str]:
     endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN} - {".pdf"}
     if found := list(_below(str(path), tuple(endings))):
         return found
-    raise InputError(f"there is no picture in the folder {path}")
+    raise InputError(f"there is no image in the folder {path}")
 
 
 def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
-    """Pictures below a folder, in order of name; links to folders are not followed."""
+    """Images below a folder, in order of name; links to folders are not followed."""
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
@@ -65,7 +65,7 @@ def _lines(names: str) -> list[str]:
         with Path(names).open(encoding="utf-8", errors="surrogateescape") as file:
             return [name for line in file if (name := line.rstrip("\r\n"))]
     except OSError as error:
-        raise InputError(f"cannot read the list of pictures {names}: {error.strerror}") from error
+        raise InputError(f"cannot read the list of images {names}: {error.strerror}") from error
 
 
 def _each_once(files: Iterable[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Pictures are prepared by worker processes and come back in their order, as batches of bytes for the device.
+"""Images are prepared by worker processes and come back in their order, as batches of bytes for the device.
 
 The workers decode, find faces and cut; every network that judges runs in the main process, on whole batches.
 """
@@ -34,21 +34,21 @@ Stamp = tuple[int, int]
 
 
 @dataclass
-class PictureBatch:
-    """Prepared pictures, and of those that could not be prepared the reason.
+class ImageBatch:
+    """Prepared images, and of those that could not be prepared the reason.
 
     The pixels are numpy arrays, which pass between processes through pipes: torch would put them into shared memory,
     of which a container has little, and by way of file descriptors, which fail in odd ways when a process dies.
 
     Attributes:
-        files: All pictures of the batch.
+        files: All images of the batch.
         stamps: `stamp_of` each when it was read.
-        errors: Why a picture could not be prepared; None where it was.
+        errors: Why an image could not be prepared; None where it was.
         face_boxes: x1, y1, x2, y2 in pixels of the upright original; None where no face was found.
-        crops: Of the good pictures, by name, uint8 of shape (good, crops, 3, side, side); a list of the pictures' own
+        crops: Of the good images, by name, uint8 of shape (good, crops, 3, side, side); a list of the images' own
             where these differ in shape.
-        windows: LIQE's windows of the good pictures one after another, uint8, (windows, 3, 224, 224), or None.
-        window_counts: How many windows each good picture has.
+        windows: LIQE's windows of the good images one after another, uint8, (windows, 3, 224, 224), or None.
+        window_counts: How many windows each good image has.
     """
 
     files: list[str]
@@ -85,11 +85,11 @@ class BatchPreparer:
         self._inputs = inputs | {"full_image"}  # which tells how many crops a portrait has
         self._preparer = preparer
 
-    def __call__(self, files: list[str]) -> PictureBatch:
-        """Prepares the pictures of one batch; a bad one costs its row alone."""
+    def __call__(self, files: list[str]) -> ImageBatch:
+        """Prepares the images of one batch; a bad one costs its row alone."""
         self._preparer = self._preparer or Preparer(replace(self._preparation, liqe=None))
         items, windows = [], []
-        batch = PictureBatch(files, [], [], [], {}, None, [])
+        batch = ImageBatch(files, [], [], [], {}, None, [])
         for file in files:
             batch.stamps.append(stamp_of(file))
             try:
@@ -98,7 +98,7 @@ class BatchPreparer:
                 batch.errors.append(str(error))
                 batch.face_boxes.append(None)
                 continue
-            # Whatever a hostile picture does to the detector, the other million pictures are not at fault.
+            # Whatever a hostile image does to the detector, the other million images are not at fault.
             except Exception as error:
                 batch.errors.append(f"{file} could not be prepared ({type(error).__name__}: {error})")
                 batch.face_boxes.append(None)
@@ -124,15 +124,13 @@ class BatchPreparer:
         return wanted, None if self._preparation.liqe is None else cut_windows(image).numpy(), portrait.face_box
 
 
-def picture_batches(
-    files: Iterable[str], prepare: BatchPreparer, batch_size: int, workers: int
-) -> Iterator[PictureBatch]:
+def image_batches(files: Iterable[str], prepare: BatchPreparer, batch_size: int, workers: int) -> Iterator[ImageBatch]:
     """Prepares files batch by batch, in their order, at most two batches a worker ahead.
 
     Args:
         files: Read no further than that, so that it may be of any length.
         prepare: What does it.
-        batch_size: Pictures in a batch.
+        batch_size: Images in a batch.
         workers: Processes that prepare; 0 does it in this one.
 
     Raises:
@@ -145,14 +143,14 @@ def picture_batches(
     context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
     pool = ProcessPoolExecutor(workers, context, _start_worker, (prepare,))
     try:
-        ahead: deque[Future[PictureBatch]] = deque(pool.submit(_work, part) for part in islice(lists, 2 * workers))
+        ahead: deque[Future[ImageBatch]] = deque(pool.submit(_work, part) for part in islice(lists, 2 * workers))
         while ahead:
             batch = ahead.popleft().result()
             ahead.extend(pool.submit(_work, part) for part in islice(lists, 1))
             yield batch
     except BrokenProcessPool as error:
         raise InputError(
-            f"a process that prepares pictures was killed, probably for want of memory; use fewer `workers` than "
+            f"a process that prepares images was killed, probably for want of memory; use fewer `workers` than "
             f"{workers}"
         ) from error
     finally:
@@ -177,8 +175,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(files: list[str]) -> PictureBatch:
-    batch: PictureBatch = _of_this_worker["prepare"](files)
+def _work(files: list[str]) -> ImageBatch:
+    batch: ImageBatch = _of_this_worker["prepare"](files)
     return batch
 
 

@@ -1,11 +1,11 @@
-"""Writers of pictures with marks out of ten, and the training of a tiny network on them."""
+"""Writers of images with marks out of ten, and the training of a tiny network on them."""
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 
-def picture(noise, redness, seed):
+def image(noise, redness, seed):
     """A gradient of 72 x 72 px with noise (standard deviation, of 255) and a tint from blue (0) to red (1)."""
     rng = np.random.default_rng(seed)
     gradient = np.linspace(60, 180, 72)[:, None, None] + np.linspace(-20, 20, 72)[None, :, None]
@@ -15,13 +15,13 @@ def picture(noise, redness, seed):
 
 
 def write_rated(folder, count=72, seed=0):
-    """Pictures whose mark falls with the noise, from 9 to 2, whatever their tint; returns the CSV, with its splits."""
+    """Images whose mark falls with the noise, from 9 to 2, whatever their tint; returns the CSV, with its splits."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):
         noise, redness = rng.uniform(2, 40), rng.uniform()
-        picture(noise, redness, [seed, number]).save(folder / f"{number}.png")
+        image(noise, redness, [seed, number]).save(folder / f"{number}.png")
         split = ("train", "train", "val")[number % 3]
         rows.append((f"{number}.png", 9 - 7 * (noise - 2) / 38, "all", split, redness))
     pd.DataFrame(rows, columns=["image", "score", "scene", "split", "redness"]).to_csv(
