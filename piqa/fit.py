@@ -38,7 +38,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
-    chosen_on = {"validation": "val", "test": "test"}[cli.datamodule.select_on]
+    chosen_on = {"validation": "val", "test": "test"}[cli.datamodule.checkpoint_selection_split]
     why = "the last epoch, as none had a defined SROCC" if cli.trainable else "the network has nothing to train"
     return {
         "table": cli.datamodule.table.name,

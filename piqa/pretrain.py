@@ -36,7 +36,7 @@ INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "s
     "checkpoint_every",
     "checkpoint_keep",
 }
-INCIDENTAL_DATA = {"store", "workers", "prepare_workers", "prepare_device", "scoring_batch"}
+INCIDENTAL_DATA = {"store", "workers", "prepare_workers", "prepare_device", "eval_batch_size"}
 
 
 class PretrainCLI(PiqaCLI):

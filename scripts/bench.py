@@ -1,4 +1,4 @@
-"""Speed and memory, each row a ratio of two ways measured in turn in one run, on the machine at hand.
+"""ComputeOptions and memory, each row a ratio of two ways measured in turn in one run, on the machine at hand.
 
     python scripts/bench.py                                  all rows; hours, most of them for `long-run`
     python scripts/bench.py training-input scoring           some of them

@@ -68,7 +68,7 @@ class Graded(Dataset):
     def __getitem__(self, row):
         pixels = self.images[row]
         labels = {name: values[row] for name, values in self.labels.items()}
-        return {"full_image": pixels[None] if self._windows else pixels} | labels
+        return {"whole": pixels[None] if self._windows else pixels} | labels
 
 
 class GradedData(lightning.LightningDataModule):

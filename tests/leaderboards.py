@@ -133,9 +133,9 @@ def _entry(model, kind, scenes, selected_on=None, note="", source=""):
     if own is not None:
         undefined, failed = own["srocc"].isna().sum(), (~own["fit_converged"]).sum()
         counts = {"images": own["images"].sum(), "missing": 0, "unmatched": 0, "undefined_scenes": undefined}
-        counts |= {"failed_fits": failed, "predicted_share": 1.0}
+        counts |= {"failed_fits": failed, "predicted_fraction": 1.0}
     named = {"model": model, "kind": kind, "protocol_note": note, "selected_on": selected_on, "source": source}
-    return {"failed_fits": np.nan, "predicted_share": np.nan, **named, **counts}
+    return {"failed_fits": np.nan, "predicted_fraction": np.nan, **named, **counts}
 
 
 def _comparisons(measures, models):

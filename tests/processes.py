@@ -27,7 +27,7 @@ data:
   crop: 64
   crops: one
   groups: 6
-  group_size: 4
+  images_per_group: 4
   workers: 0
   prepare_workers: 0
 trainer:

@@ -36,7 +36,14 @@ def data_of(csv, crop=64, **settings):
     from piqa.preparation.portrait import Preparation
 
     preparation = Preparation(short_side=72, face_rule="none")
-    defaults = {"crops": "one", "groups": 1, "group_size": 12, "workers": 0, "prepare_workers": 0, "scoring_batch": 24}
+    defaults = {
+        "crops": "one",
+        "groups": 1,
+        "images_per_group": 12,
+        "workers": 0,
+        "prepare_workers": 0,
+        "eval_batch_size": 24,
+    }
     return PortraitData(
         CSVTable(csv, required_splits=("train", "val")),
         preparation,

@@ -43,7 +43,7 @@ def same(portrait, other):
         return np.array_equal(one, two) and getattr(one, "dtype", None) == getattr(two, "dtype", None)
 
     return (
-        equal(portrait.full_image, other.full_image)
+        equal(portrait.whole, other.whole)
         and equal(portrait.face_crop, other.face_crop)
         and portrait.face_box == other.face_box
         and equal(portrait.liqe_logits, other.liqe_logits)

@@ -34,7 +34,7 @@ def test_ava_s_score_is_the_mean_of_its_votes_and_keeps_them(tmp_path):
     )
     (tmp_path / "aesthetics_image_lists").mkdir()
     (tmp_path / "aesthetics_image_lists" / "generic_test.jpgl").write_text("12\n953619\n")
-    table = AVA(tmp_path, val_share=0, check_files=False).load().set_index("image")
+    table = AVA(tmp_path, val_fraction=0, check_files=False).load().set_index("image")
     marks = np.repeat(np.arange(1, 11), [0, 1, 5, 17, 38, 36, 15, 6, 5, 1])
     assert table.loc["953619.jpg", "score"] == pytest.approx(marks.mean())
     assert table.loc["953619.jpg", "score_std"] == pytest.approx(marks.std())
@@ -45,7 +45,7 @@ def test_ava_s_score_is_the_mean_of_its_votes_and_keeps_them(tmp_path):
 
 
 def test_ava_s_official_test_is_the_listed_one_and_validation_comes_from_the_rest(tmp_path):
-    table = AVA(write_ava(tmp_path), val_share=0.125).load()
+    table = AVA(write_ava(tmp_path), val_fraction=0.125).load()
     assert table["split"].value_counts().to_dict() == {"train": 28, "test": 8, "val": 4}
     listed = (tmp_path / "aesthetics_image_lists" / "generic_test.jpgl").read_text().split()
     assert set(table.loc[table["split"] == "test", "image"]) == {
@@ -110,7 +110,7 @@ def test_tad66k_s_themes_are_another_partition(tmp_path):
 
 
 def test_some_themes_may_be_chosen(tmp_path):
-    table = TAD66K(write_tad66k(tmp_path), split="unmerge", themes=["portrait"], val_share=0.2)
+    table = TAD66K(write_tad66k(tmp_path), split="unmerge", themes=["portrait"], val_fraction=0.2)
     assert set(table.load()["theme"]) == {"portrait"}
     assert table.name == "TAD66K, unmerge split, only portrait"
 

@@ -42,13 +42,13 @@ def test_all_optional_columns_are_carried(tmp_path):
 
 
 def test_without_split_whole_scenes_are_held_out(tmp_path):
-    table = CSVTable(write_csv_dataset(tmp_path, scenes=5), test_share=0.4).load()
+    table = CSVTable(write_csv_dataset(tmp_path, scenes=5), test_fraction=0.4).load()
     assert table.groupby("split")["scene"].nunique().to_dict() == {"test": 2, "train": 3}
     assert (table.groupby("scene")["split"].nunique() == 1).all()
 
 
 def test_a_split_column_is_obeyed(tmp_path):
-    table = CSVTable(write_csv_dataset(tmp_path, columns=ALL_COLUMNS), test_share=0.9).load()
+    table = CSVTable(write_csv_dataset(tmp_path, columns=ALL_COLUMNS), test_fraction=0.9).load()
     assert table.groupby("split")["scene"].unique().map(list).to_dict() == {
         "test": ["scene_0"],
         "train": ["scene_1", "scene_2"],
@@ -62,7 +62,7 @@ def test_an_empty_split_column_counts_as_absent(tmp_path):
 
 @pytest.mark.parametrize(("share", "split"), [(0, "train"), (1, "test")])
 def test_all_scenes_can_be_put_on_one_side(tmp_path, share, split):
-    assert set(CSVTable(write_csv_dataset(tmp_path), test_share=share).load()["split"]) == {split}
+    assert set(CSVTable(write_csv_dataset(tmp_path), test_fraction=share).load()["split"]) == {split}
 
 
 def test_a_table_for_evaluation_needs_only_its_test_split(tmp_path):
@@ -155,8 +155,8 @@ def test_a_mapping_of_an_unknown_name_is_refused(tmp_path):
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, 20])
 def test_a_test_share_out_of_range_is_refused(tmp_path, share):
-    assert refused(tmp_path / "my.csv", test_share=share) == (
-        f"`test_share` must lie between 0 and 1 (0.2: one scene in five), not {share}."
+    assert refused(tmp_path / "my.csv", test_fraction=share) == (
+        f"`test_fraction` must lie between 0 and 1 (0.2: one scene in five), not {share}."
     )
 
 

@@ -192,7 +192,7 @@ def test_images_whose_extension_has_another_case_are_found(tmp_path):
 
 @pytest.mark.parametrize(
     ("units", "val", "test", "message"),
-    [(["a", "b"], -0.1, 0.2, "`val_share` -0.1"), (["a", "b"], 0.5, 0.5, "leave some for training")],
+    [(["a", "b"], -0.1, 0.2, "`val_fraction` -0.1"), (["a", "b"], 0.5, 0.5, "leave some for training")],
 )
 def test_shares_out_of_range_are_refused(units, val, test, message):
     with pytest.raises(InputError, match=message):

@@ -31,7 +31,7 @@ def piq23(tmp_path_factory):
 
 
 def data_of(table, folder, **settings):
-    settings = {"group_size": 3, "workers": 0, "prepare_workers": 0, "prepare_device": "cpu"} | settings
+    settings = {"images_per_group": 3, "workers": 0, "prepare_workers": 0, "prepare_device": "cpu"} | settings
     return PortraitData(table, PREPARATION, str(folder / "store"), CROP, **settings)
 
 
@@ -41,8 +41,8 @@ def set_up(folder, stage="fit", **settings):
     return data
 
 
-def on_process(data, rank, world, parts=1):
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, accumulate_grad_batches=parts)
+def on_process(data, rank, world, accumulation_steps=1):
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, accumulate_grad_batches=accumulation_steps)
     return data
 
 
@@ -88,7 +88,7 @@ def test_the_seed_chooses_the_held_out_scenes(piq23):
 
 
 def test_selecting_on_the_test_split_holds_nothing_out(piq23):
-    data = set_up(piq23, select_on="test")
+    data = set_up(piq23, checkpoint_selection_split="test")
     pd.testing.assert_frame_equal(data.splits["val"], data.splits["test"])
     assert (len(scenes_in(data, "train")), len(scenes_in(data, "test"))) == (4, 2)
 
@@ -113,7 +113,7 @@ def test_the_splits_are_the_same_whatever_is_run_first(piq23, stages):
 
 def test_a_table_of_test_images_alone_can_be_tested(tmp_path):
     csv = write_csv_dataset(tmp_path, scenes=2)
-    data = data_of(CSVTable(csv, test_share=1), tmp_path)
+    data = data_of(CSVTable(csv, test_fraction=1), tmp_path)
     data.prepare_data()
     data.setup("test")
     assert len(data.test_dataloader().dataset) == 8
@@ -123,7 +123,7 @@ def test_a_table_of_test_images_alone_can_be_tested(tmp_path):
 
 def test_a_split_without_images_is_refused_before_the_work(tmp_path):
     csv = write_csv_dataset(tmp_path)
-    data = data_of(CSVTable(csv, test_share=0), tmp_path, select_on="test")
+    data = data_of(CSVTable(csv, test_fraction=0), tmp_path, checkpoint_selection_split="test")
     data.prepare_data()
     with pytest.raises(InputError, match="no usable image in its val split"):
         data.setup("fit")
@@ -152,7 +152,7 @@ def test_too_many_bad_images_stop_the_run_and_name_one(tmp_path):
 def test_a_training_image_that_is_left_alone_in_its_scene_is_left_out(tmp_path):
     csv, rows = a_csv_dataset(tmp_path, scenes=4, images_per_scene=3)
     spoil(csv, rows["image"][rows["scene"] == "scene_2"][1:])
-    data = data_of(CSVTable(csv), tmp_path, max_failed=0.5, select_on="test")
+    data = data_of(CSVTable(csv), tmp_path, max_failed=0.5, checkpoint_selection_split="test")
     data.prepare_data()
     with pytest.warns(UserWarning, match="1 training images are left alone in their scene"):
         data.setup("fit")
@@ -185,8 +185,8 @@ def test_preparing_draws_no_random_number_of_the_training(tmp_path):
         ({"crop": 49}, "a crop of 49 px does not fit into images prepared to 48 px"),
         ({"crop": 0}, "a crop of 0 px"),
         ({"groups": 0}, "at least 1 group of 2 portraits"),
-        ({"group_size": 1}, "at least 1 group of 2 portraits"),
-        ({"scoring_batch": 0}, "`scoring_batch` must be at least 1"),
+        ({"images_per_group": 1}, "at least 1 group of 2 portraits"),
+        ({"eval_batch_size": 0}, "`eval_batch_size` must be at least 1"),
     ],
 )
 def test_settings_that_make_no_batches_are_refused_at_once(settings, message):
@@ -198,8 +198,8 @@ def test_a_training_batch_holds_bytes_scores_and_groups(piq23):
     data = set_up(piq23)
     batch = next(iter(data.train_dataloader()))
     portraits = len(batch["index"])
-    assert set(batch) == {"full_image", "face_crop", "index", "score", "score_std", "group", "groups"}
-    for name in ("full_image", "face_crop"):
+    assert set(batch) == {"whole", "face_crop", "index", "score", "score_std", "group", "groups"}
+    for name in ("whole", "face_crop"):
         assert batch[name].dtype == torch.uint8 and batch[name].shape == (portraits, 3, CROP, CROP)
     assert batch["score"].dtype == batch["score_std"].dtype == torch.float32
     assert batch["groups"].item() == len(batch["group"].unique()) == 2
@@ -223,7 +223,7 @@ def with_faces(piq23, tmp_path):
     store, rng, portraits = PreparedStore(tmp_path / "store", PREPARATION), np.random.default_rng(0), {}
     for path in pd.concat([data.splits["train"], data.splits["val"]])["path"]:
         face, logits = rng.integers(0, 256, (50, 48, 3)).astype(np.uint8), rng.normal(25, 1, 495).astype(np.float32)
-        portraits[path] = Portrait(store.load(path).full_image, face, (1, 2, 3, 4), logits)
+        portraits[path] = Portrait(store.load(path).whole, face, (1, 2, 3, 4), logits)
         write_entry(store.entry(path), portraits[path], path)
     return data, portraits
 
@@ -235,7 +235,7 @@ def test_crops_and_logits_are_those_of_their_row(with_faces, split):
     for batch in data.train_dataloader() if split == "train" else data.val_dataloader():
         for place, row in enumerate(batch["index"]):
             portrait = portraits[paths[row]]
-            assert is_window(batch["full_image"][place], portrait.full_image)
+            assert is_window(batch["whole"][place], portrait.whole)
             assert is_window(batch["face_crop"][place], portrait.face_crop)
             assert torch.equal(batch["liqe_logits"][place], torch.from_numpy(portrait.liqe_logits))
 
@@ -284,10 +284,10 @@ def test_reference_pairs_are_the_same_in_every_epoch(piq23):
 
 @pytest.mark.parametrize(("crops", "count"), [("five", 5), ("one", 1)])
 def test_scoring_batches_hold_the_fixed_crops_of_the_split_in_order(piq23, crops, count):
-    data = set_up(piq23, crops=crops, scoring_batch=3)
+    data = set_up(piq23, crops=crops, eval_batch_size=3)
     batches = list(data.test_dataloader())
     assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(2 * IMAGES))
-    assert batches[0]["full_image"].shape == batches[0]["face_crop"].shape == (3, count, 3, CROP, CROP)
+    assert batches[0]["whole"].shape == batches[0]["face_crop"].shape == (3, count, 3, CROP, CROP)
     for one, two in zip(batches, data.test_dataloader(), strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -295,7 +295,7 @@ def test_scoring_batches_hold_the_fixed_crops_of_the_split_in_order(piq23, crops
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_processes_score_every_portrait_in_the_same_number_of_batches(piq23, world, batch):
-    data = set_up(piq23, scoring_batch=batch, crops="one")
+    data = set_up(piq23, eval_batch_size=batch, crops="one")
     shares = [list(on_process(data, rank, world).val_dataloader()) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1 and shares[0]
     assert {row for share in shares for part in share for row in part["index"].tolist()} == set(range(IMAGES))

@@ -162,7 +162,10 @@ def test_what_is_no_number_stops_all_processes_with_one_line(config, tmp_path):
     ("settings", "message"),
     [
         (["--data.groups", "2"], "2 groups a step do not give each of 3 processes one"),
-        (["--data.group_size", "40", "--data.table.csv", "{few}", "--data.groups", "3"], "2 groups, fewer than the 3"),
+        (
+            ["--data.images_per_group", "40", "--data.table.csv", "{few}", "--data.groups", "3"],
+            "2 groups, fewer than the 3",
+        ),
     ],
 )
 def test_too_many_processes_are_refused_before_anything_starts(config, tmp_path, capsys, settings, message):

@@ -9,7 +9,7 @@ from piqa.models.contract import inputs_of, score_crops
 from piqa.models.liqe import LIQE_LOGITS
 
 SIDE = 32
-INPUTS = {"whole": "full_image", "face": "face_crop", "liqe": "liqe_logits"}
+INPUTS = {"whole": "whole", "face": "face_crop", "liqe": "liqe_logits"}
 FAMILIES = ["resnet10t", "mobilenetv3_small_050", "vit_tiny_patch16_224"]
 
 
@@ -17,7 +17,7 @@ def a_batch(portraits, seed=0, crops=()):
     generator = torch.Generator().manual_seed(seed)
     shape = (portraits, *crops, 3, SIDE, SIDE)
     return {
-        "full_image": torch.randint(256, shape, generator=generator, dtype=torch.uint8),
+        "whole": torch.randint(256, shape, generator=generator, dtype=torch.uint8),
         "face_crop": torch.randint(256, shape, generator=generator, dtype=torch.uint8),
         "liqe_logits": 25 + torch.randn(portraits, LIQE_LOGITS, generator=generator),
     }
@@ -48,7 +48,7 @@ def test_features_are_joined_in_the_order_whole_face_liqe_whatever_the_config_sa
     network, batch = tiny(["liqe", "face", "whole"]), a_batch(3)
     assert network.branches == ["whole", "face", "liqe"]
     with torch.no_grad():
-        whole = network.backbones["whole"](batch["full_image"])
+        whole = network.backbones["whole"](batch["whole"])
         face = network.backbones["face"](batch["face_crop"])
         expected = network.head(torch.cat([whole, face, batch["liqe_logits"]], dim=1)).squeeze(1)
     assert torch.equal(scores(network, batch), expected)
@@ -129,13 +129,13 @@ def test_scores_are_float32_and_do_not_tie_under_autocast():
 def test_backbones_of_other_families_give_pooled_features(name):
     backbone = Backbone(name, SIDE).eval()
     with torch.no_grad():
-        features = backbone(a_batch(2)["full_image"])
+        features = backbone(a_batch(2)["whole"])
     assert features.shape == (2, backbone.features)
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])  # of different mean and std
 def test_bytes_equal_normalised_floats(name):
-    backbone, images = Backbone(name, SIDE).eval(), a_batch(2)["full_image"]
+    backbone, images = Backbone(name, SIDE).eval(), a_batch(2)["whole"]
     cfg = timm.get_pretrained_cfg(name)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (cfg.mean, cfg.std))
     with torch.no_grad():
@@ -172,11 +172,11 @@ def test_a_portraits_score_is_the_mean_over_its_crops():
     with torch.no_grad():
         together = score_crops(network, batch)
     for row in range(3):
-        crops = {name: batch[name][row] for name in ("full_image", "face_crop")}
+        crops = {name: batch[name][row] for name in ("whole", "face_crop")}
         of_crops = scores(network, crops | {"liqe_logits": batch["liqe_logits"][row].expand(5, -1)})
         torch.testing.assert_close(together[row], of_crops.mean(), rtol=0, atol=1e-5)
 
 
 def test_a_network_without_named_inputs_gets_all_that_there_are():
     batch = a_batch(1) | {"score": torch.zeros(1)}
-    assert set(inputs_of(nn.Identity(), batch)) == {"full_image", "face_crop", "liqe_logits"}
+    assert set(inputs_of(nn.Identity(), batch)) == {"whole", "face_crop", "liqe_logits"}

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from piqa.errors import InputError
-from piqa.models.rating_distribution import rated
+from piqa.models.rating_distribution import rating_outputs
 from piqa.tasks.emd import emd, maximum_entropy, shares
 
 
@@ -47,7 +47,7 @@ def test_gradient_is_finite_where_the_distributions_agree():
 def test_distribution_of_most_entropy_has_its_mean(mean):
     distribution = maximum_entropy(torch.tensor([mean], dtype=torch.float64))
     assert distribution.sum().item() == pytest.approx(1, abs=1e-6)
-    assert rated(distribution.double())["score"].item() == pytest.approx(mean, abs=1e-6)
+    assert rating_outputs(distribution.double())["score"].item() == pytest.approx(mean, abs=1e-6)
 
 
 def test_no_other_distribution_of_the_mean_has_more_entropy():
@@ -84,6 +84,6 @@ def test_an_image_without_votes_is_refused():
 def test_mean_and_spread_are_those_of_numpy():
     votes = np.array([1, 0, 2, 5, 9, 4, 4, 2, 0, 1])
     marks = np.repeat(np.arange(1, 11), votes)
-    answer = rated(shares(torch.from_numpy(votes)[None]))
+    answer = rating_outputs(shares(torch.from_numpy(votes)[None]))
     assert answer["score"].item() == pytest.approx(marks.mean(), abs=1e-5)
     assert answer["spread"].item() == pytest.approx(marks.std(), abs=1e-5)

@@ -6,7 +6,7 @@ from stores import flip, flip_in
 
 from piqa.errors import InputError
 from piqa.preparation.portrait import Portrait, Preparation
-from piqa.preparation.store_entry import BAND, Absent, Damaged, open_entry, write_entry
+from piqa.preparation.store_entry import BAND, EntryDamagedError, EntryNotFoundError, open_entry, write_entry
 from piqa.preparation.video import Clip, ClipPreparation
 
 
@@ -30,7 +30,7 @@ def read(path):
         return entry.read(), entry.facts
 
 
-def crop(path, rows, columns, name="full_image"):
+def crop(path, rows, columns, name="whole"):
     with open_entry(path) as entry:
         return entry.read(late=True)[name][rows, columns]
 
@@ -41,7 +41,7 @@ def test_a_portrait_comes_back_as_it_was(path, height, face):
     portrait = a_portrait(height, face=face)
     write_entry(path, portrait, "a.png")
     found = Preparation().unpack(*read(path), "a.png")
-    assert np.array_equal(found.full_image, portrait.full_image)
+    assert np.array_equal(found.whole, portrait.whole)
     assert np.array_equal(found.face_crop, portrait.face_crop)
     assert found.face_box == portrait.face_box
     assert np.array_equal(found.liqe_logits, portrait.liqe_logits) and found.liqe_logits.dtype == np.float32
@@ -63,26 +63,26 @@ def test_a_clip_comes_back_as_it_was_whole_and_frame_by_frame(path, encoding):
 def test_every_window_is_what_numpy_would_cut_out(path):
     portrait = a_portrait()
     write_entry(path, portrait, "a.png")
-    height, width, _ = portrait.full_image.shape
+    height, width, _ = portrait.whole.shape
     with open_entry(path) as entry:
-        stored = entry.read(late=True)["full_image"]
-        assert stored.shape == portrait.full_image.shape
+        stored = entry.read(late=True)["whole"]
+        assert stored.shape == portrait.whole.shape
         for top in range(height):
             for bottom in {top + 1, min(top + BAND, height), height}:
                 columns = slice(top % width, width - top // 3)
-                assert np.array_equal(stored[top:bottom, columns], portrait.full_image[top:bottom, columns])
-        assert np.array_equal(stored[:, :], portrait.full_image)
+                assert np.array_equal(stored[top:bottom, columns], portrait.whole[top:bottom, columns])
+        assert np.array_equal(stored[:, :], portrait.whole)
 
 
 def test_a_crop_is_sound_while_other_rows_are_damaged(path):
     portrait = a_portrait()
     write_entry(path, portrait, "a.png")
-    flip(path, path.read_bytes().index(portrait.full_image.swapaxes(1, 2)[-1].tobytes()))
+    flip(path, path.read_bytes().index(portrait.whole.swapaxes(1, 2)[-1].tobytes()))
     below = slice(BAND, 3 * BAND)  # two bands, of which the damaged rows are the next
-    assert np.array_equal(crop(path, below, slice(0, 9)), portrait.full_image[below, :9])
-    with pytest.raises(Damaged, match="checksums"):
+    assert np.array_equal(crop(path, below, slice(0, 9)), portrait.whole[below, :9])
+    with pytest.raises(EntryDamagedError, match="checksums"):
         crop(path, slice(BAND, 3 * BAND + 1), slice(0, 9))
-    with pytest.raises(Damaged):
+    with pytest.raises(EntryDamagedError):
         read(path)
 
 
@@ -90,7 +90,7 @@ def test_flipped_pixels_anywhere_in_its_rows_are_told(path):
     write_entry(path, a_portrait(), "a.png")
     flip_in(path, "face_crop")
     assert crop(path, slice(0, 40), slice(0, 9)).shape == (40, 9, 3)
-    with pytest.raises(Damaged):
+    with pytest.raises(EntryDamagedError):
         crop(path, slice(0, 33), slice(0, 9), "face_crop")
 
 
@@ -101,7 +101,7 @@ def test_a_flip_of_any_byte_is_told(path):
     for position in range(len(content)):
         for bits in (0x01, 0xFF):
             path.write_bytes(content[:position] + bytes([content[position] ^ bits]) + content[position + 1 :])
-            with pytest.raises(Damaged):
+            with pytest.raises(EntryDamagedError):
                 read(path)
                 pytest.fail(f"byte {position} was flipped unnoticed")
 
@@ -111,19 +111,19 @@ def test_a_file_cut_anywhere_is_told(path):
     content = path.read_bytes()
     for size in range(0, len(content), 29):
         path.write_bytes(content[:size])
-        with pytest.raises(Damaged):
+        with pytest.raises(EntryDamagedError):
             read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an entry" * 50, b"\xff" * 4096])
 def test_any_other_file_is_damaged(path, content):
     path.write_bytes(content)
-    with pytest.raises(Damaged):
+    with pytest.raises(EntryDamagedError):
         read(path)
 
 
 def test_no_file_is_absent(path):
-    with pytest.raises(Absent):
+    with pytest.raises(EntryNotFoundError):
         read(path)
 
 

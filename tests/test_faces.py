@@ -7,7 +7,7 @@ from PIL import Image
 from portraits import COLLINS_FACE, HOPPER_FACE, collins, hopper
 from torch.nn.functional import interpolate
 
-from piqa.preparation.faces import MIN_FACE, Face, FaceDetector, choose_face, crop_face
+from piqa.preparation.faces import MIN_FACE_SIDE, Face, FaceDetector, choose_face, crop_face
 
 SMALL = Face((0.0, 0.0, 30.0, 40.0), 0.999)
 LARGE = Face((100.0, 50.0, 300.0, 350.0), 0.95)
@@ -126,7 +126,7 @@ def test_tiny_and_long_images_have_no_face_and_no_error(detector, size):
 def test_mtcnn_is_not_asked_about_images_below_its_smallest_face(monkeypatch):
     detector = FaceDetector()
     sizes = sizes_seen(detector, monkeypatch)
-    detector.detect(Image.new("RGB", (MIN_FACE - 1, 400)))
+    detector.detect(Image.new("RGB", (MIN_FACE_SIDE - 1, 400)))
     assert sizes == []
 
 
@@ -136,13 +136,15 @@ def with_a_candidate_outside(detector, image):
     Descent on the corner's pixels makes the network call them a face and move its box by more than its own size.
     """
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
-    corner = torch.randn(1, 3, MIN_FACE, MIN_FACE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    corner = torch.randn(
+        1, 3, MIN_FACE_SIDE, MIN_FACE_SIDE, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     optimiser = torch.optim.Adam([corner], lr=0.1)
-    scale = 12 / MIN_FACE  # MTCNN's first, at which 12 px of its copy stand for the smallest face
+    scale = 12 / MIN_FACE_SIDE  # MTCNN's first, at which 12 px of its copy stand for the smallest face
     size = [int(side * scale + 1) for side in pixels.shape[2:]]
     for _ in range(300):
         pixels = pixels.detach()
-        pixels[..., :MIN_FACE, :MIN_FACE] = 255 * corner.sigmoid()
+        pixels[..., :MIN_FACE_SIDE, :MIN_FACE_SIDE] = 255 * corner.sigmoid()
         seen = (interpolate(pixels, size=size, mode="area")[..., :12, :12] - 127.5) / 128
         shift, probability = detector._mtcnn.pnet(seen)
         loss = -probability[0, 1].log().sum() + (shift + 2.5).clamp(min=0).sum()
@@ -153,7 +155,7 @@ def with_a_candidate_outside(detector, image):
 
 
 def test_a_candidate_wholly_outside_the_image_is_no_face(detector):
-    image = with_a_candidate_outside(detector, Image.new("RGB", (MIN_FACE, MIN_FACE)))
+    image = with_a_candidate_outside(detector, Image.new("RGB", (MIN_FACE_SIDE, MIN_FACE_SIDE)))
     assert detector.detect(image) == []  # facenet-pytorch alone fails: nothing to concatenate
 
 

@@ -78,7 +78,9 @@ def test_the_same_seed_gives_the_same_model(tiny_config, tiny_run, tmp_path):
 
 
 def test_choosing_on_the_test_split_is_labelled(tiny_config, tmp_path, capsys):
-    run_fit(tiny_config, "--out", tmp_path / "run", "--data.select_on", "test", "--trainer.max_epochs", 1)
+    run_fit(
+        tiny_config, "--out", tmp_path / "run", "--data.checkpoint_selection_split", "test", "--trainer.max_epochs", 1
+    )
     facts = json.loads((tmp_path / "run" / "test" / "metrics.json").read_text())["facts"]
     assert facts["selected_on"] == "test"
     assert "chosen on the test" in capsys.readouterr().out

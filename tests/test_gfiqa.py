@@ -81,7 +81,7 @@ def test_the_draw_does_not_depend_on_what_is_on_disk(tmp_path):
 
 
 def test_without_shares_all_is_for_training(tmp_path):
-    assert set(splits(root=write_labels(tmp_path), val_share=0, test_share=0).values()) == {"train"}
+    assert set(splits(root=write_labels(tmp_path), val_fraction=0, test_fraction=0).values()) == {"train"}
 
 
 def test_columns_are_mapped(tmp_path):
@@ -131,7 +131,9 @@ def test_absent_labels_are_refused(tmp_path):
     assert f"Cannot read the labels {tmp_path / 'mos_val_rating.csv'}" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("shares", [{"val_share": 0.5, "test_share": 0.5}, {"val_share": -0.1}, {"max_missing": 2}])
+@pytest.mark.parametrize(
+    "shares", [{"val_fraction": 0.5, "test_fraction": 0.5}, {"val_fraction": -0.1}, {"max_missing": 2}]
+)
 def test_shares_out_of_range_are_refused(tmp_path, shares):
     assert "must lie in [0, 1]" in refused(tmp_path, **shares)
 

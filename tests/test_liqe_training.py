@@ -350,7 +350,7 @@ def test_a_step_trains_both_towers_and_not_the_scale(data):
 def test_images_without_tags_train_the_quality_alone(data):
     task = small_task()
     batch = next(iter(data.train_dataloader()))
-    answers = task.network(batch["full_image"])
+    answers = task.network(batch["whole"])
     assert list(task.losses(answers, batch)) == ["quality", "scene", "distortion"]
     untagged = batch | {"scene_labels": torch.zeros_like(batch["scene_labels"])}
     untagged["distortion_label"] = torch.full_like(batch["distortion_label"], -1)
@@ -362,7 +362,7 @@ def test_images_without_tags_train_the_quality_alone(data):
 def test_a_network_of_fewer_aspects_has_fewer_losses(data):
     batch = next(iter(data.train_dataloader()))
     task = LIQETask(LIQE(["distortion"], architecture=VIT))
-    assert list(task.losses(task.network(batch["full_image"]), batch)) == ["quality", "distortion"]
+    assert list(task.losses(task.network(batch["whole"]), batch)) == ["quality", "distortion"]
 
 
 @pytest.mark.slow

@@ -77,13 +77,13 @@ def test_the_list_of_fast_vqa_gives_the_same_table(tmp_path):
     csv = "".join(row(f'"{name}"', mos) for name, mos in rows)
     listing = "".join(f"{name}.mp4, -1, -1, {mos}\n" for name, mos in rows)
     root = write(write(tmp_path, HEADER + csv), listing, "list.txt")
-    settings = {"check_files": False, "val_share": 0.5}
+    settings = {"check_files": False, "val_fraction": 0.5}
     pd.testing.assert_frame_equal(LSVQ(root, labels="list.txt", **settings).load(), LSVQ(root, **settings).load())
 
 
 def test_a_name_that_ends_in_mp4_has_a_file_that_ends_so_twice(tmp_path):
     root = write(tmp_path, HEADER + row("ia-batch9/x.mp4", 1) + row("ia-batch9/y", 2))
-    table = LSVQ(root, val_share=0, check_files=False).load()
+    table = LSVQ(root, val_fraction=0, check_files=False).load()
     assert table["image"].tolist() == ["ia-batch9/x.mp4", "ia-batch9/y"]
     assert table["path"].tolist() == [str(root / "ia-batch9/x.mp4.mp4"), str(root / "ia-batch9/y.mp4")]
 
@@ -172,7 +172,7 @@ def test_absent_labels_are_refused(tmp_path):
     assert f"Cannot read the labels {tmp_path / 'labels_train_test.csv'}" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("shares", [{"val_share": 1}, {"val_share": -0.1}, {"max_missing": 1.1}])
+@pytest.mark.parametrize("shares", [{"val_fraction": 1}, {"val_fraction": -0.1}, {"max_missing": 1.1}])
 def test_shares_out_of_range_are_refused(tmp_path, shares):
     assert "must lie in" in refused(tmp_path, **shares)
 

@@ -185,7 +185,7 @@ def test_official_is_the_median_of_raw_measures_and_authors_the_mean_of_fitted_o
     for name in ("plcc", "mae", "rmse"):
         assert summary["authors"][name] == pytest.approx(np.mean(scenes[f"fitted_{name}"]))
     assert (summary["scenes"], summary["images"]) == (4, 48)
-    assert summary["srocc_spread"]["min"] == scenes["srocc"].min()
+    assert summary["srocc_quantiles"]["min"] == scenes["srocc"].min()
     json.dumps(summary, allow_nan=False)
 
 

@@ -226,7 +226,7 @@ def test_training_portraits_load_the_steps(roots, tmp_path):
     train = table[table["split"] == "train"]
     step = next(iter(MixSampler(train["database"].tolist(), {"BID": 2, "CSIQ": 3}, steps=1)))
     batch = TrainingPortraits(train, store, crop=24)[step]
-    assert batch["full_image"].shape == (5, 3, 24, 24)
+    assert batch["whole"].shape == (5, 3, 24, 24)
     assert batch["group"].tolist() == [0, 0, 1, 1, 1]
     assert batch["groups"] == 2
     assert train["database"].iloc[batch["index"].tolist()].tolist() == ["BID"] * 2 + ["CSIQ"] * 3

@@ -29,7 +29,7 @@ TINY_TIMM = ["--model.network.backbone=test_byobnet", "--model.network.image_siz
 TINY_TIMM += ["--data.crop=64"]
 TINY_TANET = [*TINY_TIMM, "--model.init.theme=scratch", "--data.preparation.short_side=64"]
 TINY_NIMA = [*TINY_TIMM, "--data.preparation.short_side=72"]
-ONE_GROUP = ["--data.groups=1", "--data.group_size=6"]
+ONE_GROUP = ["--data.groups=1", "--data.images_per_group=6"]
 NO_CLIP = ["--model.init.clip=scratch"]
 ATTRIBUTES = ["quality", "brightness", "sharpness", "noisiness", "colorfulness", "contrast"]
 ATTRIBUTES += ["aesthetic", "happy", "natural", "new", "scary", "complex"]
@@ -64,9 +64,9 @@ class OwnModel(nn.Module):
         self.layers = nn.Sequential(nn.Conv2d(3, width, 5, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(width, 1)
 
-    def forward(self, full_image):
-        features = self.layers(full_image.float() / 255 - 0.5)
-        return {"score": self.head(features).squeeze(1), "redness": full_image[:, 0].float().mean(dim=(1, 2))}
+    def forward(self, whole):
+        features = self.layers(whole.float() / 255 - 0.5)
+        return {"score": self.head(features).squeeze(1), "redness": whole[:, 0].float().mean(dim=(1, 2))}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def tables(folder):
     return {
         "mix": {"class_path": "piqa.data.Mix", "init_args": {"tables": [table("BID", "bid"), table("CSIQ", "csiq")]}},
         "koniq": table("KonIQ", "koniq", split="official"),
-        "ava": table("AVA", "ava", val_share=0.2),
+        "ava": table("AVA", "ava", val_fraction=0.2),
         "tanet": table("AVA", "ava", split="tanet"),
         "piq23": table("PIQ23", "piq23"),
     }
@@ -173,7 +173,7 @@ def test_liqe_learns_quality_scene_and_distortion_from_the_labels_of_its_databas
 
 def test_nima_learns_from_the_votes(run_of):
     log = pd.read_csv(run_of("nima") / "metrics.csv")
-    assert log["val/emd"].notna().any() and log["val/srocc_spread"].notna().any()
+    assert log["val/emd"].notna().any() and log["val/srocc_std"].notna().any()
 
 
 def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, tmp_path):
@@ -192,12 +192,12 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
 
 
 def test_scores_of_another_shape_are_refused_in_one_line():
-    from piqa.models.contract import answers
+    from piqa.models.contract import network_outputs
 
     own = OwnModel()
-    own.forward = lambda full_image: full_image.float().mean(dim=(2, 3))[:, :1]
+    own.forward = lambda whole: whole.float().mean(dim=(2, 3))[:, :1]
     with pytest.raises(InputError, match=r"OwnModel answers scores of shape \(2, 1\) for 2 images; one number each"):
-        answers(own, {"full_image": torch.zeros(2, 3, 8, 8)})
+        network_outputs(own, {"whole": torch.zeros(2, 3, 8, 8)})
 
 
 # Without training

@@ -83,7 +83,7 @@ def test_the_measures_are_those_of_a_hand_made_table():
     assert measures["accuracy"] == pytest.approx(2 / 3)  # 5 is not above 5
     # Areas between the cumulative sums: 0.5 + 0.5 marks; 0.5; 1.5 + 2.5.
     assert measures["emd"] == pytest.approx((1.0 + 0.5 + 4.0) / 10 / 3, abs=1e-6)
-    assert np.isnan(measures["srocc_spread"])
+    assert np.isnan(measures["srocc_std"])
 
 
 def test_it_learns_what_the_untrained_network_does_not_know(csv):

@@ -7,7 +7,7 @@ from inputs import crc, normalised_chw, test_image, test_vector
 
 from piqa.models import Backbone, DualBranch
 from piqa.models.liqe import DISTORTIONS, SCENES, WINDOWS, cut_windows, window_corners
-from piqa.weights.state_dicts import load_backbone, load_dual_branch, load_liqe
+from piqa.weights.state_dicts import load_backbone, load_liqe, load_model_weights
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def network_input(*specs):
 @pytest.fixture(scope="module")
 def dual_branch(official_checkpoint):
     network = DualBranch()
-    load_dual_branch(network, official_checkpoint("dn_piqa"))
+    load_model_weights(network, official_checkpoint("dn_piqa"))
     return network.eval()
 
 
@@ -55,7 +55,7 @@ def test_scores_equal_the_published(golden, dual_branch):
     logits = np.stack([test_vector(spec["length"], spec["seed"]) for spec in case["vector"]])
     with torch.inference_mode():
         scores = dual_branch(
-            full_image=network_input(*case["whole"]),
+            whole=network_input(*case["whole"]),
             face_crop=network_input(*case["face"]),
             liqe_logits=torch.from_numpy(logits),
         )

@@ -117,14 +117,14 @@ def test_only_the_head_changes_if_asked():
     torch.manual_seed(0)
     network = NIMA(**TINY).eval()
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    images = {"full_image": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
+    images = {"whole": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
     fine_tune(network, images, np.arange(6.0), Recipe("head", 1), random.Random(0))
     changed = {name for name, values in network.state_dict().items() if not torch.equal(values, before[name])}
     assert changed == {"head.1.weight", "head.1.bias"}
 
 
 def test_the_scale_on_which_a_person_rates_does_not_matter():
-    images = {"full_image": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
+    images = {"whole": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
     heads = []
     for score in (np.arange(6.0), 20 + 3 * np.arange(6.0)):
         torch.manual_seed(0)

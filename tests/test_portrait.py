@@ -49,7 +49,7 @@ def with_face(preparer, monkeypatch, box):
 def test_prepared_pixels_equal_the_published(golden, preparer, monkeypatch):
     for case, image in golden_cases(golden):
         prepared = with_face(preparer, monkeypatch, case["face_box"]).prepare(image)
-        for name, found in (("resized_whole", prepared.full_image), ("resized_face", prepared.face_crop)):
+        for name, found in (("resized_whole", prepared.whole), ("resized_face", prepared.face_crop)):
             assert found.shape == (case[name]["height"], case[name]["width"], 3), case["name"]
             assert crc(found) == case[name]["crc32"], (case["name"], name)
 
@@ -61,7 +61,7 @@ def test_without_a_face_the_whole_image_takes_its_place(golden, preparer, monkey
         prepared = with_face(preparer, monkeypatch, None).prepare(image)
         assert not prepared.face_found
         assert prepared.face_box is None
-        assert np.array_equal(prepared.face_crop, prepared.full_image)
+        assert np.array_equal(prepared.face_crop, prepared.whole)
 
 
 @pytest.mark.parametrize("size", [(720, 960), (961, 447), (448, 448), (448, 600), (31, 30), (3, 200)])
@@ -78,8 +78,8 @@ def test_the_short_side_is_448_and_the_long_side_cut(size):
 def test_a_portrait_holds_the_face_and_its_box(preparer):
     prepared = preparer.prepare(hopper())
     assert prepared.face_found
-    assert prepared.full_image.shape == (525, 448, 3)
-    assert prepared.full_image.dtype == prepared.face_crop.dtype == np.uint8
+    assert prepared.whole.shape == (525, 448, 3)
+    assert prepared.whole.dtype == prepared.face_crop.dtype == np.uint8
     expected = resize_short_side(crop_face(hopper(), prepared.face_box, 20), 448)
     assert np.array_equal(prepared.face_crop, np.asarray(expected))
     assert prepared.liqe_logits is None
@@ -123,7 +123,7 @@ def test_every_valid_image_can_be_prepared():
     found = 0
     for image in odd_images(250):
         prepared = preparer.prepare(image)
-        assert min(prepared.full_image.shape[:2]) == 32
+        assert min(prepared.whole.shape[:2]) == 32
         assert min(prepared.face_crop.shape[:2]) == 32
         found += prepared.face_found
     assert found >= 3  # some of the cut portraits do show a face

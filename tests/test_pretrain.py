@@ -45,7 +45,7 @@ def stage_config(name, table, init, **preparation):
     network = {"class_path": "piqa.models.Regressor", "init_args": {"backbone": "resnet10t", "image_size": 64}}
     return {
         "model": {"network": network, "init": init, "loss": {"lsvq": "plcc", "gfiqa": "mse"}[name]},
-        "data": {"table": table, "crop": 64, "groups": 1, "group_size": 6, "workers": 0, "store": "store"}
+        "data": {"table": table, "crop": 64, "groups": 1, "images_per_group": 6, "workers": 0, "store": "store"}
         | {"prepare_workers": 0, "crops": "one", "max_failed": 0.2, **preparation},
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False},
         "out": f"runs/{name}",
@@ -60,7 +60,7 @@ def workplace(tmp_path_factory):
     write_lsvq(folder / "lsvq", videos=10)
     write_gfiqa(folder / "gfiqa")
     lsvq = {"class_path": "piqa.data.LSVQ", "init_args": {"root": "lsvq"}}
-    gfiqa = {"class_path": "piqa.data.GFIQA", "init_args": {"root": "gfiqa", "val_share": 0.25}}
+    gfiqa = {"class_path": "piqa.data.GFIQA", "init_args": {"root": "gfiqa", "val_fraction": 0.25}}
     faces = {"short_side": 72, "face_rule": "none"}
     (folder / "pretrain").mkdir()
     for name, config in {
@@ -198,10 +198,10 @@ def test_a_clips_score_is_the_mean_over_its_frames(workplace):
     clip = decode_clip(sorted((workplace / "lsvq").rglob("*.mp4"))[0], ClipPreparation(frames=3, short_side=72))
     network = Regressor("resnet10t", 64).eval()
     crops = crops_of(clip, 64, "one")
-    assert crops["full_image"].shape == (3, 3, 64, 64)
+    assert crops["whole"].shape == (3, 3, 64, 64)
     with torch.no_grad():
-        each = network(crops["full_image"])
-        mean = score_crops(network, {"full_image": crops["full_image"].unsqueeze(0)})
+        each = network(crops["whole"])
+        mean = score_crops(network, {"whole": crops["whole"].unsqueeze(0)})
     assert mean.item() == pytest.approx(each.mean().item(), abs=1e-6)
 
 

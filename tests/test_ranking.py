@@ -33,29 +33,29 @@ SCENES, IMAGES = 6, 5
 class Smoothness(nn.Module):
     """Scores an image by how little its neighbouring pixels differ, times a learnt number: no randomness, no batch."""
 
-    inputs = ("full_image",)
+    inputs = ("whole",)
 
     def __init__(self, slope=0.0):
         super().__init__()
         self.slope = nn.Parameter(torch.tensor([slope]))
         self.seen = []
 
-    def forward(self, full_image):
-        self.seen.append(len(full_image))
-        return -self.slope * full_image.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))
+    def forward(self, whole):
+        self.seen.append(len(whole))
+        return -self.slope * whole.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))
 
 
 class Constant(nn.Module):
     """Answers the same number for every image."""
 
-    inputs = ("full_image",)
+    inputs = ("whole",)
 
     def __init__(self, score):
         super().__init__()
         self.score = nn.Parameter(torch.tensor([score]))
 
-    def forward(self, full_image):
-        return self.score.expand(len(full_image))
+    def forward(self, whole):
+        return self.score.expand(len(whole))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,13 @@ def folder(tmp_path_factory):
 
 
 def data_of(folder, **settings):
-    settings = {"group_size": 5, "workers": 0, "prepare_workers": 0, "prepare_device": "cpu", "crops": "one"} | settings
+    settings = {
+        "images_per_group": 5,
+        "workers": 0,
+        "prepare_workers": 0,
+        "prepare_device": "cpu",
+        "crops": "one",
+    } | settings
     return PortraitData(CSVTable(folder / "portraits.csv"), PREPARATION, str(folder / "store"), CROP, **settings)
 
 
@@ -112,7 +118,7 @@ def predictions_by_hand(folder, table, slope=1.0):
     """What `Smoothness` says of the centre crop of each row, from the prepared images alone."""
     store, scores = PreparedStore(folder / "store", PREPARATION), []
     for path in table["path"]:
-        image = store.load(path).full_image
+        image = store.load(path).whole
         top, left = ((side - CROP + 1) // 2 for side in image.shape[:2])
         crop = image[top : top + CROP, left : left + CROP].astype(np.float64)
         scores.append(-slope * np.abs(np.diff(crop, axis=1)).mean())
@@ -192,7 +198,7 @@ def test_a_training_steps_loss_is_that_of_its_pairs(folder):
     trainer_of(callbacks=[recorder]).fit(task, data_of(folder))
     assert len(recorder.losses) == 2
     for loss, batch in recorder.losses:
-        predicted = -0.3 * batch["full_image"].double().diff(dim=-1).abs().mean(dim=(1, 2, 3))
+        predicted = -0.3 * batch["whole"].double().diff(dim=-1).abs().mean(dim=(1, 2, 3))
         assert loss == pytest.approx(loss_by_hand(predicted, batch), abs=1e-5)
     losses = [loss for loss, _ in recorder.losses]
     assert min(losses) <= recorder.logged[0]["train/loss"] <= max(losses)
@@ -247,7 +253,7 @@ def test_predictions_that_are_no_numbers_stop_the_run(folder):
 
 def test_each_test_image_is_predicted_once_and_in_the_tables_order(folder):
     network = Smoothness(1.0)
-    task, data = RankingTask(network), data_of(folder, scoring_batch=3)
+    task, data = RankingTask(network), data_of(folder, eval_batch_size=3)
     trainer_of().test(task, data, verbose=False)
     table = data.splits["test"]
     assert network.seen == [3, 3, 3, 1]

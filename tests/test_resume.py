@@ -180,7 +180,9 @@ def test_resuming_leaves_out_metrics_of_steps_that_are_done_again(config, throug
     assert metrics_of(out) == metrics_of(through)
 
 
-@pytest.mark.parametrize("changed", [["--data.groups", "4"], ["--seed_everything", "1"], ["--data.group_size", "5"]])
+@pytest.mark.parametrize(
+    "changed", [["--data.groups", "4"], ["--seed_everything", "1"], ["--data.images_per_group", "5"]]
+)
 def test_an_epoch_is_not_gone_on_with_other_batches(config, through, tmp_path, capsys, changed):
     message = one_line(capsys, lambda: train(config, tmp_path / "run", "--ckpt_path", step_file(through, 3), *changed))
     assert changed[0].strip("-") in message and "epoch's end" in message

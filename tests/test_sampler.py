@@ -142,7 +142,7 @@ def test_every_draw_of_an_epoch_has_its_own_seed():
 @pytest.mark.parametrize(("world", "parts"), [(2, 1), (3, 1), (1, 2), (2, 2), (1, 5)])
 def test_processes_and_accumulated_batches_share_the_steps_of_one_process(make, world, parts):
     whole = epoch_of(make(groups=5), 1)
-    shares = [epoch_of(make(groups=5, rank=rank, world=world, parts=parts), 1) for rank in range(world)]
+    shares = [epoch_of(make(groups=5, rank=rank, world=world, accumulation_steps=parts), 1) for rank in range(world)]
     assert {len(share) for share in shares} == {len(whole) * parts}
     for number, step in enumerate(whole):
         own = [part for share in shares for part in share[number * parts : (number + 1) * parts]]
@@ -163,7 +163,7 @@ def test_the_steps_are_the_same_on_any_number_of_processes():
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_an_epoch_goes_on_after_the_steps_that_are_done(parts):
-    one, again = sampler(groups=4, parts=parts), sampler(groups=4, parts=parts)
+    one, again = sampler(groups=4, accumulation_steps=parts), sampler(groups=4, accumulation_steps=parts)
     again.skip(epoch=2, steps=5)
     assert epoch_of(again, 2) == epoch_of(one, 2)[5 * parts :]
     assert epoch_of(again, 3) == epoch_of(one, 3)

@@ -206,14 +206,14 @@ def test_bfloat16_of_a_clip_is_its_image_tower_alone(images, build, view):
 
 def test_a_network_of_no_known_backbone_runs_under_autocast(images):
     class Mean(nn.Module):
-        inputs = ("full_image",)
+        inputs = ("whole",)
 
         def __init__(self):
             super().__init__()
             self.layer = nn.Linear(3, 1)
 
-        def forward(self, full_image):
-            self.seen = self.layer(full_image.float().mean(dim=(2, 3))).squeeze(1)
+        def forward(self, whole):
+            self.seen = self.layer(whole.float().mean(dim=(2, 3))).squeeze(1)
             return self.seen
 
     network = Mean()
@@ -227,9 +227,9 @@ def test_a_network_of_no_known_backbone_runs_under_autocast(images):
 @pytest.fixture
 def talkative():
     class Colours(Repeats):
-        def forward(self, full_image):
-            said = super().forward(full_image.float())
-            return said | {"scene": (said["score"] > 63).long()}
+        def forward(self, whole):
+            outputs = super().forward(whole.float())
+            return outputs | {"scene": (outputs["score"] > 63).long()}
 
     return Scorer(Colours(), Preparation(40, face_rule="none"), crop=32, device="cpu")
 
@@ -249,15 +249,15 @@ def test_columns_are_known_though_the_first_images_are_bad(talkative, images):
 
 def test_scores_are_those_of_the_crops(talkative, images):
     preparation = talkative.preparation
-    pixels = preparation.preparer()(images[0]).full_image
+    pixels = preparation.preparer()(images[0]).whole
     red = scoring_crops(pixels, 32, "five")[:, 0, 0, 0].float()
     assert talkative.score(images[:1])["score"][0] == pytest.approx(float((red / 2).mean()))
 
 
 def test_an_answer_named_as_a_column_is_refused(images):
     class Wrong(Repeats):
-        def forward(self, full_image):
-            return {"score": full_image[:, 0, 0, 0].float(), "error": full_image[:, 0, 0, 0]}
+        def forward(self, whole):
+            return {"score": whole[:, 0, 0, 0].float(), "error": whole[:, 0, 0, 0]}
 
     scorer = Scorer(Wrong(), Preparation(40, face_rule="none"), crop=32, device="cpu")
     with pytest.raises(InputError, match="answers error, which is a column of its own"):

@@ -5,40 +5,40 @@ import torch
 from torch import nn
 
 from piqa.errors import InputError
-from piqa.models.contract import answers, classes_of, inputs_of, score_crops
+from piqa.models.contract import classes_of, inputs_of, network_outputs, score_crops
 
 
 class Repeats(nn.Module):
     """Answers what the pixels at the upper left say: red is the score, green a class, blue another number."""
 
-    inputs = ("full_image",)
+    inputs = ("whole",)
     classes = {"scene": ("indoor", "outdoor", "night")}  # noqa: RUF012
 
-    def forward(self, full_image):
-        red, green, blue = full_image[:, :, 0, 0].unbind(1)
+    def forward(self, whole):
+        red, green, blue = whole[:, :, 0, 0].unbind(1)
         return {"score": red / 2, "scene": green.long(), "noise": blue}
 
 
 def batch_of(pixels):
     """(portraits, crops) of three numbers each -> a batch."""
     pixels = torch.tensor(pixels, dtype=torch.float32)
-    return {"full_image": pixels[..., None, None].expand(*pixels.shape, 4, 4)}
+    return {"whole": pixels[..., None, None].expand(*pixels.shape, 4, 4)}
 
 
 TWO_PORTRAITS = batch_of([[[1, 2, 5], [3, 0, 5], [5, 2, 8]], [[0, 1, 0], [0, 1, 0], [3, 0, 0]]])
 
 
 def test_numbers_are_averaged_over_the_crops():
-    said = answers(Repeats(), TWO_PORTRAITS)
-    assert said["score"].tolist() == [1.5, 0.5] and said["noise"].tolist() == [6.0, 0.0]
+    outputs = network_outputs(Repeats(), TWO_PORTRAITS)
+    assert outputs["score"].tolist() == [1.5, 0.5] and outputs["noise"].tolist() == [6.0, 0.0]
 
 
 def test_classes_are_voted_on_by_the_crops():
-    assert answers(Repeats(), TWO_PORTRAITS)["scene"].tolist() == [2, 1]
+    assert network_outputs(Repeats(), TWO_PORTRAITS)["scene"].tolist() == [2, 1]
 
 
 def test_a_draw_goes_to_the_lowest_class():
-    assert answers(Repeats(), batch_of([[[0, 2, 0], [0, 1, 0], [0, 1, 0], [0, 2, 0]]]))["scene"].tolist() == [1]
+    assert network_outputs(Repeats(), batch_of([[[0, 2, 0], [0, 1, 0], [0, 1, 0], [0, 2, 0]]]))["scene"].tolist() == [1]
 
 
 def test_the_score_alone_can_be_asked_for():
@@ -47,10 +47,10 @@ def test_the_score_alone_can_be_asked_for():
 
 def test_a_network_without_a_score_is_refused():
     network = Repeats()
-    network.forward = lambda full_image: {"noise": full_image[:, 0, 0, 0]}
+    network.forward = lambda whole: {"noise": whole[:, 0, 0, 0]}
     with pytest.raises(InputError, match="a Repeats answers noise but no `score`"):
-        answers(network, TWO_PORTRAITS)
+        network_outputs(network, TWO_PORTRAITS)
 
 
 def test_a_network_need_name_neither_inputs_nor_classes():
-    assert set(inputs_of(nn.Identity(), TWO_PORTRAITS)) == {"full_image"} and not classes_of(nn.Identity())
+    assert set(inputs_of(nn.Identity(), TWO_PORTRAITS)) == {"whole"} and not classes_of(nn.Identity())

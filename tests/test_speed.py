@@ -10,7 +10,7 @@ from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
 from piqa.system import device
 from piqa.tasks.ranking import published_adam
-from piqa.training.compute_options import Speed
+from piqa.training.compute_options import ComputeOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -52,7 +52,7 @@ def test_activations_are_computed_twice_when_checkpointed():
     network(images).sum().backward()
     once = calls.count("conv")
     calls.clear()
-    Speed(activation_checkpointing=True).apply(network)
+    ComputeOptions(activation_checkpointing=True).apply(network)
     network(images).sum().backward()
     assert (once, calls.count("conv")) == (1, 2)
 
@@ -61,19 +61,19 @@ def test_a_network_that_cannot_checkpoint_activations_is_named():
     network = nn.Sequential(Backbone("resnet10t", 64))
     network[0].net = nn.Identity()
     with pytest.raises(InputError, match="'resnet10t' cannot checkpoint its activations"):
-        Speed(activation_checkpointing=True).apply(network)
+        ComputeOptions(activation_checkpointing=True).apply(network)
 
 
 @pytest.mark.slow
 def test_a_compiled_network_computes_the_same_under_the_same_names():
     torch.manual_seed(0)
-    network, speed = DualBranch("test_convnext", ["whole"], 64, dropout=0.0), Speed(compile=True)
+    network, speed = DualBranch("test_convnext", ["whole"], 64, dropout=0.0), ComputeOptions(compile=True)
     images = [torch.randint(0, 256, (size, 3, 64, 64), dtype=torch.uint8) for size in (3, 5, 4)]
-    names, plain = list(network.state_dict()), [network(full_image=some) for some in images]
+    names, plain = list(network.state_dict()), [network(whole=some) for some in images]
     torch._dynamo.utils.counters.clear()
     speed.apply(network)
     for some, expected in zip(images, plain, strict=True):
-        scores = network(**speed.arrange({"full_image": some}))
+        scores = network(**speed.arrange({"whole": some}))
         torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
     assert list(network.state_dict()) == names
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # for steps of any size

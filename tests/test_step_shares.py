@@ -28,8 +28,8 @@ def gradient(task, batch, groups, of_groups):
     own = torch.isin(batch["group"], torch.tensor(of_groups))
     part = {name: values[own] for name, values in batch.items()} | {"groups": torch.tensor(groups)}
     trained = {name: weight for name, weight in task.network.named_parameters() if weight.requires_grad}
-    said = functional_call(task.network, trained, (part["full_image"],))
-    answers = said if isinstance(said, dict) else {"score": said}
+    outputs = functional_call(task.network, trained, (part["whole"],))
+    answers = outputs if isinstance(outputs, dict) else {"score": outputs}
     parts = torch.autograd.grad(task.loss_of(answers, part), list(trained.values()), allow_unused=True)
     return torch.cat([part.flatten() for part in parts if part is not None])
 
@@ -41,7 +41,7 @@ def test_the_gradient_of_a_step_is_the_mean_of_its_shares(name):
     task.network.eval()  # without dropout, and without statistics of a batch
     count = sum(SIZES)
     batch = {
-        "full_image": torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8),
+        "whole": torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8),
         "score": torch.rand(count),
         "group": torch.arange(len(SIZES)).repeat_interleave(torch.tensor(SIZES)),
     }

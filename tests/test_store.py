@@ -113,7 +113,7 @@ def test_no_face_comes_back_as_the_whole_image(store, images):
     build(store, images)
     portrait = store.load(images[0])
     assert not portrait.face_found
-    assert np.array_equal(portrait.face_crop, portrait.full_image)
+    assert np.array_equal(portrait.face_crop, portrait.whole)
 
 
 def test_images_without_a_face_are_counted_when_prepared_and_when_reused(store, images):
@@ -201,7 +201,7 @@ def test_a_changed_setting_prepares_anew_beside_the_old(tmp_path, store, images)
     build(store, images)
     other = PreparedStore(tmp_path / "store", Preparation(short_side=80))
     assert counts(build(other, images)) == (len(images), 0)
-    assert min(other.load(images[0]).full_image.shape[:2]) == 80
+    assert min(other.load(images[0]).whole.shape[:2]) == 80
     assert counts(build(store, images)) == (0, len(images))
 
 

@@ -217,7 +217,7 @@ def flip_header(entry):
 DAMAGES = {
     "cut": cut_in_half,
     "header": flip_header,
-    "whole image": partial(flip_in, name="full_image"),
+    "whole image": partial(flip_in, name="whole"),
     "face": partial(flip_in, name="face_crop"),
     "checksums": partial(flip_in, name="checksums"),
 }
@@ -246,7 +246,7 @@ def test_verifying_finds_every_damage(store, images, preparer, damage):
 
 def test_preparing_anew_leaves_the_random_numbers_alone(store, images):
     build(store, images)
-    flip_in(store.entry(images[0]), "full_image")
+    flip_in(store.entry(images[0]), "whole")
     torch.manual_seed(1)
     store.load(images[0])
     drawn = torch.rand(3)
@@ -255,7 +255,7 @@ def test_preparing_anew_leaves_the_random_numbers_alone(store, images):
 
 
 def shape_of(portrait):
-    return portrait.full_image[0:20, 0:20].shape
+    return portrait.whole[0:20, 0:20].shape
 
 
 def test_a_damaged_entry_whose_source_is_gone_is_told_with_both(store, images):
@@ -293,7 +293,7 @@ def test_a_damaged_entry_whose_source_is_spoilt_is_not_kept(store, images, monke
 def test_entries_of_another_format_are_prepared_anew(store, images, preparer):
     build(store, images)
     portrait = store.load(images[-1])
-    arrays = {"full_image": np.ascontiguousarray(portrait.full_image)}  # as the first version wrote them
+    arrays = {"whole": np.ascontiguousarray(portrait.whole)}  # as the first version wrote them
     save_file(arrays, store.entry(images[-1]), {"face_box": "null", "source": "x.png"})
     assert counts(build(store, images)) == (1, len(images) - 1)
     assert holds_all(store, images, preparer)
@@ -302,7 +302,7 @@ def test_entries_of_another_format_are_prepared_anew(store, images, preparer):
 def test_prepare_verifies_on_request(tiny_config, tmp_path, capsys):
     arguments = ["--config", str(tiny_config), "--data.store", str(tmp_path / "store")]
     prepare.main(arguments)
-    flip_in(sorted((tmp_path / "store").rglob("*.safetensors"))[0], "full_image")
+    flip_in(sorted((tmp_path / "store").rglob("*.safetensors"))[0], "whole")
     prepare.main(arguments)
     assert "0 prepared, 36 reused" in capsys.readouterr().out
     prepare.main([*arguments, "--verify", "true"])

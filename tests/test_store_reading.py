@@ -55,7 +55,7 @@ def test_crops_out_of_the_store_are_those_of_the_whole_images(folder, flip):
     batch = dataset(folder, flip=flip)[step()]
     for row, image in enumerate(images(folder)):
         whole, face = crops(store.load(image), row)
-        assert torch.equal(batch["full_image"][row], whole)
+        assert torch.equal(batch["whole"][row], whole)
         assert torch.equal(batch["face_crop"][row], face)
 
 
@@ -66,7 +66,7 @@ def test_crops_of_a_clip_out_of_the_store_are_those_of_its_frames(tmp_path, enco
     store.build([video], workers=0, progress=False)
     data = TrainingPortraits(pd.DataFrame({"path": [video], "score": [0.0]}), store, 16)
     expected = TrainingCrops(16).of_frames(store.load(video).frames, seed=3)
-    assert torch.equal(data[Step((Draw(0, 0, 3),), 1)]["full_image"], expected[None])
+    assert torch.equal(data[Step((Draw(0, 0, 3),), 1)]["whole"], expected[None])
 
 
 def test_a_draw_reads_the_windows_of_its_crops_alone(folder, monkeypatch):
@@ -85,11 +85,11 @@ def test_a_draw_reads_the_windows_of_its_crops_alone(folder, monkeypatch):
 def test_a_damaged_entry_is_mended_by_the_loaders_worker_that_meets_it(folder):
     sound = dataset(folder)[step()]
     entry = PreparedStore(folder / "store", PREPARATION).entry(images(folder)[3])
-    flip_in(entry, "full_image")
+    flip_in(entry, "whole")
     steps = [step(), step()]  # whatever its crop is, the damaged band lies in the middle of the image
     loader = DataLoader(dataset(folder), sampler=steps, batch_size=None, num_workers=1)
     for batch in loader:
-        assert torch.equal(batch["full_image"], sound["full_image"])
+        assert torch.equal(batch["whole"], sound["whole"])
     with open_entry(entry) as mended:
         mended.read()
 

@@ -283,14 +283,14 @@ def test_the_default_samples_are_of_the_challenges_sizes_and_kinds(tmp_path):
 class Attention(nn.Module):
     """Self-attention over 16 tokens of width 12: the first crop's first row of pixels."""
 
-    inputs = ("full_image",)
+    inputs = ("whole",)
 
     def __init__(self):
         super().__init__()
         self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
 
-    def forward(self, full_image):
-        tokens = full_image[:, 0, :16, :12].float()
+    def forward(self, whole):
+        tokens = whole[:, 0, :16, :12].float()
         return self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(dim=(1, 2))
 
 

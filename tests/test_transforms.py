@@ -44,7 +44,7 @@ def test_training_crops_are_exact_windows_of_the_images():
     portrait = a_portrait()
     for whole, face in draws(20):
         assert whole.dtype == face.dtype == torch.uint8 and whole.shape == face.shape == (3, SIZE, SIZE)
-        assert torch.equal(whole, window(portrait.full_image, whole))
+        assert torch.equal(whole, window(portrait.whole, whole))
         assert torch.equal(face, window(portrait.face_crop, face))
 
 
@@ -84,7 +84,7 @@ def test_a_mirrored_crop_is_an_exact_window_mirrored():
     crops = [whole for whole, _ in draws(30, flip=True) if mirrored(whole)]
     assert crops
     for crop in crops:
-        assert torch.equal(crop.flip(2), window(portrait.full_image, crop))
+        assert torch.equal(crop.flip(2), window(portrait.whole, crop))
 
 
 def test_mirrored_portraits_are_cropped_at_the_same_places():

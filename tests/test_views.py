@@ -17,7 +17,7 @@ from piqa.data.mix_sampler import MixSampler
 from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import collate, training_image
 from piqa.errors import InputError
-from piqa.models.contract import answers, input_names
+from piqa.models.contract import input_names, network_outputs
 from piqa.models.liqe import LIQE_RULE, cut_windows
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
 
@@ -25,7 +25,7 @@ NO_FACE = {"face_rule": "none"}
 
 
 def prepared(size, **settings):
-    return Preparer(Preparation(**NO_FACE, **settings)).prepare(Image.new("RGB", size)).full_image.shape[1::-1]
+    return Preparer(Preparation(**NO_FACE, **settings)).prepare(Image.new("RGB", size)).whole.shape[1::-1]
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ def chw(pixels):
 
 
 def test_a_whole_image_is_seen_whole_and_mirrored_in_half_of_the_draws():
-    pixels = portrait(40, 50).full_image
+    pixels = portrait(40, 50).whole
     seen = [training_image(pixels, "whole", seed, flip=True) for seed in range(200)]
     mirrored = [torch.equal(view, chw(pixels[:, ::-1])) for view in seen]
     assert all(torch.equal(view, chw(pixels)) for view, other in zip(seen, mirrored, strict=True) if not other)
     assert 70 < sum(mirrored) < 130
-    assert torch.equal(crops_of(portrait(40, 50), 8, "five", "whole")["full_image"][0], chw(pixels))
+    assert torch.equal(crops_of(portrait(40, 50), 8, "five", "whole")["whole"][0], chw(pixels))
 
 
 def test_three_windows_are_drawn_by_the_seed_alone():
-    pixels = portrait(300, 330).full_image
+    pixels = portrait(300, 330).whole
     first, again, other = (training_image(pixels, "windows", seed, flip=False) for seed in (1, 1, 2))
     assert first.shape == (3, 3, 224, 224) and torch.equal(first, again) and not torch.equal(first, other)
     grid = [chw(pixels[y : y + 224, x : x + 224]) for y in range(0, 77, 32) for x in range(0, 107, 32)]
@@ -86,8 +86,8 @@ def test_three_windows_are_drawn_by_the_seed_alone():
 
 def test_an_image_is_scored_by_liqes_own_windows():
     one = portrait(400, 420)
-    seen = crops_of(one, 384, "five", "windows")["full_image"]
-    assert seen.shape == (15, 3, 224, 224) and torch.equal(seen, cut_windows(one.full_image, LIQE_RULE))
+    seen = crops_of(one, 384, "five", "windows")["whole"]
+    assert seen.shape == (15, 3, 224, 224) and torch.equal(seen, cut_windows(one.whole, LIQE_RULE))
 
 
 class MeanOf(nn.Module):
@@ -97,9 +97,9 @@ class MeanOf(nn.Module):
         super().__init__()
         self.calls = []
 
-    def forward(self, full_image):
-        self.calls.append(tuple(full_image.shape))
-        return {"score": full_image.float().mean(dim=(1, 2, 3)), "corner": full_image[:, :, 0, 0].float()}
+    def forward(self, whole):
+        self.calls.append(tuple(whole.shape))
+        return {"score": whole.float().mean(dim=(1, 2, 3)), "corner": whole[:, :, 0, 0].float()}
 
 
 def test_images_of_many_sizes_go_through_the_network_by_size_and_come_back_in_order():
@@ -107,20 +107,20 @@ def test_images_of_many_sizes_go_through_the_network_by_size_and_come_back_in_or
     portraits = [portrait(*size, seed=number) for number, size in enumerate(sizes)]
     batch = collate([crops_of(one, 8, "five", "whole") for one in portraits])
     network = MeanOf()
-    said = answers(network, batch)
-    expected = [one.full_image.mean() for one in portraits]
-    np.testing.assert_allclose(said["score"], expected, rtol=1e-5)
-    np.testing.assert_array_equal(said["corner"], [one.full_image[0, 0] for one in portraits])
+    outputs = network_outputs(network, batch)
+    expected = [one.whole.mean() for one in portraits]
+    np.testing.assert_allclose(outputs["score"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(outputs["corner"], [one.whole[0, 0] for one in portraits])
     assert sorted(network.calls) == [(1, 3, 32, 60), (2, 3, 40, 50), (2, 3, 60, 32)]
 
 
 def test_images_of_one_size_are_one_batch():
     batch = collate([crops_of(portrait(40, 50, seed), 8, "five", "whole") for seed in range(3)])
-    assert batch["full_image"].shape == (3, 1, 3, 40, 50)
+    assert batch["whole"].shape == (3, 1, 3, 40, 50)
 
 
 def test_a_network_takes_what_its_forward_names_where_it_says_nothing_else():
-    assert input_names(MeanOf()) == ["full_image"]
+    assert input_names(MeanOf()) == ["whole"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def rows_of(step):
 
 def test_accumulated_parts_and_processes_make_up_the_same_steps():
     whole = list(mixed())
-    shares = [list(mixed(rank=rank, world=2, parts=2)) for rank in (0, 1)]
+    shares = [list(mixed(rank=rank, world=2, accumulation_steps=2)) for rank in (0, 1)]
     assert [len(share) for share in shares] == [8, 8]
     for number, step in enumerate(whole):
         parts = [share[2 * number + part] for share in shares for part in (0, 1)]
@@ -173,7 +173,7 @@ def test_accumulated_parts_and_processes_make_up_the_same_steps():
 
 
 def test_an_epoch_over_databases_goes_on_where_it_stopped():
-    sampler = mixed(parts=2)
+    sampler = mixed(accumulation_steps=2)
     sampler.set_epoch(1)
     whole = list(sampler)
     sampler.skip(1, 3)

@@ -95,7 +95,7 @@ def test_a_model_does_not_start_from_a_backbone(tmp_path):
     for layout in ("lsvq", "gfiqa", "liqe"):
         path = saved(tmp_path / f"{layout}.pth", official_state(layout))
         assert f"has the layout '{layout}', which is no whole model" in refused(
-            state_dicts.load_dual_branch, tiny(), path
+            state_dicts.load_model_weights, tiny(), path
         )
         assert f"has the layout '{layout}', which is no model that scores" in refused(model_file.load_model, path)
 
@@ -110,7 +110,7 @@ def test_missing_unexpected_and_misshapen_parts_are_named(model, tmp_path):
     del state["head.3.bias"]
     state["head.9.weight"] = torch.zeros(1)
     state["head.0.bias"] = torch.zeros(5)
-    message = refused(state_dicts.load_dual_branch, tiny(), saved(tmp_path / "odd.pth", state))
+    message = refused(state_dicts.load_model_weights, tiny(), saved(tmp_path / "odd.pth", state))
     assert "1 missing (head.3.bias)" in message
     assert "1 unexpected (head.9.weight)" in message
     assert "1 of another shape (head.0.bias (5,) instead of (128,))" in message
@@ -119,18 +119,18 @@ def test_missing_unexpected_and_misshapen_parts_are_named(model, tmp_path):
 def test_nothing_is_loaded_where_a_part_does_not_fit(model):
     target = tiny(seed=1, hidden=64)
     before = {name: value.clone() for name, value in target.state_dict().items()}
-    assert "of another shape" in refused(state_dicts.load_dual_branch, target, model[0])
+    assert "of another shape" in refused(state_dicts.load_model_weights, target, model[0])
     assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = saved(tmp_path / "resnet.pth", timm.create_model("resnet10t", num_classes=10).state_dict())
-    assert "is it the file of another model?" in refused(state_dicts.load_dual_branch, tiny(), path)
+    assert "is it the file of another model?" in refused(state_dicts.load_model_weights, tiny(), path)
     assert "has the layout 'timm', which is no model that scores portraits" in refused(model_file.load_model, path)
 
 
 def test_fewer_branches_than_the_file_has_are_refused(model):
-    assert "unexpected (backbones.face." in refused(state_dicts.load_dual_branch, tiny(["whole", "liqe"]), model[0])
+    assert "unexpected (backbones.face." in refused(state_dicts.load_model_weights, tiny(["whole", "liqe"]), model[0])
 
 
 @pytest.mark.parametrize("name", ["model.pth", "model.pt", "model.ckpt", "model.safetensors"])

@@ -48,14 +48,14 @@ class PortraitData(LightningDataModule):
             construction, each portrait with each of two random partners, drawn once for all epochs. `databases`: a
             fixed number of images from each database of a mix, as for LIQE.
         groups: Groups in a training step, over all processes and accumulated batches; for `reference`, pairs.
-        group_size: Portraits in a group.
+        images_per_group: Portraits in a group.
         images: For `databases`, images in a training step of each; None takes those of LIQE.
         steps: For `databases`, training steps in an epoch.
-        select_on: What chooses the checkpoint: `validation` scenes held out of the training split, or the `test` split
-            as in the published code. Results of the latter are labelled so.
+        checkpoint_selection_split: What chooses the checkpoint: `validation` scenes held out of the training split, or
+            the `test` split as in the published code. Results of the latter are labelled so.
         validation: Share of the training scenes held out for validation, where the table names no validation split.
         crops: For `view: crops`, those whose mean is a portrait's score in validation and test.
-        scoring_batch: Portraits in a validation or test batch.
+        eval_batch_size: Portraits in a validation or test batch.
         workers: Loader processes of each training process; None takes one a core, at most 8.
         prepare_workers: Processes that prepare images; None takes one a core.
         prepare_device: Where face detector and LIQE run while preparing: `cpu`, `cuda`, or `auto`.
@@ -73,11 +73,11 @@ class PortraitData(LightningDataModule):
         flip: bool = False,
         pairs: Literal["groups", "reference", "databases"] = "groups",
         groups: int = 2,
-        group_size: int = 6,
-        select_on: SelectOn = "validation",
+        images_per_group: int = 6,
+        checkpoint_selection_split: SelectOn = "validation",
         validation: float = 0.15,
         crops: Crops = "five",
-        scoring_batch: int = 4,
+        eval_batch_size: int = 4,
         workers: int | None = None,
         prepare_workers: int | None = None,
         prepare_device: str = "auto",
@@ -99,15 +99,23 @@ class PortraitData(LightningDataModule):
             )
         if view != "crops" and clip is not None:
             raise InputError(f"videos are seen in crops alone, not as `view: {view}`")
-        if groups < 1 or group_size < 2:
-            raise InputError(f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {group_size}")
-        if scoring_batch < 1:
-            raise InputError(f"`scoring_batch` must be at least 1 portrait, not {scoring_batch}")
-        self.table, self.preparation, self.clip, self.crop, self.select_on = table, preparation, clip, crop, select_on
+        if groups < 1 or images_per_group < 2:
+            raise InputError(
+                f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {images_per_group}"
+            )
+        if eval_batch_size < 1:
+            raise InputError(f"`eval_batch_size` must be at least 1 portrait, not {eval_batch_size}")
+        self.table, self.preparation, self.clip, self.crop, self.checkpoint_selection_split = (
+            table,
+            preparation,
+            clip,
+            crop,
+            checkpoint_selection_split,
+        )
         self.view, self._images, self._steps = view, images, steps
         self._store_folder, self._flip, self._pairs = store, flip, pairs
-        self._groups, self._group_size, self._validation = groups, group_size, validation
-        self._crops, self._scoring_batch, self._workers = crops, scoring_batch, workers
+        self._groups, self._group_size, self._validation = groups, images_per_group, validation
+        self._crops, self._scoring_batch, self._workers = crops, eval_batch_size, workers
         self._prepare_workers, self._prepare_device, self._max_failed = prepare_workers, prepare_device, max_failed
         self.seed = seed
         self.splits: dict[str, pd.DataFrame] = {}
@@ -134,7 +142,9 @@ class PortraitData(LightningDataModule):
         Raises:
             InputError: If a split that the stage needs is empty.
         """
-        choosing = self.select_on == "validation" and stage != "test"  # a test alone needs no validation scenes
+        choosing = (
+            self.checkpoint_selection_split == "validation" and stage != "test"
+        )  # a test alone needs no validation scenes
         if not self.splits or (choosing and self.splits["val"].empty):
             self._split(choosing)
         for name in NEEDED_SPLITS.get(stage or "", ()):
@@ -153,7 +163,7 @@ class PortraitData(LightningDataModule):
             rank_zero_warn(f"{alone.sum()} training images are left alone in their scene by that and are left out")
         frame = frame[~alone]
         self.splits = {name: frame[frame["split"] == name] for name in ("train", "val", "test")}
-        if self.select_on == "test":
+        if self.checkpoint_selection_split == "test":
             self.splits["val"] = self.splits["test"]
 
     @cached_property
@@ -166,22 +176,22 @@ class PortraitData(LightningDataModule):
             return hold_out_scenes(self._frame, self._validation, self.seed)
         return self._frame
 
-    def check_shares(self, world: int, parts: int) -> None:
+    def check_shares(self, world: int, accumulation_steps: int) -> None:
         """Makes sure that every training process gets a group of every step, before anything is prepared or started.
 
         Args:
             world: Number of processes.
-            parts: Accumulated batches in a step.
+            accumulation_steps: Accumulated batches in a step.
 
         Raises:
             InputError: If not, or if the table cannot be read.
         """
         if self._pairs != "databases":
-            check_shares(self._groups, world, parts)
-        frame = self._assigned(self.select_on == "validation")
+            check_shares(self._groups, world, accumulation_steps)
+        frame = self._assigned(self.checkpoint_selection_split == "validation")
         train = frame[frame["split"] == "train"]
         if len(train):
-            self._sampler(train, 0, world, parts)
+            self._sampler(train, 0, world, accumulation_steps)
 
     def _is_prepared(self, path: str) -> bool:
         try:
@@ -199,26 +209,26 @@ class PortraitData(LightningDataModule):
             "seed_everything": self.seed,
             "data.pairs": self._pairs,
             "data.groups": self._groups,
-            "data.group_size": self._group_size,
+            "data.images_per_group": self._group_size,
             "data.table": fingerprint({"train": train})["train"]["digest"],
         }
         if self._pairs == "databases":
             identity |= {"data.images": self._images, "data.steps": self._steps}
         return StepLoader(dataset, self._sampler(train, *shares), identity, **self._workers_arguments())
 
-    def _sampler(self, train: pd.DataFrame, rank: int, world: int, parts: int) -> EpochSampler:
+    def _sampler(self, train: pd.DataFrame, rank: int, world: int, accumulation_steps: int) -> EpochSampler:
         scenes = train["scene"].tolist()
         if self._pairs == "databases":
             databases = train["database"].tolist() if "database" in train else scenes
             images: Mapping[str, int] = self._images or LIQE_IMAGES
-            return MixSampler(databases, images, self._steps, self.seed, rank, world, parts)
+            return MixSampler(databases, images, self._steps, self.seed, rank, world, accumulation_steps)
         reference = self._pairs == "reference"
         make_groups = (
             partial(reference_pairs, scenes)
             if reference
             else partial(scene_groups, scenes, self._group_size, multiple=self._groups)
         )
-        return StepSampler(make_groups, self._groups, self.seed, reference, rank, world, parts)
+        return StepSampler(make_groups, self._groups, self.seed, reference, rank, world, accumulation_steps)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The portraits that choose the checkpoint."""

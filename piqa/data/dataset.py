@@ -1,6 +1,6 @@
 """Rows of a table become the tensors of a batch, by way of the prepared store.
 
-A batch is a dictionary of tensors: `full_image` (uint8; a list where images differ in size), `face_crop` where there
+A batch is a dictionary of tensors: `whole` (uint8; a list where images differ in size), `face_crop` where there
 are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
 where known `score_std`, `votes` (of the marks 1 to 10), `scene_labels` and `distortion_label` (LIQE's).
 """
@@ -60,7 +60,7 @@ class TrainingPortraits(Dataset[Batch]):
     def __getitem__(self, step: Step) -> Batch:
         """One step's batch.
 
-        `full_image` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop); (portraits, 3, height,
+        `whole` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop); (portraits, 3, height,
         width) of whole images, or (portraits, 3 windows, 3, 224, 224).
         """
         rows = torch.tensor([draw.index for draw in step.draws])
@@ -77,10 +77,10 @@ class TrainingPortraits(Dataset[Batch]):
     def _crop(self, item: Portrait | Clip, seed: int) -> Batch:
         if isinstance(item, Portrait):
             if self._view != "crops":
-                return {"full_image": training_image(item.full_image, self._view, seed, self._flip)} | _vectors(item)
+                return {"whole": training_image(item.whole, self._view, seed, self._flip)} | _vectors(item)
             whole, face = self._crops(item, seed)
-            return {"full_image": whole, "face_crop": face} | _vectors(item)
-        return {"full_image": self._crops.of_frames(item.frames, seed)} | _vectors(item)
+            return {"whole": whole, "face_crop": face} | _vectors(item)
+        return {"whole": self._crops.of_frames(item.frames, seed)} | _vectors(item)
 
 
 class ScoringPortraits(Dataset[Batch]):
@@ -106,7 +106,7 @@ class ScoringPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, row: int) -> Batch:
-        """One portrait; `full_image` is as `crops_of` gives it."""
+        """One portrait; `whole` is as `crops_of` gives it."""
         item = self._store.load(self._paths[row])
         labels = {name: values[row] for name, values in self._labels.items()}
         return crops_of(item, self._crop, self._crops, self._view) | labels | {"index": torch.tensor(row)}
@@ -115,17 +115,17 @@ class ScoringPortraits(Dataset[Batch]):
 def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:
     """What a network scores of one portrait or clip.
 
-    Of a portrait `full_image` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
+    Of a portrait `whole` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
     image as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
     """
     if isinstance(item, Portrait):
         if view != "crops":
-            return {"full_image": scoring_image(item.full_image, view)} | _vectors(item)
-        whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.full_image, item.face_crop))
-        return {"full_image": whole, "face_crop": face} | _vectors(item)
+            return {"whole": scoring_image(item.whole, view)} | _vectors(item)
+        whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.whole, item.face_crop))
+        return {"whole": whole, "face_crop": face} | _vectors(item)
     frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)
     vectors = {name: values.repeat_interleave(frames.shape[1], dim=0) for name, values in _vectors(item).items()}
-    return {"full_image": frames.flatten(0, 1)} | vectors
+    return {"whole": frames.flatten(0, 1)} | vectors
 
 
 def _vectors(item: Portrait | Clip) -> Batch:

@@ -87,7 +87,7 @@ DEVICES: dict[str, tuple[str, ...]] = {
         *("blur-noise", "blur-jpeg", "lowres-noise", "lowres-jpeg", "noise-jpeg"),
     ]
 }
-PAIR_SHARE = 0.75  # two distortions at this share of their strength look about as bad as one at full strength
+PAIR_FRACTION = 0.75  # two distortions at this share of their strength look about as bad as one at full strength
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
         The image, and the JPEG quality at which the device stores it (None: losslessly).
     """
     steps = DEVICES[device]
-    share = strength * (PAIR_SHARE if len(steps) == 2 else 1)
+    share = strength * (PAIR_FRACTION if len(steps) == 2 else 1)
 
     def between(weak: float, strong: float) -> float:
         return float(weak * (strong / weak) ** share)

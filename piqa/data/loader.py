@@ -36,15 +36,20 @@ class StepLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         # A generator, so that workers draw nothing before Lightning has told the sampler which epoch it is.
-        self._taken = self.sampler.first * self.sampler.parts
+        self._taken = self.sampler.first * self.sampler.accumulation_steps
         for batch in super().__iter__():
             self._taken += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the training the run stands: the epoch, and its steps that are done."""
-        parts = self.sampler.parts
-        return {"epoch": self.sampler.epoch, "steps": self._taken // parts, "parts": parts, "identity": self._identity}
+        accumulation_steps = self.sampler.accumulation_steps
+        return {
+            "epoch": self.sampler.epoch,
+            "steps": self._taken // accumulation_steps,
+            "parts": accumulation_steps,
+            "identity": self._identity,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where another run stood.

@@ -41,7 +41,7 @@ class MixSampler(EpochSampler):
         seed: Of everything that is drawn.
         rank: Number of this process.
         world: Number of processes.
-        parts: Parts that come one after the other and make up a step; each takes its share like a process.
+        accumulation_steps: Batches whose gradients are accumulated in a step; each takes its share like a process.
 
     Raises:
         InputError: If a database has too few images for a step, or a step too few for every share to compare two.
@@ -55,9 +55,9 @@ class MixSampler(EpochSampler):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        parts: int = 1,
+        accumulation_steps: int = 1,
     ) -> None:
-        super().__init__(parts)
+        super().__init__(accumulation_steps)
         if steps < 1 or not images:
             raise InputError(f"a mixed epoch needs at least one step and one database, not `steps` {steps}")
         names = np.asarray(databases, dtype=object)
@@ -65,10 +65,11 @@ class MixSampler(EpochSampler):
         self._sizes = list(images.values())
         self._steps, self._seed, self._rank, self._world = steps, seed, rank, world
         for name, rows, size in zip(images, self._rows, self._sizes, strict=True):
-            if size < 2 * world * parts:
+            if size < 2 * world * accumulation_steps:
                 raise InputError(
-                    f"{size} images of {name} in a step do not give each of {world} process(es) x {parts} "
-                    f"accumulated batch(es) two to compare; raise them to {2 * world * parts}, or leave it out"
+                    f"{size} images of {name} in a step do not give each of {world} process(es) x {accumulation_steps} "
+                    f"accumulated batch(es) two to compare; raise them to {2 * world * accumulation_steps}, or leave "
+                    "it out"
                 )
             if len(rows) < size:
                 raise InputError(
@@ -77,7 +78,7 @@ class MixSampler(EpochSampler):
                 )
 
     def __len__(self) -> int:
-        return self._steps * self.parts
+        return self._steps * self.accumulation_steps
 
     def __iter__(self) -> Iterator[Step]:
         batches = [self._mini_batches(number) for number in range(len(self._rows))]
@@ -87,8 +88,8 @@ class MixSampler(EpochSampler):
             rows = [of_database[step] for of_database in batches]
             # Seeds of all shares' images, so that all draw alike.
             seeds = [rng.integers(2**31, size=len(own)) for own in rows]
-            for part in range(self.parts if step >= first else 0):
-                mine = slice(part * self._world + self._rank, None, self._world * self.parts)
+            for part in range(self.accumulation_steps if step >= first else 0):
+                mine = slice(part * self._world + self._rank, None, self._world * self.accumulation_steps)
                 draws = [
                     Draw(int(row), group, int(seed))
                     for group, (own, of_own) in enumerate(zip(rows, seeds, strict=True))

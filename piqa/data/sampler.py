@@ -34,8 +34,9 @@ class Step:
 
     Attributes:
         draws: Its portraits, group by group.
-        groups: Groups of the step over all processes and parts, divided by the number of those shares: what this share
-            divides its sum over groups by, so that the average of all shares' gradients is the gradient of the step.
+        groups: Groups of the step over all processes and accumulation steps, divided by the number of those shares:
+            what this share divides its sum over groups by, so that the average of all shares' gradients is the gradient
+            of the step.
     """
 
     draws: tuple[Draw, ...]
@@ -99,11 +100,11 @@ class EpochSampler(Sampler[Step]):
     """The steps of an epoch, of which the first may be done already.
 
     Args:
-        parts: Parts that come one after the other and make up a step, for the accumulation of gradients.
+        accumulation_steps: Batches whose gradients are accumulated in a step.
     """
 
-    def __init__(self, parts: int = 1) -> None:
-        self.parts = parts
+    def __init__(self, accumulation_steps: int = 1) -> None:
+        self.accumulation_steps = accumulation_steps
         self.epoch = 0
         self._done = (0, 0)
 
@@ -136,7 +137,7 @@ class StepSampler(EpochSampler):
         frozen: Draw the groups once for all epochs (as the published pair list) and only shuffle them.
         rank: Number of this process.
         world: Number of processes.
-        parts: Parts that come one after the other and make up a step, for the accumulation of gradients.
+        accumulation_steps: Batches whose gradients are accumulated in a step.
 
     Raises:
         InputError: If a step cannot give every process a group for every part.
@@ -150,17 +151,17 @@ class StepSampler(EpochSampler):
         frozen: bool = False,
         rank: int = 0,
         world: int = 1,
-        parts: int = 1,
+        accumulation_steps: int = 1,
     ) -> None:
-        super().__init__(parts)
+        super().__init__(accumulation_steps)
         self._make_groups = make_groups
         self._seed, self._frozen, self._rank, self._world = seed, frozen, rank, world
-        check_shares(groups_per_step, world, parts)
+        check_shares(groups_per_step, world, accumulation_steps)
         total = len(self._groups())  # the same in every epoch: it follows from the scenes' sizes
-        if total < world * parts:
+        if total < world * accumulation_steps:
             raise InputError(
-                f"the training scenes make {total} groups, fewer than the {_shares(world, parts)} of a step; use fewer "
-                f"processes, or a smaller `data.group_size`"
+                f"the training scenes make {total} groups, fewer than the {_shares(world, accumulation_steps)} of a "
+                f"step; use fewer processes, or a smaller `data.images_per_group`"
             )
         self._steps = max(1, total // groups_per_step)
 
@@ -168,36 +169,41 @@ class StepSampler(EpochSampler):
         return self._make_groups(np.random.default_rng([self._seed, 0 if self._frozen else self.epoch]))
 
     def __len__(self) -> int:
-        return self._steps * self.parts
+        return self._steps * self.accumulation_steps
 
     def __iter__(self) -> Iterator[Step]:
         groups = self._groups()
         rng = np.random.default_rng([self._seed, self.epoch, 1])
-        first, shares = self.first, self._world * self.parts
+        first, shares = self.first, self._world * self.accumulation_steps
         for step, numbers in enumerate(np.array_split(rng.permutation(len(groups)), self._steps)):
             draws = [
                 [Draw(index, int(number), int(rng.integers(2**31))) for index in groups[number]] for number in numbers
             ]
             if step < first:
                 continue
-            for part in range(self.parts):
+            for part in range(self.accumulation_steps):
                 own = draws[part * self._world + self._rank :: shares]
                 yield Step(tuple(draw for group in own for draw in group), len(numbers) / shares)
 
 
-def check_shares(groups_per_step: int, world: int, parts: int) -> None:
-    """Makes sure that a step's groups suffice for all processes and parts.
+def check_shares(groups_per_step: int, world: int, accumulation_steps: int) -> None:
+    """Makes sure that a step's groups suffice for all processes and accumulation steps.
 
     Raises:
         InputError: If they do not.
     """
-    if groups_per_step < world * parts:
+    if groups_per_step < world * accumulation_steps:
         raise InputError(
-            f"{groups_per_step} groups a step do not give each of {_shares(world, parts)} one; raise `data.groups` to "
-            f"{world * parts} or more" + (", or use fewer processes (`--trainer.devices`)" if world > 1 else "")
+            f"{groups_per_step} groups a step do not give each of {_shares(world, accumulation_steps)} one; raise "
+            f"`data.groups` to {world * accumulation_steps} or more"
+            + (", or use fewer processes (`--trainer.devices`)" if world > 1 else "")
         )
 
 
-def _shares(world: int, parts: int) -> str:
-    several = [f"{count} {what}" for count, what in ((world, "processes"), (parts, "accumulated batches")) if count > 1]
+def _shares(world: int, accumulation_steps: int) -> str:
+    several = [
+        f"{count} {what}"
+        for count, what in ((world, "processes"), (accumulation_steps, "accumulated batches"))
+        if count > 1
+    ]
     return " x ".join(several)

@@ -72,7 +72,7 @@ class TrainingCrops:
         """
         self._crop.set_random_seed(seed)
         self._flip.set_random_seed(seed + 2**31)  # from the same numbers, mirrored portraits would get the upper crops
-        whole, face = self._draw(portrait.full_image), self._draw(portrait.face_crop)
+        whole, face = self._draw(portrait.whole), self._draw(portrait.face_crop)
         return (whole.flip(2), face.flip(2)) if self._flip.should_apply() else (whole, face)
 
     def of_frames(self, frames: Iterable[Pixels], seed: int) -> Tensor:

@@ -143,7 +143,7 @@ def summarise(scenes: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         Plain numbers, texts and lists: `images`, `scenes`, `official`, `authors` (each with its `protocol` in words and
-        the number of scenes behind its correlations and fits), `srocc_spread` over scenes, and `undefined` and
+        the number of scenes behind its correlations and fits), `srocc_quantiles` over scenes, and `undefined` and
         `failed_fits` with `count` and `scenes`.
     """
     undefined, failed = scenes["srocc"].isna(), ~scenes["fit_converged"]
@@ -164,7 +164,7 @@ def summarise(scenes: pd.DataFrame) -> dict[str, Any]:
             **{name: float(scenes[name].mean()) for name in ("srocc", "krocc")},
             **{name: float(scenes[f"fitted_{name}"].mean()) for name in ("plcc", "mae", "rmse")},
         },
-        "srocc_spread": {name: float(scenes["srocc"].quantile(share)) for name, share in spread.items()},
+        "srocc_quantiles": {name: float(scenes["srocc"].quantile(share)) for name, share in spread.items()},
         "undefined": {"count": int(undefined.sum()), "scenes": [str(scene) for scene in scenes.index[undefined]]},
         "failed_fits": {"count": int(failed.sum()), "scenes": [str(scene) for scene in scenes.index[failed]]},
     }

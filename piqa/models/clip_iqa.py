@@ -77,7 +77,7 @@ class AntonymCLIP(PromptedCLIP):
         architecture: Entries of open_clip's config to replace; None for the published network.
     """
 
-    inputs: ClassVar[list[str]] = ["full_image"]
+    inputs: ClassVar[list[str]] = ["whole"]
     classes: ClassVar[dict[str, Sequence[str]]] = {}
 
     def __init__(
@@ -94,11 +94,11 @@ class AntonymCLIP(PromptedCLIP):
         self.clip.eval()
         return self
 
-    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+    def forward(self, whole: Tensor) -> dict[str, Tensor]:
         """Scores images; higher is better, on one scale for all.
 
         Args:
-            full_image: Whole images or crops of any size from 32 px, uint8 or normalised float,
+            whole: Whole images or crops of any size from 32 px, uint8 or normalised float,
                 (images, 3, height, width). The published test feeds images at full resolution.
 
         Returns:
@@ -108,12 +108,12 @@ class AntonymCLIP(PromptedCLIP):
         Raises:
             InputError: If a side is too small.
         """
-        if full_image.ndim != 4 or min(full_image.shape[2:]) < SMALLEST:
+        if whole.ndim != 4 or min(whole.shape[2:]) < SMALLEST:
             raise InputError(
                 f"CLIP-IQA sees images of 3 x height x width with sides of {SMALLEST} px or more, not "
-                f"{tuple(full_image.shape[1:])}; leave such an image out, or enlarge it"
+                f"{tuple(whole.shape[1:])}; leave such an image out, or enlarge it"
             )
-        logits = self.compare(encode_any_size(self.clip.visual, self.pixels(full_image)))
+        logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole)))
         probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (images, pairs)
         named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
         return {"score": probabilities[:, 0], **named}

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from piqa.errors import InputError
 
-INPUTS = ("full_image", "face_crop", "liqe_logits")  # what can be had of a portrait
+INPUTS = ("whole", "face_crop", "liqe_logits")  # what can be had of a portrait
 
 Inputs = dict[str, Tensor]
 
@@ -40,7 +40,7 @@ def classes_of(network: nn.Module) -> Mapping[str, Sequence[str]]:
     return classes
 
 
-def answers(
+def network_outputs(
     network: nn.Module, batch: Mapping[str, Any], arrange: Callable[[Inputs], Inputs] = lambda inputs: inputs
 ) -> dict[str, Tensor]:
     """What a network says of portraits.
@@ -51,7 +51,7 @@ def answers(
         network: Answers (inputs,) scores, or a dictionary: `score`, and whatever else it can tell. What its `classes`
             names are class indices, anything else is a number or, of more dimensions, numbers. A network that
             `pools_windows` is given all crops of an image and answers for the image.
-        batch: `full_image` and `face_crop` of shape (portraits, crops, 3, height, width), or without the axis of crops;
+        batch: `whole` and `face_crop` of shape (portraits, crops, 3, height, width), or without the axis of crops;
             a list of the portraits' own where these differ. Crop i goes with crop i, and a portrait's one `liqe_logits`
             vector goes with all of its crops. Of a clip, frames take the place of crops.
         arrange: What is done to the inputs of every call.
@@ -64,29 +64,31 @@ def answers(
         InputError: If the network answers no `score`, or not one for each of its inputs.
     """
     inputs = inputs_of(network, batch)
-    images = batch["full_image"]
+    images = batch["whole"]
     if isinstance(images, Tensor):
-        return _answers(network, inputs, images.shape, arrange)
+        return _outputs(network, inputs, images.shape, arrange)
     by_shape: dict[torch.Size, list[int]] = {}
     for row, image in enumerate(images):
         by_shape.setdefault(image.shape, []).append(row)
-    said = []
+    outputs = []
     for shape, rows in by_shape.items():
         own = {name: torch.stack([values[row] for row in rows]) for name, values in inputs.items()}
-        said.append(_answers(network, own, torch.Size([len(rows), *shape]), arrange))
+        outputs.append(_outputs(network, own, torch.Size([len(rows), *shape]), arrange))
     order = torch.tensor([row for rows in by_shape.values() for row in rows]).argsort()
-    return {name: (joined := torch.cat([part[name] for part in said]))[order.to(joined.device)] for name in said[0]}
+    return {
+        name: (joined := torch.cat([part[name] for part in outputs]))[order.to(joined.device)] for name in outputs[0]
+    }
 
 
 def score_crops(network: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-    """The scores among the `answers`: mean over the crops, float32, shape (portraits,)."""
-    return answers(network, batch)["score"]
+    """The scores among the `network_outputs`: mean over the crops, float32, shape (portraits,)."""
+    return network_outputs(network, batch)["score"]
 
 
-def _answers(
+def _outputs(
     network: nn.Module, inputs: Inputs, shape: torch.Size, arrange: Callable[[Inputs], Inputs]
 ) -> dict[str, Tensor]:
-    """The answers on portraits of one `shape`, that of `full_image`."""
+    """The answers on portraits of one `shape`, that of `whole`."""
     crops = shape[1] if len(shape) == 5 and not getattr(network, "pools_windows", False) else None
     if crops is not None:
         inputs = {
@@ -94,8 +96,8 @@ def _answers(
             name: values.repeat_interleave(crops, dim=0) if name == "liqe_logits" else values.flatten(0, 1)
             for name, values in inputs.items()
         }
-    said = network(**arrange(inputs))
-    named: dict[str, Tensor] = dict(said) if isinstance(said, Mapping) else {"score": said}
+    outputs = network(**arrange(inputs))
+    named: dict[str, Tensor] = dict(outputs) if isinstance(outputs, Mapping) else {"score": outputs}
     count = shape[0] * (crops or 1)
     _check_score(network, named, count)
     classes = classes_of(network)

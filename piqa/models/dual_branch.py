@@ -16,7 +16,7 @@ from piqa.models.backbone import SWIN_B_384, Backbone
 from piqa.models.liqe import LIQE_LOGITS
 
 Branch = Literal["whole", "face", "liqe"]
-INPUTS: dict[str, str] = {"whole": "full_image", "face": "face_crop", "liqe": "liqe_logits"}  # in the published order
+INPUTS: dict[str, str] = {"whole": "whole", "face": "face_crop", "liqe": "liqe_logits"}  # in the published order
 
 
 class DualBranch(nn.Module):
@@ -69,14 +69,14 @@ class DualBranch(nn.Module):
 
     def forward(
         self,
-        full_image: Tensor | None = None,
+        whole: Tensor | None = None,
         face_crop: Tensor | None = None,
         liqe_logits: Tensor | None = None,
     ) -> Tensor:
         """Scores portraits; higher is better, and only differences within a scene carry meaning.
 
         Args:
-            full_image: Crops of the whole images, uint8 or normalised float, (portraits, 3, image_size, image_size).
+            whole: Crops of the whole images, uint8 or normalised float, (portraits, 3, image_size, image_size).
             face_crop: Crops of the faces, likewise.
             liqe_logits: LIQE's raw logits, (portraits, 495).
 
@@ -86,7 +86,7 @@ class DualBranch(nn.Module):
         Raises:
             InputError: If an input that a branch needs is absent.
         """
-        given = {"whole": full_image, "face": face_crop, "liqe": liqe_logits}
+        given = {"whole": whole, "face": face_crop, "liqe": liqe_logits}
         parts = []
         for name in self.branches:
             part = given[name]

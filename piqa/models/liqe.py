@@ -184,8 +184,8 @@ class LIQE(PromptedCLIP):
         InputError: If `aspects` names something else or twice, or open_clip cannot build the architecture.
     """
 
-    inputs: ClassVar[list[str]] = ["full_image"]
-    pools_windows: ClassVar[bool] = True  # the mean over `full_image`'s second axis is taken here, not over scores
+    inputs: ClassVar[list[str]] = ["whole"]
+    pools_windows: ClassVar[bool] = True  # the mean over `whole`'s second axis is taken here, not over scores
 
     def __init__(
         self, aspects: Sequence[Aspect] = ("scene", "distortion"), architecture: Architecture | None = None
@@ -198,11 +198,11 @@ class LIQE(PromptedCLIP):
         self.classes: dict[str, Sequence[str]] = {name: texts for name, texts in known.items() if name in aspects}
         self._axes = [len(QUALITIES), *(len(names) for names in self.classes.values())]
 
-    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+    def forward(self, whole: Tensor) -> dict[str, Tensor]:
         """Scores images; higher is better, on one scale for all.
 
         Args:
-            full_image: Windows, uint8 or normalised float: (images, windows, 3, 224, 224), or (images, 3, 224, 224)
+            whole: Windows, uint8 or normalised float: (images, windows, 3, 224, 224), or (images, 3, 224, 224)
                 for one of each image.
 
         Returns:
@@ -214,19 +214,19 @@ class LIQE(PromptedCLIP):
         Raises:
             InputError: If the images come in another shape.
         """
-        logits = self.window_logits(full_image)
+        logits = self.window_logits(whole)
         with torch.autocast(logits.device.type, enabled=False):
             return self._marginals(logits)
 
     def _marginals(self, logits: Tensor) -> dict[str, Tensor]:
         joint = logits.softmax(dim=1).view(-1, *self._axes)  # (images, 5[, 9][, 11])
         quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
-        answers = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device), "logits": logits}
+        outputs = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device), "logits": logits}
         for axis, name in enumerate(self.classes, start=2):
             others = [other for other in range(1, joint.ndim) if other != axis]
-            answers[f"{name}_probabilities"] = joint.sum(dim=others)
-            answers[name] = answers[f"{name}_probabilities"].argmax(dim=1)
-        return answers
+            outputs[f"{name}_probabilities"] = joint.sum(dim=others)
+            outputs[name] = outputs[f"{name}_probabilities"].argmax(dim=1)
+        return outputs
 
     def window_logits(self, windows: Tensor) -> Tensor:
         """Logits of a batch of images, each given by the same number of windows.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from piqa.models.backbone import Backbone
-from piqa.models.rating_distribution import MARKS, rated
+from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 
 
 class NIMA(nn.Module):
@@ -30,7 +30,7 @@ class NIMA(nn.Module):
         InputError: If timm does not know the backbone.
     """
 
-    inputs: ClassVar[list[str]] = ["full_image"]
+    inputs: ClassVar[list[str]] = ["whole"]
     classes: ClassVar[dict[str, Sequence[str]]] = {}
 
     def __init__(self, backbone: str = "mobilenetv1_100", image_size: int = 224, dropout: float = 0.75) -> None:
@@ -39,18 +39,18 @@ class NIMA(nn.Module):
         self.image_size = image_size
         self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
         width: Any = self.backbones["whole"].features
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, MARKS))
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, RATING_LEVELS))
 
-    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+    def forward(self, whole: Tensor) -> dict[str, Tensor]:
         """Rates images.
 
         Args:
-            full_image: uint8 or normalised float, (images, 3, image_size, image_size).
+            whole: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
             float32, even under autocast: `score` (images,), the mean mark, 1 to 10, higher is better; `spread`
             (images,), the marks' standard deviation; `distribution` (images, 10), the marks' probabilities.
         """
-        features = self.backbones["whole"](full_image).float()
+        features = self.backbones["whole"](whole).float()
         with torch.autocast(features.device.type, enabled=False):
-            return rated(self.head(features).softmax(dim=1))
+            return rating_outputs(self.head(features).softmax(dim=1))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MARKS = 10  # the lowest mark is 1
+RATING_LEVELS = 10  # the lowest mark is 1
 
 
-def rated(distribution: Tensor) -> dict[str, Tensor]:
+def rating_outputs(distribution: Tensor) -> dict[str, Tensor]:
     """The answer of a network that predicts how people's marks are spread.
 
     Args:
@@ -17,7 +17,7 @@ def rated(distribution: Tensor) -> dict[str, Tensor]:
     Returns:
         `score`, the mean mark, and `spread`, the marks' standard deviation, each (images,), and `distribution`.
     """
-    marks = torch.arange(1, MARKS + 1, dtype=distribution.dtype, device=distribution.device)
+    marks = torch.arange(1, RATING_LEVELS + 1, dtype=distribution.dtype, device=distribution.device)
     score = distribution @ marks
     variance = (distribution * (marks - score[:, None]).square()).sum(dim=1)
     return {"score": score, "spread": variance.sqrt(), "distribution": distribution}

@@ -35,21 +35,21 @@ class Regressor(nn.Module):
             "hidden": hidden,
         }
         self.image_size = image_size
-        self.inputs = ["full_image", "motion"] if motion else ["full_image"]
+        self.inputs = ["whole", "motion"] if motion else ["whole"]
         self.backbone = Backbone(backbone, image_size)
         self.head = nn.Sequential(nn.Linear(self.backbone.features + motion, hidden), nn.Linear(hidden, 1))
 
-    def forward(self, full_image: Tensor, motion: Tensor | None = None) -> Tensor:
+    def forward(self, whole: Tensor, motion: Tensor | None = None) -> Tensor:
         """Scores images or frames.
 
         Args:
-            full_image: Crops, uint8 or normalised float, (images, 3, image_size, image_size).
+            whole: Crops, uint8 or normalised float, (images, 3, image_size, image_size).
             motion: Motion features, (images, motion), where the head takes them.
 
         Returns:
             Scores, shape (images,), on the scale of the loss that trained them.
         """
-        features = self.backbone(full_image)
+        features = self.backbone(whole)
         if motion is not None:
             features = torch.cat([features, motion], dim=1)
         scores: Tensor = self.head(features)  # (images, 1)

@@ -23,7 +23,7 @@ from torchvision.models import resnet18
 
 from piqa.errors import InputError
 from piqa.models.backbone import Backbone
-from piqa.models.rating_distribution import MARKS, rated
+from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 
 PLACES = 365  # scene categories of Places365
 FEATURES = 100  # of the theme; as many weights are generated
@@ -97,7 +97,7 @@ class TANet(nn.Module):
         InputError: If there is no such head, or timm does not know the backbone.
     """
 
-    inputs: ClassVar[list[str]] = ["full_image"]
+    inputs: ClassVar[list[str]] = ["whole"]
     classes: ClassVar[dict[str, Sequence[str]]] = {}
 
     def __init__(
@@ -123,7 +123,7 @@ class TANet(nn.Module):
         self.theme = resnet18(num_classes=PLACES).requires_grad_(False).eval()
         self.theme_rules = ThemeRules()
         self.colours = ColourRelations(dropout)
-        outputs = MARKS if head == "ava" else 1
+        outputs = RATING_LEVELS if head == "ava" else 1
         self.head = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(3 * VALUES, outputs))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
@@ -137,25 +137,25 @@ class TANet(nn.Module):
         self.theme.eval()
         return self
 
-    def forward(self, full_image: Tensor) -> dict[str, Tensor]:
+    def forward(self, whole: Tensor) -> dict[str, Tensor]:
         """Rates images.
 
         Args:
-            full_image: uint8 or normalised float, (images, 3, image_size, image_size).
+            whole: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
             float32, even under autocast. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone,
             (images,), 0 to 10, higher is better.
         """
-        pixels = full_image
-        if full_image.dtype == torch.uint8:
-            pixels = (full_image.float().div(255) - self.mean) / self.std
+        pixels = whole
+        if whole.dtype == torch.uint8:
+            pixels = (whole.float().div(255) - self.mean) / self.std
         with torch.no_grad():
             places = self.theme(pixels)
-        beauty = self.aesthetics(self.backbones["whole"](full_image)).float()
+        beauty = self.aesthetics(self.backbones["whole"](whole)).float()
         with torch.autocast(beauty.device.type, enabled=False):
             values = torch.cat([beauty, self.theme_rules(places.float()), self.colours(pixels.float())], dim=1)
             marks = self.head(values)
             if self.init_args["head"] == "tad66k":
-                return {"score": MARKS * marks.squeeze(1).sigmoid()}
-            return rated(marks.softmax(dim=1))
+                return {"score": RATING_LEVELS * marks.squeeze(1).sigmoid()}
+            return rating_outputs(marks.softmax(dim=1))

@@ -17,7 +17,7 @@ from PIL import Image
 FaceRule = Literal["largest", "most_confident", "none"]
 Box = tuple[float, float, float, float]
 
-MIN_FACE = 20  # px in the copy that the detector sees; facenet-pytorch's own default
+MIN_FACE_SIDE = 20  # px in the copy that the detector sees; facenet-pytorch's own default
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class FaceDetector:
 
         _keep_every_candidate()
         self.detection_side = detection_side
-        self._mtcnn = MTCNN(min_face_size=MIN_FACE, keep_all=True, device=torch.device(device)).eval()
+        self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=torch.device(device)).eval()
 
     def detect(self, image: Image.Image) -> list[Face]:
         """All faces of an RGB image, in no particular order; an empty list where there is none."""
         scale = min(1.0, self.detection_side / max(image.size))
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        if min(size) < MIN_FACE:
+        if min(size) < MIN_FACE_SIDE:
             return []  # MTCNN's scale pyramid would be empty, which it answers with an exception
         copy = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
         boxes, probabilities = self._mtcnn.detect(copy)

@@ -15,9 +15,10 @@ from PIL import Image
 
 from piqa.errors import InputError
 from piqa.models import LIQE
-from piqa.preparation.faces import MIN_FACE, Box, FaceDetector, FaceRule, choose_face, crop_face
+from piqa.preparation.faces import MIN_FACE_SIDE, Box, FaceDetector, FaceRule, choose_face, crop_face
 from piqa.preparation.image_file import Pixels, open_image
 
+STORED_WHOLE = "full_image"  # what stores that are in use call the whole image
 VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
 
 Resize = Literal["short_side", "shrink", "stretch", "keep"]
@@ -56,7 +57,7 @@ class Preparation:
                 f"preparation: short_side ({self.short_side}) must be at least 1, face_margin ({self.face_margin}) at "
                 f"least 0, and face_threshold ({self.face_threshold}) from 0 to 1"
             )
-        if self.detection_side < MIN_FACE:
+        if self.detection_side < MIN_FACE_SIDE:
             raise InputError(f"preparation: no face is found with detection_side {self.detection_side}; try 1600")
 
     def fingerprint(self, liqe_digest: str | None) -> str:
@@ -92,8 +93,8 @@ class Preparation:
         """A Portrait from what `Portrait.pack` gave; images may be `StoredImage`, read when sliced."""
         box = json.loads(facts["face_box"])
         return Portrait(
-            full_image=arrays["full_image"],
-            face_crop=arrays.get("face_crop", arrays["full_image"]),
+            whole=arrays[STORED_WHOLE],
+            face_crop=arrays.get("face_crop", arrays[STORED_WHOLE]),
             face_box=None if box is None else (box[0], box[1], box[2], box[3]),
             liqe_logits=arrays.get("liqe_logits"),
         )
@@ -104,13 +105,13 @@ class Portrait:
     """What a model knows of one image.
 
     Attributes:
-        full_image: The whole image, uint8 RGB, (height, width, 3), short side `Preparation.short_side`.
+        whole: The whole image, uint8 RGB, (height, width, 3), short side `Preparation.short_side`.
         face_crop: The face with its margin, likewise; the whole image where no face was found.
         face_box: x1, y1, x2, y2 of the face in pixels of the upright original, without margin; None if none was found.
         liqe_logits: LIQE's raw logits, float32, (495,); None where the preparation leaves them out.
     """
 
-    full_image: Pixels
+    whole: Pixels
     face_crop: Pixels
     face_box: Box | None
     liqe_logits: np.ndarray[Any, np.dtype[np.float32]] | None
@@ -122,7 +123,7 @@ class Portrait:
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Arrays and facts for the prepared store."""
-        arrays: dict[str, np.ndarray] = {"full_image": self.full_image}
+        arrays: dict[str, np.ndarray] = {STORED_WHOLE: self.whole}
         if self.face_found:  # without a face the crop is the whole image
             arrays["face_crop"] = self.face_crop
         if self.liqe_logits is not None:
@@ -163,7 +164,7 @@ class Preparer:
         crop = None if face is None else crop_face(image, face.box, settings.face_margin)
         whole = np.asarray(resized(image, settings))
         return Portrait(
-            full_image=whole,
+            whole=whole,
             face_crop=whole if crop is None else np.asarray(resized(crop, settings)),
             face_box=None if face is None else face.box,
             liqe_logits=None if self._liqe is None else self._liqe.logits(image),

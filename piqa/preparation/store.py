@@ -32,7 +32,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from piqa.errors import InputError
 from piqa.preparation.digests import Digests, digest_of
 from piqa.preparation.store_build import Done, Job, Recipe, prepare, worker_count
-from piqa.preparation.store_entry import Absent, Damaged, Entry, Packable, open_entry, write_entry
+from piqa.preparation.store_entry import Entry, EntryDamagedError, EntryNotFoundError, Packable, open_entry, write_entry
 from piqa.system.device import pick_device
 from piqa.system.files import remove_leftovers, replacing
 
@@ -119,7 +119,7 @@ class PreparedStore(Generic[Item]):
 
         Args:
             path: As of `load`, which tells also what is raised.
-            use: Slices `full_image`, `face_crop` or `frames`; called once more if it met a damaged entry.
+            use: Slices `whole`, `face_crop` or `frames`; called once more if it met a damaged entry.
         """
         path = str(path)
         if path not in self._places:
@@ -133,17 +133,17 @@ class PreparedStore(Generic[Item]):
         try:
             with open_entry(place) as entry:
                 return use(entry)
-        except Absent:
+        except EntryNotFoundError:
             raise InputError(f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`") from None
-        except Damaged as damage:
+        except EntryDamagedError as damage:
             self._mend(path, place, damage)
         try:
             with open_entry(place) as entry:
                 return use(entry)
-        except (Absent, Damaged) as damage:
+        except (EntryNotFoundError, EntryDamagedError) as damage:
             raise InputError(f"{place}, just prepared anew, is damaged again ({damage}); check the disk") from damage
 
-    def _mend(self, path: str, place: Path, damage: Damaged) -> None:
+    def _mend(self, path: str, place: Path, damage: EntryDamagedError) -> None:
         """Prepares one entry anew, here and now: slow, as networks are loaded for it, but rare."""
         log.warning(
             f"{place} cannot be used: {damage}. It is prepared anew from {path}; "
@@ -227,7 +227,7 @@ class PreparedStore(Generic[Item]):
                     if verify:
                         entry.read()
                     return path, entry.facts.get("face_box") != "null", None
-            except (InputError, Absent, Damaged) as error:
+            except (InputError, EntryNotFoundError, EntryDamagedError) as error:
                 return path, None, error
 
         with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) * 2)) as pool:
@@ -235,7 +235,7 @@ class PreparedStore(Generic[Item]):
                 if isinstance(error, InputError):
                     report.failed.append((path, str(error)))
                 else:
-                    report.replaced += isinstance(error, Damaged)
+                    report.replaced += isinstance(error, EntryDamagedError)
                     yield path, found
 
     def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Generator[Done, None, None]:

@@ -38,11 +38,11 @@ class Packable(Protocol):
         """Arrays and facts, losslessly."""
 
 
-class Absent(Exception):
+class EntryNotFoundError(Exception):
     """There is no such entry."""
 
 
-class Damaged(Exception):
+class EntryDamagedError(Exception):
     """An entry is not what was written, or was written by another version."""
 
 
@@ -68,14 +68,14 @@ class StoredImage:
         """Rows and columns, uint8, (rows, columns, 3).
 
         Raises:
-            Damaged: If a band that is read is not what was written.
+            EntryDamagedError: If a band that is read is not what was written.
         """
         top, bottom, _ = window[0].indices(self.shape[0])
         first, last = top // BAND, math.ceil(bottom / BAND)
         try:
             lines: np.ndarray = self._part[(*self._at, slice(first * BAND, min(last * BAND, self.shape[0])))]
         except _READING as error:
-            raise Damaged(str(error)) from error
+            raise EntryDamagedError(str(error)) from error
         _compare(_band_checksums(lines), self._checksums[first:last])
         start = top - first * BAND
         return lines[start : start + bottom - top].swapaxes(1, 2)[:, window[1]]
@@ -91,7 +91,7 @@ class Entry:
     def __init__(self, file: Any) -> None:
         self.facts: dict[str, str] = file.metadata() or {}
         if self.facts.get("format") != FORMAT:
-            raise Damaged(f"it is of format {self.facts.get('format', '1')}, not {FORMAT}")
+            raise EntryDamagedError(f"it is of format {self.facts.get('format', '1')}, not {FORMAT}")
         names = sorted(set(file.keys()) - {CHECKSUMS})
         self._parts = {name: file.get_slice(name) for name in names}
         self._shapes = {name: tuple(part.get_shape()) for name, part in self._parts.items()}
@@ -109,7 +109,7 @@ class Entry:
                 list of them.
 
         Raises:
-            Damaged: If anything that is read is not what was written.
+            EntryDamagedError: If anything that is read is not what was written.
         """
         to_leave = [name for name, shape in self._shapes.items() if late and _is_image(shape)]
         return {name: self._left(name) if name in to_leave else self._whole(name) for name in self._parts}
@@ -124,7 +124,7 @@ class Entry:
         try:
             array: np.ndarray = self._parts[name][slice(None)]
         except _READING as error:
-            raise Damaged(str(error)) from error
+            raise EntryDamagedError(str(error)) from error
         _compare(_checksums(array), self._checksums[name])
         return array.swapaxes(-1, -2) if _is_image(array.shape) else array
 
@@ -134,23 +134,23 @@ def open_entry(path: Path) -> Iterator[Entry]:
     """Opens an entry for reading.
 
     Raises:
-        Absent: If it is not there.
+        EntryNotFoundError: If it is not there.
         InputError: If it may not be read.
-        Damaged: If it is cut short, its header is not what was written, or another version wrote it.
+        EntryDamagedError: If it is cut short, its header is not what was written, or another version wrote it.
     """
     try:
         file = safe_open(path, framework="numpy")
     except FileNotFoundError as error:
-        raise Absent(str(error)) from error
+        raise EntryNotFoundError(str(error)) from error
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror or 'permission denied'}; whose is it?") from error
     except _READING as error:
-        raise Damaged(str(error)) from error
+        raise EntryDamagedError(str(error)) from error
     with file:
         try:
             entry = Entry(file)
         except _READING as error:
-            raise Damaged(str(error)) from error
+            raise EntryDamagedError(str(error)) from error
         yield entry
 
 
@@ -204,4 +204,4 @@ def _header_checksum(
 
 def _compare(found: list[int], expected: np.ndarray) -> None:
     if found != expected.tolist():
-        raise Damaged("its content does not agree with its checksums")
+        raise EntryDamagedError("its content does not agree with its checksums")

@@ -70,7 +70,7 @@ def _read(path: str | Path) -> dict[str, dict[str, Any]]:
     return parts
 
 
-def asked(network: nn.Module, pairs: Mapping[str, Sequence[str]]) -> CLIPIQA:
+def with_prompts(network: nn.Module, pairs: Mapping[str, Sequence[str]]) -> CLIPIQA:
     """A CLIP-IQA with the same weights that compares a user's own pairs of prompts.
 
     Args:

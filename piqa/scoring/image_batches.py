@@ -82,7 +82,7 @@ class BatchPreparer:
         view: View = "crops",
     ) -> None:
         self._preparation, self._size, self._crops, self._view = preparation, size, crops, view
-        self._inputs = inputs | {"full_image"}  # which tells how many crops a portrait has
+        self._inputs = inputs | {"whole"}  # which tells how many crops a portrait has
         self._preparer = preparer
 
     def __call__(self, files: list[str]) -> ImageBatch:

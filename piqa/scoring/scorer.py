@@ -19,12 +19,12 @@ from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
-from piqa.models.contract import answers, classes_of, input_names
+from piqa.models.contract import classes_of, input_names, network_outputs
 from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import VERSION, Portrait, Preparation, Preparer
-from piqa.scoring.from_config import CONFIGS, asked, load_config
+from piqa.scoring.from_config import CONFIGS, load_config, with_prompts
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.system.device import pick_device
 from piqa.system.memory import keep_freed_memory
@@ -100,7 +100,7 @@ class Scorer:
         path = model_file.find_model(path)
         network, card = (load_config if path.suffix in CONFIGS else model_file.load_model)(path)
         if pairs:
-            network = asked(network, pairs)
+            network = with_prompts(network, pairs)
         settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
         if "liqe_logits" not in input_names(network):
             settings["liqe"] = None
@@ -139,8 +139,8 @@ class Scorer:
         blank = np.zeros((self.crop, self.crop, 3), np.uint8)
         logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
         portrait = Portrait(blank, blank, None, logits)
-        said = self._answers(self._collated([portrait], "one"))
-        more = [name for name, values in said.items() if values.ndim == 1 and name != "score"]
+        outputs = self._outputs(self._collated([portrait], "one"))
+        more = [name for name, values in outputs.items() if values.ndim == 1 and name != "score"]
         if taken := [name for name in more if name in COLUMNS]:
             raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
         return COLUMNS + more
@@ -229,12 +229,16 @@ class Scorer:
             InputError: If the device has too little memory for the batch.
         """
         with _enough_memory(len(batch.files)):
-            said = iter(self._said_of(batch) if batch.crops else [])
+            outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
         for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
             row: dict[str, Any] = dict.fromkeys(self.columns) | {"file": file, "error": error}
             if error is None:
-                row |= {"face_found": box is not None, **dict(zip(BOX, box or (None,) * 4, strict=True)), **next(said)}
+                row |= {
+                    "face_found": box is not None,
+                    **dict(zip(BOX, box or (None,) * 4, strict=True)),
+                    **next(outputs),
+                }
             rows.append(row)
         return rows
 
@@ -252,7 +256,7 @@ class Scorer:
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             with _enough_memory(len(batch)):
-                scores += self._answers(self._collated(batch, crops))["score"].tolist()
+                scores += self._outputs(self._collated(batch, crops))["score"].tolist()
         return scores
 
     def _collated(self, portraits: list[Portrait], crops: Crops) -> Batch:
@@ -264,14 +268,14 @@ class Scorer:
             for name, values in batch.items()
         }
 
-    def _said_of(self, batch: ImageBatch) -> list[dict[str, Any]]:
+    def _outputs_of(self, batch: ImageBatch) -> list[dict[str, Any]]:
         """The network's answers on the good images of a batch; class indices by their names."""
         crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = classes_of(self.network)
         columns: dict[str, list[Any]] = {}
-        for name, values in self._answers(crops).items():
+        for name, values in self._outputs(crops).items():
             if values.ndim > 1:
                 continue  # for losses
             plain = values.tolist()
@@ -288,9 +292,9 @@ class Scorer:
         return tensor.to(self.device, non_blocking=True)
 
     @torch.inference_mode()
-    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+    def _outputs(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext():
-            return answers(self.network, batch)
+            return network_outputs(self.network, batch)
 
     @torch.inference_mode()
     def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:

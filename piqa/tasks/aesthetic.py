@@ -17,7 +17,7 @@ from piqa.data.dataset import Batch
 from piqa.data.tables.database import VOTES
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
-from piqa.models.rating_distribution import MARKS, rated
+from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
 from piqa.tasks.emd import emd, maximum_entropy, shares
 from piqa.tasks.gathered_predictions import Predictions
@@ -141,13 +141,13 @@ class AestheticTask(ScoringTask):
 
     def marks(self, score: Any) -> Any:
         """The table's scores, a tensor or an array, as marks: 1 to 10, or 0 to 10 for the loss `mse`."""
-        worst, best = self._range or (LOWEST[self._loss], float(MARKS))
+        worst, best = self._range or (LOWEST[self._loss], float(RATING_LEVELS))
         lowest = LOWEST[self._loss]
-        return lowest + (MARKS - lowest) * (score - worst) / (best - worst)
+        return lowest + (RATING_LEVELS - lowest) * (score - worst) / (best - worst)
 
     def target(self, batch: Batch) -> Tensor:
         """The distributions to be learnt, (images, 10): of the `votes`, or else those that the `score` stands for."""
-        means = self.marks(batch["score"].double()).clamp(1, MARKS)
+        means = self.marks(batch["score"].double()).clamp(1, RATING_LEVELS)
         if "votes" not in batch:
             return maximum_entropy(means)
         voted = batch["votes"].isfinite().all(dim=1)  # in a mix of databases not every image is
@@ -162,30 +162,30 @@ class AestheticTask(ScoringTask):
             predicted: Marks, float32, (images,).
             batch: `score`, `group`, `groups`.
         """
-        losses = mse_loss(predicted / MARKS, self.marks(batch["score"]) / MARKS, reduction="none")
+        losses = mse_loss(predicted / RATING_LEVELS, self.marks(batch["score"]) / RATING_LEVELS, reduction="none")
         return mean_within_groups(losses, batch["group"], batch["groups"])
 
-    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """The loss that the settings name."""
         if self._loss == "mse":
-            return self.loss(answers["score"], batch)
-        losses = emd(self._distribution(answers), self.target(batch))
+            return self.loss(outputs["score"], batch)
+        losses = emd(self._distribution(outputs), self.target(batch))
         return mean_within_groups(losses, batch["group"], batch["groups"])
 
-    def _distribution(self, answers: dict[str, Tensor]) -> Tensor:
-        if "distribution" not in answers:
+    def _distribution(self, outputs: dict[str, Tensor]) -> Tensor:
+        if "distribution" not in outputs:
             raise InputError(
-                f"`model.loss: emd` needs a network that answers a distribution, which {type(self.network).__name__} "
+                f"`model.loss: emd` needs a network that outputs a distribution, which {type(self.network).__name__} "
                 "as configured does not; set `model.loss: mse`, or TANet's `head: ava`"
             )
-        return answers["distribution"]
+        return outputs["distribution"]
 
     def validation_step(self, batch: Batch) -> None:
         """Collects scores and distributions of the images that choose the checkpoint."""
-        answers = self.answers(batch)
-        self._predictions.update(batch["index"], answers["score"])
-        if "distribution" in answers:
-            self._distributions.update(batch["index"], answers["distribution"])
+        outputs = self.outputs(batch)
+        self._predictions.update(batch["index"], outputs["score"])
+        if "distribution" in outputs:
+            self._distributions.update(batch["index"], outputs["distribution"])
 
     def _collect(self, loader: Any) -> pd.DataFrame:
         table = super()._collect(loader)
@@ -198,7 +198,7 @@ class AestheticTask(ScoringTask):
         """SROCC and PLCC over the whole split, accuracy, and where there are distributions EMD (r = 1).
 
         `accuracy` is the share of the images of which table and network agree whether they are above mark 5.
-        `srocc_spread` and `plcc_spread` are of the votes' standard deviation, where the table has votes.
+        `srocc_std` and `plcc_std` are of the votes' standard deviation, where the table has votes.
         """
         score, prediction = self.marks(table["score"].to_numpy()), table["prediction"].to_numpy()
         found = {
@@ -217,8 +217,8 @@ class AestheticTask(ScoringTask):
         found["emd"] = float(emd(predicted, target, r=1).mean())
         if has_votes:
             voted = batch["votes"].isfinite().all(dim=1)
-            spreads = [rated(rows[voted])["spread"].numpy() for rows in (target, predicted)]
-            found |= {"srocc_spread": srocc(*spreads), "plcc_spread": plcc(*spreads)}
+            spreads = [rating_outputs(rows[voted])["spread"].numpy() for rows in (target, predicted)]
+            found |= {"srocc_std": srocc(*spreads), "plcc_std": plcc(*spreads)}
         return found
 
     def configure_optimizers(self) -> Any:

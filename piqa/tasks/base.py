@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
-from piqa.models.contract import answers
+from piqa.models.contract import network_outputs
 from piqa.tasks.gathered_predictions import Predictions
-from piqa.training.compute_options import Speed
+from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import Share, stop_unless_finite
 from piqa.weights import state_dicts
 
@@ -50,11 +50,11 @@ class ScoringTask(LightningModule, ABC):
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule, speed: Speed | None = None
+        self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule, speed: ComputeOptions | None = None
     ) -> None:
         super().__init__()
         self.network = network
-        self._make_optimizer, self._make_schedule, self._speed = optimizer, schedule, speed or Speed()
+        self._make_optimizer, self._make_schedule, self._speed = optimizer, schedule, speed or ComputeOptions()
         self._shares: list[Share] = []  # of the step under way
         self._epoch_loss = MeanMetric()
         self._predictions = Predictions()
@@ -76,17 +76,17 @@ class ScoringTask(LightningModule, ABC):
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """What is logged of the validation rows and their `prediction`; `srocc` chooses the checkpoint."""
 
-    def answers(self, batch: Batch) -> dict[str, Tensor]:
-        """All that the network says of the images, over crops or frames as `models.scoring.answers` sums up."""
-        return answers(self.network, batch, self._speed.arrange)
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """All that the network says of the images, over crops or frames as `network_outputs` sums up."""
+        return network_outputs(self.network, batch, self._speed.arrange)
 
-    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Loss of one share of a step, for a task that learns from more of the network's answers than the score."""
-        return self.loss(answers["score"], batch)
+    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Loss of one share of a step, for a task that learns from more of the network's outputs than the score."""
+        return self.loss(outputs["score"], batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores, float32, (images,): the mean over crops or frames where an image has several."""
-        return self.answers(batch)["score"]
+        return self.outputs(batch)["score"]
 
     def configure_model(self) -> None:
         """Sets the network up for speed; Lightning calls it before the optimiser is made."""
@@ -108,10 +108,10 @@ class ScoringTask(LightningModule, ABC):
 
     def training_step(self, batch: Batch) -> Tensor:
         """One share's loss, in float32 outside autocast: square roots near 0 do not survive half precision."""
-        answers = self.answers(batch)
+        outputs = self.outputs(batch)
         with torch.autocast(self.device.type, enabled=False):
-            loss = self.loss_of(answers, batch)
-        self._shares.append(Share(batch["index"], batch["score"], answers["score"].detach(), loss.detach()))
+            loss = self.loss_of(outputs, batch)
+        self._shares.append(Share(batch["index"], batch["score"], outputs["score"].detach(), loss.detach()))
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

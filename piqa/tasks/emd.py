@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from piqa.errors import InputError
-from piqa.models.rating_distribution import MARKS
+from piqa.models.rating_distribution import RATING_LEVELS
 
 STEEPEST = 60.0  # log ratio of neighbouring marks at which float64 knows one mark alone
 
@@ -64,15 +64,17 @@ def maximum_entropy(means: Tensor) -> Tensor:
     Raises:
         InputError: If a mean lies outside 1 to 10.
     """
-    rows = np.array([_of_mean(mean) for mean in means.double().tolist()]).reshape(-1, MARKS)
+    rows = np.array([_of_mean(mean) for mean in means.double().tolist()]).reshape(-1, RATING_LEVELS)
     return torch.from_numpy(rows).to(means.device, torch.float32)
 
 
 @lru_cache(maxsize=1_000_000)  # a database's scores come again every epoch
 def _of_mean(mean: float) -> np.ndarray:
-    if not 1 <= mean <= MARKS:
-        raise InputError(f"no distribution of the marks 1 to {MARKS} has the mean {mean:g}; see `model.score_range`")
-    marks = np.arange(1, MARKS + 1)
+    if not 1 <= mean <= RATING_LEVELS:
+        raise InputError(
+            f"no distribution of the marks 1 to {RATING_LEVELS} has the mean {mean:g}; see `model.score_range`"
+        )
+    marks = np.arange(1, RATING_LEVELS + 1)
 
     def excess(steepness: float) -> float:
         return float(softmax(steepness * marks) @ marks) - mean

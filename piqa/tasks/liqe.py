@@ -100,28 +100,28 @@ class LIQETask(ScoringTask):
         total: Tensor = self.trainer.strategy.reduce(values.to(self.device, copy=True), reduce_op="sum")
         return total
 
-    def loss_of(self, answers: dict[str, Tensor], batch: Batch) -> Tensor:
+    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """The weighted sum of the losses."""
-        losses = self.losses(answers, batch)
+        losses = self.losses(outputs, batch)
         self._loss_weights.add(losses)
         given = self._loss_weights.weights()
         return torch.stack([given[name] * loss for name, loss in losses.items()]).sum()
 
-    def losses(self, answers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def losses(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The losses that a batch has labels for, by name.
 
         Args:
-            answers: The network's.
+            outputs: The network's.
             batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (images, 9), all 0
                 for unknown, and `distortion_label`, (images,), -1 for unknown.
         """
-        found = {"quality": quality_loss(answers["score"], batch["score"], batch["group"], batch["groups"])}
+        found = {"quality": quality_loss(outputs["score"], batch["score"], batch["group"], batch["groups"])}
         for name, key, loss in (
             ("scene", "scene_labels", scene_loss),
             ("distortion", "distortion_label", distortion_loss),
         ):
             if name in self.network.classes and key in batch:
-                value = loss(answers[f"{name}_probabilities"], batch[key])
+                value = loss(outputs[f"{name}_probabilities"], batch[key])
                 found |= {} if value is None else {name: value}
         return found
 
@@ -131,10 +131,10 @@ class LIQETask(ScoringTask):
 
     def validation_step(self, batch: Batch) -> None:
         """Collects scores, scenes and distortions of the images that choose the checkpoint."""
-        answers = self.answers(batch)
-        self._predictions.update(batch["index"], answers["score"])
+        outputs = self.outputs(batch)
+        self._predictions.update(batch["index"], outputs["score"])
         for name, collected in self._marginals.items():
-            collected.update(batch["index"], answers[f"{name}_probabilities"])
+            collected.update(batch["index"], outputs[f"{name}_probabilities"])
 
     def _collect(self, loader: Any) -> pd.DataFrame:
         table = super()._collect(loader)

@@ -23,7 +23,7 @@ from piqa.tasks.losses import (
     published_fidelity_loss,
     target_difference,
 )
-from piqa.training.compute_options import Speed
+from piqa.training.compute_options import ComputeOptions
 from piqa.weights import model_file, state_dicts
 
 LOSSES = {"fidelity": fidelity_loss, "published": published_fidelity_loss}
@@ -56,7 +56,7 @@ class InitialWeights:
             InputError: If a file is absent or does not fit.
         """
         if self.model is not None:
-            state_dicts.load_dual_branch(network, model_file.find_model(self.model))
+            state_dicts.load_model_weights(network, model_file.find_model(self.model))
             return
         sources = {"whole": self.whole, "face": self.face}
         for branch, backbone in getattr(network, "backbones", {}).items():
@@ -87,7 +87,7 @@ class RankingTask(ScoringTask):
     """Fidelity loss over all pairs inside groups of one scene; SROCC per scene.
 
     Args:
-        network: Answers scores for `full_image`, `face_crop`, `liqe_logits`, or those of them that its `inputs` name.
+        network: Answers scores for `whole`, `face_crop`, `liqe_logits`, or those of them that its `inputs` name.
         init: What training starts from; not read when a run is resumed.
         loss: `fidelity`, which never stops teaching, or `published`, whose gradient is 0 for pairs badly wrong.
         target: Observed preference of a pair: `published`, Phi of the score difference; or `score_std`, Phi of the
@@ -105,7 +105,7 @@ class RankingTask(ScoringTask):
         target: Literal["published", "score_std"] = "published",
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = published_schedule,
-        speed: Speed | None = None,
+        speed: ComputeOptions | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, speed)
         self._init = init or InitialWeights()

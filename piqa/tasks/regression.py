@@ -18,7 +18,7 @@ from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.regressor import Regressor
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask, published_adam
 from piqa.tasks.losses import fidelity_loss, plcc_loss
-from piqa.training.compute_options import Speed
+from piqa.training.compute_options import ComputeOptions
 from piqa.weights import state_dicts
 
 
@@ -56,7 +56,7 @@ class RegressionTask(ScoringTask):
         unit: float = 1.0,
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = slow_schedule,
-        speed: Speed | None = None,
+        speed: ComputeOptions | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, speed)
         if unit <= 0:

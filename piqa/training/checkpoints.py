@@ -168,11 +168,11 @@ class LastCheckpoints(Checkpoint):
         """Counts the batches that are done anew where a step is now accumulated from another number of them."""
         loops = checkpoint["loops"]["fit_loop"]
         loaders = loops["state_dict"].get("combined_loader")
-        parts = trainer.accumulate_grad_batches
-        if not loaders or loaders[0]["parts"] == parts:
+        accumulation_steps = trainer.accumulate_grad_batches
+        if not loaders or loaders[0]["parts"] == accumulation_steps:
             return
         progress = loops["epoch_loop.batch_progress"]
         for count, steps in (("total", checkpoint["global_step"]), ("current", loaders[0]["steps"])):
             open_ = progress[count]["ready"] - progress[count]["completed"]  # 1 for a batch whose end is not over
-            progress[count] |= dict.fromkeys(("ready", "started", "processed"), steps * parts)
-            progress[count]["completed"] = steps * parts - open_
+            progress[count] |= dict.fromkeys(("ready", "started", "processed"), steps * accumulation_steps)
+            progress[count]["completed"] = steps * accumulation_steps - open_

@@ -11,7 +11,7 @@ from piqa.models import Backbone
 
 
 @dataclass
-class Speed:
+class ComputeOptions:
     """Ways to compute the same training step faster or in less memory.
 
     The precision is the trainer's (`trainer.precision`), a fused optimiser step the optimiser's own argument (`fused`).

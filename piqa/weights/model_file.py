@@ -18,7 +18,7 @@ from piqa.system.config_files import find_config
 from piqa.system.files import replacing
 from piqa.weights.state_dicts import (
     CKPT_CARD,
-    fit_or_refuse,
+    check_state_dict,
     from_dn_piqa,
     layout_of,
     load_strictly,
@@ -109,7 +109,7 @@ def check_resumable(path: str | Path, network: nn.Module) -> None:
             f"{path} is no training checkpoint of piqa's; start from a model by `--model.init.model` instead"
         )
     state = {key: value for key, value in tensors_of(content, path).items() if not key.startswith("_")}
-    fit_or_refuse(network, state, path)
+    check_state_dict(network, state, path)
 
 
 def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:

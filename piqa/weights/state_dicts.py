@@ -171,7 +171,7 @@ def load_backbone(backbone: Backbone, path: str | Path) -> None:
     load_strictly(backbone.net, _current_swin_keys(part), path)
 
 
-def load_dual_branch(network: nn.Module, path: str | Path) -> None:
+def load_model_weights(network: nn.Module, path: str | Path) -> None:
     """Fills a whole network from an official DN-PIQA checkpoint or from piqa's own file.
 
     Raises:
@@ -277,13 +277,13 @@ def load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
     """Fills a module.
 
     Raises:
-        InputError: As `fit_or_refuse`.
+        InputError: As `check_state_dict`.
     """
-    fit_or_refuse(module, state, path)
+    check_state_dict(module, state, path)
     module.load_state_dict(state)
 
 
-def fit_or_refuse(module: nn.Module, state: State, path: str | Path) -> None:
+def check_state_dict(module: nn.Module, state: State, path: str | Path) -> None:
     """Makes sure that tensors fit a module.
 
     Raises:

@@ -40,7 +40,7 @@ def training_input(settings: Settings) -> Row:
         def anew() -> None:
             for file in files:
                 made = preparer(file)
-                for pixels in (made.full_image, made.face_crop):
+                for pixels in (made.whole, made.face_crop):
                     random_crop(torch.from_numpy(pixels).permute(2, 0, 1)).contiguous()
 
         ways = in_turn(
@@ -69,7 +69,7 @@ def comparisons(settings: Settings) -> Row:
     shares = np.array_split(np.arange(portraits), np.linspace(0, portraits, TRAINING_SCENES + 1)[1:-1].astype(int))
     scenes = [str(number) for number, rows in enumerate(shares) for _ in rows]
     default = {name: value.default for name, value in inspect.signature(PortraitData).parameters.items()}
-    groups, size = default["groups"], default["group_size"]
+    groups, size = default["groups"], default["images_per_group"]
     samplers = {
         f"groups, {groups} x {size} a step": StepSampler(partial(scene_groups, scenes, size, multiple=groups), groups),
         "published pairs, 6 a step": StepSampler(partial(reference_pairs, scenes), 6, frozen=True),

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from bench_rows.measure import Figures, Row, Settings
 from bench_rows.training import BF16, Way, batch_of, defaults, network_of, trained
 from piqa.models import DualBranch
-from piqa.training.compute_options import Speed
+from piqa.training.compute_options import ComputeOptions
 
 PORTRAITS = 2 * 6  # in a step of the default batch
 GPU_GB = 24.0  # of the GPU that the full model must be trainable on
@@ -26,7 +26,7 @@ def memory(settings: Settings) -> Row:
     """Memory of training the full published model with 12 portraits a step, with and without checkpointing."""
     found = {
         "defaults": defaults(torch.device("cuda")) if torch.cuda.is_available() else BF16,
-        "bf16, activation checkpointing": replace(BF16, speed=Speed(activation_checkpointing=True)),
+        "bf16, activation checkpointing": replace(BF16, speed=ComputeOptions(activation_checkpointing=True)),
         "float32, no options": Way(),
     }
     if settings.device.type == "cuda":

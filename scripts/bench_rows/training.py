@@ -26,7 +26,7 @@ from piqa.system.device import computes_bfloat16
 from piqa.system.memory import keep_freed_memory
 from piqa.tasks.base import published_adam
 from piqa.tasks.ranking import RankingTask
-from piqa.training.compute_options import Speed
+from piqa.training.compute_options import ComputeOptions
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Way:
 
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     fused: bool = False
-    speed: Speed = field(default_factory=Speed)
+    speed: ComputeOptions = field(default_factory=ComputeOptions)
     keep_memory: bool = False
 
 
@@ -47,9 +47,9 @@ WAYS = {  # memory, once kept, is kept by the process: what goes without comes f
     "float32": Way(keep_memory=True),
     "bf16": BF16,
     "bf16, fused optimiser": replace(BF16, fused=True),
-    "bf16, channels last": replace(BF16, speed=Speed(channels_last=True)),
-    "bf16, compiled": replace(BF16, speed=Speed(compile=True)),
-    "bf16, activation checkpointing": replace(BF16, speed=Speed(activation_checkpointing=True)),
+    "bf16, channels last": replace(BF16, speed=ComputeOptions(channels_last=True)),
+    "bf16, compiled": replace(BF16, speed=ComputeOptions(compile=True)),
+    "bf16, activation checkpointing": replace(BF16, speed=ComputeOptions(activation_checkpointing=True)),
 }
 
 
@@ -78,7 +78,7 @@ def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     pixels = partial(torch.randint, 0, 256, (portraits, 3, side, side), dtype=torch.uint8, generator=generator)
     return {
-        "full_image": pixels(),
+        "whole": pixels(),
         "face_crop": pixels(),
         "liqe_logits": torch.randn(portraits, LIQE_LOGITS, generator=generator),
         "score": torch.randn(portraits, generator=generator),

@@ -13,9 +13,9 @@ from piqa.system.csv_text import read_labels, require_columns
 
 Split = Literal["official", "tanet"]
 
-MARKS = np.arange(1, 11)
+RATINGS = np.arange(1, 11)
 LABELS = ("index", "id", *VOTES, "tag_1", "tag_2", "challenge")  # the cells of a line of AVA.txt
-TANET = {f"score{mark + 1}": f"votes_{mark}" for mark in MARKS.tolist()}  # numbered by their place in AVA.txt
+TANET = {f"score{mark + 1}": f"votes_{mark}" for mark in RATINGS.tolist()}  # numbered by their place in AVA.txt
 
 
 class AVA(Database):
@@ -52,7 +52,7 @@ class AVA(Database):
         labels: AVA.txt, below `root` or absolute; for tanet, the folder of its three files.
         test: List of the official test's ids, likewise.
         images: Folder of the images, likewise.
-        val_share: Share of the official training images for validation.
+        val_fraction: Share of the official training images for validation.
         seed: Seed of their draw.
         unit_range: Map scores of 1..10 to 0..1.
         max_missing: Share of the images that may be missing; they are left out with a warning.
@@ -73,7 +73,7 @@ class AVA(Database):
         labels: str | Path | None = None,
         test: str | Path = "aesthetics_image_lists/generic_test.jpgl",
         images: str | Path = "images",
-        val_share: float = 0.05,
+        val_fraction: float = 0.05,
         seed: int = 0,
         unit_range: bool = False,
         max_missing: float = 0.001,
@@ -86,7 +86,7 @@ class AVA(Database):
         self.split = split
         self.labels = root / (labels if labels is not None else {"official": "AVA.txt", "tanet": "tanet"}[split])
         self.test = root / test
-        self.val_share, self.seed = val_share, seed
+        self.val_fraction, self.seed = val_fraction, seed
 
     @property
     def name(self) -> str:
@@ -101,8 +101,8 @@ class AVA(Database):
         test = set(read_lines(self.test, ("id",))["id"])
         labels["split"] = ["test" if name in test else "train" for name in labels["id"]]
         learnt = labels["split"] == "train"
-        labels.loc[learnt, "split"] = draw_splits(labels.loc[learnt, "id"].tolist(), self.val_share, 0, self.seed)
-        required = splits_with(val=self.val_share, test=1)
+        labels.loc[learnt, "split"] = draw_splits(labels.loc[learnt, "id"].tolist(), self.val_fraction, 0, self.seed)
+        required = splits_with(val=self.val_fraction, test=1)
         return self.finish(_with_scores(labels, self.labels), self.labels, required)
 
     def _of_tanet(self) -> pd.DataFrame:
@@ -124,8 +124,8 @@ def _with_scores(labels: pd.DataFrame, source: Path) -> pd.DataFrame:
     bad = counts.index[(votes < 0).any(axis=1) | (votes % 1 != 0).any(axis=1) | (total == 0)]
     if len(bad):
         raise InputError(f"Row {bad[0]} of {source} has votes that are no counts, or none; restore the file.")
-    mean = votes @ MARKS / total
-    spread = np.sqrt((votes * (MARKS - mean[:, None]) ** 2).sum(axis=1) / total)
+    mean = votes @ RATINGS / total
+    spread = np.sqrt((votes * (RATINGS - mean[:, None]) ** 2).sum(axis=1) / total)
     scores = pd.DataFrame({"score": mean, "score_std": spread}, index=labels.index)
     names = labels["id"].map(lambda name: f"{name}.jpg" if name else "")
     return pd.concat([names.rename("image"), scores, labels["split"], counts.astype(np.int64)], axis=1)

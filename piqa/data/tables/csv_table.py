@@ -33,7 +33,7 @@ class CSVTable(Table):
         csv: The label file.
         root: Folder of the images; by default the folder of the label file.
         columns: Names of the columns where they differ, ours to theirs: `{score: MOS, image: file}`.
-        test_share: Share of the scenes held out for the test where there is no `split` column; 0 keeps every scene
+        test_fraction: Share of the scenes held out for the test where there is no `split` column; 0 keeps every scene
             for training, 1 takes all for the test.
         seed: Seed of the draw of those scenes.
         required_splits: Splits that must hold images where there is a `split` column; `[test]` for a table that is
@@ -41,7 +41,7 @@ class CSVTable(Table):
         check_files: Whether every image must be on disk; off, predictions can be judged without the images.
 
     Raises:
-        InputError: If `columns` or `test_share` make no sense.
+        InputError: If `columns` or `test_fraction` make no sense.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CSVTable(Table):
         csv: str | Path,
         root: str | Path | None = None,
         columns: dict[str, str] | None = None,
-        test_share: float = 0.2,
+        test_fraction: float = 0.2,
         seed: int = 0,
         required_splits: Sequence[str] = ("train", "test"),
         check_files: bool = True,
@@ -57,22 +57,22 @@ class CSVTable(Table):
         self.csv = Path(csv)
         self.root = self.csv.parent if root is None else Path(root)
         self.columns = columns or {}
-        self.test_share = test_share
+        self.test_fraction = test_fraction
         self.seed = seed
         self.required_splits = tuple(required_splits)
         self.check_files = check_files
         unknown = [name for name in self.columns if name not in KNOWN]
         if unknown:
             raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(KNOWN)}; correct it.")
-        if not 0 <= test_share <= 1:
-            raise InputError(f"`test_share` must lie between 0 and 1 (0.2: one scene in five), not {test_share}.")
+        if not 0 <= test_fraction <= 1:
+            raise InputError(f"`test_fraction` must lie between 0 and 1 (0.2: one scene in five), not {test_fraction}.")
 
     @property
     def name(self) -> str:
         """The file, and where its test images come from."""
         if "split" in self._read():
             return f"{self.csv.name}, its own split"
-        return f"{self.csv.name}, {self.test_share:.0%} of the scenes held out with seed {self.seed}"
+        return f"{self.csv.name}, {self.test_fraction:.0%} of the scenes held out with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
         """Read, check and, where the file names no split, divide the images by scene."""
@@ -85,9 +85,13 @@ class CSVTable(Table):
             return validate(
                 frame, self.csv, rows=rows, required_splits=self.required_splits, check_files=self.check_files
             )
-        frame["split"] = "test" if self.test_share == 1 else "train"
+        frame["split"] = "test" if self.test_fraction == 1 else "train"
         table = validate(frame, self.csv, rows=rows, required_splits=(), check_files=self.check_files)
-        return hold_out_scenes(table, self.test_share, self.seed, target="test") if 0 < self.test_share < 1 else table
+        return (
+            hold_out_scenes(table, self.test_fraction, self.seed, target="test")
+            if 0 < self.test_fraction < 1
+            else table
+        )
 
     def _read(self) -> pd.DataFrame:
         """The columns that we know, under our names; a `split` column without any value counts as absent."""

@@ -109,7 +109,7 @@ class Database(Table):
         return table
 
 
-def draw_splits(units: Sequence[str], val_share: float, test_share: float, seed: int) -> list[str]:
+def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:
     """Draw splits in which no unit (a reference, or an image by itself) is both learnt and judged.
 
     The units with the lowest hash of seed and name are for the test, the next for validation: a draw that depends
@@ -117,8 +117,8 @@ def draw_splits(units: Sequence[str], val_share: float, test_share: float, seed:
 
     Args:
         units: Unit of each row.
-        val_share: Share of the units for validation.
-        test_share: Share of the units for the test.
+        val_fraction: Share of the units for validation.
+        test_fraction: Share of the units for the test.
         seed: Seed of the draw.
 
     Returns:
@@ -127,13 +127,13 @@ def draw_splits(units: Sequence[str], val_share: float, test_share: float, seed:
     Raises:
         InputError: If a share is negative or they leave nothing for training.
     """
-    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
         raise InputError(
-            f"`val_share` {val_share:g} and `test_share` {test_share:g} must not be negative and leave some for "
-            "training."
+            f"`val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative and leave "
+            "some for training."
         )
     order = shuffled(set(units), seed)
-    test, val = round(test_share * len(order)), round(val_share * len(order))
+    test, val = round(test_fraction * len(order)), round(val_fraction * len(order))
     split = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + val], "val")
     return [split.get(unit, "train") for unit in units]
 

@@ -41,7 +41,7 @@ class FlickrAES(Database):
         images: Folder of the images, below `root` or absolute.
         test_users: How many people to test on, at most.
         ratings_of_test_users: The fewest and the most ratings that such a person may have given.
-        val_share: Share of the other images for validation.
+        val_fraction: Share of the other images for validation.
         seed: Seed of the draws.
         unit_range: Has no effect on the table, whose scores lie in 0..1 already; it maps those of `ratings`.
         max_missing: Share of the images that may be missing; they are left out with a warning.
@@ -62,7 +62,7 @@ class FlickrAES(Database):
         images: str | Path = "40K",
         test_users: int = 37,
         ratings_of_test_users: tuple[int, int] = (105, 171),
-        val_share: float = 0.05,
+        val_fraction: float = 0.05,
         seed: int = 0,
         unit_range: bool = False,
         max_missing: float = 0.05,
@@ -73,7 +73,7 @@ class FlickrAES(Database):
         self.root = Path(root)
         super().__init__(self.root / images, unit_range, max_missing, check_files)
         self.test_users, self.ratings_of_test_users = test_users, ratings_of_test_users
-        self.val_share, self.seed = val_share, seed
+        self.val_fraction, self.seed = val_fraction, seed
 
     @property
     def name(self) -> str:
@@ -87,8 +87,8 @@ class FlickrAES(Database):
         judged = set(self._users("test")["image"])
         frame["split"] = ["test" if image in judged else "train" for image in frame["image"]]
         learnt = frame["split"] == "train"
-        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_share, 0, self.seed)
-        return self.finish(frame, source, splits_with(val=self.val_share, test=1))
+        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_fraction, 0, self.seed)
+        return self.finish(frame, source, splits_with(val=self.val_fraction, test=1))
 
     def ratings(self, users: Literal["train", "test", "all"] = "test") -> pd.DataFrame:
         """The ratings of single people, as `python -m piqa.personalise` reads them from a CSV.

@@ -43,8 +43,8 @@ class GFIQA(Table):
         labels: Label file, below `root` or absolute.
         images: Folder of the images, likewise.
         columns: Names of the columns where they differ, ours to theirs: `{image: file, score: MOS}`.
-        val_share: Share of the images for validation.
-        test_share: Share of the images for the test.
+        val_fraction: Share of the images for validation.
+        test_fraction: Share of the images for the test.
         seed: Seed of the draw.
         max_missing: Share of the images that may be missing.
         check_files: Whether images must be on disk.
@@ -59,16 +59,16 @@ class GFIQA(Table):
         labels: str | Path = "mos_val_rating.csv",
         images: str | Path = "image",
         columns: dict[str, str] | None = None,
-        val_share: float = 0.1,
-        test_share: float = 0.2,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
         seed: int = 0,
         max_missing: float = 0.01,
         check_files: bool = True,
     ) -> None:
-        if min(val_share, test_share) < 0 or val_share + test_share >= 1 or not 0 <= max_missing <= 1:
+        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1 or not 0 <= max_missing <= 1:
             raise InputError(
-                f"GFIQA: `val_share` {val_share:g} and `test_share` {test_share:g} must not be negative and leave some "
-                f"for training, and `max_missing` {max_missing:g} must lie in [0, 1]."
+                f"GFIQA: `val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative "
+                f"and leave some for training, and `max_missing` {max_missing:g} must lie in [0, 1]."
             )
         unknown = [name for name in columns or {} if name not in COLUMNS]
         if unknown:
@@ -77,8 +77,8 @@ class GFIQA(Table):
         self.labels = self.root / labels
         self.images = self.root / images
         self.columns = COLUMNS | (columns or {})
-        self.val_share = val_share
-        self.test_share = test_share
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
         self.seed = seed
         self.max_missing = max_missing
         self.check_files = check_files
@@ -86,7 +86,7 @@ class GFIQA(Table):
     @property
     def name(self) -> str:
         """The dataset and its split."""
-        return f"GFIQA-20k, {self.val_share:.0%} val and {self.test_share:.0%} test drawn with seed {self.seed}"
+        return f"GFIQA-20k, {self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
         """Read the labels, split, leave out missing images as far as they may be, and check."""
@@ -101,7 +101,7 @@ class GFIQA(Table):
         frame["split"] = self._draw(frame["image"].tolist())
         if self.check_files:
             frame = leave_out_missing(frame, self.labels, self.max_missing)
-        shares = {"train": 1.0, "val": self.val_share, "test": self.test_share}
+        shares = {"train": 1.0, "val": self.val_fraction, "test": self.test_fraction}
         return validate(
             frame,
             self.labels,
@@ -114,7 +114,7 @@ class GFIQA(Table):
         """The split of every image."""
         hashes = [hashlib.sha256(f"{self.seed}:{image}".encode()).digest() for image in images]
         order = sorted(range(len(images)), key=hashes.__getitem__)
-        test, val = round(self.test_share * len(images)), round(self.val_share * len(images))
+        test, val = round(self.test_fraction * len(images)), round(self.val_fraction * len(images))
         splits = ["train"] * len(images)
         for place, row in enumerate(order[: test + val]):
             splits[row] = "test" if place < test else "val"

@@ -59,8 +59,8 @@ class LIQEDatabase(Database):
         labels: The database's own labels, below `root` or absolute, if they have another name; for `official` and
             `drawn`.
         images: Folder of the images, likewise.
-        val_share: Share of the images, or of the references, that `drawn` takes for validation.
-        test_share: The same for the test.
+        val_fraction: Share of the images, or of the references, that `drawn` takes for validation.
+        test_fraction: The same for the test.
         seed: Seed of `drawn`.
         mend: Mend what is known to be wrong in LIQE's lists; today only `LIVE` has something.
         unit_range: Map the range of the scores to 0..1.
@@ -87,8 +87,8 @@ class LIQEDatabase(Database):
         lists: str | Path | None = None,
         labels: str | Path | None = None,
         images: str | Path | None = None,
-        val_share: float = 0.1,
-        test_share: float = 0.2,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
         seed: int = 0,
         mend: bool = True,
         unit_range: bool = False,
@@ -108,7 +108,7 @@ class LIQEDatabase(Database):
         self.number = number
         self.lists = None if lists is None else Path(lists)
         self.labels = self.root / (self.labels_name if labels is None else labels)
-        self.val_share, self.test_share, self.seed = val_share, test_share, seed
+        self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
         self.mend = mend
 
     @property
@@ -118,7 +118,9 @@ class LIQEDatabase(Database):
             return f"{self.title}, LIQE's split {self.number}"
         if self.split == "official":
             return f"{self.title}, official split"
-        return f"{self.title}, {self.val_share:.0%} val and {self.test_share:.0%} test drawn with seed {self.seed}"
+        return (
+            f"{self.title}, {self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
+        )
 
     @property
     def own_range(self) -> tuple[float, float]:
@@ -135,8 +137,8 @@ class LIQEDatabase(Database):
         shares = {"val": 1.0, "test": 1.0}
         if self.split == "drawn":
             units = frame["reference" if "reference" in frame else "image"].tolist()
-            frame["split"] = draw_splits(units, self.val_share, self.test_share, self.seed)
-            shares = {"val": self.val_share, "test": self.test_share}
+            frame["split"] = draw_splits(units, self.val_fraction, self.test_fraction, self.seed)
+            shares = {"val": self.val_fraction, "test": self.test_fraction}
         return self.finish(frame, self.labels, splits_with(**shares))
 
     @abstractmethod

@@ -45,7 +45,7 @@ class LSVQ(Table):
         root: Folder of the videos.
         labels: Label file, below `root` or absolute.
         tests: Label files of test videos alone, likewise.
-        val_share: Share of the training rows, the last of them, for validation.
+        val_fraction: Share of the training rows, the last of them, for validation.
         max_missing: Share of the rows of a label file whose videos may be missing; they are left out with a warning.
         check_files: Whether videos must be on disk.
 
@@ -58,25 +58,26 @@ class LSVQ(Table):
         root: str | Path,
         labels: str | Path = "labels_train_test.csv",
         tests: Sequence[str | Path] = (),
-        val_share: float = 0.2,
+        val_fraction: float = 0.2,
         max_missing: float = 0.0,
         check_files: bool = True,
     ) -> None:
-        if not 0 <= val_share < 1 or not 0 <= max_missing <= 1:
+        if not 0 <= val_fraction < 1 or not 0 <= max_missing <= 1:
             raise InputError(
-                f"LSVQ: `val_share` ({val_share:g}) must lie in [0, 1) and `max_missing` ({max_missing:g}) in [0, 1]."
+                f"LSVQ: `val_fraction` ({val_fraction:g}) must lie in [0, 1) and `max_missing` ({max_missing:g}) in "
+                "[0, 1]."
             )
         self.root = Path(root)
         self.labels = self.root / labels
         self.tests = [self.root / file for file in tests]
-        self.val_share = val_share
+        self.val_fraction = val_fraction
         self.max_missing = max_missing
         self.check_files = check_files
 
     @property
     def name(self) -> str:
         """The dataset and its split."""
-        return f"LSVQ, last {self.val_share:.0%} of the training rows for validation"
+        return f"LSVQ, last {self.val_fraction:.0%} of the training rows for validation"
 
     def load(self) -> pd.DataFrame:
         """Read the labels, split, leave out missing videos as far as they may be, and check.
@@ -92,7 +93,7 @@ class LSVQ(Table):
                 f"{len(shared)} video(s), such as {shared[0]}, stand in more than one of {sources}; none may be both "
                 "learnt and judged: remove them from one."
             )
-        required = ("train", "val") if self.val_share else ("train",)
+        required = ("train", "val") if self.val_fraction else ("train",)
         return validate(table, sources, required_splits=required, check_files=False)
 
     def _read(self, source: Path) -> pd.DataFrame:
@@ -104,7 +105,7 @@ class LSVQ(Table):
                 raise InputError(f"Row {row} of {source} is for training (is_test); name that file in `labels` alone.")
             frame["split"] = "test"
         training = frame.index[frame["split"] != "test"]
-        count = int((1 - self.val_share) * len(training))  # cut off, as published
+        count = int((1 - self.val_fraction) * len(training))  # cut off, as published
         frame.loc[training[:count], "split"] = "train"
         frame.loc[training[count:], "split"] = "val"
         frame["scene"] = "LSVQ"

@@ -44,7 +44,7 @@ class TAD66K(Database):
         themes: Only these themes, of unmerge.
         labels: Folder of the labels, below `root` or absolute.
         images: Folder of the images, likewise.
-        val_share: Share of the training images for validation.
+        val_fraction: Share of the training images for validation.
         seed: Seed of their draw.
         unit_range: Map scores of 0..10 to 0..1.
         max_missing: Share of the images that may be missing; they are left out with a warning.
@@ -65,7 +65,7 @@ class TAD66K(Database):
         themes: Sequence[str] = (),
         labels: str | Path = "labels",
         images: str | Path = "TAD66K",
-        val_share: float = 0.05,
+        val_fraction: float = 0.05,
         seed: int = 0,
         unit_range: bool = False,
         max_missing: float = 0.001,
@@ -80,7 +80,7 @@ class TAD66K(Database):
         self.split = split
         self.themes = tuple(themes)
         self.labels = root / labels / split
-        self.val_share, self.seed = val_share, seed
+        self.val_fraction, self.seed = val_fraction, seed
 
     @property
     def name(self) -> str:
@@ -100,8 +100,8 @@ class TAD66K(Database):
                 parts.append(part.set_axis([f"{source.relative_to(self.labels)}:{row}" for row in part.index]))
         frame = pd.concat(parts)
         learnt = frame["split"] == "train"
-        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_share, 0, self.seed)
-        return self.finish(frame, self.labels, splits_with(val=self.val_share, test=1), not self.themes)
+        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_fraction, 0, self.seed)
+        return self.finish(frame, self.labels, splits_with(val=self.val_fraction, test=1), not self.themes)
 
     def _files(self, split: str) -> list[Path]:
         if self.split == "merge":

@@ -38,7 +38,7 @@ def entries(
         last = [{"model": CEILING, "kind": "ceiling", "protocol_note": "", "selected_on": None}]
         last[0] |= {"source": CEILING_SOURCE, "images": len(truth)}
     columns = ["model", "kind", "protocol_note", "selected_on", "source", "images", "missing", "unmatched"]
-    columns += ["undefined_scenes", "failed_fits", "predicted_share"]
+    columns += ["undefined_scenes", "failed_fits", "predicted_fraction"]
     return pd.DataFrame([*ours, *others, *last], columns=columns)
 
 
@@ -138,7 +138,7 @@ def _entry(line: Line) -> dict[str, Any]:
         "unmatched": len(contestant.unmatched),
         "undefined_scenes": int(table["srocc"].isna().sum()),
         "failed_fits": int((~table["fit_converged"]).sum()),
-        "predicted_share": len(line.known) / len(line.frame),
+        "predicted_fraction": len(line.known) / len(line.frame),
     }
 
 

@@ -35,8 +35,8 @@ class Leaderboard:
             `kind`, one of `KINDS`; `protocol_note`, what sets a line's protocol apart, else ""; `selected_on`, the set
             that chose the checkpoint ("val", "test", None if not known); `source`, a file, a publication or a rule;
             `images` measured; `missing` images of the table and `unmatched` predictions; `undefined_scenes` without
-            SROCC, `failed_fits` of the logistic; `predicted_share` of the table's images. Counts are NaN for published
-            lines.
+            SROCC, `failed_fits` of the logistic; `predicted_fraction` of the table's images. Counts are NaN for
+            published lines.
         measures: `model`, `protocol` (a key of `PROTOCOLS`), `measure` ("srocc", "krocc", "plcc", "mae", "rmse",
             "pair_accuracy"), `value`, `low` and `high` (95 % bootstrap interval; NaN for published lines; for the
             ceiling the 95 % spread of its draws), `best` (bool: nothing among models and published lines is better in
