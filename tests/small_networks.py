@@ -1,9 +1,7 @@
 """Small networks in files, for the tests of `piqa.weights.state_dicts` and of `piqa.weights.model_file`."""
 
-import pytest
 import torch
 
-from piqa.errors import InputError
 from piqa.models import DualBranch
 from piqa.weights import model_file
 
@@ -28,14 +26,6 @@ def same_weights(one, other):
 def saved(path, content):
     torch.save(content, path)
     return path
-
-
-def refused(call, *arguments):
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def saved_model(folder):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_fit import one_line
+from refusals import one_line
 
 from piqa import evaluate
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from processes import checkpoint, end, fit_command, start, wait_for_step
+from refusals import one_line
 
 from piqa import fit, prepare
 from piqa.weights.model_file import load_model
@@ -137,15 +138,6 @@ MISTAKES = {
     "a checkpoint that is not there": (["--ckpt_path", "/no/last.ckpt"], "/no/last.ckpt"),
     "more validation scenes than scenes": (["--data.validation", "1.5"], "1.5"),
 }
-
-
-def one_line(capsys, call):
-    with pytest.raises(SystemExit) as stop:
-        call()
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("piqa: error:")]
-    assert stop.value.code == 2
-    assert len(lines) == 1
-    return lines[0]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -4,11 +4,11 @@ import warnings
 import jsonargparse
 import pandas as pd
 import pytest
+from refusals import refusal
 from videos import KINDS, write_lsvq
 
 from piqa.data.tables.lsvq import LSVQ
 from piqa.data.tables.table import Table
-from piqa.errors import InputError
 
 HEADER = "name,p1,height,width,mos,frame_number,is_test,is_valid\n"
 BOX = '"[15, 527, 421, 709, 0, 200]"'
@@ -37,11 +37,7 @@ def add_videos(root, *names):
 
 
 def refused(root, **settings):
-    with pytest.raises(InputError) as caught:
-        LSVQ(root, **settings).load()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusal(lambda: LSVQ(root, **settings).load())
 
 
 def test_the_authors_labels_load_with_their_videos(tmp_path):

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import Trainer
+from refusals import refusal as refused
 from safetensors import SafetensorError
-from small_networks import BACKBONE, CARD, card_of, refused, same_weights, saved, saved_model, tiny
+from small_networks import BACKBONE, CARD, card_of, same_weights, saved, saved_model, tiny
 from torch import nn
 
 from piqa.models import DualBranch

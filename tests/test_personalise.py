@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from rated_images import data_of, trainer_of, write_rated
-from test_fit import one_line
+from refusals import one_line
 from test_nima import TINY, tiny_task
 
 from piqa import personalise

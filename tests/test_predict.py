@@ -5,7 +5,7 @@ import sys
 import pandas as pd
 import pytest
 from portraits import collins, hopper
-from test_fit import one_line
+from refusals import one_line
 
 from piqa import Scorer, evaluate, predict
 from piqa.preparation.digests import digest_of

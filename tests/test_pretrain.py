@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 from processes import checkpoint, end, start, wait_for_step
+from refusals import one_line
 from safetensors.torch import load_file
-from test_fit import one_line
 from videos import write_lsvq
 
 from piqa import pretrain

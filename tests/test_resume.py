@@ -23,7 +23,7 @@ from processes import (
     weights,
     write_config,
 )
-from test_fit import one_line
+from refusals import one_line
 
 from piqa import fit
 from piqa.errors import InputError

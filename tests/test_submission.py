@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from portraits import collins, hopper
-from test_fit import one_line
+from refusals import one_line
 from torch import nn
 
 from piqa import Scorer, evaluate

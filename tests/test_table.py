@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import refusal
 
 from piqa.data.tables.table import hold_out_scenes, validate
 from piqa.errors import InputError
@@ -22,11 +23,7 @@ def a_frame(scenes=4, images_per_scene=3):
 
 
 def refused(frame, **settings):
-    with pytest.raises(InputError) as caught:
-        validate(frame, "my.csv", **{"check_files": False, **settings})
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusal(validate, frame, "my.csv", **{"check_files": False, **settings})
 
 
 def changed(column, values):

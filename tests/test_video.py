@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refusal
 from videos import (
     cut,
     numbered_frames,
@@ -42,11 +43,8 @@ def numbers(path, settings=AS_STORED, **arguments):
 
 
 def refused(path, settings=AS_STORED):
-    with pytest.raises(InputError) as caught:
-        decode_clip(path, settings)
-    message = str(caught.value)
+    message = refusal(decode_clip, path, settings)
     assert str(path) in message
-    assert "\n" not in message
     return message
 
 

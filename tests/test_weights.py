@@ -8,7 +8,8 @@ import pytest
 import timm
 import torch
 from portraits import collins
-from small_networks import BACKBONE, CARD, SIDE, refused, same_weights, saved, saved_model, tiny
+from refusals import refusal as refused
+from small_networks import BACKBONE, CARD, SIDE, same_weights, saved, saved_model, tiny
 
 from piqa.models import Backbone
 from piqa.tasks.ranking import InitialWeights

@@ -5,15 +5,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from piqa.system.files import replacing
+
 
 def json_text(value: object) -> str:
     """The value as JSON text, indented by two, with a line end; see `plain` for what becomes of its parts."""
     return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+
+
+def write_json(value: object, path: str | Path) -> Path:
+    """Write the value as JSON text, whole or not at all.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json_text(value), encoding="utf-8")
+    return Path(path)
 
 
 def plain(value: object) -> Any:
