@@ -20,7 +20,8 @@ from piqa.data.loader import StepLoader, deaf_to_signals
 from piqa.data.mix_sampler import LIQE_IMAGES, MixSampler
 from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
 from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
-from piqa.data.tables.table import Table, hold_out_scenes
+from piqa.data.tables.splits import hold_out_scenes
+from piqa.data.tables.table import Table
 from piqa.data.transforms import collate, seen_side
 from piqa.errors import InputError
 from piqa.preparation.digests import digest_of
