@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -77,14 +77,6 @@ def _read(config: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-class SaveConfig(SaveConfigCallback):
-    """Writes the resolved config into the run's folder."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.overwrite = True  # a resumed run may; whether a folder is free is asked before
-
-
 class PiqaCLI(LightningCLI):
     """LightningCLI with a folder for the run, resuming, and the loggers that piqa always has.
 
@@ -105,8 +97,7 @@ class PiqaCLI(LightningCLI):
             super().__init__(
                 task,
                 data,
-                save_config_callback=SaveConfig,
-                save_config_kwargs={"save_to_log_dir": True},
+                save_config_kwargs={"overwrite": True},  # a resumed run may; whether a folder is free is asked before
                 seed_everything_default=0,
                 args=args,
                 run=False,
