@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
-from piqa.models.contract import network_outputs
+from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
 from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import Share, stop_unless_finite
@@ -43,7 +43,7 @@ class ScoringTask(LightningModule, ABC):
     """Trains a network that scores images; a subclass says by which loss and what to measure.
 
     Args:
-        network: Answers scores for the entries of a batch that its `inputs` name.
+        network: Answers as `piqa.models.contract.ScoringNetwork`.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once an epoch.
         speed: How the training step is computed.
@@ -53,7 +53,7 @@ class ScoringTask(LightningModule, ABC):
         self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule, speed: ComputeOptions | None = None
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = as_scoring_network(network)
         self._make_optimizer, self._make_schedule, self._speed = optimizer, schedule, speed or ComputeOptions()
         self._shares: list[Share] = []  # of the step under way
         self._epoch_loss = MeanMetric()
@@ -162,7 +162,7 @@ class ScoringTask(LightningModule, ABC):
         return {
             "network": {
                 "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-                "init_args": getattr(network, "init_args", {}),
+                "init_args": network.init_args,
             },
             **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
         }
