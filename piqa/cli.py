@@ -208,8 +208,8 @@ class PiqaCLI(LightningCLI):
         if size is not None and size != data.side:
             seen = "images of many shapes" if data.side is None else f"squares of {data.side} px"
             raise InputError(
-                f"the network was built for {size} px but is shown {seen}; set `data.crop`, or of whole images "
-                f"`data.preparation` to `{{short_side: {size}, resize: stretch}}`"
+                f"the network was built for {size} px but is shown {seen}; set `data.inputs.crop_size`, or of "
+                f"whole images `data.preparation` to `{{short_side: {size}, resize: stretch}}`"
             )
         if "liqe_logits" in network.inputs and data.preparation.liqe is None:
             raise InputError(
@@ -256,7 +256,7 @@ class PiqaCLI(LightningCLI):
             self._end_other_processes()
             raise InputError(
                 f"a process that loads images has died, for want of memory perhaps: {error} Go on with "
-                f"`--ckpt_path {self.last}`, with fewer of them (`--data.workers`) if it happens again"
+                f"`--ckpt_path {self.last}`, with fewer of them (`--data.loading.workers`) if it happens again"
             ) from error
 
     @property

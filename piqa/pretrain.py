@@ -36,7 +36,6 @@ INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "s
     "checkpoint_every",
     "checkpoint_keep",
 }
-INCIDENTAL_DATA = {"store", "workers", "prepare_workers", "prepare_device", "eval_batch_size"}
 
 
 class PretrainCLI(PiqaCLI):
@@ -131,7 +130,8 @@ def _settings_digest(config: dict[str, Any]) -> str:
     """Digest of what a stage's result follows from: its settings, and the content of the weights it starts from."""
     plain = {key: value for key, value in config.items() if key not in INCIDENTAL}
     plain["trainer"] = {key: config["trainer"].get(key) for key in ("max_epochs", "precision")}
-    plain["data"] = {key: value for key, value in plain["data"].items() if key not in INCIDENTAL_DATA}
+    store = {"max_failed": plain["data"]["store"]["max_failed"]}
+    plain["data"] = {key: value for key, value in plain["data"].items() if key != "loading"} | {"store": store}
     init = Path(config["model"]["init"])
     text = json.dumps([plain, digest_of(init) if init.is_file() else None], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

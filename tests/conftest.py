@@ -56,10 +56,9 @@ model:
 data:
   table: {{class_path: piqa.data.PIQ23, init_args: {{root: {folder / "piq23"}}}}}
   preparation: {{short_side: 72}}
-  store: {folder / "store"}
-  crop: 64
-  workers: 0
-  prepare_workers: 0
+  store: {{folder: {folder / "store"}, workers: 0}}
+  inputs: {{crop_size: 64}}
+  loading: {{workers: 0}}
 trainer: {{max_epochs: 2, accelerator: cpu, precision: 32-true, enable_progress_bar: false}}
 out: {folder / "run"}
 """

@@ -23,13 +23,10 @@ model:
 data:
   table: {{class_path: piqa.data.CSVTable, init_args: {{csv: {csv}}}}}
   preparation: {{short_side: 72, face_rule: none}}
-  store: {folder}/store
-  crop: 64
-  crops: one
-  groups: 6
-  images_per_group: 4
-  workers: 0
-  prepare_workers: 0
+  store: {{folder: {folder}/store, workers: 0}}
+  inputs: {{crop_size: 64, test_crops: one}}
+  sampling: {{groups_per_step: 6, images_per_group: 4}}
+  loading: {{workers: 0}}
 trainer:
   max_epochs: 3
   accelerator: cpu

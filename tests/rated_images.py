@@ -31,26 +31,15 @@ def write_rated(folder, count=72, seed=0):
 
 
 def data_of(csv, crop=64, **settings):
+    from data_options import portrait_data
+
     from piqa.data import CSVTable
-    from piqa.data.datamodule import PortraitData
     from piqa.preparation.portrait import Preparation
 
     preparation = Preparation(short_side=72, face_rule="none")
-    defaults = {
-        "crops": "one",
-        "groups": 1,
-        "images_per_group": 12,
-        "workers": 0,
-        "prepare_workers": 0,
-        "eval_batch_size": 24,
-    }
-    return PortraitData(
-        CSVTable(csv, required_splits=("train", "val")),
-        preparation,
-        str(csv.parent / "store"),
-        crop,
-        **defaults | settings,
-    )
+    defaults = {"test_crops": "one", "groups_per_step": 1, "images_per_group": 12, "eval_batch_size": 24}
+    table = CSVTable(csv, required_splits=("train", "val"))
+    return portrait_data(table, preparation, csv.parent / "store", crop_size=crop, **defaults | settings)
 
 
 def trainer_of(epochs, **settings):

@@ -1,15 +1,16 @@
 import shutil
 import warnings
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from data_options import portrait_data
 from look_alike import write_csv_dataset, write_piq23
 
-from piqa.data.datamodule import PortraitData
 from piqa.data.tables.csv_table import CSVTable
 from piqa.data.tables.piq23 import PIQ23
 from piqa.errors import InputError
@@ -31,8 +32,7 @@ def piq23(tmp_path_factory):
 
 
 def data_of(table, folder, **settings):
-    settings = {"images_per_group": 3, "workers": 0, "prepare_workers": 0, "prepare_device": "cpu"} | settings
-    return PortraitData(table, PREPARATION, str(folder / "store"), CROP, **settings)
+    return portrait_data(table, PREPARATION, folder / "store", **{"images_per_group": 3, "crop_size": CROP} | settings)
 
 
 def set_up(folder, stage="fit", **settings):
@@ -74,7 +74,7 @@ def test_validation_scenes_are_neither_trained_on_nor_tested(piq23):
 
 
 def test_held_out_scenes_come_from_the_training_split_alone(piq23):
-    data = set_up(piq23, validation=0.5)
+    data = set_up(piq23, validation_fraction=0.5)
     official = PIQ23(piq23 / "piq23").load()
     assert scenes_in(data, "train") | scenes_in(data, "val") == set(official.loc[official["split"] == "train", "scene"])
     assert len(scenes_in(data, "val")) == 2
@@ -182,16 +182,23 @@ def test_preparing_draws_no_random_number_of_the_training(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"crop": 49}, "a crop of 49 px does not fit into images prepared to 48 px"),
-        ({"crop": 0}, "a crop of 0 px"),
-        ({"groups": 0}, "at least 1 group of 2 portraits"),
-        ({"images_per_group": 1}, "at least 1 group of 2 portraits"),
-        ({"eval_batch_size": 0}, "`eval_batch_size` must be at least 1"),
+        ({"crop_size": 49}, "a crop of 49 px does not fit into images prepared to 48 px"),
+        ({"crop_size": 0}, "`data.inputs.crop_size` must be at least 1 px, not 0"),
+        ({"groups_per_step": 0}, "at least 1 group of 2 images"),
+        ({"images_per_group": 1}, "at least 1 group of 2 images"),
+        ({"eval_batch_size": 0}, "`data.loading.eval_batch_size` must be at least 1"),
+        ({"steps_per_epoch": 0, "pairs": "databases"}, "`data.sampling.steps_per_epoch` must be at least 1"),
+        ({"pairs": "databases", "images_per_database": {}}, "`data.sampling.images_per_database` names no database"),
+        ({"pairs": "all"}, "`data.sampling.pairs` is one of groups, reference, databases, not 'all'"),
+        ({"view": "faces"}, "`data.inputs.view` is one of crops, whole, windows, not 'faces'"),
+        ({"test_crops": "ten"}, "`data.inputs.test_crops` is one of five, one, not 'ten'"),
+        ({"max_failed": 1.1}, "`data.store.max_failed` must lie between 0 and 1, not 1.1"),
+        ({"workers": -1}, "`data.loading.workers` must be 0 or more processes, not -1"),
     ],
 )
 def test_settings_that_make_no_batches_are_refused_at_once(settings, message):
     with pytest.raises(InputError, match=message):
-        PortraitData(CSVTable("absent.csv"), PREPARATION, **{"crop": CROP} | settings)
+        data_of(CSVTable("absent.csv"), Path("absent"), **settings)
 
 
 def test_a_training_batch_holds_bytes_scores_and_groups(piq23):
@@ -218,7 +225,7 @@ def test_a_training_batch_carries_the_scores_of_its_rows(piq23):
 def with_faces(piq23, tmp_path):
     """Data whose store knows a face and LIQE logits of every portrait, and those portraits by path."""
     shutil.copytree(piq23 / "store", tmp_path / "store")
-    data = data_of(PIQ23(piq23 / "piq23"), tmp_path, crops="one")
+    data = data_of(PIQ23(piq23 / "piq23"), tmp_path, test_crops="one")
     data.setup("fit")
     store, rng, portraits = PreparedStore(tmp_path / "store", PREPARATION), np.random.default_rng(0), {}
     for path in pd.concat([data.splits["train"], data.splits["val"]])["path"]:
@@ -274,7 +281,7 @@ def test_loader_processes_change_nothing(piq23):
 
 
 def test_reference_pairs_are_the_same_in_every_epoch(piq23):
-    loader = set_up(piq23, pairs="reference", groups=6).train_dataloader()
+    loader = set_up(piq23, pairs="reference", groups_per_step=6).train_dataloader()
     epochs = [
         [pair for batch in epoch_of(loader, epoch) for pair in batch["index"].view(-1, 2).tolist()] for epoch in (0, 1)
     ]
@@ -284,7 +291,7 @@ def test_reference_pairs_are_the_same_in_every_epoch(piq23):
 
 @pytest.mark.parametrize(("crops", "count"), [("five", 5), ("one", 1)])
 def test_scoring_batches_hold_the_fixed_crops_of_the_split_in_order(piq23, crops, count):
-    data = set_up(piq23, crops=crops, eval_batch_size=3)
+    data = set_up(piq23, test_crops=crops, eval_batch_size=3)
     batches = list(data.test_dataloader())
     assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(2 * IMAGES))
     assert batches[0]["whole"].shape == batches[0]["face_crop"].shape == (3, count, 3, CROP, CROP)
@@ -295,7 +302,7 @@ def test_scoring_batches_hold_the_fixed_crops_of_the_split_in_order(piq23, crops
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_processes_score_every_portrait_in_the_same_number_of_batches(piq23, world, batch):
-    data = set_up(piq23, eval_batch_size=batch, crops="one")
+    data = set_up(piq23, eval_batch_size=batch, test_crops="one")
     shares = [list(on_process(data, rank, world).val_dataloader()) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1 and shares[0]
     assert {row for share in shares for part in share for row in part["index"].tolist()} == set(range(IMAGES))
@@ -303,7 +310,7 @@ def test_processes_score_every_portrait_in_the_same_number_of_batches(piq23, wor
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_train_on_different_portraits_and_together_on_all(piq23, world):
-    data = set_up(piq23, groups=3)
+    data = set_up(piq23, groups_per_step=3)
     shares = [list(on_process(data, rank, world).train_dataloader()) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1
     rows = [row for share in shares for batch in share for row in batch["index"].tolist()]

@@ -31,6 +31,7 @@ from piqa import fit
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 TOLERANCE = 1e-5
 TWO, THREE = (["--trainer.strategy", "ddp", "--trainer.devices", count] for count in (2, 3))
+GROUPS = "--data.sampling.groups_per_step"
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_every_test_image_is_scored_once(one, several):
 
 def test_one_scene_is_enough_for_two_processes_and_sigterm_to_one_stops_both(tmp_path, request):
     config = write_config(tmp_path, EVEN, {"test": [2], "val": [3], "train": [9]})
-    out, two = tmp_path / "run", ["--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.groups", 2]
+    out, two = tmp_path / "run", ["--trainer.devices", 2, "--trainer.strategy", "ddp", GROUPS, 2]
     process = start(fit_command(config, "--out", out, *two, "--trainer.max_epochs", 10000, "--checkpoint_keep", 2))
     request.addfinalizer(lambda: end(process))
     wait_for_step(out, 2, process)
@@ -161,16 +162,16 @@ def test_what_is_no_number_stops_all_processes_with_one_line(config, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["--data.groups", "2"], "2 groups a step do not give each of 3 processes one"),
+        ([GROUPS, "2"], "2 groups a step do not give each of 3 processes one"),
         (
-            ["--data.images_per_group", "40", "--data.table.csv", "{few}", "--data.groups", "3"],
+            ["--data.sampling.images_per_group", "40", "--data.table.csv", "{few}", GROUPS, "3"],
             "2 groups, fewer than the 3",
         ),
     ],
 )
 def test_too_many_processes_are_refused_before_anything_starts(config, tmp_path, capsys, settings, message):
     few = write_config(tmp_path / "few", EVEN, {"test": [2], "val": [3], "train": [3, 2]}).parent / "portraits.csv"
-    arguments = ["--config", config, "--out", tmp_path / "run", "--data.store", tmp_path / "store", *THREE]
+    arguments = ["--config", config, "--out", tmp_path / "run", "--data.store.folder", tmp_path / "store", *THREE]
     arguments += [argument.format(few=few) for argument in settings]
     assert message in one_line(capsys, lambda: fit.main(list(map(str, arguments))))
     assert not (tmp_path / "store").exists() and not (tmp_path / "run" / "checkpoints").exists()

@@ -91,13 +91,13 @@ def test_reference_pairs_train(tiny_config, tmp_path):
     run_fit(
         tiny_config,
         *["--out", tmp_path / "run", "--trainer.max_epochs", 1],
-        *["--data.pairs", "reference", "--data.groups", 6, "--model.loss", "published"],
+        *["--data.sampling.pairs", "reference", "--data.sampling.groups_per_step", 6, "--model.loss", "published"],
     )
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["step"].max() == 5  # 18 portraits, 36 pairs, 6 a step
 
 
 def test_prepare_fills_the_store_that_fit_uses(tiny_config, tmp_path, capsys):
-    arguments = ["--config", str(tiny_config), "--data.store", str(tmp_path / "store")]
+    arguments = ["--config", str(tiny_config), "--data.store.folder", str(tmp_path / "store")]
     prepare.main(arguments)
     assert "36 prepared, 0 reused" in capsys.readouterr().out
     prepare.main(arguments)
@@ -130,13 +130,13 @@ MISTAKES = {
     "a config that is not there": (["--config", "nosuch.yaml"], "no config nosuch.yaml"),
     "a missing data folder": (["--data.table.root", "/no/such/folder"], "/no/such/folder"),
     "an unknown attribute": (["--data.table.attribute", "colour"], "colour"),
-    "a misspelled option": (["--data.corp", "64"], "--data.corp"),
-    "a crop of another size": (["--data.crop", "32"], "64 px"),
+    "a misspelled option": (["--data.inputs.corp_size", "64"], "--data.inputs.corp_size"),
+    "a crop of another size": (["--data.inputs.crop_size", "32"], "64 px"),
     "a branch without its weights": (["--model.network.branches", "[whole,face,liqe]"], "data.preparation.liqe"),
     "an unknown backbone": (["--model.network.backbone", "resnet10x"], "resnet10x"),
     "initial weights that are not there": (["--model.init.whole", "/no/lsvq.pth"], "/no/lsvq.pth"),
     "a checkpoint that is not there": (["--ckpt_path", "/no/last.ckpt"], "/no/last.ckpt"),
-    "more validation scenes than scenes": (["--data.validation", "1.5"], "1.5"),
+    "more validation scenes than scenes": (["--data.validation_fraction", "1.5"], "1.5"),
 }
 
 

@@ -28,14 +28,10 @@ data:
       - {{class_path: piqa.data.BID, init_args: {{root: {folder}/bid}}}}
       - {{class_path: piqa.data.CSIQ, init_args: {{root: {folder}/csiq}}}}
   preparation: {{short_side: 240, resize: shrink, face_rule: none}}
-  store: {folder}/store
-  view: windows
-  flip: true
-  pairs: databases
-  images: {{BID: 4, CSIQ: 6}}
-  steps: 2
-  workers: 0
-  prepare_workers: 0
+  store: {{folder: {folder}/store, workers: 0}}
+  inputs: {{view: windows, flip: true}}
+  sampling: {{pairs: databases, images_per_database: {{BID: 4, CSIQ: 6}}, steps_per_epoch: 2}}
+  loading: {{workers: 0}}
 trainer:
   max_epochs: 4
   accelerator: cpu

@@ -20,22 +20,24 @@ from piqa.weights.model_file import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 
-SMALL = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--data.workers=0"]
-SMALL += ["--data.prepare_workers=0", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
+SMALL = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.precision=32-true"]
+SMALL += ["--data.store.workers=0", "--data.loading.workers=0", "--trainer.enable_progress_bar=false"]
+SMALL += ["--trainer.num_sanity_val_steps=0"]
 
 TINY_LIQE = [f"--model.network.architecture={json.dumps(VIT)}", "--data.preparation.short_side=240"]
 TINY_CLIP = [f"--model.network.architecture={json.dumps(RESNET)}"]
 TINY_TIMM = ["--model.network.backbone=test_byobnet", "--model.network.image_size=64", "--model.init.whole=scratch"]
-TINY_TIMM += ["--data.crop=64"]
+TINY_TIMM += ["--data.inputs.crop_size=64"]
 TINY_TANET = [*TINY_TIMM, "--model.init.theme=scratch", "--data.preparation.short_side=64"]
 TINY_NIMA = [*TINY_TIMM, "--data.preparation.short_side=72"]
-ONE_GROUP = ["--data.groups=1", "--data.images_per_group=6"]
+ONE_GROUP = ["--data.sampling.groups_per_step=1", "--data.sampling.images_per_group=6"]
+TWO_STEPS = ['--data.sampling.images_per_database={"BID": 4, "CSIQ": 4}', "--data.sampling.steps_per_epoch=2"]
 NO_CLIP = ["--model.init.clip=scratch"]
 ATTRIBUTES = ["quality", "brightness", "sharpness", "noisiness", "colorfulness", "contrast"]
 ATTRIBUTES += ["aesthetic", "happy", "natural", "new", "scary", "complex"]
 
 PUBLISHED = {  # config: the database that stands for its own, and what makes it small
-    "liqe": ("mix", [*TINY_LIQE, "--model.init=scratch", '--data.images={"BID": 4, "CSIQ": 4}', "--data.steps=2"]),
+    "liqe": ("mix", [*TINY_LIQE, "--model.init=scratch", *TWO_STEPS]),
     "clipiqa": ("koniq", [*TINY_CLIP, *NO_CLIP]),
     "clipiqa_plus": ("koniq", [*TINY_CLIP, "--model.init=scratch", *ONE_GROUP]),
     "nima": ("ava", [*TINY_NIMA, *ONE_GROUP]),
@@ -102,8 +104,8 @@ def run_of(folder, tables):
         out = folder / "runs" / config
         if not (out / "model.safetensors").is_file():
             table, small = PUBLISHED[config] if config in PUBLISHED else ("piq23", ON_PIQ23[config])
-            where = [f"--data.table={json.dumps(tables[table])}", f"--data.store={folder / 'store'}", f"--out={out}"]
-            fit.main(["--config", f"{config}.yaml", *where, *SMALL, *small])
+            where = [f"--data.table={json.dumps(tables[table])}", f"--data.store.folder={folder / 'store'}"]
+            fit.main(["--config", f"{config}.yaml", f"--out={out}", *where, *SMALL, *small])
         return out
 
     return run
@@ -285,7 +287,7 @@ def test_a_run_of_liqe_ends_where_the_loss_is_no_number(tables, folder, tmp_path
 
     monkeypatch.setattr(LIQETask, "load_initial_weights", spoil)
     small = PUBLISHED["liqe"][1]
-    where = [f"--data.table={json.dumps(tables['mix'])}", f"--data.store={folder / 'store'}", f"--out={tmp_path}"]
+    where = [f"--data.table={json.dumps(tables['mix'])}", f"--data.store.folder={folder / 'store'}"]
     with pytest.raises(SystemExit):
-        fit.main(["--config", "liqe.yaml", *where, *SMALL, *small])
+        fit.main(["--config", "liqe.yaml", f"--out={tmp_path}", *where, *SMALL, *small])
     assert "training stopped before step 1 (epoch 0) as the score of these images is not" in capsys.readouterr().err

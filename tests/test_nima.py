@@ -198,9 +198,9 @@ model:
 data:
   table: {{class_path: piqa.data.CSVTable, init_args: {{csv: {csv}, required_splits: [train, val]}}}}
   preparation: {{short_side: 72, face_rule: none}}
-  store: {csv.parent / "store"}
-  crop: 64
-  workers: 0
+  store: {{folder: {csv.parent / "store"}}}
+  inputs: {{crop_size: 64}}
+  loading: {{workers: 0}}
 trainer: {{max_epochs: 2, accelerator: cpu, enable_progress_bar: false}}
 out: {tmp_path / "run"}
 """

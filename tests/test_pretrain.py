@@ -45,8 +45,14 @@ def stage_config(name, table, init, **preparation):
     network = {"class_path": "piqa.models.Regressor", "init_args": {"backbone": "resnet10t", "image_size": 64}}
     return {
         "model": {"network": network, "init": init, "loss": {"lsvq": "plcc", "gfiqa": "mse"}[name]},
-        "data": {"table": table, "crop": 64, "groups": 1, "images_per_group": 6, "workers": 0, "store": "store"}
-        | {"prepare_workers": 0, "crops": "one", "max_failed": 0.2, **preparation},
+        "data": {
+            "table": table,
+            "store": {"folder": "store", "workers": 0, "max_failed": 0.2},
+            "inputs": {"crop_size": 64, "test_crops": "one"},
+            "sampling": {"groups_per_step": 1, "images_per_group": 6},
+            "loading": {"workers": 0},
+            **preparation,
+        },
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False},
         "out": f"runs/{name}",
         "backbone": f"weights/{name}.safetensors",
@@ -153,7 +159,7 @@ def test_a_broken_video_costs_itself_alone(workplace, monkeypatch, tmp_path, cap
     video = sorted((tmp_path / "lsvq").rglob("*.mp4"))[0]
     video.write_bytes(video.read_bytes()[:100])
     store = tmp_path / "store"
-    run_lsvq(workplace, monkeypatch, tmp_path, "--data.table.root", tmp_path / "lsvq", "--data.store", store)
+    run_lsvq(workplace, monkeypatch, tmp_path, "--data.table.root", tmp_path / "lsvq", "--data.store.folder", store)
     assert "9 prepared, 0 reused, 0 no face, 1 failed" in capsys.readouterr().out
     listing = pd.read_csv(next(store.glob("*/failed.csv")))
     assert listing["image"].tolist() == [str(video)]

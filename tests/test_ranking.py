@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from data_options import portrait_data
 from lightning import Callback, LightningModule, Trainer
 from look_alike import write_csv_dataset
 from scipy.stats import norm, spearmanr
 from torch import nn
 from torch.multiprocessing import get_all_start_methods, start_processes
 
-from piqa.data.datamodule import PortraitData
 from piqa.data.sampler import StepSampler, scene_groups
 from piqa.data.tables.csv_table import CSVTable
 from piqa.errors import InputError
@@ -68,14 +68,8 @@ def folder(tmp_path_factory):
 
 
 def data_of(folder, **settings):
-    settings = {
-        "images_per_group": 5,
-        "workers": 0,
-        "prepare_workers": 0,
-        "prepare_device": "cpu",
-        "crops": "one",
-    } | settings
-    return PortraitData(CSVTable(folder / "portraits.csv"), PREPARATION, str(folder / "store"), CROP, **settings)
+    settings = {"images_per_group": 5, "test_crops": "one", "crop_size": CROP} | settings
+    return portrait_data(CSVTable(folder / "portraits.csv"), PREPARATION, folder / "store", **settings)
 
 
 def trainer_of(**settings):
@@ -212,7 +206,7 @@ def test_every_epoch_shows_every_portrait_once_in_another_order(folder):
 
 
 def test_validation_logs_the_srocc_of_each_scene_and_its_mean(folder):
-    task, data, trainer = RankingTask(Smoothness(1.0)), data_of(folder, validation=0.5), trainer_of()
+    task, data, trainer = RankingTask(Smoothness(1.0)), data_of(folder, validation_fraction=0.5), trainer_of()
     trainer.validate(task, data, verbose=False)
     table = data.splits["val"]
     table = table.assign(prediction=predictions_by_hand(folder, table))
@@ -227,7 +221,7 @@ def test_validation_logs_the_srocc_of_each_scene_and_its_mean(folder):
 
 
 def test_validation_logs_the_share_of_pairs_in_the_right_order(folder):
-    task, data, trainer = RankingTask(Smoothness(1.0)), data_of(folder, validation=0.5), trainer_of()
+    task, data, trainer = RankingTask(Smoothness(1.0)), data_of(folder, validation_fraction=0.5), trainer_of()
     trainer.validate(task, data, verbose=False)
     table = data.splits["val"]
     table = table.assign(prediction=predictions_by_hand(folder, table))

@@ -70,7 +70,7 @@ VARIANTS = {
     "validation in the middle of epochs": ["--trainer.val_check_interval", "0.5"],
     "validation across epochs": ["--trainer.val_check_interval", "3", "--trainer.check_val_every_n_epoch", "null"],
     "accumulated batches": ["--trainer.accumulate_grad_batches", "3"],
-    "reference pairs": ["--data.pairs", "reference", "--data.groups", "16"],
+    "reference pairs": ["--data.sampling.pairs", "reference", "--data.sampling.groups_per_step", "16"],
 }
 
 
@@ -87,7 +87,7 @@ def test_the_resume_is_exact_with(config, tmp_path, variant):
 
 def start_endless(config, out, request):
     """A run in a process of its own that is stopped at step 3 or a little later, in the middle of an epoch or not."""
-    process = start(fit_command(config, "--out", out, "--data.workers", 1, "--trainer.max_epochs", 10000))
+    process = start(fit_command(config, "--out", out, "--data.loading.workers", 1, "--trainer.max_epochs", 10000))
     request.addfinalizer(lambda: end(process))
     wait_for_step(out, 3, process)
     return process
@@ -100,7 +100,7 @@ def test_a_killed_run_resumes_to_the_same_bits(config, tmp_path, request):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     done = checkpoint(out)["global_step"]
-    longer = ["--data.workers", 1, "--trainer.max_epochs", done // 2 + 2]
+    longer = ["--data.loading.workers", 1, "--trainer.max_epochs", done // 2 + 2]
     through = train(config, tmp_path / "through", *longer)
     train(config, out, *longer, "--ckpt_path", "last")
     assert_as_if_never_stopped(out, through)
@@ -181,7 +181,8 @@ def test_resuming_leaves_out_metrics_of_steps_that_are_done_again(config, throug
 
 
 @pytest.mark.parametrize(
-    "changed", [["--data.groups", "4"], ["--seed_everything", "1"], ["--data.images_per_group", "5"]]
+    "changed",
+    [["--data.sampling.groups_per_step", "4"], ["--seed_everything", "1"], ["--data.sampling.images_per_group", "5"]],
 )
 def test_an_epoch_is_not_gone_on_with_other_batches(config, through, tmp_path, capsys, changed):
     message = one_line(capsys, lambda: train(config, tmp_path / "run", "--ckpt_path", step_file(through, 3), *changed))
@@ -189,7 +190,7 @@ def test_an_epoch_is_not_gone_on_with_other_batches(config, through, tmp_path, c
 
 
 def test_between_epochs_the_batches_may_change(config, through, tmp_path):
-    out = train(config, tmp_path / "run", "--ckpt_path", step_file(through, 4), "--data.groups", 4)
+    out = train(config, tmp_path / "run", "--ckpt_path", step_file(through, 4), "--data.sampling.groups_per_step", 4)
     assert checkpoint(out)["global_step"] == 4 + 3  # 12 groups in steps of 4
 
 

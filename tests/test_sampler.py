@@ -178,9 +178,9 @@ def test_one_scene_is_shared_by_two_processes():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"groups": 2, "world": 3}, "each of 3 processes one; raise `data.groups` to 3"),
-        ({"groups": 3, "parts": 4}, "each of 4 accumulated batches one; raise `data.groups` to 4"),
-        ({"groups": 3, "world": 2, "parts": 2}, "each of 2 processes x 2 accumulated batches one"),
+        ({"groups": 2, "world": 3}, "each of 3 processes one; raise `data.sampling.groups_per_step` to 3"),
+        ({"groups": 3, "accumulation_steps": 4}, "each of 4 accumulated batches one; raise `data.sampling.groups_per_step` to 4"),
+        ({"groups": 3, "world": 2, "accumulation_steps": 2}, "each of 2 processes x 2 accumulated batches one"),
     ],
 )
 def test_fewer_groups_a_step_than_processes_are_refused(settings, message):

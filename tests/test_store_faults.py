@@ -300,7 +300,7 @@ def test_entries_of_another_format_are_prepared_anew(store, images, preparer):
 
 
 def test_prepare_verifies_on_request(tiny_config, tmp_path, capsys):
-    arguments = ["--config", str(tiny_config), "--data.store", str(tmp_path / "store")]
+    arguments = ["--config", str(tiny_config), "--data.store.folder", str(tmp_path / "store")]
     prepare.main(arguments)
     flip_in(sorted((tmp_path / "store").rglob("*.safetensors"))[0], "whole")
     prepare.main(arguments)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from data_options import portrait_data
 from look_alike import write_csv_dataset
 from stores import flip_in, python
 from torch.utils.data import DataLoader
 from videos import numbered_frames, write_video
 
 from piqa.data import CSVTable
-from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import TrainingCrops
@@ -118,9 +118,8 @@ def test_thousands_of_draws_leave_no_file_open_and_no_memory_behind(folder):
 
 @NEEDS_PROC
 def test_epochs_with_persistent_workers_start_no_process_and_keep_no_file_or_memory(folder):
-    data = PortraitData(
-        CSVTable(folder / "portraits.csv"), PREPARATION, str(folder / "store"), CROP, workers=2, prepare_workers=0
-    )
+    table = CSVTable(folder / "portraits.csv")
+    data = portrait_data(table, PREPARATION, folder / "store", crop_size=CROP, workers=2)
     data.prepare_data()
     data.setup("fit")
     loader = data.train_dataloader()

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from data_options import portrait_data
 from PIL import Image
 from torch import nn
 
-from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits, crops_of
 from piqa.data.mix_sampler import MixSampler
 from piqa.data.sampler import Draw, Step
@@ -123,12 +123,12 @@ def test_images_of_one_size_are_one_batch():
     ("settings", "message"),
     [
         ({"preparation": Preparation(resize="keep")}, "may leave images smaller than a crop"),
-        ({"preparation": Preparation(short_side=100), "crop": 101}, "does not fit"),
+        ({"preparation": Preparation(short_side=100), "crop_size": 101}, "does not fit"),
     ],
 )
 def test_crops_need_images_that_hold_them(settings, message):
     with pytest.raises(InputError, match=message):
-        PortraitData(None, **settings)
+        portrait_data(None, store="absent", **settings)
 
 
 def test_a_batch_carries_votes_scenes_and_distortions():

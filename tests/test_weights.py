@@ -193,7 +193,7 @@ ENTRIES = {
             "{folder}/run",
             "--data.preparation.liqe",
             "{evil}",
-            "--data.store",
+            "--data.store.folder",
             "{folder}/store",
         ],
     ),

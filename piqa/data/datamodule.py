@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -18,107 +17,82 @@ from torch.utils.data import DataLoader, Subset
 
 from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
 from piqa.data.loader import StepLoader, deaf_to_signals
-from piqa.data.mix_sampler import LIQE_IMAGES, LIQE_STEPS, MixSampler
+from piqa.data.mix_sampler import LIQE_IMAGES, MixSampler
+from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
 from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
 from piqa.data.tables.table import Table, hold_out_scenes
-from piqa.data.transforms import Crops, View, collate, seen_side
+from piqa.data.transforms import collate, seen_side
 from piqa.errors import InputError
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import ClipPreparation
+from piqa.system.device import core_count
 from piqa.training.run_record import fingerprint
 
-SelectOn = Literal["validation", "test"]
+SelectionSplit = Literal["validation", "test"]
 NEEDED_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}  # by Lightning's stages
 
 
 class PortraitData(LightningDataModule):
-    """Scored portraits of many scenes, prepared, split and batched by scene.
+    """Scored images of many scenes: prepared, split, and batched by scene.
 
     Args:
         table: Which images, with which scores.
         preparation: How an image is prepared.
-        store: Folder of the prepared store; what is missing there is prepared before training starts.
-        view: How the network sees a portrait: `crops`, square ones, a random one in training; the `whole` image; or
-            `windows` as LIQE draws them, 3 in training and 15 in validation and test. Only crops come with faces.
-        crop: Side in pixels of the square crops that the network sees.
-        flip: Mirror half of the training portraits. The published recipe does not.
-        pairs: `groups`: all pairs within groups of one scene, every portrait once an epoch. `reference`: the published
-            construction, each portrait with each of two random partners, drawn once for all epochs. `databases`: a
-            fixed number of images from each database of a mix, as for LIQE.
-        groups: Groups in a training step, over all processes and accumulated batches; for `reference`, pairs.
-        images_per_group: Portraits in a group.
-        images: For `databases`, images in a training step of each; None takes those of LIQE.
-        steps: For `databases`, training steps in an epoch.
+        clip: For a table of videos, how a video is prepared; then `preparation` is not used.
+        store: Where prepared images are stored, and how they get there.
+        inputs: What the network sees of an image.
+        sampling: Which images make a training step.
+        loading: How batches are loaded.
         checkpoint_selection_split: What chooses the checkpoint: `validation` scenes held out of the training split, or
             the `test` split as in the published code. Results of the latter are labelled so.
-        validation: Share of the training scenes held out for validation, where the table names no validation split.
-        crops: For `view: crops`, those whose mean is a portrait's score in validation and test.
-        eval_batch_size: Portraits in a validation or test batch.
-        workers: Loader processes of each training process; None takes one a core, at most 8.
-        prepare_workers: Processes that prepare images; None takes one a core.
-        prepare_device: Where face detector and LIQE run while preparing: `cpu`, `cuda`, or `auto`.
-        max_failed: Share of images that may fail to be prepared; they are left out and counted.
-        seed: Of groups, crops and held-out scenes.
-        clip: For a table of videos, how a video is prepared; then `preparation` is not used.
+        validation_fraction: Fraction of the training scenes held out for validation, where the table names no
+            validation split.
+        seed: Seed of groups, crops and held-out scenes.
+
+    Raises:
+        InputError: If the settings do not go together.
     """
 
     def __init__(
         self,
         table: Table,
-        preparation: Preparation = Preparation(),  # noqa: B008 (frozen)
-        store: str = "data/prepared",
-        crop: int = 384,
-        flip: bool = False,
-        pairs: Literal["groups", "reference", "databases"] = "groups",
-        groups: int = 2,
-        images_per_group: int = 6,
-        checkpoint_selection_split: SelectOn = "validation",
-        validation: float = 0.15,
-        crops: Crops = "five",
-        eval_batch_size: int = 4,
-        workers: int | None = None,
-        prepare_workers: int | None = None,
-        prepare_device: str = "auto",
-        max_failed: float = 0.01,
-        seed: int = 0,
+        preparation: Preparation = Preparation(),  # noqa: B008 (frozen, as all defaults below)
         clip: ClipPreparation | None = None,
-        view: View = "crops",
-        images: dict[str, int] | None = None,
-        steps: int = LIQE_STEPS,
+        store: StoreOptions = StoreOptions(),  # noqa: B008
+        inputs: InputOptions = InputOptions(),  # noqa: B008
+        sampling: SamplingOptions = SamplingOptions(),  # noqa: B008
+        loading: LoadingOptions = LoadingOptions(),  # noqa: B008
+        checkpoint_selection_split: SelectionSplit = "validation",
+        validation_fraction: float = 0.15,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        recipe = clip or preparation
-        if view == "crops" and not 0 < crop <= recipe.short_side:
-            raise InputError(f"a crop of {crop} px does not fit into images prepared to {recipe.short_side} px")
-        if view == "crops" and clip is None and preparation.resize not in ("short_side", "stretch"):
-            raise InputError(
-                f"`preparation.resize: {preparation.resize}` may leave images smaller than a crop; take `short_side` "
-                "or `stretch`, or another `view` than `crops`"
-            )
-        if view != "crops" and clip is not None:
-            raise InputError(f"videos are seen in crops alone, not as `view: {view}`")
-        if groups < 1 or images_per_group < 2:
-            raise InputError(
-                f"a step needs at least 1 group of 2 portraits, not `groups` {groups} of {images_per_group}"
-            )
-        if eval_batch_size < 1:
-            raise InputError(f"`eval_batch_size` must be at least 1 portrait, not {eval_batch_size}")
-        self.table, self.preparation, self.clip, self.crop, self.checkpoint_selection_split = (
-            table,
-            preparation,
-            clip,
-            crop,
-            checkpoint_selection_split,
-        )
-        self.view, self._images, self._steps = view, images, steps
-        self._store_folder, self._flip, self._pairs = store, flip, pairs
-        self._groups, self._group_size, self._validation = groups, images_per_group, validation
-        self._crops, self._scoring_batch, self._workers = crops, eval_batch_size, workers
-        self._prepare_workers, self._prepare_device, self._max_failed = prepare_workers, prepare_device, max_failed
-        self.seed = seed
+        self.table, self.preparation, self.clip = table, preparation, clip
+        self.store, self.inputs, self.sampling, self.loading = store, inputs, sampling, loading
+        self.checkpoint_selection_split = checkpoint_selection_split
+        self.validation_fraction, self.seed = validation_fraction, seed
         self.splits: dict[str, pd.DataFrame] = {}
+        self._check_view()
+
+    def _check_view(self) -> None:
+        """Check that the prepared images can be seen as `inputs` tells."""
+        view, side = self.inputs.view, (self.clip or self.preparation).short_side
+        if view != "crops":
+            if self.clip is not None:
+                raise InputError(f"videos are seen as crops only, not as `data.inputs.view: {view}`")
+            return
+        if self.inputs.crop_size > side:
+            raise InputError(
+                f"a crop of {self.inputs.crop_size} px does not fit into images prepared to {side} px; lower "
+                "`data.inputs.crop_size` or raise `short_side`"
+            )
+        if self.clip is None and self.preparation.resize not in ("short_side", "stretch"):
+            raise InputError(
+                f"`data.preparation.resize: {self.preparation.resize}` may leave images smaller than a crop; take "
+                "`short_side` or `stretch`, or another `data.inputs.view` than `crops`"
+            )
 
     def prepare_data(self, verify: bool = False) -> None:
         """Checks the table and prepares what the store lacks; Lightning calls it on one process a node.
@@ -128,11 +102,10 @@ class PortraitData(LightningDataModule):
         """
         if self.splits:  # fit has asked before test does
             return
-        frame = self._frame
-        store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
+        options = self.store
         with isolate_rng():  # networks that prepare must not shift the dropout of those that train
-            report = store.build(
-                frame["path"], self._prepare_device, self._prepare_workers, self._max_failed, verify=verify
+            report = self._open_store().build(
+                self._frame["path"], options.device, options.workers, options.max_failed, verify=verify
             )
         print(f"{self.table.name}: {report}")
 
@@ -152,8 +125,7 @@ class PortraitData(LightningDataModule):
                 raise InputError(f"{self.table.name} has no usable image in its {name} split, which is needed here")
 
     def _split(self, choosing: bool) -> None:
-        frame = self._assigned(choosing)
-        self._store: PreparedStore[Any] = PreparedStore(self._store_folder, self.clip or self.preparation)
+        frame, self._prepared = self._assigned(choosing), self._open_store()
         there = frame["path"].map(self._is_prepared)
         if not there.all():
             rank_zero_warn(f"{(~there).sum()} of {len(frame)} images could not be prepared and are left out")
@@ -166,6 +138,9 @@ class PortraitData(LightningDataModule):
         if self.checkpoint_selection_split == "test":
             self.splits["val"] = self.splits["test"]
 
+    def _open_store(self) -> PreparedStore[Any]:
+        return PreparedStore(self.store.folder, self.clip or self.preparation)
+
     @cached_property
     def _frame(self) -> pd.DataFrame:
         return self.table.load()
@@ -173,7 +148,7 @@ class PortraitData(LightningDataModule):
     def _assigned(self, choosing: bool) -> pd.DataFrame:
         """The table, with validation scenes held out where it names none and they are needed."""
         if choosing and "val" not in set(self._frame["split"]):
-            return hold_out_scenes(self._frame, self._validation, self.seed)
+            return hold_out_scenes(self._frame, self.validation_fraction, self.seed)
         return self._frame
 
     def check_shares(self, world: int, accumulation_steps: int) -> None:
@@ -186,8 +161,8 @@ class PortraitData(LightningDataModule):
         Raises:
             InputError: If not, or if the table cannot be read.
         """
-        if self._pairs != "databases":
-            check_shares(self._groups, world, accumulation_steps)
+        if self.sampling.pairs != "databases":
+            check_shares(self.sampling.groups_per_step, world, accumulation_steps)
         frame = self._assigned(self.checkpoint_selection_split == "validation")
         train = frame[frame["split"] == "train"]
         if len(train):
@@ -195,40 +170,44 @@ class PortraitData(LightningDataModule):
 
     def _is_prepared(self, path: str) -> bool:
         try:
-            return self._store.entry(path).is_file()
+            return self._prepared.entry(path).is_file()
         except InputError:  # a file that cannot be read: `prepare_data` has counted and listed it
             return False
 
     def train_dataloader(self) -> StepLoader:
         """Whole training steps, each a batch of scene groups, or several where gradients are accumulated."""
         train = self.splits["train"]
-        dataset = TrainingPortraits(train, self._store, self.crop, self._flip, self.view)
+        dataset = TrainingPortraits(train, self._prepared, self.inputs.crop_size, self.inputs.flip, self.inputs.view)
         trainer = self.trainer
         shares = (trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches) if trainer else (0, 1, 1)
-        identity = {
+        sampling = self.sampling
+        identity: dict[str, object] = {
             "seed_everything": self.seed,
-            "data.pairs": self._pairs,
-            "data.groups": self._groups,
-            "data.images_per_group": self._group_size,
+            "data.sampling.pairs": sampling.pairs,
+            "data.sampling.groups_per_step": sampling.groups_per_step,
+            "data.sampling.images_per_group": sampling.images_per_group,
             "data.table": fingerprint({"train": train})["train"]["digest"],
         }
-        if self._pairs == "databases":
-            identity |= {"data.images": self._images, "data.steps": self._steps}
+        if sampling.pairs == "databases":
+            identity |= {
+                "data.sampling.images_per_database": sampling.images_per_database,
+                "data.sampling.steps_per_epoch": sampling.steps_per_epoch,
+            }
         return StepLoader(dataset, self._sampler(train, *shares), identity, **self._workers_arguments())
 
     def _sampler(self, train: pd.DataFrame, rank: int, world: int, accumulation_steps: int) -> EpochSampler:
-        scenes = train["scene"].tolist()
-        if self._pairs == "databases":
+        scenes, options = train["scene"].tolist(), self.sampling
+        if options.pairs == "databases":
             databases = train["database"].tolist() if "database" in train else scenes
-            images: Mapping[str, int] = self._images or LIQE_IMAGES
-            return MixSampler(databases, images, self._steps, self.seed, rank, world, accumulation_steps)
-        reference = self._pairs == "reference"
+            images: Mapping[str, int] = options.images_per_database or LIQE_IMAGES
+            return MixSampler(databases, images, options.steps_per_epoch, self.seed, rank, world, accumulation_steps)
+        reference, groups = options.pairs == "reference", options.groups_per_step
         make_groups = (
             partial(reference_pairs, scenes)
             if reference
-            else partial(scene_groups, scenes, self._group_size, multiple=self._groups)
+            else partial(scene_groups, scenes, options.images_per_group, multiple=groups)
         )
-        return StepSampler(make_groups, self._groups, self.seed, reference, rank, world, accumulation_steps)
+        return StepSampler(make_groups, groups, self.seed, reference, rank, world, accumulation_steps)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The portraits that choose the checkpoint."""
@@ -239,16 +218,18 @@ class PortraitData(LightningDataModule):
         return self._scoring("test")
 
     def _scoring(self, split: str) -> DataLoader[Batch]:
-        dataset = ScoringPortraits(self.splits[split], self._store, self.crop, self._crops, self.view)
+        dataset = ScoringPortraits(
+            self.splits[split], self._prepared, self.inputs.crop_size, self.inputs.test_crops, self.inputs.view
+        )
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # All processes must run the same number of batches, or they wait for each other for ever. The first portraits
         # fill up the last round; `Predictions` counts them once.
         rounds = math.ceil(len(dataset) / world)
         own = Subset(dataset, [row % len(dataset) for row in range(rank, rounds * world, world)])
-        return DataLoader(own, batch_size=self._scoring_batch, collate_fn=collate, **self._workers_arguments())
+        return DataLoader(own, batch_size=self.loading.eval_batch_size, collate_fn=collate, **self._workers_arguments())
 
     def _workers_arguments(self) -> dict[str, Any]:
-        workers = min(8, os.cpu_count() or 1) if self._workers is None else self._workers
+        workers = min(8, core_count()) if self.loading.workers is None else self.loading.workers
         return {
             "num_workers": workers,
             "persistent_workers": workers > 0,
@@ -259,12 +240,18 @@ class PortraitData(LightningDataModule):
     @property
     def side(self) -> int | None:
         """Side in pixels of the squares that the network sees; None where images keep their own shapes."""
-        return self.crop if self.clip is not None else seen_side(self.view, self.preparation, self.crop)
+        if self.clip is not None:
+            return self.inputs.crop_size
+        return seen_side(self.inputs.view, self.preparation, self.inputs.crop_size)
 
     def contract(self) -> dict[str, Any]:
         """What an image must go through to be scored as in training, for the model's card."""
         preparation = asdict(self.clip or self.preparation)
-        contract: dict[str, Any] = {"preparation": preparation, "view": self.view, "crop": self.side or self.crop}
+        contract: dict[str, Any] = {
+            "preparation": preparation,
+            "view": self.inputs.view,
+            "crop": self.side or self.inputs.crop_size,
+        }
         if self.clip is None and self.preparation.liqe is not None:
             contract["liqe_digest"] = self._liqe_digest
         return contract

@@ -12,6 +12,14 @@ from piqa.data.dataset import Batch, TrainingPortraits
 from piqa.data.sampler import EpochSampler
 from piqa.errors import InputError
 
+RENAMED = {  # settings of the identity in checkpoints of version 0.1.0, and what they are called today
+    "data.pairs": "data.sampling.pairs",
+    "data.groups": "data.sampling.groups_per_step",
+    "data.group_size": "data.sampling.images_per_group",
+    "data.pictures": "data.sampling.images_per_database",
+    "data.steps": "data.sampling.steps_per_epoch",
+}
+
 
 class StepLoader(DataLoader[Batch]):
     """Loads the steps of an epoch and knows how many are done.
@@ -57,9 +65,10 @@ class StepLoader(DataLoader[Batch]):
         Raises:
             InputError: If that run drew other steps, so that images would come twice and others not at all.
         """
+        then = {RENAMED.get(name, name): was for name, was in state["identity"].items()}
         changed = [
             f"`{name}` ({was} -> {self._identity.get(name)})"
-            for name, was in state["identity"].items()
+            for name, was in then.items()
             if was != self._identity.get(name)
         ]
         if changed:

@@ -161,7 +161,7 @@ class StepSampler(EpochSampler):
         if total < world * accumulation_steps:
             raise InputError(
                 f"the training scenes make {total} groups, fewer than the {_shares(world, accumulation_steps)} of a "
-                f"step; use fewer processes, or a smaller `data.images_per_group`"
+                f"step; use fewer processes, or a smaller `data.sampling.images_per_group`"
             )
         self._steps = max(1, total // groups_per_step)
 
@@ -195,7 +195,7 @@ def check_shares(groups_per_step: int, world: int, accumulation_steps: int) -> N
     if groups_per_step < world * accumulation_steps:
         raise InputError(
             f"{groups_per_step} groups a step do not give each of {_shares(world, accumulation_steps)} one; raise "
-            f"`data.groups` to {world * accumulation_steps} or more"
+            f"`data.sampling.groups_per_step` to {world * accumulation_steps} or more"
             + (", or use fewer processes (`--trainer.devices`)" if world > 1 else "")
         )
 

@@ -26,7 +26,7 @@ def load_config(path: str | Path) -> tuple[ScoringModule, dict[str, Any]]:
     """The network that a training config describes, with the weights that training would start from, and its card.
 
     Args:
-        path: The config: `model.network`, `model.init` (or its `clip`), and of `data` `preparation`, `view` and `crop`.
+        path: The config: `model.network`, `model.init` (or its `clip`), and of `data` `preparation` and `inputs`.
 
     Raises:
         InputError: If the config says something else, or its network must be trained first, or its weights cannot be
@@ -47,7 +47,8 @@ def load_config(path: str | Path) -> tuple[ScoringModule, dict[str, Any]]:
         preparation = Preparation(**(data.get("preparation") or {}))
     except TypeError as error:
         raise InputError(f"{path}: `data.preparation` has a setting that there is not: {error}") from error
-    view, crop = data.get("view", "crops"), data.get("crop", 384)
+    inputs = data.get("inputs") or {}
+    view, crop = inputs.get("view", "crops"), inputs.get("crop_size", 384)
     return network.eval(), {
         "network": {
             "class_path": f"{type(network).__module__}.{type(network).__qualname__}",

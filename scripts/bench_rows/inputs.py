@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +13,8 @@ import torch
 from torchvision.transforms import v2
 
 from bench_rows.measure import Row, Settings, cores, in_turn, portrait, threads, write_jpegs
-from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits
+from piqa.data.options import SamplingOptions
 from piqa.data.sampler import Draw, Step, StepSampler, reference_pairs, scene_groups
 from piqa.preparation.faces import FaceDetector
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
@@ -68,8 +67,7 @@ def comparisons(settings: Settings) -> Row:
     portraits = TRAINING_PORTRAITS // 10 if settings.smoke else TRAINING_PORTRAITS
     shares = np.array_split(np.arange(portraits), np.linspace(0, portraits, TRAINING_SCENES + 1)[1:-1].astype(int))
     scenes = [str(number) for number, rows in enumerate(shares) for _ in rows]
-    default = {name: value.default for name, value in inspect.signature(PortraitData).parameters.items()}
-    groups, size = default["groups"], default["images_per_group"]
+    groups, size = SamplingOptions().groups_per_step, SamplingOptions().images_per_group
     samplers = {
         f"groups, {groups} x {size} a step": StepSampler(partial(scene_groups, scenes, size, multiple=groups), groups),
         "published pairs, 6 a step": StepSampler(partial(reference_pairs, scenes), 6, frozen=True),

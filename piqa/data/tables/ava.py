@@ -40,7 +40,7 @@ class AVA(Database):
     benchmark (IQA-PyTorch; the draw is ours); tanet, which has its own 12,775 val and 12,776 test images.
 
     A few of the files are known to be broken or missing: missing ones are left out here, broken ones by the prepared
-    store (`data.max_failed`).
+    store (`data.store.max_failed`).
 
     Terms: see the database's page; the images belong to their photographers.
 
