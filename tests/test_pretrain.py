@@ -21,8 +21,8 @@ from piqa.models import DualBranch, Regressor
 from piqa.models.contract import score_crops
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import ClipPreparation, decode_clip
+from piqa.tasks import InitialWeights, RankingTask
 from piqa.tasks.losses import plcc_loss
-from piqa.tasks.ranking import InitialWeights, RankingTask
 from piqa.tasks.regression import RegressionTask
 
 
