@@ -5,7 +5,7 @@ from processes import EVEN, checkpoint, gradient, write_config
 from torch import nn
 
 from piqa import fit
-from piqa.cli import _usual_precision
+from piqa.cli import default_precision
 from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
 from piqa.system import device
@@ -114,4 +114,4 @@ def test_the_precision_that_the_user_names_is_kept(config, tmp_path, monkeypatch
 
 def test_a_device_of_which_nothing_is_known_computes_in_float32():
     assert not device.computes_bfloat16("tpu") and not device.computes_bfloat16("")
-    assert _usual_precision("tpu") == "32-true"
+    assert default_precision("tpu") == "32-true"
