@@ -1,20 +1,20 @@
-"""`piqa COMMAND ...`: one name for all entry points; `piqa fit` is `python -m piqa.fit`."""
+"""`piqa COMMAND ...`: one program for all commands; `piqa fit` is `python -m piqa.fit`."""
 
 import sys
 from importlib import import_module
 
 COMMANDS = {
-    "prepare": "decode images, find faces, compute LIQE logits, once",
+    "prepare": "prepare images once: decode them, detect faces, compute LIQE logits",
     "pretrain": "train the backbones on LSVQ videos and GFIQA faces",
-    "fit": "train a model to rank the portraits of a scene",
-    "evaluate": "measure a model or a CSV of predictions against the experts' scores",
+    "fit": "train a model to score images, and test it",
+    "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
-    "personalise": "fine-tune a model on single people's ratings, and measure how well it learns their taste",
+    "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
 }
 
 
 def main() -> None:
-    """Hands the rest of the command line to the command that its first word names."""
+    """Run the command that the first argument names with the other arguments."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
         import_module(f"piqa.{name}").main(sys.argv[2:])
@@ -23,7 +23,7 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(usage)
         return
-    print(f"piqa: error: there is no command '{name}'; there are {', '.join(COMMANDS)}", file=sys.stderr)
+    print(f"piqa: error: there is no command '{name}'; the commands are {', '.join(COMMANDS)}", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -1,22 +1,20 @@
-"""The command line that `fit` and `pretrain` share: one YAML holds a run, every field can be overridden."""
+"""What the training commands share: one YAML file describes a run, and every field can be overridden."""
 
 from __future__ import annotations
 
 import argparse
-import atexit
 import importlib
-import logging
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import torch
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -24,32 +22,30 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from piqa.errors import InputError
 from piqa.system.command_line import ConfigFile, Parser
 from piqa.system.config_files import find_config
-from piqa.system.device import computes_bfloat16
-from piqa.system.files import replacing
+from piqa.system.device import computes_bfloat16, pick_device
 from piqa.system.json_text import plain
-from piqa.system.memory import keep_freed_memory
 from piqa.tasks.base import ScoringTask
 from piqa.training.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
-from piqa.training.signals import StopOnSignal, end_loading_processes
+from piqa.training.metrics_log import keep_metrics
+from piqa.training.signals import StopOnSignal
 from piqa.weights import model_file
-
-
-class LightningParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser, with mistakes in one line."""
-
 
 RANKING = "piqa.tasks.RankingTask"
 
 
+class LightningParser(Parser, LightningArgumentParser):
+    """LightningCLI's parser, with errors in one line."""
+
+
 def find_task(args: Sequence[str] | None = None) -> type[ScoringTask]:
-    """The task that a command line means, which decides what else may stand there.
+    """Return the task that a command line names, whose arguments are those of `model`.
 
     Args:
-        args: Arguments of `fit`; by default the program's. The last `--task` counts, else the `task` of the last
+        args: Arguments of `fit`; default: those of the program. The last `--task` counts, else the `task` of the last
             `--config` that has one, else ranking.
 
     Raises:
-        InputError: If it is no task that can be imported.
+        InputError: If it cannot be imported, or is no task.
     """
     given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     given.add_argument("--task")
@@ -62,14 +58,14 @@ def find_task(args: Sequence[str] | None = None) -> type[ScoringTask]:
     try:
         task = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"there is no task {path} ({error}); name one such as {RANKING}") from error
+        raise InputError(f"there is no task {path} ({error}); name a task such as {RANKING}") from error
     if not (isinstance(task, type) and issubclass(task, ScoringTask)):
-        raise InputError(f"{path} is no task; name one such as {RANKING}")
+        raise InputError(f"{path} is no task; name a task such as {RANKING}")
     return task
 
 
-def _read(config: str) -> dict[str, Any]:
-    """A config, from its file or its text; empty where it is none, of which the parser will complain."""
+def _read(config: str) -> Mapping[str, object]:
+    """Return a config from its file or its text; empty where it cannot be read, which the parser will report."""
     try:
         content = yaml.safe_load(Path(config).read_text(encoding="utf-8") if Path(config).is_file() else config)
     except (OSError, ValueError, yaml.YAMLError):
@@ -77,81 +73,72 @@ def _read(config: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-class SaveConfig(SaveConfigCallback):
-    """Writes the resolved config into the run's folder."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.overwrite = True  # a resumed run may; whether a folder is free is asked before
-
-
 class PiqaCLI(LightningCLI):
-    """LightningCLI with a folder for the run, resuming, and the loggers that piqa always has.
+    """LightningCLI with a folder for the run, resuming, and piqa's loggers.
 
-    `--out` is the run's folder: resolved config, record, metrics, checkpoints, results. `--ckpt_path` resumes.
-    `--wandb` adds Weights & Biases. Where the device has bfloat16, training uses it unless `--trainer.precision` says
-    otherwise.
+    `--out` is the folder of the run: resolved config, record, metrics, checkpoints, results. `--ckpt_path` resumes.
+    `--wandb` adds Weights & Biases. Training computes in bfloat16 where the device has it, unless
+    `--trainer.precision` is given.
     """
 
-    ckpt_path: str | None = None  # what the run is resumed from
-    trainer: Any = None  # none where images are prepared alone
+    program = "piqa fit"
+    ckpt_path: str | None = None  # the checkpoint that the run is resumed from
 
     def __init__(self, task: type, data: type, args: list[str] | None = None) -> None:
-        for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-            logging.getLogger(name).addFilter(lambda record: "litlogger" not in record.getMessage())  # an advertisement
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair with torch
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # `piqa fit` hands its arguments over
+            warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # `piqa fit` passes its arguments
             super().__init__(
                 task,
                 data,
-                save_config_callback=SaveConfig,
-                save_config_kwargs={"save_to_log_dir": True},
+                save_config_kwargs={"overwrite": True},  # by a resumed run; `_claim` checks that the folder is free
                 seed_everything_default=0,
                 args=args,
                 run=False,
+                parser_kwargs={"prog": self.program},
                 auto_configure_optimizers=False,  # the task takes its optimiser as an argument
-                load_from_checkpoint_support=False,  # a model's card does that
+                load_from_checkpoint_support=False,  # the model's card does that
                 trainer_defaults={
                     "max_epochs": 10,
                     "log_every_n_steps": 10,
-                    "use_distributed_sampler": False,  # the data share themselves out
+                    "use_distributed_sampler": False,  # the datamodule divides the data among processes
                     "enable_model_summary": False,
                 },
             )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser whose `--config` looks names up."""
+        """Return a parser whose `--config` takes names of configs in the project as well."""
         parser = LightningParser(**kwargs)
         parser.add_argument("-c", "--config", action=ConfigFile, help="A YAML file, or the name of one in configs/.")
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds piqa's own arguments."""
+        """Add piqa's own arguments."""
         parser.add_argument("--out", type=str, default="runs/piqa", help="Folder of the run.")
         parser.add_argument(
-            "--overwrite", type=bool, default=False, help="Whether a run that is in the folder already may be replaced."
+            "--overwrite", type=bool, default=False, help="Replace the run that the folder holds, if there is one."
         )
         parser.add_argument(
             "--ckpt_path",
             type=str | None,
             default=None,
-            help="Checkpoint to resume from; `last` is the run's own newest, or a fresh start where it has none.",
+            help="Checkpoint to resume from; `last` is the newest of this run, or a fresh start where it has none.",
         )
         parser.add_argument(
             "--checkpoint_every",
             type=int,
             default=250,
-            help="Optimiser steps between checkpoints, besides that of every epoch; 0 for those alone.",
+            help="Optimiser steps between checkpoints, besides the one at the end of every epoch; 0 for that only.",
         )
-        parser.add_argument("--checkpoint_keep", type=int, default=2, help="Checkpoints to keep, besides the best one.")
         parser.add_argument(
-            "--wandb", type=Literal["off", "offline", "online"], default="off", help="Log to Weights & Biases as well."
+            "--checkpoint_keep", type=int, default=2, help="Newest checkpoints to keep, besides the best."
+        )
+        parser.add_argument(
+            "--wandb", type=Literal["off", "offline", "online"], default="off", help="Also log to Weights & Biases."
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def before_instantiate_classes(self) -> None:
-        """Refuses what cannot end well before anything is built."""
+        """Validate the config before anything is built."""
         config = self.config
         self.out = Path(config.out)
         self.last = self.out / CHECKPOINTS / f"{LAST}.ckpt"
@@ -163,14 +150,15 @@ class PiqaCLI(LightningCLI):
         if self.ckpt_path is not None and config.trainer.max_steps != -1:
             raise InputError("a run is resumed by epochs; set `--trainer.max_epochs` instead of `max_steps`")
         if config.trainer.precision is None and not config.trainer.plugins:
-            config.trainer.precision = _usual_precision(config.trainer.accelerator)
+            config.trainer.precision = default_precision(config.trainer.accelerator)
         self._claim()
 
     @rank_zero_only
     def _claim(self) -> None:
+        """Check that the folder of the run is free, or may be replaced, and that it can be written to."""
         if self.last.exists() and self.ckpt_path is None and not self.config.overwrite:
             raise InputError(
-                f"{self.out} holds a run already; resume it with `--ckpt_path {self.last}`, choose another `--out`, or "
+                f"{self.out} already holds a run; resume it with `--ckpt_path {self.last}`, choose another `--out`, or "
                 f"replace it with `--overwrite true`"
             )
         try:
@@ -178,82 +166,71 @@ class PiqaCLI(LightningCLI):
             (self.out / ".writable").touch()
             (self.out / ".writable").unlink()
             if self.ckpt_path is None:
-                for checkpoint in self.last.parent.glob("*.ckpt"):  # nobody shall resume what has been replaced
+                for checkpoint in self.last.parent.glob(
+                    "*.ckpt"
+                ):  # of the run that is replaced; nobody should resume it
                     checkpoint.unlink()
         except OSError as error:
             raise InputError(
-                f"cannot write to the run's folder {self.out}: {error.strerror}; choose another `--out`"
+                f"cannot write to the folder of the run, {self.out}: {error.strerror}; choose another `--out`"
             ) from error
 
-    @rank_zero_only
-    def _keep_metrics(self, checkpoint: str) -> None:
-        """Moves the metrics up to a checkpoint, which the logger would delete, out of its way.
-
-        Those of the steps after it are left out, as these steps are done again.
-        """
-        metrics = self.out / "metrics.csv"
-        if not metrics.exists():
-            return
-        part = self.out / f"metrics-{len(list(self.out.glob('metrics-*.csv'))) + 1}.csv"
-        steps = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-        rows = pd.read_csv(metrics, dtype=str)
-        done = rows["step"].astype(int) < steps
-        if done.all():
-            metrics.rename(part)
-            return
-        with replacing(part) as temporary:
-            rows[done].to_csv(temporary, index=False)
-        metrics.unlink()
-
     def after_instantiate_classes(self) -> None:
-        """Refuses parts that do not go together: network and data, network and checkpoint, batches and processes."""
+        """Check that the parts fit: network and data, network and checkpoint, batches and processes."""
         if self.ckpt_path is not None:
             model_file.check_resumable(self.ckpt_path, self.model.network)
+        self.check_network()
+        self.datamodule.check_shares(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        if self.ckpt_path is not None:
+            keep_metrics(self.out, self.ckpt_path)
+
+    def check_network(self) -> None:
+        """Check that the network takes the images that the data give.
+
+        Raises:
+            InputError: If it takes images of another size, or needs LIQE's logits and there are none.
+        """
         network, data = self.model.network, self.datamodule
-        if not hasattr(network, "init_args"):  # somebody else's, which the model's card must tell how to build
+        if not network.init_args:  # a network of the user's own; the model's card must say how to build it
             arguments = self.config.model.network.get("init_args")
             network.init_args = plain(arguments.as_dict() if arguments else {})
-        size = getattr(network, "image_size", None)
+        size = network.image_size
         if size is not None and size != data.side:
             seen = "images of many shapes" if data.side is None else f"squares of {data.side} px"
             raise InputError(
                 f"the network was built for {size} px but is shown {seen}; set `data.inputs.crop_size`, or of "
                 f"whole images `data.preparation` to `{{short_side: {size}, resize: stretch}}`"
             )
-        if "liqe_logits" in getattr(network, "inputs", ()) and data.preparation.liqe is None:
+        if "liqe_logits" in network.inputs and data.preparation.liqe is None:
             raise InputError(
                 "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the "
                 "file, or leave the branch out as no_liqe.yaml does"
             )
-        if self.trainer is not None:
-            data.check_shares(self.trainer.world_size, self.trainer.accumulate_grad_batches)
-        if self.ckpt_path is not None:
-            self._keep_metrics(self.ckpt_path)
 
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """The trainer, with piqa's loggers unless the config names others, and with its checkpoints."""
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return the trainer, with piqa's loggers unless the config names others, and with its checkpoints."""
         if self.config.trainer.logger in (None, True):
             kwargs["logger"] = self._loggers()
         folder, config = self.last.parent, self.config
         stop = StopOnSignal(self.last)
-        self.best = BestCheckpoint(folder, getattr(self.model, "monitor", "srocc"))  # a task may name another measure
+        self.best = BestCheckpoint(folder, self.model.monitor)
         last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
-        self.trainer_defaults["callbacks"] = [stop, self.best, last]  # the last one saves what the best one knows
+        self.trainer_defaults["callbacks"] = [stop, self.best, last]  # `last` saves the state of `best`
         plugins = [*(self.config_init.trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(default_root_dir=self.out, plugins=plugins, **kwargs)
 
     def train(self) -> None:
-        """Trains, from the start or from `--ckpt_path`; a network without anything to train is only validated."""
-        atexit.register(end_loading_processes)
+        """Train, from the start or from `--ckpt_path`; a network without trainable weights is only validated.
+
+        Raises:
+            InputError: If the data are at fault, or a loading process dies.
+        """
         if self.ckpt_path is None:
             self.model.load_initial_weights()
         if not self.trainable:
-            rank_zero_warn(f"{type(self.model.network).__name__} has nothing to train; it is evaluated as it is")
+            rank_zero_warn(f"{type(self.model.network).__name__} has no trainable weights; it is evaluated as it is")
             self.trainer.validate(self.model, self.datamodule, verbose=False)
             return
-        if self.trainer.strategy.root_device.type == "cpu":
-            keep_freed_memory()
-        torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on a CPU
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
         except InputError:
@@ -264,19 +241,25 @@ class PiqaCLI(LightningCLI):
                 raise
             self._end_other_processes()
             raise InputError(
-                f"a process that loads images has died, for want of memory perhaps: {error} Go on with "
+                f"a process that loads images has died, perhaps for lack of memory: {error} Resume with "
                 f"`--ckpt_path {self.last}`, with fewer of them (`--data.loading.workers`) if it happens again"
             ) from error
 
     @property
+    def device(self) -> torch.device:
+        """The device that this process trains on."""
+        device: torch.device = self.trainer.strategy.root_device
+        return device
+
+    @property
     def trainable(self) -> bool:
-        """Whether the network has weights to train."""
+        """Whether the network has trainable weights."""
         return any(weight.requires_grad for weight in self.model.network.parameters())
 
     def _end_other_processes(self) -> None:
         launcher = self.trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.kill(signal.SIGKILL)  # they would wait for this process for ever
+            launcher.kill(signal.SIGKILL)  # they would wait for this process forever
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [CSVLogger(self.out.parent, name=self.out.name, version="")]
@@ -285,25 +268,24 @@ class PiqaCLI(LightningCLI):
                 wandb = WandbLogger(self.out.name, self.out, offline=self.config.wandb == "offline", project="piqa")
                 _ = wandb.experiment  # asks for the account now, not in the first epoch
                 loggers.append(wandb)
-            except Exception as error:  # whatever W&B stumbles over, training does not need it
-                rank_zero_warn(f"going on without Weights & Biases: {error}")
+            except Exception as error:  # of any kind: training does not need W&B
+                rank_zero_warn(f"training without Weights & Biases: {error}")
         return loggers
 
 
 class TaskCLI(PiqaCLI):
-    """The command line of a config that names its `task`."""
+    """The command line of commands whose config names its `task`."""
 
     def __init__(self, data: type, args: list[str] | None = None) -> None:
         super().__init__(find_task(args), data, args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the task."""
+        """Add the task."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--task", type=str, default=RANKING, help="The class of what is trained, below `model`.")
+        parser.add_argument("--task", type=str, default=RANKING, help="Class of the task; `model` holds its arguments.")
 
 
-def _usual_precision(accelerator: Any) -> str:
-    """bfloat16 where the device multiplies it in hardware; weights, optimiser and loss stay float32."""
-    cuda = torch.cuda.is_available()
-    device = {"auto": "cuda" if cuda else "cpu", "gpu": "cuda", "cuda": "cuda", "cpu": "cpu"}.get(accelerator, "")
+def default_precision(accelerator: str) -> str:
+    """Return bfloat16 where the device multiplies it in hardware; weights, optimiser and loss stay float32."""
+    device = pick_device("auto").type if accelerator in ("auto", "gpu") else accelerator
     return "bf16-mixed" if computes_bfloat16(device) else "32-true"

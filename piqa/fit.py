@@ -1,13 +1,11 @@
-"""`python -m piqa.fit --config piqa.yaml`: trains a model, by the `task` that its config names, and evaluates it.
+"""`python -m piqa.fit --config piqa.yaml`: train a model, by the `task` that its config names, and evaluate it.
 
-Prepares the images that the store lacks, trains, takes the checkpoint that did best on the validation scenes, reads
-the test split once with it, and leaves in the run's folder (`--out`): `model.safetensors` with its card, `test/` with
-predictions, metrics and plot, `metrics.csv` by epoch, `config.yaml`, `record.json` and `checkpoints/`.
+Prepares the images that the store lacks, trains, takes the best checkpoint on the validation scenes, and tests it once
+on the test split. Writes to the folder of the run (`--out`): `model.safetensors` with its card, `test/` with
+predictions, measures and plot, `metrics.csv` by epoch, `config.yaml`, `record.json` and `checkpoints/`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -18,26 +16,30 @@ from piqa.errors import one_line_errors
 from piqa.evaluation.report import print_report, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
+from piqa.training.process_settings import set_up_process, set_up_training
 from piqa.training.run_record import fingerprint, write_record
 from piqa.weights import model_file
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs one training, from the command line or from a list of its arguments."""
+    """Run one training, from the command line or from a list of arguments."""
     with one_line_errors():
+        set_up_process()
         cli = TaskCLI(PortraitData, args)
+        if cli.trainable:
+            set_up_training(cli.device)
         cli.train()
-        best = cli.best.best_model_path or None  # none if no epoch gave a defined SROCC: then the last weights stand
+        best = cli.best.best_model_path or None  # None if no epoch has a defined SROCC: then the last weights are kept
         facts = _facts(cli, best)
-        _leave_model(cli, best, facts)
+        _write_model(cli, best, facts)
         if cli.datamodule.splits["test"].empty:
             print(f"{facts['table']} has no test split, so nothing is tested")
             return
         cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-        _leave_report(cli, facts)
+        _write_report(cli, facts)
 
 
-def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
+def _facts(cli: PiqaCLI, best: str | None) -> dict[str, object]:
     chosen_on = {"validation": "val", "test": "test"}[cli.datamodule.checkpoint_selection_split]
     why = "the last epoch, as none had a defined SROCC" if cli.trainable else "the network has nothing to train"
     return {
@@ -52,7 +54,7 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
 
 
 @rank_zero_only
-def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
+def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> None:
     network = cli.model.network if best is None else model_file.load_model(best)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
     model_file.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
@@ -61,7 +63,7 @@ def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
 
 
 @rank_zero_only
-def _leave_report(cli: PiqaCLI, facts: dict[str, Any]) -> None:
+def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
     print_report(write_report(cli.model.test_table, cli.out / "test", facts), Console())
 
 

@@ -1,6 +1,6 @@
-"""`python -m piqa.prepare --config piqa.yaml`: fills the prepared store with the images of a training config.
+"""`python -m piqa.prepare --config piqa.yaml`: fill the prepared store with the images of a training config.
 
-`fit` does the same before it trains; alone it is for preparing on another machine or ahead of time.
+`fit` does the same before it trains. This command prepares on another machine or ahead of time.
 """
 
 from __future__ import annotations
@@ -10,33 +10,41 @@ from lightning.pytorch.cli import LightningArgumentParser
 from piqa.cli import TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
+from piqa.training.process_settings import set_up_process
 
 
 class PrepareCLI(TaskCLI):
-    """Reads a training config, of which it uses the data; a mistake anywhere in it is found all the same."""
+    """Reads a training config and uses its data; errors anywhere in the config are reported."""
+
+    program = "piqa prepare"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the one argument of its own."""
+        """Add the argument of this command."""
         super().add_arguments_to_parser(parser)
         parser.add_argument(
             "--verify",
             type=bool,
             default=False,
-            help="Check all that is in the store against its checksums, and prepare anew what is damaged.",
+            help="Verify the checksums of everything in the store, and prepare damaged images again.",
         )
 
     def before_instantiate_classes(self) -> None:
-        """No run starts, so no folder is claimed."""
+        """Claim no folder, as no run starts."""
 
     def instantiate_classes(self) -> None:
-        """Everything but the trainer."""
+        """Build everything but the trainer."""
         parts = self.parser.instantiate(self.config)
         self.datamodule, self.model = parts.data, parts.model
 
+    def after_instantiate_classes(self) -> None:
+        """Check that network and data fit."""
+        self.check_network()
+
 
 def main(args: list[str] | None = None) -> None:
-    """Prepares what is missing, from the command line or from a list of its arguments."""
+    """Prepare what is missing, from the command line or from a list of arguments."""
     with one_line_errors():
+        set_up_process()
         cli = PrepareCLI(PortraitData, args)
         cli.datamodule.prepare_data(verify=cli.config.verify)
 

@@ -1,10 +1,10 @@
-"""`python -m piqa.pretrain`: the two backbones that `python -m piqa.fit` starts from.
+"""`python -m piqa.pretrain`: train the two backbones that `python -m piqa.fit` starts from.
 
 Stage 1, `pretrain/lsvq.yaml`: ImageNet-22k Swin-B -> LSVQ videos -> the whole-image branch.
 Stage 2, `pretrain/gfiqa.yaml`: the result of stage 1 -> GFIQA-20k faces -> the face branch.
 
-Without `--config` both run in order, and a stage whose result is there and was made with the same settings is skipped.
-Further arguments go to both. With `--config` one stage runs.
+Without `--config` both stages run in order, and a stage whose result exists and was made with the same settings is
+skipped. Further arguments go to both stages. With `--config` one stage runs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
@@ -24,14 +25,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import InputError, one_line_errors
+from piqa.models.regressor import Regressor
 from piqa.preparation.digests import digest_of
 from piqa.system.command_line import command
 from piqa.tasks.regression import RegressionTask
+from piqa.training.process_settings import set_up_process, set_up_training
 from piqa.training.run_record import fingerprint, write_record
 from piqa.weights import model_file
 
 STAGES = ("lsvq.yaml", "gfiqa.yaml")
-# Settings that change where and how fast a stage runs, not what comes out.
+# Settings that do not change the result of a stage.
 INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "skip_finished"} | {
     "checkpoint_every",
     "checkpoint_keep",
@@ -39,30 +42,32 @@ INCIDENTAL = {"config", "out", "overwrite", "ckpt_path", "wandb", "backbone", "s
 
 
 class PretrainCLI(PiqaCLI):
-    """A stage's command line: that of `fit`, and where its backbone goes."""
+    """The command line of a stage: that of `fit`, and the file of its backbone."""
+
+    program = "piqa pretrain"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the stage's own arguments."""
+        """Add the arguments of a stage."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--backbone", type=str, required=True, help="The .safetensors file of the best backbone.")
+        parser.add_argument("--backbone", type=str, required=True, help="The .safetensors file for the best backbone.")
         parser.add_argument(
             "--skip_finished",
             type=bool,
             default=False,
-            help="End at once if the backbone is there with these settings.",
+            help="Skip the stage if the backbone exists and was made with these settings.",
         )
 
     def before_instantiate_classes(self) -> None:
-        """Ends here if there is nothing to do."""
+        """Exit if there is nothing to do, else validate the config."""
         self.settings = _settings_digest(yaml.safe_load(self.parser.dump(self.config)))
         backbone = Path(self.config.backbone)
         if self.config.skip_finished and _made_with(backbone) == self.settings:
-            print(f"{backbone} is there already, made with the same settings")
+            print(f"{backbone} exists already, made with the same settings")
             raise SystemExit(0)
         super().before_instantiate_classes()
 
     def after_instantiate_classes(self) -> None:
-        """Refuses motion features on one side alone."""
+        """Check that data and network both have motion features, or neither."""
         super().after_instantiate_classes()
         clip = self.datamodule.clip
         given = clip is not None and clip.motion is not None
@@ -73,23 +78,24 @@ class PretrainCLI(PiqaCLI):
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs one stage or both, from the command line or from a list of its arguments."""
+    """Run one stage or both, from the command line or from a list of arguments."""
     args = sys.argv[1:] if args is None else args
     if any(arg.split("=")[0] in ("-c", "--config", "-h", "--help", "--print_config") for arg in args):
         with one_line_errors():
+            set_up_process()
             _run_stage(PretrainCLI(RegressionTask, PortraitData, args))
         return
     for stage in STAGES:
         print(f"Stage {stage}", flush=True)
-        # A process of its own: with several GPUs each stage starts its own group of processes.
+        # In its own process: with several GPUs each stage starts its own group of processes.
         status = _wait_for(["-m", "piqa.pretrain", "--config", stage, "--skip_finished=true", *args])
         if status:
             raise SystemExit(status)
-    print("`model.init.whole` and `model.init.face` in configs/piqa.yaml use them; its defaults already do.")
+    print("`model.init.whole` and `model.init.face` of `fit` name these two files by default.")
 
 
 def _wait_for(arguments: list[str]) -> int:
-    """Runs Python and gives its exit status; hands SIGTERM on, and leaves Ctrl-C, which both get, to the other."""
+    """Run Python and return its exit status; pass SIGTERM on, and ignore Ctrl-C, which both processes receive."""
     process = subprocess.Popen([sys.executable, *arguments])
     former = signal.signal(signal.SIGTERM, lambda *_: process.terminate()), signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -100,17 +106,18 @@ def _wait_for(arguments: list[str]) -> int:
 
 
 def _run_stage(cli: PretrainCLI) -> None:
+    set_up_training(cli.device)
     cli.train()
     best = cli.best.best_model_path
     if not best:
-        raise InputError(f"no epoch gave a defined SROCC, so there is no best backbone; see {cli.out / 'metrics.csv'}")
+        raise InputError(f"no epoch has a defined SROCC, so there is no best backbone; see {cli.out / 'metrics.csv'}")
     metrics = cli.trainer.validate(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)[0]
-    _leave_backbone(cli, best, metrics)
+    _write_backbone(cli, best, metrics)
 
 
 @rank_zero_only
-def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
-    backbone: Any = model_file.load_model(best)[0].backbone
+def _write_backbone(cli: PretrainCLI, best: str, metrics: Mapping[str, float]) -> None:
+    backbone = cast(Regressor, model_file.load_model(best)[0]).backbone
     data = fingerprint(cli.datamodule.splits)
     card = {
         "stage": Path(cli.config.backbone).stem,
@@ -127,7 +134,7 @@ def _leave_backbone(cli: PretrainCLI, best: str, metrics: Any) -> None:
 
 
 def _settings_digest(config: dict[str, Any]) -> str:
-    """Digest of what a stage's result follows from: its settings, and the content of the weights it starts from."""
+    """Return a digest of what determines the result of a stage: its settings and the weights that it starts from."""
     plain = {key: value for key, value in config.items() if key not in INCIDENTAL}
     plain["trainer"] = {key: config["trainer"].get(key) for key in ("max_epochs", "precision")}
     store = {"max_failed": plain["data"]["store"]["max_failed"]}
@@ -138,7 +145,7 @@ def _settings_digest(config: dict[str, Any]) -> str:
 
 
 def _made_with(backbone: Path) -> str | None:
-    """The settings digest in the card beside a backbone; None where there is no such file or card."""
+    """Return the settings digest in the card beside a backbone; None without such a file or card."""
     try:
         card = json.loads(backbone.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

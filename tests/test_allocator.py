@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_models import write_tiny_model
 
-from piqa import cli, fit
+from piqa import fit
 from piqa.system import memory
+from piqa.training import process_settings
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 MEGABYTES = 200
@@ -60,6 +61,6 @@ def test_a_scorer_on_a_cpu_keeps_it(tmp_path):
 
 def test_training_on_a_cpu_keeps_it(tiny_config, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(cli, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(process_settings, "keep_freed_memory", lambda: asked.append(True))
     fit.main(["--config", str(tiny_config), "--out", str(tmp_path / "run"), "--trainer.max_epochs", "1"])
     assert asked == [True]

@@ -7,7 +7,7 @@ from scipy.stats import wasserstein_distance
 
 from piqa.errors import InputError
 from piqa.models.rating_distribution import rating_outputs
-from piqa.tasks.emd import emd, maximum_entropy, shares
+from piqa.tasks.emd import emd, maximum_entropy, vote_fractions
 
 
 def one_hot(*marks):
@@ -72,18 +72,18 @@ def test_a_mean_beyond_the_marks_is_refused():
 
 def test_votes_count_by_their_share():
     votes = torch.tensor([[0, 0, 1, 0, 3, 0, 0, 0, 0, 0]])
-    assert shares(votes).tolist() == [[0, 0, 0.25, 0, 0.75, 0, 0, 0, 0, 0]]
-    assert torch.equal(shares(votes * 7), shares(votes / 4))
+    assert vote_fractions(votes).tolist() == [[0, 0, 0.25, 0, 0.75, 0, 0, 0, 0, 0]]
+    assert torch.equal(vote_fractions(votes * 7), vote_fractions(votes / 4))
 
 
 def test_an_image_without_votes_is_refused():
     with pytest.raises(InputError, match="votes_1"):
-        shares(torch.zeros(1, 10))
+        vote_fractions(torch.zeros(1, 10))
 
 
 def test_mean_and_spread_are_those_of_numpy():
     votes = np.array([1, 0, 2, 5, 9, 4, 4, 2, 0, 1])
     marks = np.repeat(np.arange(1, 11), votes)
-    answer = rating_outputs(shares(torch.from_numpy(votes)[None]))
+    answer = rating_outputs(vote_fractions(torch.from_numpy(votes)[None]))
     assert answer["score"].item() == pytest.approx(marks.mean(), abs=1e-5)
     assert answer["spread"].item() == pytest.approx(marks.std(), abs=1e-5)

@@ -10,7 +10,7 @@ from small_networks import BACKBONE, CARD, card_of, same_weights, saved, saved_m
 from torch import nn
 
 from piqa.models import DualBranch
-from piqa.tasks.ranking import InitialWeights
+from piqa.tasks import InitialWeights
 from piqa.weights import model_file, state_dicts
 
 

@@ -194,11 +194,11 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
 
 
 def test_scores_of_another_shape_are_refused_in_one_line():
-    from piqa.models.contract import network_outputs
+    from piqa.models.contract import as_scoring_network, network_outputs
 
-    own = OwnModel()
-    own.forward = lambda whole: whole.float().mean(dim=(2, 3))[:, :1]
-    with pytest.raises(InputError, match=r"OwnModel answers scores of shape \(2, 1\) for 2 images; one number each"):
+    own = as_scoring_network(OwnModel())
+    own.forward = lambda whole: {"score": whole.float().mean(dim=(2, 3))[:, :1]}
+    with pytest.raises(InputError, match=r"OwnModel returns scores of shape \(2, 1\) for 2 images; one number each"):
         network_outputs(own, {"whole": torch.zeros(2, 3, 8, 8)})
 
 

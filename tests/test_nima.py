@@ -8,8 +8,8 @@ from rated_images import data_of, trainer_of, write_rated
 from piqa import Scorer, fit
 from piqa.errors import InputError
 from piqa.models import NIMA, Regressor
+from piqa.tasks import InitialWeights
 from piqa.tasks.aesthetic import AestheticTask, TwoStages
-from piqa.tasks.ranking import InitialWeights
 from piqa.weights import model_file, state_dicts
 
 TINY = {"backbone": "test_byobnet", "image_size": 64, "dropout": 0.1}
@@ -67,8 +67,8 @@ def test_votes_are_learnt_where_there_are_any_and_else_the_score():
 
 def test_scores_are_marks_by_their_place_in_the_range():
     task = tiny_task(score_range=(-2, 2))
-    assert task.marks(np.array([-2, 0, 2])).tolist() == [1, 5.5, 10]
-    assert tiny_task(score_range=(0, 1), loss="mse").marks(np.array([0, 0.5, 1])).tolist() == [0, 5, 10]
+    assert task.ratings(np.array([-2, 0, 2])).tolist() == [1, 5.5, 10]
+    assert tiny_task(score_range=(0, 1), loss="mse").ratings(np.array([0, 0.5, 1])).tolist() == [0, 5, 10]
 
 
 def test_the_measures_are_those_of_a_hand_made_table():
@@ -194,7 +194,7 @@ model:
   init: {{whole: scratch}}
   score_range: [1, 10]
   optimizer: {{class_path: torch.optim.Adam, init_args: {{lr: 1.0e-3}}}}
-  schedule: {{class_path: piqa.tasks.aesthetic.TwoStages, init_args: {{head_epochs: 1, backbone_rate: 0.1}}}}
+  schedule: {{class_path: piqa.tasks.TwoStages, init_args: {{head_epochs: 1, backbone_rate: 0.1}}}}
 data:
   table: {{class_path: piqa.data.CSVTable, init_args: {{csv: {csv}, required_splits: [train, val]}}}}
   preparation: {{short_side: 72, face_rule: none}}

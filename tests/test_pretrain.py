@@ -21,8 +21,8 @@ from piqa.models import DualBranch, Regressor
 from piqa.models.contract import score_crops
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import ClipPreparation, decode_clip
+from piqa.tasks import InitialWeights, RankingTask
 from piqa.tasks.losses import plcc_loss
-from piqa.tasks.ranking import InitialWeights, RankingTask
 from piqa.tasks.regression import RegressionTask
 
 
@@ -206,7 +206,7 @@ def test_a_clips_score_is_the_mean_over_its_frames(workplace):
     crops = crops_of(clip, 64, "one")
     assert crops["whole"].shape == (3, 3, 64, 64)
     with torch.no_grad():
-        each = network(crops["whole"])
+        each = network(crops["whole"])["score"]
         mean = score_crops(network, {"whole": crops["whole"].unsqueeze(0)})
     assert mean.item() == pytest.approx(each.mean().item(), abs=1e-6)
 

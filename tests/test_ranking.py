@@ -42,7 +42,7 @@ class Smoothness(nn.Module):
 
     def forward(self, whole):
         self.seen.append(len(whole))
-        return -self.slope * whole.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))
+        return {"score": -self.slope * whole.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))}
 
 
 class Constant(nn.Module):
@@ -55,7 +55,7 @@ class Constant(nn.Module):
         self.score = nn.Parameter(torch.tensor([score]))
 
     def forward(self, whole):
-        return self.score.expand(len(whole))
+        return {"score": self.score.expand(len(whole))}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy.stats import spearmanr
 from small_clip import RESNET, VIT
-from test_scoring import Repeats
+from test_contract import Repeats
 from tiny_models import write_images, write_tiny_model
 from torch import nn
 from torch.nn import functional
@@ -214,7 +214,7 @@ def test_a_network_of_no_known_backbone_runs_under_autocast(images):
 
         def forward(self, whole):
             self.seen = self.layer(whole.float().mean(dim=(2, 3))).squeeze(1)
-            return self.seen
+            return {"score": self.seen}
 
     network = Mean()
     Scorer(network, Preparation(40, face_rule="none"), 32, "cpu", "bf16").score(images[:2])

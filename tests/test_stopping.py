@@ -7,11 +7,11 @@ import sys
 PROGRAM = """
 import atexit, sys
 from torch.utils.data import DataLoader
-from piqa.data.loader import deaf_to_signals
+from piqa.data.loader import ignore_signals
 from piqa.training.signals import end_loading_processes
 
 atexit.register(end_loading_processes)
-loader = DataLoader(range(10), num_workers=2, persistent_workers=True, worker_init_fn=deaf_to_signals)
+loader = DataLoader(range(10), num_workers=2, persistent_workers=True, worker_init_fn=ignore_signals)
 sys.still_held = iter(loader)
 next(sys.still_held)
 sys.exit(2)

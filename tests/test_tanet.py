@@ -8,7 +8,7 @@ from torch.nn import functional
 from piqa.errors import InputError
 from piqa.models import NIMA, TANet
 from piqa.models.tanet import ColourRelations, ThemeRules
-from piqa.tasks.ranking import InitialWeights
+from piqa.tasks import InitialWeights
 from piqa.weights import model_file
 
 TINY = {"backbone": "test_byobnet", "image_size": 64, "dropout": 0.1}

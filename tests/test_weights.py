@@ -12,7 +12,7 @@ from refusals import refusal as refused
 from small_networks import BACKBONE, CARD, SIDE, same_weights, saved, saved_model, tiny
 
 from piqa.models import Backbone
-from piqa.tasks.ranking import InitialWeights
+from piqa.tasks import InitialWeights
 from piqa.weights import model_file, state_dicts
 
 PARITY = Path(__file__).parent / "parity"

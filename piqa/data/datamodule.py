@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Subset
 
 from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
-from piqa.data.loader import StepLoader, deaf_to_signals
+from piqa.data.loader import StepLoader, ignore_signals
 from piqa.data.mix_sampler import LIQE_IMAGES, MixSampler
 from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
 from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
@@ -235,7 +235,7 @@ class PortraitData(LightningDataModule):
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": deaf_to_signals,
+            "worker_init_fn": ignore_signals,
         }
 
     @property

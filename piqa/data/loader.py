@@ -79,7 +79,7 @@ class StepLoader(DataLoader[Batch]):
         self.sampler.skip(state["epoch"], state["steps"])
 
 
-def deaf_to_signals(_: int) -> None:
+def ignore_signals(_: int) -> None:
     """Lets a loader's worker end with its training process alone, which has a step to finish when a signal comes."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -13,6 +13,7 @@ from torch import nn
 from piqa.data.transforms import seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
+from piqa.models.contract import ScoringModule
 from piqa.models.liqe import LIQE
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
@@ -21,7 +22,7 @@ from piqa.weights import model_file, state_dicts
 CONFIGS = (".yaml", ".yml")
 
 
-def load_config(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_config(path: str | Path) -> tuple[ScoringModule, dict[str, Any]]:
     """The network that a training config describes, with the weights that training would start from, and its card.
 
     Args:

@@ -19,7 +19,7 @@ from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
-from piqa.models.contract import classes_of, input_names, network_outputs
+from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
@@ -67,7 +67,8 @@ class Scorer:
             halved = with_bfloat16_backbones(network)
             self._autocast = torch.bfloat16 if halved is None else None
             network = network if halved is None else halved
-        self.network = network.eval()
+        self.network = as_scoring_network(network)
+        self.network.eval()
         self._preparer: Preparer | None = None
         self._liqe: LIQE | None = None
         self.to(pick_device(device))
@@ -102,7 +103,7 @@ class Scorer:
         if pairs:
             network = with_prompts(network, pairs)
         settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
-        if "liqe_logits" not in input_names(network):
+        if "liqe_logits" not in network.inputs:
             settings["liqe"] = None
         elif liqe is not None:
             settings["liqe"] = str(liqe)
@@ -156,7 +157,7 @@ class Scorer:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
         return {
             "model": digest_of(model),
-            "network": getattr(self.network, "init_args", {}),
+            "network": self.network.init_args,
             "weights": self.card.get("weights"),
             "precision": self.precision,
             "view": self.view,
@@ -219,7 +220,7 @@ class Scorer:
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
-        prepare = BatchPreparer(self.preparation, self.crop, crops, set(input_names(self.network)), preparer, self.view)
+        prepare = BatchPreparer(self.preparation, self.crop, crops, set(self.network.inputs), preparer, self.view)
         yield from image_batches(map(str, images), prepare, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[dict[str, Any]]:
@@ -273,7 +274,7 @@ class Scorer:
         crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
-        classes = classes_of(self.network)
+        classes = self.network.classes
         columns: dict[str, list[Any]] = {}
         for name, values in self._outputs(crops).items():
             if values.ndim > 1:
@@ -313,7 +314,7 @@ class Scorer:
 
     def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
         """Rows with the same types whatever they hold, so that tables of a stream fit together."""
-        texts = {"file", "error", *classes_of(self.network)}
+        texts = {"file", "error", *self.network.classes}
         types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
 

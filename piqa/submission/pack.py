@@ -91,7 +91,7 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     kind = type(network)
     if not kind.__module__.startswith("piqa."):
         raise InputError(f"the network {kind.__module__}.{kind.__qualname__} is no part of piqa and cannot be packed")
-    spec = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": getattr(network, "init_args", {})}
+    spec = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": network.init_args}
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content: dict[str, object] = {
         state_dicts.CKPT_CARD: {"network": spec, "preparation": preparation, "view": scorer.view, "crop": scorer.crop},

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
 from piqa.system.config_files import find_config
+from piqa.system.renamed import new_names
 
 
 class Parser(ArgumentParser):
@@ -18,8 +19,9 @@ class Parser(ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)  # `--crop` must not silently mean `--crops`
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends the program with exit status 2; jsonargparse calls it."""
-        print(f"piqa: error: {' '.join(message.split())} (see --help)", file=sys.stderr)
+        """End the program with exit status 2; jsonargparse calls it. A former name is answered with today's name."""
+        text = new_names(message, self.prog) or f"{' '.join(message.split())} (see --help)"
+        print(f"piqa: error: {text}", file=sys.stderr)
         self.exit(2)
 
 

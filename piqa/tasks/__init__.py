@@ -1,9 +1,29 @@
-"""What a network is trained to do: loss, optimiser and metrics, and nothing else."""
+"""What a network is trained to do: loss, optimiser, schedule and measures."""
 
-from piqa.tasks.aesthetic import AestheticTask
-from piqa.tasks.clip_iqa import CLIPIQATask
-from piqa.tasks.liqe import LIQETask
+from piqa.tasks.aesthetic import AestheticTask, TwoStages, nima_adam, nima_schedule
+from piqa.tasks.base import ScoringTask, published_adam, published_schedule
+from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
+from piqa.tasks.initial_weights import InitialWeights
+from piqa.tasks.liqe import LIQETask, liqe_adamw, liqe_schedule
 from piqa.tasks.ranking import RankingTask
-from piqa.tasks.regression import RegressionTask
+from piqa.tasks.regression import RegressionTask, slow_schedule
 
-__all__ = ["AestheticTask", "CLIPIQATask", "LIQETask", "RankingTask", "RegressionTask"]
+__all__ = [
+    "AestheticTask",
+    "CLIPIQATask",
+    "InitialWeights",
+    "LIQETask",
+    "RankingTask",
+    "RegressionTask",
+    "ScoringTask",
+    "TwoStages",
+    "clip_iqa_schedule",
+    "clip_iqa_sgd",
+    "liqe_adamw",
+    "liqe_schedule",
+    "nima_adam",
+    "nima_schedule",
+    "published_adam",
+    "published_schedule",
+    "slow_schedule",
+]

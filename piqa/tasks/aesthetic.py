@@ -1,17 +1,19 @@
-"""Learning marks out of ten: the training of NIMA and of TANet."""
+"""Learns ratings out of ten: the training of NIMA and of TANet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch
 from piqa.data.tables.database import VOTES
@@ -19,30 +21,35 @@ from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
-from piqa.tasks.emd import emd, maximum_entropy, shares
+from piqa.tasks.emd import emd, maximum_entropy, vote_fractions
 from piqa.tasks.gathered_predictions import Predictions
+from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.losses import mean_within_groups
-from piqa.tasks.ranking import InitialWeights
 
-LOWEST = {"emd": 1.0, "mse": 0.0}  # mark of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
-GOOD = 5.0  # above this mark an image counts as good
+Scores = TypeVar("Scores", Tensor, np.ndarray)
+
+LOWEST = {"emd": 1.0, "mse": 0.0}  # rating of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
+GOOD = 5.0  # above this rating an image counts as good
 
 
 class TwoStages(LambdaLR):
-    """First the head learns alone, then everything.
+    """Trains the head alone, then everything.
 
     The defaults are those of idealo's re-implementation for AVA, with Adam at 3e-5 and 14 epochs (it also lets the rate
-    of the second stage decay a little with every step, which is left out). For TID2013: `head_epochs: 25`, 50 epochs,
+    of the second stage decay slightly with every step, which is left out). For TID2013: `head_epochs: 25`, 50 epochs,
     Adam at 3e-7. The paper has one stage, SGD at 3e-6 with momentum 0.9: `head_epochs: 0`, `backbone_rate: 0.1`,
     `gamma: 0.95`.
 
     Args:
-        optimizer: Its learning rate is the head's in the second stage.
+        optimizer: Its learning rate is that of the head in the second stage.
         head_epochs: Epochs of the first stage.
-        head_lr: The head's learning rate in it.
-        backbone_rate: The backbone's learning rate in the second stage, by the head's.
+        head_lr: Learning rate of the head in the first stage.
+        backbone_rate: Learning rate of the backbone in the second stage, relative to that of the head.
         gamma: Factor of all rates after every `step_size` epochs of the second stage.
-        step_size: How many.
+        step_size: Epochs between two decays.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     def __init__(
@@ -75,31 +82,34 @@ class TwoStages(LambdaLR):
 
 
 def nima_adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Adam at 3e-5, as in idealo's re-implementation of NIMA for AVA."""
+    """Return Adam at 3e-5, as in idealo's re-implementation of NIMA for AVA."""
     return torch.optim.Adam(parameters, lr=3e-5)
 
 
 def nima_schedule(optimizer: Optimizer) -> LRScheduler:
-    """`TwoStages` with its defaults: five epochs of the head at 1e-3, then all at the optimiser's rate."""
+    """Return `TwoStages` with its defaults: five epochs of the head at 1e-3, then all at the optimiser's rate."""
     return TwoStages(optimizer)
 
 
 class AestheticTask(ScoringTask):
-    """Marks out of ten, compared over the whole split: SROCC and PLCC of the mean and of the spread, accuracy, EMD.
+    """Ratings out of ten, compared over the whole split: SROCC and PLCC of mean and deviation, accuracy, EMD.
 
-    Where images have votes these are learnt. A plain score is mapped to a mark, and for EMD to the distribution of
-    that mean with the most entropy. TANet's published rates lie between 1e-7 and 1e-5, with Adam, for 20 epochs (AVA)
-    or 200 (TAD66K), all streams alike: `TwoStages` with `head_epochs: 0`.
+    Where images have votes, the distribution of votes is learnt. A plain score is mapped to a rating, and for EMD to
+    the distribution of that mean with most entropy. TANet's published rates lie between 1e-7 and 1e-5, with Adam, for
+    20 epochs (AVA) or 200 (TAD66K), all streams alike: `TwoStages` with `head_epochs: 0`.
 
     Args:
-        network: Answers `score`, a mark, and for EMD `distribution`: NIMA, or TANet with the head `ava`. For MSE a
+        network: Returns `score`, a rating, and for EMD `distribution`: NIMA, or TANet with the head `ava`. For MSE a
             network whose scores go from 0 to 10, such as TANet with the head `tad66k`.
-        init: What training starts from; not read when a run is resumed.
-        loss: `emd`, with r = 2; or `mse` of a tenth of the mark, as published for TAD66K.
-        score_range: The worst and the best possible score of the table; None asks the table.
+        init: What training starts from; ignored when a run is resumed.
+        loss: `emd`, with r = 2; or `mse` of a tenth of the rating, as published for TAD66K.
+        score_range: The worst and the best possible score; None takes that of the table.
         optimizer: Makes the optimiser, of two groups of parameters named `head` (all but the backbone) and `backbone`.
-            A group whose learning rate is 0 in an epoch is frozen in it.
-        schedule: Makes its learning-rate schedule, stepped once an epoch.
+            A group is frozen in epochs in which its learning rate is 0.
+        schedule: Makes its learning-rate schedule, stepped once per epoch.
+
+    Raises:
+        InputError: If `score_range` is empty.
     """
 
     def __init__(
@@ -113,22 +123,22 @@ class AestheticTask(ScoringTask):
     ) -> None:
         super().__init__(network, optimizer, schedule)
         if score_range is not None and not score_range[0] < score_range[1]:
-            raise InputError(f"`model.score_range` must name the worst and the best score, not {score_range}")
+            raise InputError(f"`model.score_range` must go from the worst to the best score, not {list(score_range)}")
         self._init, self._loss, self._range = init, loss, score_range
         self._distributions = Predictions()
 
     def load_initial_weights(self) -> None:
-        """Fills the network as `init` says."""
+        """Load the weights that `init` names."""
         self._init.load(self.network)
 
     def setup(self, stage: str) -> None:
-        """Finds out the range of the scores, and refuses scores beyond it."""
+        """Find the range of the scores, and check that all scores lie in it."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._range = self._range or getattr(data.table, "score_range", None)
         if self._range is None:
             raise InputError(
-                f"{data.table.name} does not tell the worst and the best possible score; set `model.score_range`, such "
-                "as [1, 10]"
+                f"{data.table.name} does not state its worst and best possible score; set `model.score_range`, such as "
+                "[1, 10]"
             )
         for split, frame in data.splits.items():
             beyond = frame[~frame["score"].between(*self._range)]
@@ -139,34 +149,34 @@ class AestheticTask(ScoringTask):
                     f"{self._range[1]:g}; set `model.score_range`"
                 )
 
-    def marks(self, score: Any) -> Any:
-        """The table's scores, a tensor or an array, as marks: 1 to 10, or 0 to 10 for the loss `mse`."""
+    def ratings(self, score: Scores) -> Scores:
+        """Return scores of the table as ratings: 1 to 10, or 0 to 10 for the loss `mse`."""
         worst, best = self._range or (LOWEST[self._loss], float(RATING_LEVELS))
         lowest = LOWEST[self._loss]
         return lowest + (RATING_LEVELS - lowest) * (score - worst) / (best - worst)
 
     def target(self, batch: Batch) -> Tensor:
-        """The distributions to be learnt, (images, 10): of the `votes`, or else those that the `score` stands for."""
-        means = self.marks(batch["score"].double()).clamp(1, RATING_LEVELS)
+        """Return the distributions to learn, (images, 10): those of the `votes`, else those of the `score`."""
+        means = self.ratings(batch["score"].double()).clamp(1, RATING_LEVELS)
         if "votes" not in batch:
             return maximum_entropy(means)
         voted = batch["votes"].isfinite().all(dim=1)  # in a mix of databases not every image is
         target = torch.empty_like(batch["votes"], dtype=torch.float32)
-        target[voted], target[~voted] = shares(batch["votes"][voted]), maximum_entropy(means[~voted])
+        target[voted], target[~voted] = vote_fractions(batch["votes"][voted]), maximum_entropy(means[~voted])
         return target
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Mean squared error of a tenth of the mark, which is all that scores alone can be taught.
+        """Return the mean squared error of a tenth of the rating.
 
         Args:
-            predicted: Marks, float32, (images,).
+            predicted: Ratings, float32, (images,).
             batch: `score`, `group`, `groups`.
         """
-        losses = mse_loss(predicted / RATING_LEVELS, self.marks(batch["score"]) / RATING_LEVELS, reduction="none")
+        losses = mse_loss(predicted / RATING_LEVELS, self.ratings(batch["score"]) / RATING_LEVELS, reduction="none")
         return mean_within_groups(losses, batch["group"], batch["groups"])
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        """The loss that the settings name."""
+        """Return the loss that the settings name."""
         if self._loss == "mse":
             return self.loss(outputs["score"], batch)
         losses = emd(self._distribution(outputs), self.target(batch))
@@ -175,32 +185,32 @@ class AestheticTask(ScoringTask):
     def _distribution(self, outputs: dict[str, Tensor]) -> Tensor:
         if "distribution" not in outputs:
             raise InputError(
-                f"`model.loss: emd` needs a network that outputs a distribution, which {type(self.network).__name__} "
-                "as configured does not; set `model.loss: mse`, or TANet's `head: ava`"
+                f"{type(self.network).__name__} as configured outputs no distribution, which `model.loss: emd` needs; "
+                "set `model.loss: mse`, or TANet's `head: ava`"
             )
         return outputs["distribution"]
 
     def validation_step(self, batch: Batch) -> None:
-        """Collects scores and distributions of the images that choose the checkpoint."""
+        """Collect scores and distributions of the images that choose the checkpoint."""
         outputs = self.outputs(batch)
         self._predictions.update(batch["index"], outputs["score"])
         if "distribution" in outputs:
             self._distributions.update(batch["index"], outputs["distribution"])
 
-    def _collect(self, loader: Any) -> pd.DataFrame:
+    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
         table = super()._collect(loader)
-        if self._distributions.update_called:  # not in a test, which asks for scores
+        if self._distributions.update_called:  # not in a test, which collects scores only
             table["distribution"] = list(self._distributions.compute()[1])
             self._distributions.reset()
         return table
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """SROCC and PLCC over the whole split, accuracy, and where there are distributions EMD (r = 1).
+        """Return SROCC and PLCC over the whole split, accuracy, and where there are distributions EMD (r = 1).
 
-        `accuracy` is the share of the images of which table and network agree whether they are above mark 5.
+        `accuracy` is the fraction of the images on which table and network agree whether the rating is above 5.
         `srocc_std` and `plcc_std` are of the votes' standard deviation, where the table has votes.
         """
-        score, prediction = self.marks(table["score"].to_numpy()), table["prediction"].to_numpy()
+        score, prediction = self.ratings(table["score"].to_numpy()), table["prediction"].to_numpy()
         found = {
             "srocc": srocc(score, prediction),
             "plcc": plcc(score, prediction),
@@ -221,8 +231,8 @@ class AestheticTask(ScoringTask):
             found |= {"srocc_std": srocc(*spreads), "plcc_std": plcc(*spreads)}
         return found
 
-    def configure_optimizers(self) -> Any:
-        """The optimiser of two groups, `head` and `backbone`, and its schedule."""
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimiser of two groups, `head` and `backbone`, and its schedule."""
         backbone = list(self._backbones().parameters())
         ids = {id(parameter) for parameter in backbone}
         head = [p for p in self.network.parameters() if id(p) not in ids and p.requires_grad]
@@ -235,10 +245,10 @@ class AestheticTask(ScoringTask):
         return backbones
 
     def on_train_epoch_start(self) -> None:
-        """Freezes the backbone while its learning rate is 0.
+        """Freeze the backbone while its learning rate is 0.
 
-        Read off the optimiser, so that a resumed run is in the stage in which it was left. With several processes the
-        gradients are still computed: DistributedDataParallel waits for every one that it knew at the start.
+        The rate is read from the optimiser, so that a resumed run is in the stage in which it was left. With several
+        processes the gradients are still computed: DistributedDataParallel waits for every one it knew at the start.
         """
         super().on_train_epoch_start()
         groups = {group.get("name"): group["lr"] for group in self.trainer.optimizers[0].param_groups}

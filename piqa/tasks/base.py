@@ -1,139 +1,147 @@
-"""What every task shares: a network that scores, predictions collected over processes, an optimiser, a card."""
+"""What every task shares: a network that scores, predictions gathered over processes, an optimiser, a card."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
-from piqa.models.contract import network_outputs
+from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
 from piqa.training.compute_options import ComputeOptions
-from piqa.training.nan_guard import Share, stop_unless_finite
+from piqa.training.nan_guard import BatchResult, stop_unless_finite
 from piqa.weights import state_dicts
 
 MakeOptimizer = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 
-
-LOSS_SO_FAR = "piqa_loss"  # where a checkpoint keeps the sums of the epoch's mean loss
+EPOCH_LOSS = "piqa_loss"  # where a checkpoint keeps the sums of the epoch's mean loss
 
 
 def published_adam(parameters: Iterable[nn.Parameter], fused: bool = True) -> Optimizer:
-    """Adam as published: learning rate 1e-5, weight decay 1e-7 (L2); `fused` takes the step in one kernel."""
+    """Return Adam as published: learning rate 1e-5, weight decay 1e-7 (L2); `fused` takes the step in one kernel."""
     return torch.optim.Adam(parameters, lr=1e-5, weight_decay=1e-7, fused=fused)
 
 
 def published_schedule(optimizer: Optimizer) -> LRScheduler:
-    """Learning rate x 0.9 every 2 epochs, as published for PIQ23."""
+    """Return the schedule published for PIQ23: learning rate x 0.9 every 2 epochs."""
     return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.9)
 
 
 class ScoringTask(LightningModule, ABC):
-    """Trains a network that scores images; a subclass says by which loss and what to measure.
+    """Trains a network that scores images; a subclass names the loss and the measures.
 
     Args:
-        network: Answers scores for the entries of a batch that its `inputs` name.
+        network: A `piqa.models.contract.ScoringNetwork`.
         optimizer: Makes the optimiser of the parameters.
-        schedule: Makes its learning-rate schedule, stepped once an epoch.
-        speed: How the training step is computed.
+        schedule: Makes its learning-rate schedule, stepped once per epoch.
+        compute: How a training step is computed.
     """
 
+    monitor = "srocc"  # the measure that chooses the checkpoint
+
     def __init__(
-        self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule, speed: ComputeOptions | None = None
+        self,
+        network: nn.Module,
+        optimizer: MakeOptimizer,
+        schedule: MakeSchedule,
+        compute: ComputeOptions | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
-        self._make_optimizer, self._make_schedule, self._speed = optimizer, schedule, speed or ComputeOptions()
-        self._shares: list[Share] = []  # of the step under way
+        self.network = as_scoring_network(network)
+        self._make_optimizer, self._make_schedule = optimizer, schedule
+        self._compute_options = compute or ComputeOptions()
+        self._results: list[BatchResult] = []  # of the current training step
         self._epoch_loss = MeanMetric()
         self._predictions = Predictions()
         self.test_table: pd.DataFrame | None = None
 
     @abstractmethod
     def load_initial_weights(self) -> None:
-        """Fills the network with what training starts from; not called when a run is resumed."""
+        """Load what training starts from into the network; not called when a run is resumed."""
 
     @abstractmethod
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Loss of one share of a step, from float32 scores, (images,).
+        """Return the loss on one batch of a step, from float32 scores, (images,).
 
-        It is the sum over the share's groups, divided by the batch's `groups`, so that the mean over all processes and
-        accumulated batches is the loss of the step, however it is shared out.
+        It is the sum over the batch's groups, divided by the batch's `groups`, so that the mean over all processes and
+        accumulated batches is the loss of the step, however the step is divided.
         """
 
     @abstractmethod
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """What is logged of the validation rows and their `prediction`; `srocc` chooses the checkpoint."""
+        """Return what is logged of the validation rows and their `prediction`, `monitor` among it."""
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """All that the network says of the images, over crops or frames as `network_outputs` sums up."""
-        return network_outputs(self.network, batch, self._speed.arrange)
+        """Return all outputs of the network on images, taken together over crops or frames by `network_outputs`."""
+        return network_outputs(self.network, batch, self._compute_options.arrange)
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Loss of one share of a step, for a task that learns from more of the network's outputs than the score."""
+        """Return the loss on one batch of a step, for a task that learns from more outputs than the score."""
         return self.loss(outputs["score"], batch)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores, float32, (images,): the mean over crops or frames where an image has several."""
+        """Return scores, float32, (images,): the mean over crops or frames where an image has several."""
         return self.outputs(batch)["score"]
 
     def configure_model(self) -> None:
-        """Sets the network up for speed; Lightning calls it before the optimiser is made."""
-        self._speed.apply(self.network)
+        """Apply the compute options; Lightning calls it before the optimiser is made."""
+        self._compute_options.apply(self.network)
 
     def on_train_epoch_start(self) -> None:
-        """Starts the epoch's mean loss; not called where an epoch is resumed in its middle."""
+        """Start the mean loss of the epoch; not called where an epoch is resumed in its middle."""
         self._epoch_loss.reset()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seeds dropout and its like from the step's number.
+        """Seed dropout and the like from the number of the step.
 
-        So no generator's state need be kept for an exact resume, and processes differ from each other.
+        So an exact resume needs no state of a generator, and processes differ from each other.
         """
         trainer = self.trainer
-        share = batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank
+        position = batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank
         seed = getattr(trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
-        torch.manual_seed(int(np.random.SeedSequence([seed, trainer.global_step, share]).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence([seed, trainer.global_step, position]).generate_state(1)[0]))
 
     def training_step(self, batch: Batch) -> Tensor:
-        """One share's loss, in float32 outside autocast: square roots near 0 do not survive half precision."""
+        """Return the loss on one batch, in float32 outside autocast: half precision loses square roots near 0."""
         outputs = self.outputs(batch)
         with torch.autocast(self.device.type, enabled=False):
             loss = self.loss_of(outputs, batch)
-        self._shares.append(Share(batch["index"], batch["score"], outputs["score"].detach(), loss.detach()))
+        self._results.append(BatchResult(batch["index"], batch["score"], outputs["score"].detach(), loss.detach()))
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Logs the loss of the whole step, and ends the run where it or the gradient is no number."""
-        loss = torch.stack([share.loss for share in self._shares]).mean()
+        """Log the loss of the whole step, and end the run where it or the gradient is not finite."""
+        loss = torch.stack([result.loss for result in self._results]).mean()
         loss = self.trainer.strategy.reduce(loss, reduce_op="mean")  # type: ignore[assignment]
-        stop_unless_finite(self.trainer, loss, self.network, self._shares)
-        self._shares.clear()
+        stop_unless_finite(self.trainer, loss, self.network, self._results)
+        self._results.clear()
         self._epoch_loss(loss)
         self.log("train/loss", self._epoch_loss, on_step=True, on_epoch=True, prog_bar=True)
 
     def validation_step(self, batch: Batch) -> None:
-        """Collects predictions of the images that choose the checkpoint."""
+        """Collect predictions on the images that choose the checkpoint."""
         self._predictions.update(batch["index"], self(batch))
 
     def test_step(self, batch: Batch) -> None:
-        """Collects predictions of the test split."""
+        """Collect predictions on the test split."""
         self._predictions.update(batch["index"], self(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs what the task measures; of a single scene, to the log alone."""
-        table = self._collect(self.trainer.val_dataloaders)
+        """Log the measures; those of a single scene go to the log only, not to the progress bar."""
+        table = self._collect(cast(DataLoader[Batch], self.trainer.val_dataloaders))
         if self.trainer.sanity_checking:
             return
         measures = {f"val/{name}": value for name, value in self.measures(table).items()}
@@ -142,27 +150,27 @@ class ScoringTask(LightningModule, ABC):
         self.log_dict({k: v for k, v in measures.items() if k.count("/") > 1}, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        """Keeps the predictions table in `test_table`."""
-        self.test_table = self._collect(self.trainer.test_dataloaders)
+        """Keep the table of predictions as `test_table`."""
+        self.test_table = self._collect(cast(DataLoader[Batch], self.trainer.test_dataloaders))
 
-    def _collect(self, loader: Any) -> pd.DataFrame:
+    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
         rows, predictions = self._predictions.compute()
         self._predictions.reset()
-        table: pd.DataFrame = loader.dataset.dataset.table
+        table: pd.DataFrame = loader.dataset.dataset.table  # type: ignore[attr-defined]
         return table.iloc[rows].assign(prediction=predictions)
 
-    def configure_optimizers(self) -> Any:
-        """The optimiser over all parameters that are trained, as one group, and its schedule."""
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimiser over all trainable parameters, as one group, and its schedule."""
         optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
         return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
 
     def card(self) -> dict[str, Any]:
-        """What a reader of the weights must know: the network and the input that it expects."""
+        """Return what a reader of the weights must know: the network and the input that it expects."""
         network = self.network
         return {
             "network": {
                 "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-                "init_args": getattr(network, "init_args", {}),
+                "init_args": network.init_args,
             },
             **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
         }
@@ -173,10 +181,10 @@ class ScoringTask(LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips as Lightning does, also for a fused optimiser.
+        """Clip gradients as Lightning does, also for a fused optimiser.
 
-        Lightning refuses those in mixed precision, as with float16 they bring the gradients to scale themselves. There
-        is no scale with bfloat16.
+        Lightning refuses fused optimisers in mixed precision, because they unscale float16 gradients themselves. With
+        bfloat16 there is no scale.
         """
         plugin = self.trainer.precision_plugin
         if gradient_clip_val and plugin.precision == "bf16-mixed":
@@ -186,11 +194,11 @@ class ScoringTask(LightningModule, ABC):
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Lets `load_model` read a training checkpoint, and keeps the epoch's mean loss so far."""
+        """Add the card, so that `load_model` reads the checkpoint, and the mean loss of the epoch so far."""
         checkpoint[state_dicts.CKPT_CARD] = self.card()
-        checkpoint[LOSS_SO_FAR] = self._epoch_loss.metric_state
+        checkpoint[EPOCH_LOSS] = self._epoch_loss.metric_state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with the mean loss of an epoch that is resumed in its middle."""
-        for name, value in checkpoint.get(LOSS_SO_FAR, {}).items():
+        """Restore the mean loss of an epoch that is resumed in its middle."""
+        for name, value in checkpoint.get(EPOCH_LOSS, {}).items():
             setattr(self._epoch_loss, name, value)

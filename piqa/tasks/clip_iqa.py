@@ -1,14 +1,14 @@
-"""CLIP-IQA+'s own training: scores of a whole database, from learned context tokens."""
+"""Trains CLIP-IQA+ as published: scores of a whole database, from learned context tokens."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler
@@ -23,17 +23,17 @@ from piqa.weights import state_dicts
 
 
 def clip_iqa_sgd(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """SGD as published for CLIP-IQA+: learning rate 0.002, no momentum, no weight decay."""
+    """Return SGD as published for CLIP-IQA+: learning rate 0.002, no momentum, no weight decay."""
     return torch.optim.SGD(parameters, lr=0.002)
 
 
 def clip_iqa_schedule(optimizer: Optimizer) -> LRScheduler:
-    """A cosine from the full learning rate to 1e-7 within 300,000 steps, and again, as published for CLIP-IQA+."""
+    """Return the schedule published for CLIP-IQA+: a cosine from the full rate to 1e-7 in 300,000 steps, repeated."""
     return CosineAnnealingWarmRestarts(optimizer, T_0=300_000, eta_min=1e-7)
 
 
 class CLIPIQATask(ScoringTask):
-    """Mean squared error of the probability of the better prompt to the score as a share of its scale.
+    """Mean squared error between the probability of the better prompt and the score, scaled to [0, 1].
 
     Only the context tokens are trained. Published: KonIQ-10k at full size, 128 images a step, the weights after
     80,000 steps.
@@ -65,18 +65,18 @@ class CLIPIQATask(ScoringTask):
         self._init, self._range = init, score_range
 
     def setup(self, stage: str) -> None:
-        """Keeps Lightning from wondering at a network in evaluation mode, in which it is meant to stay."""
+        """Suppress Lightning's warning about a network in evaluation mode, in which this one stays."""
         warnings.filterwarnings("ignore", r".*in eval mode at the start of training")
 
     def load_initial_weights(self) -> None:
-        """Fills the network as `init` says."""
+        """Load the weights that `init` names."""
         if self._init == "scratch":
-            rank_zero_warn("CLIP-IQA+ starts from a random CLIP, of which it trains nothing but the context")
+            rank_zero_warn("CLIP-IQA+ starts from a random CLIP, of which only the context tokens are trained")
         else:
             state_dicts.load_clip(self.network, self._init)
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Mean squared error in units of the scale.
+        """Return the mean squared error of the scaled scores.
 
         Args:
             predicted: Probabilities, float32, (images,).
@@ -87,12 +87,12 @@ class CLIPIQATask(ScoringTask):
         return mean_within_groups(losses, batch["group"], batch["groups"])
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """SROCC and PLCC over the whole split."""
+        """Return SROCC and PLCC over the whole split."""
         score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
         return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}
 
-    def configure_optimizers(self) -> Any:
-        """The optimiser of what is trained, and its schedule, which counts steps."""
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimiser of the trainable parameters, and its schedule, which counts steps."""
         optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
         return {
             "optimizer": optimizer,

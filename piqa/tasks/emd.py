@@ -1,4 +1,4 @@
-"""Distributions of marks 1 to 10: how far apart two are, and which one stands for a plain score."""
+"""Distributions of ratings 1 to 10: how far apart two are, and which one stands for a mean rating."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from piqa.errors import InputError
 from piqa.models.rating_distribution import RATING_LEVELS
 
-STEEPEST = 60.0  # log ratio of neighbouring marks at which float64 knows one mark alone
+STEEPEST = 60.0  # log ratio of neighbouring ratings beyond which float64 holds one rating only
 
 
 def emd(predicted: Tensor, target: Tensor, r: int = 2) -> Tensor:
-    """Earth mover's distance of each image: (mean over marks of |CDF - CDF'|^r)^(1/r).
+    """Return the earth mover's distance of each image: (mean over ratings of |CDF - CDF'|^r)^(1/r).
 
-    The root is taken for each image. TANet's published code takes one over the whole batch, so that an image's
-    weight in the gradient depends on its neighbours.
+    The root is taken for each image. TANet's published code takes it over the whole batch, so that an image's
+    weight in the gradient depends on the other images.
 
     Args:
-        predicted: Probabilities of the marks, float32, shape (images, 10).
-        target: The observed ones, likewise.
+        predicted: Probabilities of the ratings, float32, shape (images, 10).
+        target: Observed probabilities, same shape.
         r: 2 for training, 1 for reports, as published.
 
     Returns:
@@ -37,8 +37,8 @@ def emd(predicted: Tensor, target: Tensor, r: int = 2) -> Tensor:
     return distance
 
 
-def shares(votes: Tensor) -> Tensor:
-    """Counts or probabilities of the marks, (images, 10), as float32 probabilities.
+def vote_fractions(votes: Tensor) -> Tensor:
+    """Return counts or probabilities of the ratings, (images, 10), as float32 probabilities.
 
     Raises:
         InputError: If an image has a negative count or no vote.
@@ -51,9 +51,9 @@ def shares(votes: Tensor) -> Tensor:
 
 
 def maximum_entropy(means: Tensor) -> Tensor:
-    """The distributions over the marks 1 to 10 that claim nothing beyond their mean, p_i proportional to exp(c i).
+    """Return the distributions over the ratings 1 to 10 with most entropy for given means, p_i prop. to exp(c i).
 
-    As idealo's re-implementation of NIMA does for TID2013, whose images have a score and no votes.
+    As in idealo's re-implementation of NIMA for TID2013, whose images have a score and no votes.
 
     Args:
         means: In [1, 10], shape (images,).
@@ -72,14 +72,14 @@ def maximum_entropy(means: Tensor) -> Tensor:
 def _of_mean(mean: float) -> np.ndarray:
     if not 1 <= mean <= RATING_LEVELS:
         raise InputError(
-            f"no distribution of the marks 1 to {RATING_LEVELS} has the mean {mean:g}; see `model.score_range`"
+            f"no distribution of the ratings 1 to {RATING_LEVELS} has the mean {mean:g}; set `model.score_range`"
         )
-    marks = np.arange(1, RATING_LEVELS + 1)
+    ratings = np.arange(1, RATING_LEVELS + 1)
 
     def excess(steepness: float) -> float:
-        return float(softmax(steepness * marks) @ marks) - mean
+        return float(softmax(steepness * ratings) @ ratings) - mean
 
-    if excess(-STEEPEST) >= 0 or excess(STEEPEST) <= 0:  # the lowest or the highest mark alone
-        return np.asarray(marks == round(mean), dtype=np.float64)
-    probabilities: np.ndarray = softmax(brentq(excess, -STEEPEST, STEEPEST, xtol=1e-12) * marks)
+    if excess(-STEEPEST) >= 0 or excess(STEEPEST) <= 0:  # the lowest or the highest rating only
+        return np.asarray(ratings == round(mean), dtype=np.float64)
+    probabilities: np.ndarray = softmax(brentq(excess, -STEEPEST, STEEPEST, xtol=1e-12) * ratings)
     return probabilities

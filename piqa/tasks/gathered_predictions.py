@@ -1,8 +1,6 @@
-"""Collects predictions over batches and processes."""
+"""Gathers predictions over batches and processes."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,18 +16,18 @@ class Predictions(Metric):
     index: list[Tensor]
     prediction: list[Tensor]
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self) -> None:
+        super().__init__()
         self.add_state("index", default=[], dist_reduce_fx="cat")
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
 
     def update(self, index: Tensor, prediction: Tensor) -> None:
-        """Adds one batch: table rows and predicted scores, both (portraits,)."""
+        """Add one batch: table rows and predictions, first dimension images."""
         self.index.append(index)
         self.prediction.append(prediction.detach().float())
 
     def compute(self) -> tuple[np.ndarray, np.ndarray]:
-        """All rows in ascending order, and their predictions; of a row that came twice, the first.
+        """Return all rows in ascending order, and their predictions; the first one of a row that came twice.
 
         Where there are several processes, each must have added a batch.
         """

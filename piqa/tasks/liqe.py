@@ -1,10 +1,10 @@
-"""LIQE's own training: quality, scene and distortion at once, on several databases."""
+"""Trains LIQE as published: quality, scene and distortion together, on several databases."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import ItemsView, Iterable
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch
 from piqa.evaluation.metrics import srocc
@@ -24,18 +25,18 @@ from piqa.weights import state_dicts
 
 HALF_PERIOD = 5  # epochs from the highest learning rate to 0
 LOSSES = ("quality", "scene", "distortion")
-WEIGHTS = "loss_weights"  # where a training checkpoint keeps their state
+LOSS_WEIGHTS = "loss_weights"  # where a training checkpoint keeps their state
 
 
 def liqe_adamw(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """AdamW as published for LIQE: learning rate 5e-6, weight decay 1e-3."""
+    """Return AdamW as published for LIQE: learning rate 5e-6, weight decay 1e-3."""
     return torch.optim.AdamW(parameters, lr=5e-6, weight_decay=1e-3)
 
 
 def liqe_schedule(optimizer: Optimizer) -> LRScheduler:
-    """A cosine from the full learning rate to 0 and back, ten epochs long, stepped once an epoch.
+    """Return a cosine from the full learning rate to 0 and back, ten epochs long, stepped once per epoch.
 
-    As published, an epoch that would run at 0 is passed over: the fifth step leads straight to the way back.
+    As published, an epoch that would run at 0 is skipped: the fifth step leads to the first epoch of the way back.
     """
 
     def factor(epoch: int) -> float:
@@ -49,17 +50,17 @@ def liqe_schedule(optimizer: Optimizer) -> LRScheduler:
 class LIQETask(ScoringTask):
     """Fidelity of quality within each database, and of scene and distortion where they are known.
 
-    The three losses are weighted by a dynamic weight average. Images of databases without tags train the quality
-    alone. The network is trained as it is used: CLIP has nothing that differs between training and evaluation.
+    The three losses are weighted by a dynamic weight average. Images of databases without tags train the quality only.
+    CLIP computes the same in training and in evaluation.
 
     Args:
-        network: LIQE; with fewer aspects it has fewer losses.
+        network: LIQE; each aspect that it lacks is a loss less.
         init: What training starts from: `openai` for CLIP's own weights, a file (a CLIP state dict, such as the
             official LIQE.pt, or piqa's own), or `scratch`.
         monitor: What chooses the checkpoint. `mean_of_three`, as published: the mean of SROCC, scene accuracy and
-            distortion accuracy, as far as scenes and distortions are known. `srocc`: SROCC alone.
+            distortion accuracy, as far as scenes and distortions are known. `srocc`: SROCC only.
         optimizer: Makes the optimiser of the parameters.
-        schedule: Makes its learning-rate schedule, stepped once an epoch.
+        schedule: Makes its learning-rate schedule, stepped once per epoch.
     """
 
     def __init__(
@@ -74,24 +75,24 @@ class LIQETask(ScoringTask):
         self.network: LIQE = network
         self._init, self.monitor = init, monitor
         self._loss_weights = DynamicWeightAverage(LOSSES)
-        self._marginals: Any = nn.ModuleDict({name: Predictions() for name in network.classes})
+        self._marginals = nn.ModuleDict({name: Predictions() for name in network.classes})
 
     def load_initial_weights(self) -> None:
-        """Fills the network as `init` says."""
+        """Load the weights that `init` names."""
         if self._init == "scratch":
             rank_zero_warn("LIQE starts from scratch, without CLIP's pretraining")
         else:
             state_dicts.load_clip(self.network, self._init)
 
     def on_train_epoch_start(self) -> None:
-        """Weighs the losses anew. Not at an epoch's end: checkpoints are written before it."""
+        """Update the weights of the losses. Not at the end of an epoch: checkpoints are written before it."""
         super().on_train_epoch_start()
         self._loss_weights.begin(self.current_epoch, self._sum_over_processes)
 
     def on_train_epoch_end(self) -> None:
-        """Logs the losses' weights and means over the epoch, with the steps before an interruption in its middle."""
-        figures = {"weight": self._loss_weights.weights(), "loss": self._loss_weights.means(self._sum_over_processes)}
-        for what, by_name in figures.items():
+        """Log the weights of the losses and their means over the epoch, steps before an interruption included."""
+        values = {"weight": self._loss_weights.weights(), "loss": self._loss_weights.means(self._sum_over_processes)}
+        for what, by_name in values.items():
             # Each process has the same, so that averaging over them changes nothing; Lightning cannot know.
             self.log_dict({f"train/{what}/{name}": value for name, value in by_name.items()}, sync_dist=True)
 
@@ -101,17 +102,17 @@ class LIQETask(ScoringTask):
         return total
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        """The weighted sum of the losses."""
+        """Return the weighted sum of the losses."""
         losses = self.losses(outputs, batch)
         self._loss_weights.add(losses)
-        given = self._loss_weights.weights()
-        return torch.stack([given[name] * loss for name, loss in losses.items()]).sum()
+        weights = self._loss_weights.weights()
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def losses(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The losses that a batch has labels for, by name.
+        """Return the losses that a batch has labels for, by name.
 
         Args:
-            outputs: The network's.
+            outputs: Outputs of the network.
             batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (images, 9), all 0
                 for unknown, and `distortion_label`, (images,), -1 for unknown.
         """
@@ -126,29 +127,31 @@ class LIQETask(ScoringTask):
         return found
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """The loss of quality alone, which is all that scores tell."""
+        """Return the loss of quality, the only one that scores give."""
         return quality_loss(predicted, batch["score"], batch["group"], batch["groups"])
 
     def validation_step(self, batch: Batch) -> None:
-        """Collects scores, scenes and distortions of the images that choose the checkpoint."""
+        """Collect scores, scenes and distortions of the images that choose the checkpoint."""
         outputs = self.outputs(batch)
         self._predictions.update(batch["index"], outputs["score"])
-        for name, collected in self._marginals.items():
+        for name, collected in self._collected():
             collected.update(batch["index"], outputs[f"{name}_probabilities"])
 
-    def _collect(self, loader: Any) -> pd.DataFrame:
+    def _collected(self) -> ItemsView[str, Predictions]:
+        return cast("ItemsView[str, Predictions]", self._marginals.items())
+
+    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
         table = super()._collect(loader)
-        for name, collected in self._marginals.items():
-            if collected.update_called:  # not in a test, which asks for scores
+        for name, collected in self._collected():
+            if collected.update_called:  # not in a test, which collects scores only
                 table[f"{name}_probabilities"] = list(collected.compute()[1])
                 collected.reset()
         return table
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """SROCC, scene and distortion accuracy: the mean over databases, and of each.
+        """Return SROCC, scene accuracy and distortion accuracy: the mean over databases, and those of each.
 
-        Of a database with several scenes the SROCC is the mean over them. Accuracies are those of images whose labels
-        are known.
+        The SROCC of a database with several scenes is the mean over scenes. Accuracies count images with known labels.
         """
         database = table["database"] if "database" in table else table["scene"]
         parts = {str(name): rows for name, rows in table.groupby(database, sort=False)}
@@ -172,15 +175,15 @@ class LIQETask(ScoringTask):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the state of the losses' weights, summed over all processes, each of which calls this."""
+        """Add the state of the loss weights, summed over all processes, each of which calls this."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[WEIGHTS] = self._loss_weights.state_dict(self._sum_over_processes)
+        checkpoint[LOSS_WEIGHTS] = self._loss_weights.state_dict(self._sum_over_processes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up the losses' weights where they were."""
+        """Restore the state of the loss weights."""
         super().on_load_checkpoint(checkpoint)
-        if WEIGHTS in checkpoint:
-            self._loss_weights.load_state_dict(checkpoint[WEIGHTS], first=self.trainer.is_global_zero)
+        if LOSS_WEIGHTS in checkpoint:
+            self._loss_weights.load_state_dict(checkpoint[LOSS_WEIGHTS], first=self.trainer.is_global_zero)
 
 
 def _srocc(rows: pd.DataFrame) -> float:
@@ -189,13 +192,13 @@ def _srocc(rows: pd.DataFrame) -> float:
 
 
 def scene_accuracy(rows: pd.DataFrame) -> float:
-    """Share of the scene tags that are among as many most likely scenes as their image has tags.
+    """Return the fraction of an image's n scene tags that are among its n most likely scenes, over all tags.
 
     Args:
         rows: `scene_tags` ("human;indoor", "" for unknown) and `scene_probabilities`, arrays of nine.
 
     Returns:
-        A number in [0, 1]; NaN if no scene is known.
+        A value in [0, 1]; NaN if no scene is known.
     """
     if "scene_tags" not in rows or "scene_probabilities" not in rows:
         return float("nan")
@@ -207,13 +210,13 @@ def scene_accuracy(rows: pd.DataFrame) -> float:
 
 
 def distortion_accuracy(rows: pd.DataFrame) -> float:
-    """Share of the images whose most likely distortion is theirs.
+    """Return the fraction of the images whose most likely distortion is the true one.
 
     Args:
         rows: `distortion` ("" for unknown) and `distortion_probabilities`, arrays of eleven.
 
     Returns:
-        A number in [0, 1]; NaN if no distortion is known.
+        A value in [0, 1]; NaN if no distortion is known.
     """
     if "distortion" not in rows or "distortion_probabilities" not in rows:
         return float("nan")

@@ -1,4 +1,4 @@
-"""LIQE's losses: fidelity of quality, scene and distortion, and the weights that keep the three in step.
+"""LIQE's losses: fidelity of quality, scene and distortion, and the weights that balance the three.
 
 Zhang et al., "Blind Image Quality Assessment via Vision-Language Correspondence", CVPR 2023 (arXiv 2303.14968).
 """
@@ -15,15 +15,14 @@ from torch import Tensor
 from piqa.tasks.losses import EPSILON, mean_within_groups, pairs_within, published_fidelity_loss
 
 TEMPERATURE = 2.0  # of the dynamic weight average, as published
-FLOOR = 1e-8  # least epoch mean; a perfect fidelity loss is slightly negative by its epsilons
+FLOOR = 1e-8  # smallest epoch mean; a perfect fidelity loss is slightly negative because of its epsilons
 
 
 def quality_loss(predicted: Tensor, score: Tensor, group: Tensor, groups: Tensor | float) -> Tensor:
-    """Fidelity of all pairs within each database's mini-batch, to the bare order of their scores.
+    """Return the fidelity of all pairs within each database's mini-batch to the order of their scores.
 
-    The observed preference is 1 or 0, or 0.5 for equal scores, however far apart they are: scales of different
-    databases need not agree. The published form of the loss is used as it is: predictions span 1 to 5, where its slope
-    has not yet vanished.
+    The observed preference is 1 or 0, or 0.5 for equal scores, whatever the difference: scales of different databases
+    need not agree. The published form of the loss is used: for predictions from 1 to 5 its gradient does not vanish.
 
     Args:
         predicted: Qualities, float32, (images,).
@@ -41,11 +40,11 @@ def quality_loss(predicted: Tensor, score: Tensor, group: Tensor, groups: Tensor
 
 
 def scene_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
-    """Binary fidelity of each scene's probability, for images that may have several.
+    """Return the binary fidelity of each scene's probability, for images that may have several scenes.
 
     Args:
         probabilities: Of the scenes, float32, (images, scenes).
-        labels: 0 or 1, likewise; images without any 1 have no known scene and are left out.
+        labels: 0 or 1, same shape; images without any 1 have no known scene and are left out.
 
     Returns:
         Scalar: the mean over scenes, then over images; None if no scene is known.
@@ -58,11 +57,11 @@ def scene_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
 
 
 def distortion_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
-    """Fidelity of the distortions' distribution to the one that is there.
+    """Return the fidelity of the predicted distribution over distortions to the true distortion.
 
     Args:
         probabilities: Of the distortions, float32, (images, distortions).
-        labels: Their places, int64, (images,); images with -1 are left out.
+        labels: Index of the distortion, int64, (images,); images with -1 are left out.
 
     Returns:
         Scalar: 1 - sum over distortions of sqrt(p g + eps), the mean over images; None if no distortion is known. The
@@ -77,13 +76,13 @@ def distortion_loss(probabilities: Tensor, labels: Tensor) -> Tensor | None:
 
 
 class DynamicWeightAverage:
-    """Weights of several losses: more for those that fell less between the last two epochs.
+    """Weights of several losses: larger for those that fell less between the last two epochs.
 
     lambda_k = K exp(w_k / T) / sum_j exp(w_j / T) with w_k = L_k(t - 1) / L_k(t - 2), from the epochs' mean losses. The
     first two epochs, and losses that were absent in one of the two, have weight 1.
 
     Args:
-        names: Of the losses.
+        names: Names of the losses.
         temperature: T; the higher, the more equal the weights.
 
     Reference: Liu et al., CVPR 2019; as used by LIQE.
@@ -96,11 +95,11 @@ class DynamicWeightAverage:
         self._sums = torch.zeros(len(self._names), 2, dtype=torch.float64)  # of this epoch: sum and count
 
     def begin(self, epoch: int, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
-        """Starts an epoch; closes the one before, unless this one was begun already.
+        """Start an epoch and close the one before; does nothing if this epoch was started already.
 
         Args:
-            epoch: Its number.
-            reduce: Adds up a tensor over processes.
+            epoch: Number of the epoch.
+            reduce: Sums a tensor over processes.
         """
         if epoch == self._epoch:
             return
@@ -108,7 +107,7 @@ class DynamicWeightAverage:
         self._epoch, self._sums = epoch, torch.zeros_like(self._sums)
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Takes note of one step's losses."""
+        """Add the losses of one step."""
         device = next(iter(losses.values())).device
         if self._sums.device != device:
             self._sums = self._sums.to(device)
@@ -117,32 +116,32 @@ class DynamicWeightAverage:
             row += torch.stack([loss.detach().double(), torch.ones_like(row[1])])
 
     def means(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> dict[str, float]:
-        """This epoch's mean of each loss so far, over processes by `reduce`; without those that there was none of."""
+        """Return the mean of each loss that occurred in this epoch, over processes by `reduce`."""
         sums = reduce(self._sums)
         return {name: float(total / count) for name, (total, count) in zip(self._names, sums, strict=True) if count}
 
     def weights(self) -> dict[str, float]:
-        """This epoch's weight of each loss."""
+        """Return this epoch's weight of each loss."""
         weights = dict.fromkeys(self._names, 1.0)
         if len(self._means) == 2:
             before, last = self._means
             names = [name for name in self._names if name in before and name in last]
             ratios = torch.tensor([max(last[name], FLOOR) / max(before[name], FLOOR) for name in names])
-            shares = (ratios.double() / self._temperature).softmax(dim=0) * len(names)
-            weights |= dict(zip(names, shares.tolist(), strict=True))
+            values = (ratios.double() / self._temperature).softmax(dim=0) * len(names)
+            weights |= dict(zip(names, values.tolist(), strict=True))
         return weights
 
     def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> dict[str, Any]:
-        """Plain numbers, for a checkpoint; `reduce` is that of `begin`."""
+        """Return plain numbers for a checkpoint; `reduce` is that of `begin`."""
         means = [dict(means) for means in self._means]
         return {"epoch": self._epoch, "means": means, "sums": reduce(self._sums).tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any], first: bool = True) -> None:
-        """Goes on where a checkpoint was written.
+        """Restore the state of a checkpoint.
 
         Args:
-            state: With the sums over all processes of then.
-            first: Whether this is the first process of now, which takes these sums; the others start from 0.
+            state: Holds the sums over all processes that there were.
+            first: Whether this is the first process, which takes these sums; the others start from 0.
         """
         self._epoch, self._means = state["epoch"], [dict(means) for means in state["means"]]
         self._sums = torch.tensor(state["sums"], dtype=torch.float64) * first

@@ -1,6 +1,6 @@
 """Losses: fidelity between predicted and observed preferences, in two forms, for ranking; PLCC for pretraining.
 
-A preference is the probability that portrait A beats portrait B under Thurstone's model: Phi(quality difference).
+A preference is the probability that image A beats image B under Thurstone's model: Phi(quality difference).
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from torch import Tensor
 
 EPSILON = 1e-8  # of the published loss, inside its square roots
 STD_EPSILON = 1e-8  # of the published PLCC loss, beside a standard deviation
-TAIL = 2.0  # quality difference beyond 0 and beyond the target at which the loss goes on as a straight line
+TAIL = 2.0  # quality difference beyond 0 and beyond the target from which on the loss is linear
 
 
 def preference(difference: Tensor) -> Tensor:
-    """Phi(difference), the probability that A beats B when both carry unit variance together; any shape, in [0, 1]."""
+    """Return Phi(difference), the probability that A beats B for a difference of unit variance, in [0, 1]."""
     return 0.5 * (1 + torch.erf(difference / math.sqrt(2)))
 
 
 def target_difference(score_a: Tensor, score_b: Tensor, std_a: Tensor | None, std_b: Tensor | None) -> Tensor:
-    """The observed quality difference in units of its own uncertainty.
+    """Return the observed quality difference in units of its standard deviation.
 
     Args:
         score_a: Subjective scores of A, in JOD for PIQ23, shape (pairs,).
-        score_b: Of B.
-        std_a: Their standard deviations; None for the published target, which takes unit variance for every pair.
-        std_b: Of B.
+        score_b: Subjective scores of B.
+        std_a: Standard deviations of A's scores; None for the published target, which takes unit variance for every
+            pair.
+        std_b: Standard deviations of B's scores.
 
     Returns:
         Differences whose Phi is the observed preference, shape (pairs,).
@@ -35,21 +36,21 @@ def target_difference(score_a: Tensor, score_b: Tensor, std_a: Tensor | None, st
     difference = score_a - score_b
     if std_a is None or std_b is None:
         return difference
-    return difference / torch.hypot(std_a, std_b).clamp_min(1e-3)  # two scores without any spread: all but certain
+    return difference / torch.hypot(std_a, std_b).clamp_min(1e-3)  # two scores without deviation: almost certain
 
 
 def published_fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
-    """Fidelity loss as published: 1 - sqrt(p p' + eps) - sqrt((1 - p)(1 - p') + eps) for each pair.
+    """Return the fidelity loss as published: 1 - sqrt(p p' + eps) - sqrt((1 - p)(1 - p') + eps) for each pair.
 
-    In float32 its gradient is exactly 0 once p' rounds to 0 or 1 (differences beyond about 5.5), so that a pair which
-    is badly wrong teaches nothing. Kept for parity with published numbers.
+    In float32 its gradient is exactly 0 once p' rounds to 0 or 1 (differences beyond about 5.5), also for a pair that
+    is badly wrong. Kept for parity with published numbers.
 
     Args:
         difference: Predicted score of A minus that of B, shape (pairs,).
         target: Observed difference, shape (pairs,); Phi of it is the target preference p.
 
     Returns:
-        Loss of each pair, shape (pairs,); 0 when the two agree (down to -4e-6 by the epsilons), below 1.
+        Loss of each pair, shape (pairs,); 0 when the two agree (down to -4e-6 because of the epsilons), below 1.
 
     Reference: Sun et al. 2024 (DN-PIQA); Tsai et al. 2007.
     """
@@ -58,14 +59,14 @@ def published_fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
 
 
 def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
-    """Fidelity loss, 1 - sqrt(p p') - sqrt((1 - p)(1 - p')) for each pair, that never stops teaching.
+    """Return the fidelity loss, 1 - sqrt(p p') - sqrt((1 - p)(1 - p')) for each pair, with a non-vanishing gradient.
 
-    Two changes to the published form. The square roots go through log Phi, so no epsilon is needed and small
-    preferences keep their digits. And the loss is followed exactly only for differences between min(0, target) - 2 and
-    max(0, target) + 2; beyond them it goes on as the tangent there. For the true loss saturates: at a difference of -40
-    its slope is about e^-400, which no floating-point form can carry; the tangent keeps the slope, about 0.1 to 0.2, at
-    which a pair in the wrong order starts to be badly wrong. (One in the right order that is overdone keeps the small
-    slope that it has there.) Value and slope are continuous.
+    There are two changes to the published form. The square roots are computed from log Phi, so no epsilon is needed and
+    small preferences keep their precision. The loss is exact only for differences between min(0, target) - 2 and
+    max(0, target) + 2; beyond them it continues as its tangent. The true loss saturates: at a difference of -40 its
+    slope is about e^-400, which no floating-point number can hold. The tangent keeps the slope at the limit: about 0.1
+    to 0.2 for a pair in the wrong order, a small slope for a pair in the right order whose difference is too large.
+    Value and slope are continuous.
 
     Args:
         difference: Predicted score of A minus that of B, shape (pairs,).
@@ -81,7 +82,7 @@ def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
 
 
 def _root_preference(difference: Tensor) -> Tensor:
-    """sqrt(Phi(difference)), without the infinite slope that a square root has at 0."""
+    """Return sqrt(Phi(difference)), without the infinite slope of a square root at 0."""
     root: Tensor = (0.5 * torch.special.log_ndtr(difference)).exp()
     return root
 
@@ -93,7 +94,7 @@ def _exact(difference: Tensor, target: Tensor) -> Tensor:
 
 
 def _slope(difference: Tensor, target: Tensor) -> Tensor:
-    """Derivative of `_exact` by the difference: sqrt(Phi)' = phi / (2 sqrt(Phi))."""
+    """Return the derivative of `_exact` with respect to the difference: sqrt(Phi)' = phi / (2 sqrt(Phi))."""
     log_density = -0.5 * difference.square() - 0.5 * math.log(2 * math.pi)
     up = (log_density - 0.5 * torch.special.log_ndtr(difference)).exp()
     down = (log_density - 0.5 * torch.special.log_ndtr(-difference)).exp()
@@ -102,10 +103,10 @@ def _slope(difference: Tensor, target: Tensor) -> Tensor:
 
 
 def pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs a < b of one group.
+    """Return all pairs a < b within each group.
 
     Args:
-        group: Group of each portrait, shape (portraits,).
+        group: Group of each image, shape (images,).
 
     Returns:
         Positions of A and of B, each of shape (pairs,).
@@ -116,12 +117,12 @@ def pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_within_groups(losses: Tensor, group: Tensor, groups: Tensor | float) -> Tensor:
-    """Mean over the pairs of each group, then over groups, so that a larger group counts no more than another.
+    """Return the mean over the pairs of each group, then over groups, so that all groups count the same.
 
     Args:
         losses: Loss of each pair, or of each image, shape (pairs,).
-        group: Group of each, shape (pairs,).
-        groups: What the sum over groups is divided by: their number in the whole step, over the processes' number.
+        group: Group of each pair or image, shape (pairs,).
+        groups: Divisor of the sum over groups: groups in the whole step, divided by the number of batches in it.
     """
     _, position, sizes = torch.unique(group, return_inverse=True, return_counts=True)
     mean: Tensor = (losses / sizes[position]).sum() / groups
@@ -129,14 +130,14 @@ def mean_within_groups(losses: Tensor, group: Tensor, groups: Tensor | float) ->
 
 
 def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
-    """PLCC loss as published for LSVQ: (mean((a - b)^2) + mean((r a - b)^2)) / 8 = (1 - r)(3 + r) / 8.
+    """Return the PLCC loss as published for LSVQ: (mean((a - b)^2) + mean((r a - b)^2)) / 8 = (1 - r)(3 + r) / 8.
 
-    a and b are the two vectors standardised, r is their mean product. The loss knows no scale: predictions are right
-    up to a shift and a positive factor.
+    a and b are the two standardised vectors, r is their mean product. The loss is invariant to shift and positive scale
+    of the predictions.
 
     Args:
         predicted: Scores of one batch, float32, shape (images,), at least two.
-        score: Subjective scores, likewise.
+        score: Subjective scores, same shape.
 
     Returns:
         Scalar in [0, 0.5], 0 for r = 1. Constant predictions give 0.25, with a finite gradient.
@@ -154,7 +155,10 @@ def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
 
 
 def _standardised(values: Tensor) -> Tensor:
-    """Zero mean, unit biased deviation. The published form adds 1e-8 to the deviation, whose own slope at 0 is NaN."""
+    """Return values of zero mean and unit biased deviation.
+
+    The published form adds 1e-8 to the deviation, whose slope at 0 is NaN.
+    """
     centred = values - values.mean()
     variance = centred.square().mean()
     return centred / (variance + STD_EPSILON**2).sqrt()

@@ -1,4 +1,4 @@
-"""Learning scores that are comparable over a whole dataset: the pretraining stages."""
+"""Learns scores that are comparable over a whole dataset: the pretraining stages."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from piqa.weights import state_dicts
 
 
 def slow_schedule(optimizer: Optimizer) -> LRScheduler:
-    """Learning rate x 0.9 every 10 epochs, as published for LSVQ: within 10 epochs it never changes."""
+    """Return the schedule published for LSVQ: learning rate x 0.9 every 10 epochs, so constant over 10 epochs."""
     return StepLR(optimizer, step_size=10, gamma=0.9)
 
 
 def _members(group: Tensor) -> list[Tensor]:
-    """Positions of each group's images, from the group of each, (images,)."""
+    """Return the positions of each group's images, from the group of each image, (images,)."""
     _, sizes = torch.unique(group, return_counts=True)
     return list(torch.split(group.argsort(stable=True), sizes.tolist()))
 
 
 class RegressionTask(ScoringTask):
-    """Pretraining: scores of videos or faces, compared inside each group; SROCC and PLCC over the whole split.
+    """Pretraining: scores of videos or faces, compared within each group; SROCC and PLCC over the whole split.
 
     Args:
         network: Backbone and head.
@@ -44,8 +44,8 @@ class RegressionTask(ScoringTask):
             pairs of a group.
         unit: For `ranking`, the difference of subjective scores that counts as one JOD.
         optimizer: Makes the optimiser of the parameters.
-        schedule: Makes its learning-rate schedule, stepped once an epoch.
-        speed: How the training step is computed.
+        schedule: Makes its learning-rate schedule, stepped once per epoch.
+        compute: How a training step is computed.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class RegressionTask(ScoringTask):
         unit: float = 1.0,
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = slow_schedule,
-        speed: ComputeOptions | None = None,
+        compute: ComputeOptions | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule, speed)
+        super().__init__(network, optimizer, schedule, compute)
         if unit <= 0:
             raise InputError(f"`model.unit` must be above 0, not {unit}")
         self.network: Regressor = network
         self._init, self._loss, self._unit = init, loss, unit
 
     def load_initial_weights(self) -> None:
-        """Fills the backbone as `init` says."""
+        """Load the weights that `init` names into the backbone."""
         if self._init == "scratch":
             rank_zero_warn("the backbone starts from scratch, without ImageNet's pretraining")
         elif self._init == "imagenet":
@@ -74,7 +74,7 @@ class RegressionTask(ScoringTask):
             state_dicts.load_backbone(self.network.backbone, self._init)
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Mean over the step's groups of the loss in each: a group is a batch of the published recipes.
+        """Return the mean loss over the groups of the step; a group is a batch of the published recipes.
 
         Args:
             predicted: Scores, float32, (images,).
@@ -93,6 +93,6 @@ class RegressionTask(ScoringTask):
         return fidelity_loss(predicted[a] - predicted[b], (score[a] - score[b]) / self._unit).mean()
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """SROCC and PLCC over the whole split."""
+        """Return SROCC and PLCC over the whole split."""
         score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
         return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}

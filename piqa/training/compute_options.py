@@ -1,4 +1,4 @@
-"""How a training step is computed; what it learns is the same, up to rounding."""
+"""How a training step is computed; the result is the same up to rounding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from piqa.models import Backbone
 class ComputeOptions:
     """Ways to compute the same training step faster or in less memory.
 
-    The precision is the trainer's (`trainer.precision`), a fused optimiser step the optimiser's own argument (`fused`).
+    The precision is a setting of the trainer (`trainer.precision`), a fused optimiser step one of the optimiser
+    (`fused`).
 
     Args:
-        compile: Compile the network by `torch.compile`; the first steps take minutes, and a C++ compiler is needed.
-        channels_last: Keep convolutions' images and weights with the channels as the innermost dimension.
+        compile: Compile the network with `torch.compile`; the first steps take minutes, and a C++ compiler is needed.
+        channels_last: Keep the images and weights of convolutions with the channels as the innermost dimension.
         activation_checkpointing: Compute the backbones' activations twice instead of keeping them: less memory, about a
             third more work.
     """
@@ -28,7 +29,7 @@ class ComputeOptions:
     activation_checkpointing: bool = False
 
     def apply(self, network: nn.Module) -> None:
-        """Sets a network up, in place and under the same names, so that its checkpoints fit any other setting.
+        """Set a network up in place. Names of weights do not change, so that checkpoints fit any other setting.
 
         Raises:
             InputError: If a backbone cannot checkpoint its activations.
@@ -43,7 +44,7 @@ class ComputeOptions:
             network.compile()
 
     def arrange(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A network's inputs in the form that it computes fastest with."""
+        """Return a network's inputs in the memory layout that these options need."""
         if self.channels_last:
             inputs = {
                 name: values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

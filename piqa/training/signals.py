@@ -26,7 +26,7 @@ def end_loading_processes() -> None:
     """Ends the loading processes that are left when the program exits, as where an error still holds their loader.
 
     To be registered with `atexit`, which calls it ahead of multiprocessing's own way: that would send them SIGTERM, to
-    which they are deaf (`piqa.data.loader.deaf_to_signals`), and wait for them for ever.
+    which they are deaf (`piqa.data.loader.ignore_signals`), and wait for them for ever.
     """
     left = [process for process in multiprocessing.active_children() if process.daemon]
     if left and hasattr(signal, "SIGCHLD"):

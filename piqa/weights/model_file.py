@@ -14,6 +14,7 @@ from torch import nn
 
 from piqa.errors import InputError
 from piqa.models import DualBranch
+from piqa.models.contract import ScoringModule, as_scoring_network
 from piqa.system.config_files import find_config
 from piqa.system.files import replacing
 from piqa.weights.state_dicts import (
@@ -65,7 +66,7 @@ def find_model(path: str | Path) -> Path:
     raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
 
 
-def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[ScoringModule, dict[str, Any]]:
     """A trained network in evaluation mode, and its card.
 
     Args:
@@ -112,14 +113,13 @@ def check_resumable(path: str | Path, network: nn.Module) -> None:
     check_state_dict(network, state, path)
 
 
-def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:
+def build_network(card: Mapping[str, Any], source: str | Path) -> ScoringModule:
     """The network that a card describes, randomly initialised.
 
     Raises:
         InputError: As `instantiate`.
     """
-    network: nn.Module = instantiate(card.get("network"), nn.Module, f"the card of {source}")
-    return network
+    return as_scoring_network(instantiate(card.get("network"), nn.Module, f"the card of {source}"))
 
 
 def instantiate(spec: Any, kind: type, source: str) -> Any:

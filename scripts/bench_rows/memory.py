@@ -26,7 +26,7 @@ def memory(settings: Settings) -> Row:
     """Memory of training the full published model with 12 portraits a step, with and without checkpointing."""
     found = {
         "defaults": defaults(torch.device("cuda")) if torch.cuda.is_available() else BF16,
-        "bf16, activation checkpointing": replace(BF16, speed=ComputeOptions(activation_checkpointing=True)),
+        "bf16, activation checkpointing": replace(BF16, compute=ComputeOptions(activation_checkpointing=True)),
         "float32, no options": Way(),
     }
     if settings.device.type == "cuda":
@@ -63,9 +63,9 @@ def counted(settings: Settings, way: Way) -> Figures:
     parameters = 4 * sum(parameter.numel() for parameter in empty().parameters())
     parts = {"parameters": parameters, "gradients": parameters, "adam": 2 * parameters, "computed_again": 0}
     network = empty()
-    if way.speed.activation_checkpointing:
+    if way.compute.activation_checkpointing:
         parts["computed_again"] = saved_bytes(empty(), PORTRAITS, "cuda", mixed)[1]
-        way.speed.apply(network)
+        way.compute.apply(network)
     parts["activations"] = saved_bytes(network, PORTRAITS, "cuda", mixed)[0]
     return {f"{name}_gb": value / 1e9 for name, value in parts.items()} | {"total_gb": sum(parts.values()) / 1e9}
 
@@ -110,8 +110,8 @@ def saved_bytes(network: DualBranch, portraits: int, device: str, mixed: bool) -
             own = {value.untyped_storage()._cdata for value in (*network.parameters(), *network.buffers())}
             batch = batch_of(1, portraits, network.image_size)
             with half_precision(device, mixed):
-                scores = network(**{name: batch[name].to(device) for name in network.inputs})
-            del scores
+                outputs = network(**{name: batch[name].to(device) for name in network.inputs})
+            del outputs
     finally:
         for handle in hooks:
             handle.remove()

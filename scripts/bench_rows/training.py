@@ -35,7 +35,7 @@ class Way:
 
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     fused: bool = False
-    speed: ComputeOptions = field(default_factory=ComputeOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
     keep_memory: bool = False
 
 
@@ -47,9 +47,9 @@ WAYS = {  # memory, once kept, is kept by the process: what goes without comes f
     "float32": Way(keep_memory=True),
     "bf16": BF16,
     "bf16, fused optimiser": replace(BF16, fused=True),
-    "bf16, channels last": replace(BF16, speed=ComputeOptions(channels_last=True)),
-    "bf16, compiled": replace(BF16, speed=ComputeOptions(compile=True)),
-    "bf16, activation checkpointing": replace(BF16, speed=ComputeOptions(activation_checkpointing=True)),
+    "bf16, channels last": replace(BF16, compute=ComputeOptions(channels_last=True)),
+    "bf16, compiled": replace(BF16, compute=ComputeOptions(compile=True)),
+    "bf16, activation checkpointing": replace(BF16, compute=ComputeOptions(activation_checkpointing=True)),
 }
 
 
@@ -69,7 +69,7 @@ def network_of(settings: Settings) -> DualBranch:
 
 def task_of(network: DualBranch, way: Way) -> RankingTask:
     """The task with a way's settings."""
-    return RankingTask(network, optimizer=partial(published_adam, fused=way.fused), speed=way.speed)
+    return RankingTask(network, optimizer=partial(published_adam, fused=way.fused), compute=way.compute)
 
 
 def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
@@ -221,7 +221,7 @@ def flops_of(network: DualBranch) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True), plain, FlopCounterMode(display=False) as counter:
         network.to_empty(device="cpu")
         batch = batch_of(1, 1, network.image_size)
-        network(**{name: batch[name] for name in network.inputs}).sum().backward()
+        network(**{name: batch[name] for name in network.inputs})["score"].sum().backward()
     return int(counter.get_total_flops())
 
 

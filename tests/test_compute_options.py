@@ -5,7 +5,7 @@ from processes import EVEN, checkpoint, gradient, write_config
 from torch import nn
 
 from piqa import fit
-from piqa.cli import _usual_precision
+from piqa.cli import default_precision
 from piqa.errors import InputError
 from piqa.models import Backbone, DualBranch
 from piqa.system import device
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("speed"), EVEN)
+    return write_config(tmp_path_factory.mktemp("compute"), EVEN)
 
 
 def train(config, out, *arguments):
@@ -31,16 +31,16 @@ def plain(config):
 
 
 @pytest.mark.parametrize("setting", ["channels_last", "activation_checkpointing"])
-def test_a_speed_setting_leaves_the_gradient_as_it_is(config, plain, tmp_path, setting):
-    out = train(config, tmp_path / "run", f"--model.speed.{setting}", "true")
+def test_a_compute_option_leaves_the_gradient_as_it_is(config, plain, tmp_path, setting):
+    out = train(config, tmp_path / "run", f"--model.compute.{setting}", "true")
     ours, theirs = checkpoint(out, 1), checkpoint(plain, 1)
     assert ((gradient(ours) - gradient(theirs)).norm() / gradient(theirs).norm()).item() < 1e-4
     assert ours["state_dict"].keys() == theirs["state_dict"].keys()
 
 
 def test_a_checkpoint_of_one_setting_is_resumed_with_another(config, tmp_path):
-    out = train(config, tmp_path / "run", "--model.speed.channels_last", "true")
-    resumed = ["--ckpt_path", "last", "--trainer.max_epochs", 2, "--model.speed.activation_checkpointing", "true"]
+    out = train(config, tmp_path / "run", "--model.compute.channels_last", "true")
+    resumed = ["--ckpt_path", "last", "--trainer.max_epochs", 2, "--model.compute.activation_checkpointing", "true"]
     assert checkpoint(train(config, out, *resumed))["global_step"] == 4
 
 
@@ -67,13 +67,13 @@ def test_a_network_that_cannot_checkpoint_activations_is_named():
 @pytest.mark.slow
 def test_a_compiled_network_computes_the_same_under_the_same_names():
     torch.manual_seed(0)
-    network, speed = DualBranch("test_convnext", ["whole"], 64, dropout=0.0), ComputeOptions(compile=True)
+    network, options = DualBranch("test_convnext", ["whole"], 64, dropout=0.0), ComputeOptions(compile=True)
     images = [torch.randint(0, 256, (size, 3, 64, 64), dtype=torch.uint8) for size in (3, 5, 4)]
     names, plain = list(network.state_dict()), [network(whole=some) for some in images]
     torch._dynamo.utils.counters.clear()
-    speed.apply(network)
+    options.apply(network)
     for some, expected in zip(images, plain, strict=True):
-        scores = network(**speed.arrange({"whole": some}))
+        scores = network(**options.arrange({"whole": some}))
         torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
     assert list(network.state_dict()) == names
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # for steps of any size
@@ -114,4 +114,4 @@ def test_the_precision_that_the_user_names_is_kept(config, tmp_path, monkeypatch
 
 def test_a_device_of_which_nothing_is_known_computes_in_float32():
     assert not device.computes_bfloat16("tpu") and not device.computes_bfloat16("")
-    assert _usual_precision("tpu") == "32-true"
+    assert default_precision("tpu") == "32-true"
