@@ -42,6 +42,7 @@ from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
+from piqa.system.memory import keep_freed_memory
 from piqa.weights import model_file
 from piqa.weights.model_card import ModelCard
 
@@ -145,6 +146,8 @@ def evaluate(
     rules = Rules(samples, seed, levels, max_missing, Bands(clear, near))
     scoring = _Scoring(store, crops, batch_size, device, precision, liqe)
     scorer = scoring.load(next(iter(models.values()))) if models else None  # its card may name the table
+    if scorer is not None and scorer.device.type == "cpu":
+        keep_freed_memory()
     if table is None and scorer is not None:
         table = _trained_on(scorer.card, next(iter(models.values())))
     labels = None if table is None else _labels(table, split)

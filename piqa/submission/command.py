@@ -21,6 +21,7 @@ from piqa.scoring.scorer import Scorer
 from piqa.submission.check import Finding, Limits, check
 from piqa.submission.pack import bytes_of, pack, weights_file
 from piqa.system.command_line import Parser
+from piqa.system.memory import keep_freed_memory
 
 LIMITS = Limits()
 
@@ -74,6 +75,8 @@ def submit(
         raise InputError(f"there is no folder {images} of sample images")
     say = partial(Console().print, highlight=False, soft_wrap=True)
     source = Scorer.load(ckpt_path, liqe=liqe)
+    if source.device.type == "cpu":
+        keep_freed_memory()
     content = weights_file(source, half)
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)

@@ -20,6 +20,7 @@ from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
 from piqa.system.csv_text import read_labels, require_columns
 from piqa.system.files import replacing
+from piqa.system.memory import keep_freed_memory
 
 EXTENSIONS = (".tiff", ".tif", ".TIFF", ".TIF", ".jpg", ".JPG", ".jpeg")  # those of the kit
 
@@ -50,6 +51,8 @@ def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision 
             raise InputError(f"{root / 'images.csv'} names no image")
         weights = root / "weights" / f"weights_{name}.ckpt"
         scorer = Scorer.load(weights, liqe=weights, precision=precision)
+        if scorer.device.type == "cpu":
+            keep_freed_memory()
         _warm_up(scorer, test_crops)
         log.info("%d images on %s, %s crop(s), precision %s", len(table), scorer.device, test_crops, precision)
         scores: list[float] = []

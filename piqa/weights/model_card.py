@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from pathlib import Path
 
 from piqa.errors import InputError
 from piqa.models.contract import Arguments, ScoringModule
@@ -109,17 +108,16 @@ class ModelCard:
             _check_table(name, getattr(self, name))
 
     @classmethod
-    def from_dict(cls, content: object, path: str | Path) -> ModelCard:
-        """Read a card from its table in a file.
+    def from_dict(cls, content: object, source: str) -> ModelCard:
+        """Read a card from its table.
 
         Args:
             content: The table, as `to_dict` gives it.
-            path: The file, for the error's message.
+            source: What it stands in, for the error's message.
 
         Raises:
             InputError: If the card is of another format, or has unknown or bad values.
         """
-        source = f"the card of {path}"
         keys = {FILE_KEYS.get(one.name, one.name): one.name for one in fields(cls)}
         table = _known(content, {"format", *keys}, source)
         if (found := table.pop("format", CARD_FORMAT)) != CARD_FORMAT:

@@ -90,7 +90,7 @@ def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
         return network.eval(), card
     content = read_file(path)
     if isinstance(content.get(CKPT_CARD), Mapping):
-        card = ModelCard.from_dict(content[CKPT_CARD], path)
+        card = ModelCard.from_dict(content[CKPT_CARD], f"the card in {path}")
         network = build_network(card.network, path)
         load_strictly(network, tensors_of(content, path), path)
         return network.eval(), card
@@ -177,6 +177,4 @@ def _read_card(path: Path) -> ModelCard:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is no JSON: {error}") from error
-    return ModelCard.from_dict(
-        {"format": None} | card if isinstance(card, dict) else card, path.with_suffix(".safetensors")
-    )
+    return ModelCard.from_dict({"format": None} | card if isinstance(card, dict) else card, str(path))
