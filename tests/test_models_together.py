@@ -51,8 +51,8 @@ COLUMNS_OF = {
     "liqe": ["scene", "distortion"],
     "clipiqa": ATTRIBUTES,
     "clipiqa_plus": [],
-    "nima": ["spread"],
-    "tanet": ["spread"],
+    "nima": ["std"],
+    "tanet": ["std"],
 }
 
 

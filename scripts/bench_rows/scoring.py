@@ -18,7 +18,8 @@ from bench_rows.measure import Figures, PeakMemory, Row, Settings, in_child, in_
 from piqa import Scorer
 from piqa.models import LIQE, DualBranch
 from piqa.models.backbone import SWIN_B_384
-from piqa.models.liqe import LIQE_LOGITS, STRIDE, WINDOW, WINDOWS, cut_windows
+from piqa.models.liqe import LIQE_LOGITS
+from piqa.models.liqe_windows import STRIDE, WINDOW, WINDOWS, cut_windows
 from piqa.preparation.portrait import Portrait, Preparation
 from piqa.weights import model_file
 
