@@ -53,8 +53,8 @@ COLUMNS_OF = {
     "liqe": ["scene", "distortion"],
     "clipiqa": ATTRIBUTES,
     "clipiqa_plus": [],
-    "nima": ["spread"],
-    "tanet": ["spread"],
+    "nima": ["std"],
+    "tanet": ["std"],
 }
 
 
@@ -187,7 +187,7 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
     )
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
     network, card = load_model(tmp_path / "own")
-    assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card["view"] == "whole"
+    assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card.view == "whole"
     scores = predicted(images, tmp_path, f"--ckpt_path={tmp_path / 'own'}")
     assert scores.columns.tolist() == [*COLUMNS, "redness"]
     assert scores["redness"].iloc[0] == pytest.approx(np.asarray(Image.open(images[0]))[..., 0].mean(), abs=2)
@@ -228,7 +228,7 @@ def test_a_config_of_clip_iqa_is_a_model(zero_shot, images, tmp_path):
 
 def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_path):
     own, turned = (
-        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--pairs={json.dumps({'pose': pair})}")
+        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--prompts={json.dumps({'pose': pair})}")
         for pair in (["A relaxed pose.", "A stiff pose."], ["A stiff pose.", "A relaxed pose."])
     )
     assert own.columns.tolist() == [*COLUMNS, "pose"] and (own["score"] == own["pose"]).all()
@@ -237,7 +237,7 @@ def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_pa
 
 def test_pairs_are_refused_by_other_models(run_of):
     with pytest.raises(InputError, match="CLIP-IQA alone, not of a NIMA"):
-        Scorer.load(run_of("nima"), pairs={"pose": ["A relaxed pose.", "A stiff pose."]})
+        Scorer.load(run_of("nima"), prompts={"pose": ["A relaxed pose.", "A stiff pose."]})
 
 
 @pytest.mark.parametrize("config", ["piqa.yaml", "liqe.yaml", "clipiqa_plus.yaml"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from piqa.errors import InputError
 from piqa.models.clip import PromptedCLIP
+from piqa.models.pixels import normalised
 
 SWIN_B_384 = "swin_base_patch4_window12_384.ms_in22k"  # the published backbone: Swin-B/384, ImageNet-22k
 
@@ -104,9 +105,7 @@ class Backbone(nn.Module):
         Raises:
             InputError: If the network does not pool its features.
         """
-        if images.dtype == torch.uint8:
-            images = (images.float().div(255) - self.mean) / self.std
-        features: Tensor = self.net(images.to(self.dtype))
+        features: Tensor = self.net(normalised(images, self.mean, self.std).to(self.dtype))
         if features.ndim != 2:
             raise InputError(f"timm model '{self.name}' does not pool its features (shape {tuple(features.shape)})")
         return features.float()

@@ -12,25 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from piqa.errors import InputError
 from piqa.models.contract import Arguments, ScoringModule
+from piqa.models.pixels import normalised
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Architecture = Arguments  # entries of open_clip's config
-
-_optimiser_steps = 0  # of all optimisers in this process
-
-
-def _count_step(*_: Any) -> None:
-    global _optimiser_steps
-    _optimiser_steps += 1
-
-
-register_optimizer_step_post_hook(_count_step)
 
 
 def build_clip(name: str, architecture: Mapping[str, Any] | None = None) -> Any:
@@ -102,7 +92,9 @@ class PromptedCLIP(ScoringModule):
     """A CLIP, randomly initialised, and the prompts that images are compared with; `piqa.weights` fills it.
 
     The scale of the cosines, `logit_scale`, is never trained. Where no gradient is asked for, the prompts' features are
-    computed once and kept until weights of the text side change, whatever changes them.
+    computed once and kept until `forget_text_features` is called. A pass with gradients for the text side, which a step
+    of training follows, calls it, as do `train`, `eval`, loading and moving. Changes in place are noticed, except those
+    by fused optimisers.
 
     Args:
         name: open_clip's name of the network.
@@ -119,7 +111,7 @@ class PromptedCLIP(ScoringModule):
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
         self._text_features: Tensor | None = None
-        self._text_version = (-1, -1)
+        self._text_version = -1
         # Loading may put other tensors in the place of the weights, and so may a move: their changes count from 0.
         self.register_load_state_dict_post_hook(lambda module, _: module.forget_text_features())  # type: ignore[no-untyped-call]
 
@@ -158,8 +150,13 @@ class PromptedCLIP(ScoringModule):
         moved: PromptedCLIP = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
 
+    def train(self, mode: bool = True) -> PromptedCLIP:
+        """Switch training mode."""
+        self.forget_text_features()
+        return super().train(mode)
+
     def forget_text_features(self) -> None:
-        """Drops the cached text features."""
+        """Drop the cached text features."""
         self._text_features = None
 
     def _text_weights(self) -> Iterable[nn.Parameter]:
@@ -168,10 +165,10 @@ class PromptedCLIP(ScoringModule):
     def text_features(self) -> Tensor:
         """Normalised text features, shape (prompts, width); cached unless a gradient has to reach the text side."""
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in self._text_weights()):
+            self.forget_text_features()
             return self._encode_prompts()
         # torch counts the changes made to a tensor in place, all but those by fused optimisers.
-        changes = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
-        version = (changes, _optimiser_steps)
+        version = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
         if self._text_features is None or version != self._text_version:
             # Not as inference tensors, even in inference mode: a later backward pass could not use them. And not in
             # half precision, as they may be used outside of it.
@@ -185,10 +182,8 @@ class PromptedCLIP(ScoringModule):
 
     def pixels(self, images: Tensor) -> Tensor:
         """uint8 pixels scaled and normalised as CLIP wants them; floats are taken as normalised already."""
-        if images.dtype == torch.uint8:
-            images = (images.float().div(255) - self.mean) / self.std
         weights: Tensor = next(self.clip.visual.parameters())
-        return images.to(weights.dtype)  # the image tower may hold bfloat16 weights
+        return normalised(images, self.mean, self.std).to(weights.dtype)  # the image tower may hold bfloat16 weights
 
     def compare(self, features: Tensor) -> Tensor:
         """How well images go with the prompts: exp(logit_scale) x cosine.

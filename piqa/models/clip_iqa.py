@@ -120,9 +120,9 @@ class CLIPIQA(AntonymCLIP):
     """CLIP-IQA: nothing is trained, the prompts say what is asked.
 
     Args:
-        attributes: What is asked, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
-            `pairs`; by default those of `pairs`, or `quality`.
-        pairs: Your own pairs of prompts by name, the better one first, such as
+        attributes: What is measured, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
+            `prompts`; by default those of `prompts`, or `quality`.
+        prompts: Your own pairs of prompts by name, the better one first, such as
             `{"pose": ["A relaxed pose.", "A stiff pose."]}`.
         architecture: Entries of open_clip's config to replace; None for the published network.
 
@@ -133,10 +133,10 @@ class CLIPIQA(AntonymCLIP):
     def __init__(
         self,
         attributes: Sequence[str] | None = None,
-        pairs: Mapping[str, Sequence[str]] | None = None,
+        prompts: Mapping[str, Sequence[str]] | None = None,
         architecture: Architecture | None = None,
     ) -> None:
-        own = {name: _checked_pair(name, pair) for name, pair in (pairs or {}).items()}
+        own = {name: _checked_pair(name, pair) for name, pair in (prompts or {}).items()}
         asked = list(attributes if attributes is not None else own or ["quality"])
         known = ATTRIBUTES | own
         unknown = [name for name in asked if name not in known]
@@ -145,7 +145,7 @@ class CLIPIQA(AntonymCLIP):
         super().__init__(tokenize(CLIP_NAME, [prompt for name in asked for prompt in known[name]]), asked, architecture)
         self.init_args = {
             "attributes": asked,
-            "pairs": {name: list(pair) for name, pair in own.items()},
+            "prompts": {name: list(pair) for name, pair in own.items()},
             "architecture": architecture,
         }
 

@@ -1,4 +1,4 @@
-"""NIMA: how people's marks for an image would be spread, from 1 to 10.
+"""NIMA: the distribution of people's ratings of an image, from 1 to 10.
 
 Talebi and Milanfar, "NIMA: Neural Image Assessment", IEEE TIP 2018 (arXiv 1709.05424).
 """
@@ -41,14 +41,14 @@ class NIMA(ScoringModule):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, RATING_LEVELS))
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
-        """Rates images.
+        """Predict the ratings of images.
 
         Args:
             whole: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
-            float32, even under autocast: `score` (images,), the mean mark, 1 to 10, higher is better; `spread`
-            (images,), the marks' standard deviation; `distribution` (images, 10), the marks' probabilities.
+            float32, even under autocast: `score` (images,), the mean rating, 1 to 10, higher is better; `std`
+            (images,), the ratings' standard deviation; `distribution` (images, 10), the ratings' probabilities.
         """
         features = self.backbones["whole"](whole).float()
         with torch.autocast(features.device.type, enabled=False):

@@ -23,6 +23,7 @@ from torchvision.models import resnet18
 from piqa.errors import InputError
 from piqa.models.backbone import Backbone
 from piqa.models.contract import ScoringModule
+from piqa.models.pixels import normalised
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 
 PLACES = 365  # scene categories of Places365
@@ -82,13 +83,13 @@ class ColourRelations(nn.Module):
 
 
 class TANet(ScoringModule):
-    """Theme, colours and aesthetics, ten values each -> ReLU -> Dropout -> marks.
+    """Theme, colours and aesthetics, ten values each -> ReLU -> Dropout -> rating.
 
     Theme: a ResNet-18 that knows Places365, never trained here. Aesthetics: MobileNetV2, with the ReLU6 with which its
     ImageNet weights were trained; the published code has ReLU in the first and the last convolution.
 
     Args:
-        head: `ava`: probabilities of the marks 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
+        head: `ava`: probabilities of the ratings 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
         backbone: timm model of the aesthetics stream.
         image_size: Side in pixels of the square images that it sees; 224 as published.
         dropout: Dropout rate of the colour and aesthetics streams and of the head.
@@ -137,7 +138,7 @@ class TANet(ScoringModule):
         return self
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
-        """Rates images.
+        """Predict the ratings of images.
 
         Args:
             whole: uint8 or normalised float, (images, 3, image_size, image_size).
@@ -146,15 +147,13 @@ class TANet(ScoringModule):
             float32, even under autocast. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone,
             (images,), 0 to 10, higher is better.
         """
-        pixels = whole
-        if whole.dtype == torch.uint8:
-            pixels = (whole.float().div(255) - self.mean) / self.std
+        pixels = normalised(whole, self.mean, self.std)
         with torch.no_grad():
             places = self.theme(pixels)
         beauty = self.aesthetics(self.backbones["whole"](whole)).float()
         with torch.autocast(beauty.device.type, enabled=False):
             values = torch.cat([beauty, self.theme_rules(places.float()), self.colours(pixels.float())], dim=1)
-            marks = self.head(values)
+            ratings = self.head(values)
             if self.init_args["head"] == "tad66k":
-                return {"score": RATING_LEVELS * marks.squeeze(1).sigmoid()}
-            return rating_outputs(marks.softmax(dim=1))
+                return {"score": RATING_LEVELS * ratings.squeeze(1).sigmoid()}
+            return rating_outputs(ratings.softmax(dim=1))

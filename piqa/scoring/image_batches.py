@@ -24,7 +24,7 @@ import torch
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
-from piqa.models.liqe import cut_windows
+from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box
 from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.portrait import Preparation, Preparer

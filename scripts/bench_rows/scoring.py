@@ -18,7 +18,8 @@ from bench_rows.measure import Figures, PeakMemory, Row, Settings, in_child, in_
 from piqa import Scorer
 from piqa.models import LIQE, DualBranch
 from piqa.models.backbone import SWIN_B_384
-from piqa.models.liqe import LIQE_LOGITS, STRIDE, WINDOW, WINDOWS, cut_windows
+from piqa.models.liqe import LIQE_LOGITS
+from piqa.models.liqe_windows import STRIDE, WINDOW, WINDOWS, cut_windows
 from piqa.preparation.portrait import Portrait, Preparation
 from piqa.weights import model_file
 
@@ -112,7 +113,7 @@ def scoring(settings: Settings) -> Row:
     return Row(
         row="scoring",
         what=f"{timed} JPEGs of about {megapixels} MP, {FIVE_CROPS} crops of whole image and face each, "
-        f"{slow.card['network']['init_args']['backbone']} twice with random weights, LIQE: "
+        f"{slow.card.network.init_args['backbone']} twice with random weights, LIQE: "
         f"{slow.preparation.liqe is not None}; agreement over {agreeing} spoilt portraits",
         ratio=seconds[1] / seconds[0],
         compared="images/s batched with bf16 weights : one at a time in float32",
