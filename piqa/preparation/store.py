@@ -31,7 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from piqa.errors import InputError
 from piqa.preparation.digests import Digests, digest_of
-from piqa.preparation.store_build import Done, Job, Recipe, prepare, worker_count
+from piqa.preparation.store_build import EntryJob, EntryResult, ItemPreparation, prepare, worker_count
 from piqa.preparation.store_entry import Entry, EntryDamagedError, EntryNotFoundError, Packable, open_entry, write_entry
 from piqa.system.device import pick_device
 from piqa.system.files import remove_leftovers, replacing
@@ -84,7 +84,7 @@ class PreparedStore(Generic[Item]):
         settings: How they are prepared.
     """
 
-    def __init__(self, folder: str | Path, settings: Recipe[Item]) -> None:
+    def __init__(self, folder: str | Path, settings: ItemPreparation[Item]) -> None:
         self.root = Path(folder)
         self.settings = settings
         self._digests = Digests(self.root / "digests.json")
@@ -202,12 +202,12 @@ class PreparedStore(Generic[Item]):
                     report.no_face += not found
             self._digests.save()
             bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
-            jobs = [(same[0], entry) for entry, same in missing.items()]
+            jobs = [EntryJob(same[0], entry) for entry, same in missing.items()]
             workers = worker_count(device, workers, len(jobs))
             with closing(self._prepare(jobs, device, workers, bar)) as all_done:
-                for entry, face_found, fault in all_done:
-                    same = missing[entry]  # files of the same content share an entry
-                    report.add(same, face_found, fault)
+                for done in all_done:
+                    same = missing[done.entry]  # files of the same content share an entry
+                    report.add(same, done.face_found, done.fault)
                     bar.update(task, advance=len(same), counts=str(report))
         self._judge(report, names, max_failed)
         return report
@@ -238,7 +238,9 @@ class PreparedStore(Generic[Item]):
                     report.replaced += isinstance(error, EntryDamagedError)
                     yield path, found
 
-    def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Generator[Done, None, None]:
+    def _prepare(
+        self, jobs: Sequence[EntryJob], device: str, workers: int, bar: Progress
+    ) -> Generator[EntryResult, None, None]:
         """Prepares all; of many a sample comes first, which tells how much room the rest will take."""
         sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
         chosen = set(sample)
@@ -246,8 +248,8 @@ class PreparedStore(Generic[Item]):
         sizes = []
         for number, done in enumerate(prepare([*sample, *rest], self.settings, device, workers), start=1):
             yield done
-            if number <= len(sample) and done[2] is None:
-                sizes.append(done[0].stat().st_size)
+            if number <= len(sample) and done.fault is None:
+                sizes.append(done.entry.stat().st_size)
             if number == len(sample) and sizes:
                 self._check_room(sum(sizes) / len(sizes) * len(rest) / 1e9, len(rest), bar)
 
