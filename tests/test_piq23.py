@@ -173,7 +173,7 @@ def test_a_missing_column_is_refused(root):
     replace_in(root / "Scores_Overall.csv", "JOD STD", "SIGMA")
     message = refused(root)
     assert message.startswith(f"{root}/Scores_Overall.csv lacks the column JOD STD (found: IMAGE PATH, JOD, SIGMA, ")
-    assert message.endswith("restore the dataset's own file.")
+    assert message.endswith("restore the dataset's own file")
 
 
 def test_scores_of_another_attribute_are_refused(root):
@@ -188,7 +188,7 @@ def test_a_score_that_is_no_number_is_refused_by_row(root):
     cells = lines[5].split(",")
     lines[5] = ",".join([cells[0], "high", *cells[2:]])
     (root / "Scores_Overall.csv").write_text("\n".join(lines))
-    assert "found 'high' (row 6); correct or remove them." in refused(root)
+    assert "found 'high' (row 6); correct or remove them" in refused(root)
 
 
 def test_unknown_choices_are_refused_with_those_there_are(root):

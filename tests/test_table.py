@@ -92,7 +92,7 @@ def test_a_device_that_is_missing_in_some_rows_is_unknown():
 def test_missing_columns_are_named_with_those_found():
     message = refused(a_frame().drop(columns=["score", "scene"]))
     assert message == (
-        "my.csv lacks the column score, scene (found: image, path, split); tell which columns hold them with `columns`."
+        "my.csv lacks the column score, scene (found: image, path, split); tell which columns hold them with `columns`"
     )
 
 
@@ -110,7 +110,7 @@ def test_empty_cells_are_refused_by_row():
 )
 def test_a_score_that_is_no_finite_number_is_refused(value, shown):
     assert refused(changed("score", {5: value})) == (
-        f"The score in my.csv must be finite numbers, found {shown} (row 7); correct or remove them."
+        f"The score in my.csv must be finite numbers, found {shown} (row 7); correct or remove them"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_score_std_that_is_no_deviation_is_refused(value):
     frame = a_frame().assign(score_std=["0.4"] * 11 + [value])
     assert refused(frame) == (
         f"The score_std in my.csv must be finite numbers >= 0 in every row or in none, found '{value}' (row 13); "
-        "correct or remove them."
+        "correct or remove them"
     )
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from piqa.data.tables.database import VOTES, Database, draw_splits, read_lines, splits_with
-from piqa.data.tables.table import as_numbers
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import as_numbers, read_csv, require_columns
 
 Split = Literal["official", "tanet"]
 
@@ -109,7 +108,7 @@ class AVA(Database):
         parts = []
         for split in ("train", "val", "test"):
             source = self.labels / f"{split}.csv"
-            part = read_labels(source)
+            part = read_csv(source)
             require_columns(part, ("image_id", *TANET), source, "restore TANet's file")
             part = part.rename(columns={"image_id": "id", **TANET})[["id", *VOTES]].assign(split=split)
             parts.append(part.set_axis([f"{source.name}:{row}" for row in part.index]))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from piqa.data.tables.table import Table, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 Attribute = Literal["overall", "details", "exposure"]
 OfficialSplit = Literal["scene", "device"]
@@ -157,7 +157,7 @@ class PIQ23(Table):
         return InputError(f"There is no {file_name} for {self.name}: {mend}. Looked in: {places}.")
 
     def _read(self, file: Path, *columns: str) -> pd.DataFrame:
-        labels = read_labels(file)
+        labels = read_csv(file)
         require_columns(labels, columns, file, "restore the dataset's own file")
         return labels[list(columns)]
 

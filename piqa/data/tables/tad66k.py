@@ -8,7 +8,7 @@ import pandas as pd
 
 from piqa.data.tables.database import Database, draw_splits, splits_with
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 Split = Literal["merge", "unmerge"]
 
@@ -92,7 +92,7 @@ class TAD66K(Database):
         parts = []
         for split in ("train", "test"):
             for source in self._files(split):
-                part = read_labels(source)
+                part = read_csv(source)
                 require_columns(part, ("image", "score"), source, "restore the database's own file")
                 part = part[["image", "score"]].assign(split=split)
                 if self.split == "unmerge":
