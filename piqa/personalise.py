@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.tables.ratings import read_ratings
@@ -36,6 +35,8 @@ from piqa.preparation.store import PreparedStore
 from piqa.scoring.scorer import Scorer
 from piqa.system.command_line import Parser, command
 from piqa.system.files import replacing
+from piqa.system.json_text import write_json
+from piqa.system.progress import progress
 from piqa.tasks.personalisation import Recipe, fine_tune, rows_of
 from piqa.weights import model_file
 
@@ -109,8 +110,7 @@ def personalise(
     todo = [user for user in users if user not in {row["user"] for row in rows}]
     prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(scorer.device), max_failed=0)
     console = Console()
-    with _bar(console) as bar:
-        task = bar.add_task("users", total=len(users), completed=len(users) - len(todo))
+    with progress(len(users), len(users) - len(todo), task="personalising", unit="users") as advance:
         for user in todo:
             own = frame[frame["user"] == user].sort_values("image")
             images = _images(scorer, prepared, own["path"].tolist())
@@ -119,13 +119,12 @@ def personalise(
             keep = folder / "models" if save else None
             rows += list(_tunings(scorer, recipe, user, own["score"].to_numpy(), images, plan, seed, keep))
             _write_rows(folder, rows)
-            bar.update(task, advance=1)
+            advance(1)
     by_k = summarise(pd.DataFrame(rows))
     for size, few in left_out.items():
         console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
     summary = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
-    with replacing(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_json(summary, folder / "summary.json")
     return summary
 
 
@@ -220,8 +219,7 @@ def _resume(folder: Path, settings: dict[str, Any], overwrite: bool) -> list[dic
             )
         return [{str(name): value for name, value in row.items()} for row in rows]
     table.unlink(missing_ok=True)
-    with replacing(marker) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_json(settings, marker)
     return []
 
 
@@ -238,12 +236,6 @@ def _in_words(size: str, found: dict[str, Any] | None, left_out: int) -> str:
         f"{size} images a user: SROCC {found['srocc']:.3f} +- {found['srocc_std_of_draws']:.3f} over draws, "
         f"+- {found['srocc_std_of_users']:.3f} over users; {found['srocc_before']:.3f} before; {found['users']} users, "
         f"{left_out} with too few ratings left out{undefined}"
-    )
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     )
 
 

@@ -6,8 +6,6 @@ the run. An interrupted run goes on where it stopped when the same command is gi
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +20,8 @@ from piqa.scoring.file_list import expand
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.scorer import Precision, Scorer
 from piqa.system.command_line import Parser
-from piqa.system.files import replacing
+from piqa.system.device import core_count
+from piqa.system.json_text import write_json
 from piqa.system.progress import progress
 from piqa.weights.model_file import find_model
 
@@ -104,7 +103,7 @@ def predict(
         "batch_size": batch_size or (16 if kind == "cuda" else 4),
     }
     if kind == "cpu":  # the workers have cores of their own
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() // devices - workers)))
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), core_count() // devices - workers)))
     start = time.perf_counter()
     try:
         if several and left:
@@ -145,8 +144,7 @@ def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, h
 
 def _finish(parts: ScoreParts, files: Sequence[str], figures: dict[str, Any], console: Console) -> None:
     counts = parts.finish(files)
-    with replacing(parts.out.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(asdict(counts) | figures, indent=2) + "\n", encoding="utf-8")
+    write_json(asdict(counts) | figures, parts.out.with_suffix(".json"))
     console.print(
         f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {parts.out}",
         highlight=False,
@@ -156,13 +154,9 @@ def _finish(parts: ScoreParts, files: Sequence[str], figures: dict[str, Any], co
 
 def _workers(kind: str, images: int, devices: int) -> int:
     """Preparing processes of each device."""
-    cores = _cores() // devices
+    cores = core_count() // devices
     wanted = cores // CORES_PER_WORKER if kind == "cpu" else min(cores, MOST_WORKERS)
     return min(wanted, images // devices // PER_WORKER)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -27,6 +26,7 @@ from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import ClipPreparation
+from piqa.system.device import core_count
 from piqa.training.run_record import fingerprint
 
 SelectOn = Literal["validation", "test"]
@@ -248,7 +248,7 @@ class PortraitData(LightningDataModule):
         return DataLoader(own, batch_size=self._scoring_batch, collate_fn=collate, **self._workers_arguments())
 
     def _workers_arguments(self) -> dict[str, Any]:
-        workers = min(8, os.cpu_count() or 1) if self._workers is None else self._workers
+        workers = min(8, core_count()) if self._workers is None else self._workers
         return {
             "num_workers": workers,
             "persistent_workers": workers > 0,
