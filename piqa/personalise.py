@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.tables.ratings import read_ratings
@@ -193,14 +192,13 @@ def _try_users(
     todo = [user for user in users if user not in {row["user"] for row in rows}]
     prepared = PreparedStore(store, trial.scorer.preparation)
     prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(trial.scorer.device), max_failed=0)
-    with _bar(console) as bar:
-        task = bar.add_task("users", total=len(users), completed=len(users) - len(todo))
+    with progress(len(users), len(users) - len(todo), task="personalising", unit="users") as advance:
         for user in todo:
             own = frame[frame["user"] == user].sort_values("image")
             images = _images(trial.scorer, prepared, own["path"].tolist())
             rows += trial.rows(user, own["score"].to_numpy(), images)
             _write_rows(folder, rows)
-            bar.update(task, advance=1)
+            advance(1)
 
 
 def _images(scorer: Scorer, prepared: PreparedStore[Portrait], paths: Sequence[str]) -> Batch:
@@ -252,12 +250,6 @@ def _in_words(size: str, found: Summary | None, left_out: int) -> str:
         f"{size} images a user: SROCC {found['srocc']:.3f} +- {found['srocc_std_of_draws']:.3f} over draws, "
         f"+- {found['srocc_std_of_users']:.3f} over users; {found['srocc_before']:.3f} before; {found['users']} users, "
         f"{left_out} with too few ratings left out{undefined}"
-    )
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     )
 
 

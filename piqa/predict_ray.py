@@ -10,7 +10,6 @@ see them.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
 from piqa.system.command_line import run_command
-from piqa.system.files import replacing
+from piqa.system.json_text import json_text, write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.weights.model_file import find_model
 
@@ -182,13 +181,11 @@ def _is_utf8(name: str) -> bool:
 def _same_settings(folder: Path, settings: dict[str, object]) -> None:
     """Writes the settings beside the rows, or makes sure that they are those of the rows that are there."""
     described = folder / SETTINGS
-    text = json.dumps(settings, indent=2) + "\n"
     if described.is_file():
-        if described.read_text(encoding="utf-8") != text:
+        if described.read_text(encoding="utf-8") != json_text(settings):
             raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
         return
-    with replacing(described) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_json(settings, described)
 
 
 def _scored(folder: Path) -> Iterator[str]:

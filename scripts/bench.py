@@ -34,7 +34,7 @@ from rich.console import Console
 
 from piqa.errors import InputError, one_line_errors
 from piqa.system.device import pick_device
-from piqa.system.files import replacing
+from piqa.system.json_text import write_json
 
 ROWS: dict[str, Callable[[Settings], Row]] = {
     "training-input": inputs.training_input,
@@ -66,8 +66,7 @@ def main(args: list[str] | None = None) -> None:
             report["rows"] = [row for row in report["rows"] if row["row"] != name] + [result]
             report["rows"].sort(key=lambda row: list(ROWS).index(row["row"]))
             report |= {"smoke": settings.smoke, "device": settings.device.type, "machine": machine()}
-            with replacing(options.out) as temporary:  # after every row: a later one may take an hour, or fail
-                temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            write_json(report, options.out)  # after every row: a later one may take an hour, or fail
         print_table(report, Console(width=None if sys.stdout.isatty() else 200))
         if options.markdown is not None:
             fill_page(report, options.markdown)

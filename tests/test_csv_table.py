@@ -132,14 +132,14 @@ def test_missing_columns_are_named_with_the_way_to_map_them(tmp_path):
     csv = write(tmp_path, "image,MOS,scene\na,1,s\n")
     assert refused(csv) == (
         f"{csv} lacks the column score (found: image, MOS, scene); rename it, or map it in `columns`, such as "
-        "{score: MOS}."
+        "{score: MOS}"
     )
 
 
 def test_a_mapping_to_an_absent_column_is_refused(tmp_path):
     csv = write(tmp_path, "image,MOS,scene\na,1,s\n")
     assert refused(csv, columns={"score": "mos"}) == (
-        f"{csv} lacks the column mos (found: image, MOS, scene); correct `columns`."
+        f"{csv} lacks the column mos (found: image, MOS, scene); correct `columns`"
     )
 
 
@@ -176,3 +176,12 @@ def test_a_config_can_name_the_table(tmp_path):
 
     table = jsonargparse.CLI(load, args=[f"--table={config}"], as_positional=False)
     assert table["condition"].iloc[0] == "Alpha 1"
+
+
+def test_a_table_saved_by_a_spreadsheet_with_decimal_commas_is_read(tmp_path):
+    rows = "".join(f"{number}.jpg;{number},5;s;0,{number}\n" for number in range(4))
+    csv = tmp_path / "excel.csv"
+    csv.write_text("sep=;\nimage;MOS;scene;score_std\n" + rows)
+    table = CSVTable(csv, columns={"score": "MOS"}, test_fraction=0, check_files=False).load()
+    assert table["score"].tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert table["score_std"].tolist() == [0.0, 0.1, 0.2, 0.3]

@@ -42,5 +42,12 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path):
 def test_nothing_to_score_is_told(tmp_path):
     with pytest.raises(InputError, match="nothing to score"):
         expand([])
-    with pytest.raises(InputError, match=r"cannot read the list of images .*no.txt"):
+    with pytest.raises(InputError, match=r"cannot read .*no.txt"):
         expand([], str(tmp_path / "no.txt"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_from_an_editor_that_marks_its_encoding_is_read(tmp_path, encoding):
+    names = tmp_path / "names.txt"
+    names.write_bytes("caf\u00e9.jpg\r\nb.jpg\r\n".encode(encoding))
+    assert expand([], str(names)) == ["caf\u00e9.jpg", "b.jpg"]

@@ -130,7 +130,7 @@ def test_unfit_labels_are_refused(tmp_path, content, complaint):
 
 
 def test_absent_labels_are_refused(tmp_path):
-    assert f"Cannot read the labels {tmp_path / 'mos_val_rating.csv'}" in refused(tmp_path)
+    assert f"cannot read {tmp_path / 'mos_val_rating.csv'}" in refused(tmp_path)
 
 
 @pytest.mark.parametrize(

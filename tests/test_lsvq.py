@@ -165,7 +165,7 @@ def test_unfit_labels_are_refused(tmp_path, content, complaint):
 
 
 def test_absent_labels_are_refused(tmp_path):
-    assert f"Cannot read the labels {tmp_path / 'labels_train_test.csv'}" in refused(tmp_path)
+    assert f"cannot read {tmp_path / 'labels_train_test.csv'}" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("shares", [{"val_fraction": 1}, {"val_fraction": -0.1}, {"max_missing": 1.1}])

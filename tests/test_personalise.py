@@ -144,6 +144,7 @@ def test_a_network_without_a_head_cannot_train_it_alone():
     ("text", "named"),
     [
         ("image,score\na.png,1\n", "lacks the column user"),
+        ("image;score;user\na.png;1,5;u\nb.png;1.234,5;u\n", r"found '1.234,5' \(row 3\)"),
         ("image,score,user\na.png,good,u\n", r"found 'good' \(row 2\)"),
         ("image,score,user\na.png,1,u\na.png,2,u\n", "row 3.*repeats"),
         ("image,score,user\na.png,1,\n", "row 2.*no user"),

@@ -171,7 +171,7 @@ def test_a_missing_column_is_refused(root):
     replace_in(root / "Scores_Overall.csv", "JOD STD", "SIGMA")
     message = refused(root)
     assert message.startswith(f"{root}/Scores_Overall.csv lacks the column JOD STD (found: IMAGE PATH, JOD, SIGMA, ")
-    assert message.endswith("restore the dataset's own file.")
+    assert message.endswith("restore the dataset's own file")
 
 
 def test_scores_of_another_attribute_are_refused(root):

@@ -98,7 +98,7 @@ def test_a_killed_worker_is_told_in_one_line_and_costs_no_row(
         patched.setattr(ScoreParts, "append", kill_after)
         predict.main(run)
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "a process that prepares images was killed" in line and "what was scored is kept" in line
+    assert "worker process" in line and "was killed by signal 9" in line and "what was scored is kept" in line
     assert not out.exists() and 0 < rows_kept(out) < 60
     predict.main(run)
     assert is_complete(out, undisturbed)

@@ -56,8 +56,20 @@ def test_names_that_look_like_numbers_or_gaps_stay_text(tmp_path):
         ("image;scene;score;prediction\na.jpg;S;1;0.5\n", "utf-8"),
         ("image,scene,score,prediction\r\na.jpg,S,1,0.5\r\n", "utf-8-sig"),
         (" IMAGE , Scene,score ,Prediction\n a.jpg , S, 1 , 0.5\n\n\n", "utf-8"),
+        ("image;scene;score;prediction\na.jpg;S;1,0;0,5\n", "utf-8"),
+        ("sep=;\nimage;scene;score;prediction\na.jpg;S;1;0,5\n", "utf-16"),
+        ("image\tscene\tscore\tprediction\na.jpg\tS\t1\t0.5\n", "utf-8"),
+        ("\nimage,scene,score,prediction\na.jpg,S,1,0.5\n", "utf-8"),
     ],
-    ids=["semicolons", "byte order mark and CRLF", "spaces, case and blank lines"],
+    ids=[
+        "semicolons",
+        "byte order mark and CRLF",
+        "spaces, case and blank lines",
+        "decimal commas",
+        "declared separator",
+        "tabs",
+        "blank first line",
+    ],
 )
 def test_dialects_are_read(tmp_path, text, encoding):
     frame = read_predictions(csv(tmp_path, text, encoding))
@@ -69,24 +81,33 @@ def test_dialects_are_read(tmp_path, text, encoding):
     [
         ("", "is empty"),
         ("image,prediction\n", "has a header and no rows"),
-        ("file,score\na.jpg,1\n", r"has no column image, prediction \(found: file, score\); add it or rename one"),
-        ("image,prediction\na.jpg,1\n", "has no column scene, score .* table that has the labels"),
+        ("file,score\na.jpg,1\n", r"lacks the column image, prediction \(found: file, score\); add it or rename one"),
+        ("image,prediction\na.jpg,1\n", "lacks the column scene, score .* table that has the labels"),
         ("image,scene,score,prediction\na,S,1,1\nb,S,1,\n", "`prediction` is empty in row 3; every image needs it"),
-        ("image,scene,score,prediction\na,S,1,good\n", "`prediction` is not a finite number in row 2 .first: 'good'"),
+        (
+            "image,scene,score,prediction\na,S,1,good\n",
+            "The prediction in .* must be finite numbers, found 'good' .row 2.; correct",
+        ),
         (
             "image,scene,score,prediction\na,S,1,1\n\nb,S,nan,2\n",
-            "`score` is not a finite number in row 4 .first: 'nan'",
+            "The score in .* must be finite numbers, found 'nan' .row 4.; correct",
         ),
-        ("image,scene,score,prediction\na,S,1,inf\n", "`prediction` is not a finite number in row 2"),
-        ("image,scene,score,prediction\na,S,1\n", "`prediction` is empty in row 2"),
+        (
+            "image,scene,score,prediction\na,S,1,inf\n",
+            "The prediction in .* must be finite numbers, found 'inf' .row 2.",
+        ),
+        ("image,scene,score,prediction\na,S,1\n", "Row 2 of .* has 3 cells where the header names 4 columns"),
         (
             "image,scene,score,prediction\na,S,1,1\na,S,1,2\n",
             "images with several rows: 1 .first: a in rows 2, 3.; keep one",
         ),
         ("image,scene,score,prediction\n,S,1,1\n", "`image` is empty in row 2"),
         ("image,scene,score,prediction\na,,1,1\n", "`scene` is empty in row 2"),
-        ("image,scene,score,prediction,prediction\na,S,1,1,2\n", "has the column 'prediction' twice"),
-        ("image,scene,score,prediction\na,S,1,1\nb,S,1,1,9\n", "is not a CSV: .*line 3"),
+        ("image,scene,score,prediction,prediction\na,S,1,1,2\n", "names the column prediction more than once"),
+        (
+            "image,scene,score,prediction\na,S,1,1\nb,S,1,1,9\n",
+            "Row 3 of .* has 5 cells where the header names 4 columns",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_evaluated_is_refused_in_one_line(tmp_path, text, message):
@@ -99,7 +120,7 @@ def test_a_file_that_cannot_be_evaluated_is_refused_in_one_line(tmp_path, text, 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     assert complaint(tmp_path / "none.csv") == (
-        f"Cannot read the predictions {tmp_path / 'none.csv'}: No such file or directory; check the path"
+        f"cannot read {tmp_path / 'none.csv'}: No such file or directory; check the path"
     )
     assert "Is a directory" in complaint(tmp_path)
 
@@ -107,12 +128,14 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 def test_an_image_is_not_a_csv(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")
-    assert "is not UTF-8 text" in complaint(path)
+    assert "is not text in UTF-8" in complaint(path)
 
 
 def test_many_bad_rows_are_counted(tmp_path):
     rows = "".join(f"{i}.jpg,S,1,?\n" for i in range(9))
-    assert "in rows 2, 3, 4 and 6 more" in complaint(csv(tmp_path, "image,scene,score,prediction\n" + rows))
+    assert "found '?' (row 2), '?' (row 3), '?' (row 4) and 6 more" in complaint(
+        csv(tmp_path, "image,scene,score,prediction\n" + rows)
+    )
 
 
 # Labels from a table

@@ -41,3 +41,19 @@ def test_the_second_of_several_processes_shows_nothing(capsys, clock):
         clock[0] = 100
         advance(5)
     assert capsys.readouterr() == ("", "")
+
+
+def test_lines_name_the_task_the_unit_and_what_else_there_is_to_tell(clock):
+    out = StringIO()
+    with progress(40, console=Console(file=out), every=30, task="personalising", unit="users") as advance:
+        clock[0] = 31
+        advance(31, "2 failed")
+    assert out.getvalue() == "personalising: 31 of 40, 1.00 users/s, 0:00:09 left; 2 failed\n"
+
+
+def test_a_bar_shows_the_note_too():
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    with progress(10, console=console, task="preparing") as advance:
+        advance(10, "9 prepared, 1 failed")
+    assert "preparing" in out.getvalue() and "9 prepared, 1 failed" in out.getvalue()

@@ -93,7 +93,7 @@ def test_a_device_that_is_missing_in_some_rows_is_unknown():
 def test_missing_columns_are_named_with_those_found():
     message = refused(a_frame().drop(columns=["score", "scene"]))
     assert message == (
-        "my.csv lacks the column score, scene (found: image, path, split); tell which columns hold them with `columns`."
+        "my.csv lacks the column score, scene (found: image, path, split); tell which columns hold them with `columns`"
     )
 
 

@@ -32,11 +32,10 @@ import pandas as pd
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from rich.console import Console
-from rich.progress import track
 
 from piqa.errors import InputError
 from piqa.system.files import replacing
+from piqa.system.progress import progress
 
 SIZE = (320, 400)  # width and height of every image, px; small, so that preparing and training take minutes
 SCORE_SD = 1.4  # PIQ23's JOD within a scene
@@ -226,17 +225,18 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
     except OSError as error:
         raise InputError(f"cannot write the demo data in {folder}: {error.strerror}; name another folder") from error
     table = demo_table(seed, scenes, test_scenes)
-    console = Console(stderr=True)
-    for index in track(range(scenes), "demo scenes", console=console, transient=True, disable=not console.is_terminal):
-        scene = Scene.number(index)
-        view = scene.view(seed)
-        for shot in table[table["scene"] == scene.name].to_dict("records"):
-            image, quality = shoot(view, shot["device"], shot["strength"], _rng(seed, f"grain of {shot['image']}"))
-            with replacing(folder / shot["image"]) as part:
-                if quality is None:
-                    image.save(part, "PNG", compress_level=3)
-                else:
-                    image.save(part, "JPEG", quality=quality)
+    with progress(scenes, task="making the demo data", unit="scenes") as advance:
+        for index in range(scenes):
+            scene = Scene.number(index)
+            view = scene.view(seed)
+            for shot in table[table["scene"] == scene.name].to_dict("records"):
+                image, quality = shoot(view, shot["device"], shot["strength"], _rng(seed, f"grain of {shot['image']}"))
+                with replacing(folder / shot["image"]) as part:
+                    if quality is None:
+                        image.save(part, "PNG", compress_level=3)
+                    else:
+                        image.save(part, "JPEG", quality=quality)
+            advance(1)
     with replacing(csv) as part:
         table.to_csv(part, columns=COLUMNS, index=False)
     return csv

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
 
 from piqa.errors import InputError
+from piqa.system.csv_text import as_numbers, listed, read_csv, require_columns, row_list
 from piqa.system.files import replacing
 
 NUMBERS = ("prediction", "score", "score_std")
@@ -26,13 +26,13 @@ def read_predictions(
 ) -> pd.DataFrame:
     """Predictions from a CSV file, with their labels from the file itself or from a table.
 
-    The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Commas and semicolons both
-    separate; case and spaces in the header do not matter. With a table, rows are joined to it by image name: exactly;
-    else with slashes, backslashes and the case of the extension taken as equal, where one path is the end of the other;
+    The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Case and spaces in the header do
+    not matter; else it is read as `read_csv` tells. With a table, rows are joined to it by image name: exactly; else
+    with slashes, backslashes and the case of the extension taken as equal, where one path is the end of the other;
     else, where no path is, by file name alone.
 
     Args:
-        csv: The file; UTF-8, one row an image.
+        csv: The file, one row an image.
         table: Labels with columns `image`, `scene`, `score`, optionally `score_std`, `split`, `condition`, `device`;
             only the rows that are to be evaluated, or all of them and `split`.
         split: The split of the table that is to be evaluated. Its images should be predicted; those of other splits may
@@ -51,14 +51,17 @@ def read_predictions(
     if not 0 <= max_missing < 1:
         raise InputError(f"max_missing is {max_missing}; it is a share of the images, at least 0 and below 1")
     csv = Path(csv)
-    frame = _read_rows(csv)
-    _require(frame, ["image", "prediction"], csv, "add it or rename one")
+    frame = read_csv(csv, numbers=NUMBERS, lower_case_header=True)
+    if frame.empty:
+        raise InputError(f"{csv} has a header and no rows; it needs one row an image")
+    mend = "add it or rename one; in the scores of piqa.predict `file` is `image`, and `score` is `prediction`"
+    _require(frame, ["image", "prediction"], csv, mend)
     if table is None:
         _require(frame, ["scene", "score"], csv, "add it or evaluate with a table that has the labels")
     _refuse_repeats(frame["image"], csv)
     for name in NUMBERS:
         if name in frame:
-            frame[name] = _numbers(frame[name], csv)
+            frame[name] = as_numbers(frame[name], csv)
     if table is not None:
         frame = _join(frame, table, csv)
         wanted = table["image"] if split is None else table.loc[table["split"] == split, "image"]
@@ -88,74 +91,12 @@ def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
         )
 
 
-def _read_rows(csv: Path) -> pd.DataFrame:
-    """The file as text, indexed by row number as a spreadsheet shows it (the header is row 1)."""
-    cells = _read_cells(csv)
-    frame = pd.DataFrame({column: cells[column].fillna("").str.strip() for column in cells})
-    frame.index += 1
-    header = frame.iloc[0].str.lower()
-    if header.duplicated().any():
-        raise InputError(
-            f"{csv} has the column {header[header.duplicated()].iloc[0]!r} twice in its header; rename one"
-        )
-    frame = frame.iloc[1:].set_axis(header.to_list(), axis="columns")
-    frame = frame[(frame != "").any(axis="columns")].copy()  # without blank lines, usually the last
-    if frame.empty:
-        raise InputError(f"{csv} has a header and no rows; it needs one row an image")
-    return frame
-
-
-def _read_cells(csv: Path) -> pd.DataFrame:
-    """The cells as text, the header among them, because pandas would rename a repeated column and hide it."""
-    try:
-        with csv.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = ";" if header.count(";") > header.count(",") else ","
-        return pd.read_csv(
-            csv,
-            header=None,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,  # a scene may be called NA
-            skip_blank_lines=False,  # they count as rows
-            encoding="utf-8-sig",
-        )
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{csv} is empty; it needs a header with image,prediction and one row an image") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{csv} is not UTF-8 text; save it as a CSV in UTF-8") from None
-    except pd.errors.ParserError as error:
-        raise InputError(f"{csv} is not a CSV: {str(error).strip().splitlines()[-1]}; mend that row") from None
-    except OSError as error:
-        raise InputError(f"Cannot read the predictions {csv}: {error.strerror or error}; check the path") from None
-
-
 def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> None:
-    absent = [name for name in columns if name not in frame]
-    if absent:
-        raise InputError(f"{csv} has no column {', '.join(absent)} (found: {', '.join(frame.columns)}); {mend}")
+    require_columns(frame, columns, csv, mend)
     for name in columns:
         empty = frame.index[frame[name] == ""]
         if len(empty):
-            raise InputError(f"{csv}: `{name}` is empty in {_rows(empty)}; every image needs it")
-
-
-def _numbers(column: pd.Series[str], csv: Path) -> pd.Series[float]:
-    numbers = column.map(_number).astype("float64")
-    wrong = column.index[~np.isfinite(numbers)]
-    if len(wrong):
-        raise InputError(
-            f"{csv}: `{column.name}` is not a finite number in {_rows(wrong)} (first: {column[wrong[0]]!r}); "
-            "every image needs one"
-        )
-    return numbers
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+            raise InputError(f"{csv}: `{name}` is empty in {row_list(empty)}; every image needs it")
 
 
 def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
@@ -177,9 +118,9 @@ def _refuse_missing(frame: pd.DataFrame, wanted: int, csv: Path, max_missing: fl
     missing, unmatched = frame.attrs["missing"], frame.attrs["unmatched"]
     if len(missing) <= max_missing * wanted and len(missing) < wanted:
         return
-    strangers = f"; rows that fit no image: {_some(unmatched)}" if unmatched else ""
+    strangers = f"; rows that fit no image: {listed(unmatched)}" if unmatched else ""
     raise InputError(
-        f"{csv} predicts {wanted - len(missing)} of the {wanted} images to be evaluated, without {_some(missing)}"
+        f"{csv} predicts {wanted - len(missing)} of the {wanted} images to be evaluated, without {listed(missing)}"
         f"{strangers}; add them, or raise max_missing (now {max_missing:g})"
     )
 
@@ -238,7 +179,7 @@ def _refuse_repeats(images: pd.Series[str], csv: Path) -> None:
     if len(repeated):
         rows = repeated.index[repeated == repeated.iloc[0]]
         raise InputError(
-            f"{csv}: images with several rows: {repeated.nunique()} (first: {repeated.iloc[0]} in {_rows(rows)}); "
+            f"{csv}: images with several rows: {repeated.nunique()} (first: {repeated.iloc[0]} in {row_list(rows)}); "
             "keep one row an image"
         )
 
@@ -253,18 +194,6 @@ def _refuse_other_labels(matched: pd.DataFrame, labels: pd.DataFrame, csv: Path)
         if differs.any():
             rows = matched.index[differs]
             raise InputError(
-                f"{csv}: `{name}` is not the table's in {_rows(rows)} ({theirs[rows[0]]} where the table has "
+                f"{csv}: `{name}` is not the table's in {row_list(rows)} ({theirs[rows[0]]} where the table has "
                 f"{ours[rows[0]]}); take the table that belongs to the file or leave the column out"
             )
-
-
-def _rows(numbers: Iterable[int]) -> str:
-    numbers = list(numbers)
-    return f"row{'s' if len(numbers) > 1 else ''} {_some(numbers)}"
-
-
-def _some(values: Iterable[object]) -> str:
-    """The first three, and how many more there are."""
-    values = list(values)
-    more = f" and {len(values) - 3} more" if len(values) > 3 else ""
-    return ", ".join(map(str, values[:3])) + more

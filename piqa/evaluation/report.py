@@ -23,7 +23,7 @@ from rich.table import Table
 from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
 from piqa.evaluation.predictions import write_predictions
 from piqa.system.files import replacing
-from piqa.system.json_text import json_text
+from piqa.system.json_text import write_json
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
 MAX_PANELS = 60  # more cannot be read on one page
@@ -86,8 +86,7 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[s
     figure = draw_scatter(predictions, scenes, _heading(report))
     write_predictions(predictions, report.predictions_csv)
     write_predictions(scenes.reset_index(), report.per_scene_csv)
-    with replacing(report.metrics_json) as path:
-        path.write_text(json_text({**report.summary, "facts": report.facts}), encoding="utf-8")
+    write_json({**report.summary, "facts": report.facts}, report.metrics_json)
     with replacing(report.scatter_png) as path:
         figure.savefig(path, format="png", dpi=110)
     return report

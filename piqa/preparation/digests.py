@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from piqa.errors import InputError
-from piqa.system.files import replacing
+from piqa.system.json_text import write_json
 
 
 def digest_of(path: str | Path) -> str:
@@ -57,6 +57,5 @@ class Digests:
         """Writes the memory, if there is anything new, and keeps what other processes have written meanwhile."""
         if self._changed:
             self._known = self._read() | self._known
-            with replacing(self._path) as temporary:
-                temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            write_json(self._known, self._path, indent=None)
             self._changed = False

@@ -52,7 +52,10 @@ class FaceDetector:
 
         _keep_every_candidate()
         self.detection_side = detection_side
-        self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=torch.device(device)).eval()
+        device = torch.device(device)
+        if device.type == "mps":  # which has neither its float64 nor its pooling to any size
+            device = torch.device("cpu")
+        self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=device).eval()
 
     def detect(self, image: Image.Image) -> list[Face]:
         """All faces of an RGB image, in no particular order; an empty list where there is none."""

@@ -14,9 +14,7 @@ where it stopped. What was damaged on disk is told by its checksums and prepared
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +25,16 @@ from typing import Any, Generic, TypeVar, cast
 
 import pandas as pd
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
 
 from piqa.errors import InputError
 from piqa.preparation.digests import Digests, digest_of
-from piqa.preparation.store_build import Done, Job, Recipe, prepare, worker_count
+from piqa.preparation.store_build import EntryJob, EntryResult, ItemPreparation, prepare, worker_count
 from piqa.preparation.store_entry import Entry, EntryDamagedError, EntryNotFoundError, Packable, open_entry, write_entry
-from piqa.system.device import pick_device
+from piqa.system.device import core_count, pick_device
 from piqa.system.files import remove_leftovers, replacing
+from piqa.system.json_text import write_json
+from piqa.system.progress import progress as show_progress
 
 __all__ = ["BuildReport", "PreparedStore", "write_entry"]
 
@@ -84,7 +84,7 @@ class PreparedStore(Generic[Item]):
         settings: How they are prepared.
     """
 
-    def __init__(self, folder: str | Path, settings: Recipe[Item]) -> None:
+    def __init__(self, folder: str | Path, settings: ItemPreparation[Item]) -> None:
         self.root = Path(folder)
         self.settings = settings
         self._digests = Digests(self.root / "digests.json")
@@ -190,33 +190,35 @@ class PreparedStore(Generic[Item]):
         report = BuildReport()
         self._describe()
         remove_leftovers(self.root)
-        with _bar(not progress) as bar:
-            task = bar.add_task("reading", total=len(names), counts="")
-            missing: dict[Path, list[str]] = {}
+        missing: dict[Path, list[str]] = {}
+        with show_progress(len(names), quiet=not progress, task="reading") as advance:
             for path, found in self._look_up(names, report, verify):
-                bar.update(task, advance=1)
+                advance(1)
                 if found is None:
                     missing.setdefault(self.entry(path), []).append(path)
                 else:
                     report.reused += 1
                     report.no_face += not found
-            self._digests.save()
-            bar.update(task, description="preparing", total=sum(map(len, missing.values())), completed=0)
-            jobs = [(same[0], entry) for entry, same in missing.items()]
-            workers = worker_count(device, workers, len(jobs))
-            with closing(self._prepare(jobs, device, workers, bar)) as all_done:
-                for entry, face_found, fault in all_done:
-                    same = missing[entry]  # files of the same content share an entry
-                    report.add(same, face_found, fault)
-                    bar.update(task, advance=len(same), counts=str(report))
+        self._digests.save()
+        jobs = [EntryJob(same[0], entry) for entry, same in missing.items()]
+        workers = worker_count(device, workers, len(jobs))
+        console = Console(stderr=True)
+        total = sum(map(len, missing.values()))
+        with (
+            show_progress(total, console=console, quiet=not progress or not total, task="preparing") as advance,
+            closing(self._prepare(jobs, device, workers, console)) as results,
+        ):
+            for result in results:
+                same = missing[result.entry]  # files of the same content share an entry
+                report.add(same, result.face_found, result.fault)
+                advance(len(same), str(report))
         self._judge(report, names, max_failed)
         return report
 
     def _describe(self) -> None:
         described = self.folder / "settings.json"
         if not described.is_file():
-            with replacing(described) as temporary:
-                temporary.write_text(json.dumps(asdict(cast(Any, self.settings)), indent=2) + "\n", encoding="utf-8")
+            write_json(asdict(cast(Any, self.settings)), described)
 
     def _look_up(self, paths: Sequence[str], report: BuildReport, verify: bool) -> Iterator[tuple[str, bool | None]]:
         """For each readable path: whether its entry shows a face, or None where there is no sound entry."""
@@ -230,7 +232,7 @@ class PreparedStore(Generic[Item]):
             except (InputError, EntryNotFoundError, EntryDamagedError) as error:
                 return path, None, error
 
-        with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) * 2)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, 2 * core_count())) as pool:
             for path, found, error in pool.map(look, paths):
                 if isinstance(error, InputError):
                     report.failed.append((path, str(error)))
@@ -238,7 +240,9 @@ class PreparedStore(Generic[Item]):
                     report.replaced += isinstance(error, EntryDamagedError)
                     yield path, found
 
-    def _prepare(self, jobs: Sequence[Job], device: str, workers: int, bar: Progress) -> Generator[Done, None, None]:
+    def _prepare(
+        self, jobs: Sequence[EntryJob], device: str, workers: int, console: Console
+    ) -> Generator[EntryResult, None, None]:
         """Prepares all; of many a sample comes first, which tells how much room the rest will take."""
         sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
         chosen = set(sample)
@@ -246,14 +250,14 @@ class PreparedStore(Generic[Item]):
         sizes = []
         for number, done in enumerate(prepare([*sample, *rest], self.settings, device, workers), start=1):
             yield done
-            if number <= len(sample) and done[2] is None:
-                sizes.append(done[0].stat().st_size)
+            if number <= len(sample) and done.fault is None:
+                sizes.append(done.entry.stat().st_size)
             if number == len(sample) and sizes:
-                self._check_room(sum(sizes) / len(sizes) * len(rest) / 1e9, len(rest), bar)
+                self._check_room(sum(sizes) / len(sizes) * len(rest) / 1e9, len(rest), console)
 
-    def _check_room(self, needed: float, files: int, bar: Progress) -> None:
+    def _check_room(self, needed: float, files: int, console: Console) -> None:
         free = shutil.disk_usage(self.root).free / 1e9
-        bar.console.print(f"{files} files will take about {needed:.2f} GB in {self.root}; {free:.0f} GB are free")
+        console.print(f"{files} files will take about {needed:.2f} GB in {self.root}; {free:.0f} GB are free")
         if needed > free:
             raise InputError(
                 f"{files} files would take about {needed:.0f} GB in {self.root} but {free:.0f} GB are free; "
@@ -290,14 +294,3 @@ def _listed(listing: Path) -> list[tuple[str, str]]:
 def _as_text(name: str) -> str:
     """A file's name may be any bytes, a table holds Unicode."""
     return name.encode(errors="backslashreplace").decode()
-
-
-def _bar(disable: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[counts]}"),
-        disable=disable,
-    )

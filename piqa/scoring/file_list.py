@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -10,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from piqa.errors import InputError
+from piqa.system.csv_text import read_text
 
 
 def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
@@ -61,11 +63,8 @@ def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
 
 
 def _lines(names: str) -> list[str]:
-    try:
-        with Path(names).open(encoding="utf-8", errors="surrogateescape") as file:
-            return [name for line in file if (name := line.rstrip("\r\n"))]
-    except OSError as error:
-        raise InputError(f"cannot read the list of images {names}: {error.strerror}") from error
+    lines = io.StringIO(read_text(names, errors="surrogateescape"), newline=None)  # a file's name may be any bytes
+    return [name for line in lines if (name := line.rstrip("\n"))]
 
 
 def _each_once(files: Iterable[str]) -> dict[str, str]:

@@ -5,21 +5,12 @@ The workers decode, find faces and cut; every network that judges runs in the ma
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
@@ -28,7 +19,7 @@ from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box
 from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.portrait import Preparation, Preparer
-from piqa.system.memory import KEPT_BY_WORKER, keep_freed_memory
+from piqa.system.worker_pool import map_in_workers
 
 Stamp = tuple[int, int]
 
@@ -68,7 +59,7 @@ class BatchPreparer:
         size: Side in pixels of the square crops.
         crops: How many, and where.
         inputs: Names of the crops that are wanted.
-        preparer: Prepares without LIQE; None makes one when it is first needed, in each worker process.
+        preparer: Prepares without LIQE; None makes one.
         view: How the network sees a portrait.
     """
 
@@ -83,17 +74,16 @@ class BatchPreparer:
     ) -> None:
         self._preparation, self._size, self._crops, self._view = preparation, size, crops, view
         self._inputs = inputs | {"whole"}  # which tells how many crops a portrait has
-        self._preparer = preparer
+        self._preparer = preparer or Preparer(replace(preparation, liqe=None))
 
     def __call__(self, files: list[str]) -> ImageBatch:
         """Prepares the images of one batch; a bad one costs its row alone."""
-        self._preparer = self._preparer or Preparer(replace(self._preparation, liqe=None))
         items, windows = [], []
         batch = ImageBatch(files, [], [], [], {}, None, [])
         for file in files:
             batch.stamps.append(stamp_of(file))
             try:
-                item, cut, box = self._prepare(file, self._preparer)
+                item, cut, box = self._prepare(file)
             except InputError as error:
                 batch.errors.append(str(error))
                 batch.face_boxes.append(None)
@@ -116,68 +106,29 @@ class BatchPreparer:
             batch.windows, batch.window_counts = np.concatenate(windows), [len(cut) for cut in windows]
         return batch
 
-    def _prepare(self, file: str, preparer: Preparer) -> tuple[Batch, Pixels | None, Box | None]:
+    def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Box | None]:
         image = open_image(file)
-        portrait = preparer.prepare(image)
+        portrait = self._preparer.prepare(image)
         crops = crops_of(portrait, self._size, self._crops, self._view)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}
         return wanted, None if self._preparation.liqe is None else cut_windows(image).numpy(), portrait.face_box
 
 
-def image_batches(files: Iterable[str], prepare: BatchPreparer, batch_size: int, workers: int) -> Iterator[ImageBatch]:
+def image_batches(
+    files: Iterable[str], make_preparer: Callable[[], BatchPreparer], batch_size: int, workers: int
+) -> Iterator[ImageBatch]:
     """Prepares files batch by batch, in their order, at most two batches a worker ahead.
 
     Args:
         files: Read no further than that, so that it may be of any length.
-        prepare: What does it.
+        make_preparer: Gives what prepares; called once in each process.
         batch_size: Images in a batch.
         workers: Processes that prepare; 0 does it in this one.
 
     Raises:
         InputError: If a worker process is killed.
     """
-    lists = _lists(files, batch_size)
-    if not workers:
-        yield from map(prepare, lists)
-        return
-    context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (prepare,))
-    try:
-        ahead: deque[Future[ImageBatch]] = deque(pool.submit(_work, part) for part in islice(lists, 2 * workers))
-        while ahead:
-            batch = ahead.popleft().result()
-            ahead.extend(pool.submit(_work, part) for part in islice(lists, 1))
-            yield batch
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"a process that prepares images was killed, probably for want of memory; use fewer `workers` than "
-            f"{workers}"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_of_this_worker: dict[str, Any] = {}
-
-
-def _start_worker(prepare: BatchPreparer) -> None:
-    torch.set_num_threads(1)  # the processes share the cores among them
-    keep_freed_memory(KEPT_BY_WORKER)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the main process alone makes an end
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _of_this_worker["prepare"] = prepare
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is killed; it would wait for work for ever."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(files: list[str]) -> ImageBatch:
-    batch: ImageBatch = _of_this_worker["prepare"](files)
-    return batch
+    yield from map_in_workers(make_preparer, _lists(files, batch_size), workers)
 
 
 def stamp_of(file: str) -> Stamp | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -204,8 +204,8 @@ class Scorer:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
         inputs = set(self.network.inputs)
-        prepare = BatchPreparer(self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
-        yield from image_batches(map(str, images), prepare, batch_size, workers)
+        make = partial(BatchPreparer, self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
+        yield from image_batches(map(str, images), make, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[dict[str, Any]]:
         """The second half of `stream`: a row, by column, for each image of a batch.

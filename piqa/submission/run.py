@@ -18,7 +18,7 @@ from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 from piqa.system.files import replacing
 from piqa.system.memory import keep_freed_memory
 
@@ -45,7 +45,7 @@ def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision 
         SystemExit: With status 2 and one line on stderr, also in the log, if there is nothing to score or no weights.
     """
     with one_line_errors(), _logging(root / "logs" / f"log_{name}.log") as log:
-        table = read_labels(root / "images.csv")
+        table = read_csv(root / "images.csv")
         require_columns(table, ["IMAGE"], root / "images.csv", "the kit's header is IMAGE,CLASS,CONDITION")
         if table.empty:
             raise InputError(f"{root / 'images.csv'} names no image")

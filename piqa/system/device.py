@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from piqa.errors import InputError
 
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+
 
 def pick_device(name: str) -> torch.device:
-    """The device that `cpu`, `cuda`, `cuda:1`, ... names; `auto` is the GPU where there is one.
+    """Return the device that `cpu`, `cuda`, `cuda:1`, `mps`, ... names; `auto` is the GPU where there is one.
 
     Raises:
         InputError: If there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -29,7 +34,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Whether a device, `cpu` or `cuda`, multiplies matrices of bfloat16 in hardware; of any other it is not known."""
+    """Return whether a device, `cpu` or `cuda`, multiplies bfloat16 matrices in hardware; False for any other."""
     if device == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     # torch has no public question for a CPU; in a version without the private one the answer is no
@@ -40,22 +45,35 @@ def computes_bfloat16(device: str) -> bool:
 def core_count() -> int:
     """Return the number of cores that this process may use: affinity and a container's CPU quota count, 1 at least."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cores()
-    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+    quotas = [quota for folder in _cgroup_folders() if (quota := _cgroup_quota(folder)) is not None]
+    return max(1, min([cores, *map(math.ceil, quotas)]))
 
 
-def _cgroup_cores() -> float | None:
-    """The CPU quota of this process's control group, in cores; None without one (version 2, then version 1)."""
-    root = Path("/sys/fs/cgroup")
+def _cgroup_folders() -> Iterator[Path]:
+    """Yield the folders of the control groups (version 2 or 1) that this process belongs to, and of those above."""
     try:
-        quota, period = (root / "cpu.max").read_text().split()
+        lines = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", maxsplit=2)
+        if not controllers or "cpu" in controllers.split(","):
+            top = CGROUPS / "cpu" if controllers else CGROUPS
+            own = top / group.lstrip("/")  # in a container it may be the host's name, and not be there
+            yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(top))
+
+
+def _cgroup_quota(folder: Path) -> float | None:
+    """Return the CPU quota of a control group, in cores; None where it has none."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         except OSError:
             return None
     try:
         cores = float(quota) / float(period)
     except (ValueError, ZeroDivisionError):  # "max": no quota
         return None
-    return cores if cores > 0 else None
+    return cores if cores > 0 else None  # -1 is no quota in version 1

@@ -14,20 +14,19 @@ import pandas as pd
 from piqa.system.files import replacing
 
 
-def json_text(value: object) -> str:
-    """The value as JSON text, indented by two, with a line end; see `plain` for what becomes of its parts."""
-    return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+def json_text(value: object, indent: int | None = 2) -> str:
+    """Return the value as JSON text with a line end; see `plain` for what becomes of its parts."""
+    return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"
 
 
-def write_json(value: object, path: str | Path) -> Path:
+def write_json(value: object, path: str | Path, indent: int | None = 2) -> None:
     """Write the value as JSON text, whole or not at all.
 
     Raises:
         InputError: If the file cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(json_text(value), encoding="utf-8")
-    return Path(path)
+        temporary.write_text(json_text(value, indent), encoding="utf-8")
 
 
 def plain(value: object) -> Any:

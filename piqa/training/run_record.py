@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import subprocess
 from datetime import datetime, timezone
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from piqa.system.files import replacing
+from piqa.system.json_text import write_json
 
 PACKAGES = (
     "dn-piqa",
@@ -51,8 +50,7 @@ def write_record(folder: str | Path, command: str, data: dict[str, Any]) -> Path
         "packages": {name: _version(name) for name in PACKAGES},
     }
     path = Path(folder) / "record.json"
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(record, path)
     return path
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from piqa.data.tables.database import VOTES, Database, read_lines
 from piqa.data.tables.splits import draw_validation, splits_with
-from piqa.data.tables.table import as_numbers, require_choice
+from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
 from piqa.models.rating_distribution import RATING_LEVELS
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import as_numbers, read_csv, require_columns
 
 Split = Literal["official", "tanet"]
 
@@ -109,7 +109,7 @@ class AVA(Database):
         parts = []
         for split in ("train", "val", "test"):
             source = self.labels / f"{split}.csv"
-            part = read_labels(source)
+            part = read_csv(source)
             require_columns(part, ("image_id", *TANET), source, "restore TANet's file")
             part = part.rename(columns={"image_id": "id", **TANET})[["id", *VOTES]].assign(split=split)
             parts.append(part.set_axis([f"{source.name}:{row}" for row in part.index]))

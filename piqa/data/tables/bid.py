@@ -3,7 +3,7 @@
 import pandas as pd
 
 from piqa.data.tables.liqe_lists import LIQEDatabase
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 
 class BID(LIQEDatabase):
@@ -38,7 +38,7 @@ class BID(LIQEDatabase):
     images_name = "ImageDatabase"
 
     def _own_labels(self) -> pd.DataFrame:
-        labels = read_labels(self.labels)
+        labels = read_csv(self.labels)
         columns = labels.columns.tolist()
         if len(columns) < 2:
             require_columns(labels, ["image", "score"], self.labels, "export both columns of the spreadsheet")

@@ -4,8 +4,8 @@ import pandas as pd
 
 from piqa.data.tables.database import read_lines
 from piqa.data.tables.liqe_lists import GROUPS, LIQEDatabase
-from piqa.data.tables.table import as_numbers
 from piqa.errors import InputError
+from piqa.system.csv_text import as_numbers
 
 TYPES = {  # folder, which is also the second part of a file name in lower case: what LIQE's lists call it
     "awgn": "white noise",

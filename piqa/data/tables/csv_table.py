@@ -8,7 +8,7 @@ import pandas as pd
 from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import OPTIONAL_COLUMNS, Table, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 NEEDED = ("image", "score", "scene")
 KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
@@ -17,7 +17,7 @@ KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
 class CSVTable(Table):
     """Portraits and scores in a CSV file of one's own.
 
-    One row an image, separated by commas, semicolons or tabs, in UTF-8:
+    One row an image, separated by commas, semicolons or tabs, in UTF-8; with decimal commas where no comma separates:
 
     ```
     image,score,scene
@@ -96,7 +96,8 @@ class CSVTable(Table):
 
     def _read(self) -> pd.DataFrame:
         """The columns that we know, under our names; a `split` column without any value counts as absent."""
-        labels = read_labels(self.csv)
+        numbers = [self.columns.get(name, name) for name in ("score", "score_std")]
+        labels = read_csv(self.csv, numbers=numbers)
         require_columns(labels, self.columns.values(), self.csv, "correct `columns`")
         names = {name: self.columns.get(name, name) for name in KNOWN}
         need = [names[name] for name in NEEDED]

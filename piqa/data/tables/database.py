@@ -15,6 +15,7 @@ from piqa.data.tables.paths import image_paths
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
 from piqa.models.rating_distribution import RATING_LEVELS
+from piqa.system.csv_text import read_text
 
 VOTES = tuple(f"votes_{level}" for level in range(1, RATING_LEVELS + 1))  # how many people gave 1, 2, ... 10
 TEXT_EXTRAS = ("reference", "distortion", "scene_tags", "theme")
@@ -119,13 +120,8 @@ def read_lines(path: Path, columns: Sequence[str], separator: str | None = None)
     Raises:
         InputError: If the file cannot be read, is empty, or a line has another number of cells.
     """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read the labels {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8; restore the database's own file") from error
-    cells = {row: line.strip().split(separator) for row, line in enumerate(lines, start=1) if line.strip()}
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    cells = {row: line.strip().split(separator) for row, line in lines if line.strip()}
     for row, found in cells.items():
         if len(found) != len(columns):
             raise InputError(

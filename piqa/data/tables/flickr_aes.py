@@ -8,9 +8,8 @@ import pandas as pd
 from piqa.data.tables.database import Database, read_lines
 from piqa.data.tables.paths import image_paths
 from piqa.data.tables.splits import by_hash, draw_validation, splits_with
-from piqa.data.tables.table import as_numbers
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import as_numbers, read_csv, require_columns
 
 WORKERS = {"user": "worker", "image": "imagePair", "score": "score"}
 
@@ -114,7 +113,7 @@ class FlickrAES(Database):
     def _users(self, which: str) -> pd.DataFrame:
         """`user`, `image` and `score` of the people of a split."""
         source = self.root / "FLICKR-AES_image_labeled_by_each_worker.csv"
-        labels = read_labels(source)
+        labels = read_csv(source)
         require_columns(labels, WORKERS.values(), source, "restore the database's own file")
         labels = pd.DataFrame({name: labels[theirs] for name, theirs in WORKERS.items()})
         labels["score"] = as_numbers(labels["score"], source)

@@ -7,7 +7,7 @@ import pandas as pd
 from piqa.data.tables.splits import check_fractions, draw_splits, splits_with
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 COLUMNS = {"image": "img_name", "score": "mos"}
 
@@ -88,7 +88,7 @@ class GFIQA(Table):
 
     def load(self) -> pd.DataFrame:
         """Read the labels, split, leave out missing images as far as they may be, and check."""
-        labels = read_labels(self.labels)
+        labels = read_csv(self.labels)
         require_columns(
             labels, self.columns.values(), self.labels, "map them in `columns`, such as {image: file, score: MOS}"
         )

@@ -6,7 +6,7 @@ import pandas as pd
 
 from piqa.data.tables.liqe_lists import GROUPS, LIQEDatabase
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 COLUMNS = {"image": "dist_img", "score": "dmos", "score_std": "var"}
 FILE = re.compile(r"(?P<reference>[Ii]\d+)_(?P<type>\d\d)_\d\d\.\w+")
@@ -69,7 +69,7 @@ class KADID(LIQEDatabase):
     images_name = "images"
 
     def _own_labels(self) -> pd.DataFrame:
-        labels = read_labels(self.labels)
+        labels = read_csv(self.labels)
         require_columns(labels, ("dist_img", "dmos"), self.labels, "restore the database's own file")
         frame = pd.DataFrame({name: labels[theirs] for name, theirs in COLUMNS.items() if theirs in labels})
         names = self._parsed(frame, str(self.labels))

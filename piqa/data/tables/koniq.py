@@ -3,7 +3,7 @@
 import pandas as pd
 
 from piqa.data.tables.liqe_lists import LIQEDatabase
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 COLUMNS = {"image": "image_name", "score": "MOS", "split": "set"}
 
@@ -41,6 +41,6 @@ class KonIQ(LIQEDatabase):
     images_name = "1024x768"
 
     def _own_labels(self) -> pd.DataFrame:
-        labels = read_labels(self.labels)
+        labels = read_csv(self.labels)
         require_columns(labels, COLUMNS.values(), self.labels, "restore the database's own file")
         return pd.DataFrame({name: labels[theirs] for name, theirs in COLUMNS.items()})

@@ -8,7 +8,7 @@ import pandas as pd
 
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, read_text, require_columns
 
 LIST_LINE = re.compile(r"(?P<file>.+?)\s*,\s*-?\d+\s*,\s*-?\d+\s*,\s*(?P<mos>[^,]*)")  # of FAST-VQA's lists
 IS_TEST = {"true": "test", "false": "train"}
@@ -118,7 +118,7 @@ class LSVQ(Table):
 
 def _read_csv(source: Path) -> pd.DataFrame:
     """The authors' labels: `image`, `score` and, from `is_test` where there is one, `split`."""
-    labels = read_labels(source)
+    labels = read_csv(source)
     require_columns(labels, ("name", "mos"), source, "restore the dataset's own file, or a list of FAST-VQA")
     frame = pd.DataFrame({"image": labels["name"].str.replace("\\", "/"), "score": labels["mos"], "split": ""})
     if "is_test" in labels:
@@ -133,19 +133,19 @@ def _read_csv(source: Path) -> pd.DataFrame:
 
 
 def _is_list(source: Path) -> bool:
-    """Whether the first line is one of FAST-VQA's; a file that cannot be read is left to `read_labels`."""
+    """Whether the first line is one of FAST-VQA's; a file that cannot be read is left to `read_csv`."""
     try:
-        with source.open(encoding="utf-8-sig", errors="replace") as file:
-            first = next((line for line in file if line.strip()), "")
-    except OSError:
+        lines = read_text(source, errors="replace").splitlines()
+    except InputError:
         return False
+    first = next((line for line in lines if line.strip()), "")
     return LIST_LINE.fullmatch(first.strip()) is not None
 
 
 def _read_list(source: Path) -> pd.DataFrame:
     """FAST-VQA's labels: `image`, `score`, and `split` left open."""
     rows = {}
-    for row, line in enumerate(source.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+    for row, line in enumerate(read_text(source, errors="replace").splitlines(), start=1):
         if line.strip():
             match = LIST_LINE.fullmatch(line.strip())
             if match is None:

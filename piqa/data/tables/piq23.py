@@ -8,7 +8,7 @@ import pandas as pd
 from piqa.data.tables.paths import image_paths
 from piqa.data.tables.table import Table, require_choice, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 Attribute = Literal["overall", "details", "exposure"]
 OfficialSplit = Literal["scene", "device"]
@@ -150,7 +150,7 @@ class PIQ23(Table):
         return InputError(f"there is no {file_name} for {self.name} (looked in {places}); {mend}")
 
     def _read(self, file: Path, *columns: str) -> pd.DataFrame:
-        labels = read_labels(file)
+        labels = read_csv(file)
         require_columns(labels, columns, file, "restore the dataset's own file")
         return labels[list(columns)]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from piqa.data.tables.table import as_numbers
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import as_numbers, read_csv, require_columns
 
 
 def read_ratings(source: str | Path) -> pd.DataFrame:
@@ -22,7 +21,7 @@ def read_ratings(source: str | Path) -> pd.DataFrame:
             image twice.
     """
     source = Path(source)
-    frame = read_labels(source)
+    frame = read_csv(source, numbers=("score",))
     require_columns(frame, ("image", "score", "user"), source, "rename its columns")
     frame = frame[["image", "score", "user"]].assign(score=as_numbers(frame["score"], source))
     empty = frame.index[(frame["image"].str.strip() == "") | (frame["user"].str.strip() == "")]

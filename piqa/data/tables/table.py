@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from piqa.errors import InputError
-from piqa.system.csv_text import require_columns
+from piqa.system.csv_text import as_numbers, listed, require_columns, row_list, with_rows
 
 REQUIRED_COLUMNS = ("image", "path", "score", "scene", "split")
 OPTIONAL_COLUMNS = ("score_std", "condition", "device")
@@ -116,7 +115,7 @@ def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: floa
     missing = frame[(frame["path"] != "") & ~frame["path"].map(os.path.isfile)]
     if missing.empty:
         return frame
-    found = f"{len(missing)} of {len(frame)} files named in {source} are missing: {_with_rows(missing['image'])}"
+    found = f"{len(missing)} of {len(frame)} files named in {source} are missing: {with_rows(missing['image'])}"
     if len(missing) > max_missing * len(frame):
         raise InputError(
             f"{found}; the first should be {missing['path'].iloc[0]}; check `root`, or raise `max_missing` "
@@ -138,32 +137,11 @@ def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
     return typed
 
 
-def as_numbers(column: "pd.Series[str]", source: str | Path) -> "pd.Series[float]":
-    """A column of text as finite numbers; InputError naming the rows (its index) where they are none."""
-    numbers = column.map(_number).astype(np.float64)
-    wanted = "finite numbers"
-    good = np.isfinite(numbers)
-    if column.name == "score_std":
-        wanted += " >= 0 in every row or in none"
-        good &= numbers >= 0
-    if not good.all():
-        bad = _with_rows(column[~good].map(repr))
-        raise InputError(f"the {column.name} in {source} must be {wanted}, found {bad}; correct or remove them")
-    return numbers
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return float("nan")
-
-
 def _as_splits(column: "pd.Series[str]", source: str | Path) -> "pd.Series[str]":
     splits = column.astype(str).str.strip().str.lower().map(SPLITS)
     unknown = splits.isna()
     if unknown.any():
-        bad = _with_rows(column[unknown].map(repr))
+        bad = with_rows(column[unknown].map(repr))
         raise InputError(f"the split in {source} must be train, val or test, found {bad}; correct them")
     return splits.astype(str)
 
@@ -172,14 +150,14 @@ def _check_filled(table: pd.DataFrame, source: str | Path) -> None:
     for column in REQUIRED_COLUMNS:
         empty = _is_empty(table[column])
         if empty.any():
-            raise InputError(f"{source} has no {column} in {_row_list(table.index[empty])}; fill it in or delete them")
+            raise InputError(f"{source} has no {column} in {row_list(table.index[empty])}; fill it in or delete them")
 
 
 def _check_duplicates(table: pd.DataFrame, source: str | Path) -> None:
     for key in (table["image"], table["path"].map(os.path.normpath)):
         twice = table[key.duplicated(keep=False)].groupby(key, sort=False)
         if twice.ngroups:
-            shown = _listed([f"{image} in {_row_list(group.index)}" for image, group in twice], separator="; ")
+            shown = listed([f"{image} in {row_list(group.index)}" for image, group in twice], separator="; ")
             raise InputError(f"{source} lists {twice.ngroups} image(s) more than once: {shown}; keep one row of each")
 
 
@@ -197,7 +175,7 @@ def _check_splits(table: pd.DataFrame, required_splits: Iterable[str], source: s
 def _check_scenes(table: pd.DataFrame, source: str | Path) -> None:
     alone = table[~table.duplicated(["split", "scene"], keep=False)]
     if len(alone):
-        shown = _with_rows(alone["split"] + " scene " + alone["scene"])
+        shown = with_rows(alone["split"] + " scene " + alone["scene"])
         raise InputError(
             f"{source} has {len(alone)} scene(s) with a single image in a split, which cannot be ranked: {shown}; "
             "add images, merge scenes or remove them"
@@ -212,24 +190,9 @@ def _check_files(table: pd.DataFrame, source: str | Path) -> None:
         absent = "" if Path(folders[0] or ".").is_dir() else ", which does not exist"
         raise InputError(
             f"{len(missing)} of {len(table)} images named in {source} are missing, looked for in {place}{absent}: "
-            f"{_with_rows(missing['image'])}; check `root`"
+            f"{with_rows(missing['image'])}; check `root`"
         )
 
 
 def _is_empty(column: "pd.Series[str]") -> "pd.Series[bool]":
     return column.isna() | (column.astype(str).str.strip() == "")
-
-
-def _with_rows(values: "pd.Series[str]") -> str:
-    """'a.jpg (row 2), b.jpg (row 3), c.jpg (row 7) and 9 more', for values indexed by their row."""
-    return _listed([f"{value} (row {row})" for row, value in values.items()])
-
-
-def _row_list(rows: "pd.Index[int]") -> str:
-    return f"row{'s' if len(rows) > 1 else ''} {_listed([str(row) for row in rows])}"
-
-
-def _listed(items: list[str], separator: str = ", ") -> str:
-    """The first three on one line, and how many more there are."""
-    text = separator.join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
-    return " ".join(text.split())

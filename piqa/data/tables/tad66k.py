@@ -10,7 +10,7 @@ from piqa.data.tables.database import Database
 from piqa.data.tables.splits import draw_validation, splits_with
 from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
-from piqa.system.csv_text import read_labels, require_columns
+from piqa.system.csv_text import read_csv, require_columns
 
 Split = Literal["merge", "unmerge"]
 
@@ -93,7 +93,7 @@ class TAD66K(Database):
         parts = []
         for split in ("train", "test"):
             for source in self._files(split):
-                part = read_labels(source)
+                part = read_csv(source)
                 require_columns(part, ("image", "score"), source, "restore the database's own file")
                 part = part[["image", "score"]].assign(split=split)
                 if self.split == "unmerge":
