@@ -37,7 +37,7 @@ lint: install ## check style and types
 	$(BIN)/mypy
 
 docs: install ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## delete .venv, runs and everything that is built
 	rm -rf $(VENV) runs build site *.egg-info
