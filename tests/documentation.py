@@ -90,9 +90,12 @@ def python_blocks(page: Path) -> list[str]:
 
 
 def parsed(name: str, arguments: list[str], monkeypatch):
-    """What the parser of a piqa command makes of arguments; SystemExit where it refuses them. Nothing is run."""
+    """What the parser of a piqa command makes of arguments; SystemExit where it refuses them. Nothing is run.
+
+    Without a config, `pretrain` gives its arguments to both stages.
+    """
     if name == "pretrain" and not any(word in arguments for word in ("--config", "-c")):
-        return [parsed(name, ["--config", stage, *arguments], monkeypatch) for stage in ("lsvq.yaml", "gfiqa.yaml")][0]
+        return [parsed(name, ["--config", stage, *arguments], monkeypatch) for stage in ("lsvq.yaml", "gfiqa.yaml")]
     original = Parser.parse_args
 
     def parse_args(self, *given, **settings):
