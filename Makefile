@@ -36,8 +36,9 @@ lint: install ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Not quietly: mkdocs would then overlook warnings, for all its strictness.
 docs: install ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## delete .venv, runs and everything that is built
 	rm -rf $(VENV) runs build site *.egg-info

@@ -227,7 +227,7 @@ def workshop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workshop")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        demo.write_demo(Path("data/demo"), scenes=6, test_scenes=2)
+        demo.write_demo(Path("data/demo"), scenes=5, test_scenes=2)
         fit.main(["--config", "demo.yaml", "--overwrite", "true", *SHORT])
         evaluate.main(["--ckpt_path", "runs/demo"])
         shutil.copytree("runs/demo", "runs/piqa")
@@ -246,6 +246,7 @@ def workshop(tmp_path_factory):
 
 
 SHORT = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
+SHORT += ["--data.store.workers=0", "--data.loading.workers=0"]
 
 
 def own_layout(root):
@@ -281,7 +282,7 @@ def can_run(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in OURS if can_run(c)], ids=str)
+@pytest.mark.parametrize("command", {c.words: c for c in OURS if can_run(c)}.values(), ids=str)
 def test_a_documented_command_runs(command, workshop, monkeypatch):
     monkeypatch.chdir(workshop)
     monkeypatch.syspath_prepend(workshop)
