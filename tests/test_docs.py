@@ -152,6 +152,22 @@ def test_a_flag_in_the_prose_is_a_flag_of_some_command(page, flags, monkeypatch)
     assert any(accepts(name, [*base, *words], monkeypatch) for name, base in BASES for words in with_value(flags))
 
 
+CONFIGS = sorted([*(ROOT / "configs").glob("*.yaml"), *(ROOT / "pretrain").glob("*.yaml")])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_flags_in_the_remarks_of_a_config_go_with_it(config, monkeypatch):
+    remarks = " ".join(re.findall(r"^# ?(.*)$", config.read_text(encoding="utf-8"), re.MULTILINE))
+    own = ("pretrain" if config.parent.name == "pretrain" else "fit", ["--config", config.name])
+    for flags in re.findall(r"`(--[^`]+)`", remarks):
+        if "..." not in flags:
+            assert any(
+                accepts(name, [*base, *words], monkeypatch)
+                for name, base in (own, *BASES)
+                for words in with_value(flags)
+            ), flags
+
+
 def with_value(flags):
     """A flag as it stands; one that stands alone also with a value of each kind."""
     words = shlex.split(flags)
