@@ -65,3 +65,14 @@ def test_the_rooms_that_are_shown_are_those_that_there_are(page):
 
 def test_every_change_is_checked_with_the_documentation():
     assert "make docs" in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_the_changes_list_the_renamed_settings_as_the_commands_answer_them():
+    from piqa.system.renamed import ARGUMENTS, SETTINGS
+
+    rows = re.findall(r"^\| `([\w.-]+)`.*\| `([\w.-]+)` \|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    listed = {(former.removeprefix("--"), today.removeprefix("--")) for former, today in rows}
+    answered = {pair for settings in SETTINGS.values() for pair in settings.items()}
+    answered |= {(f"data.table.{former}", f"data.table.{today}") for former, today in ARGUMENTS.items()}
+    assert len(listed) > 30
+    assert listed <= answered
