@@ -68,7 +68,7 @@ def network_of(settings: Settings) -> DualBranch:
 
 
 def task_of(network: DualBranch, way: Way) -> RankingTask:
-    """Return the task with a way's settings."""
+    """The task with a way's settings."""
     return RankingTask(network, optimizer=partial(published_adam, fused=way.fused), speed=way.speed)
 
 
