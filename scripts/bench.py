@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> None:
             report["rows"] = [row for row in report["rows"] if row["row"] != name] + [result]
             report["rows"].sort(key=lambda row: list(ROWS).index(row["row"]))
             report |= {"smoke": settings.smoke, "device": settings.device.type, "machine": machine()}
-            with replacing(options.out) as temporary:  # after every row, as a later one may take an hour or fail
+            with replacing(options.out) as temporary:  # after every row: a later one may take an hour, or fail
                 temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         print_table(report, Console(width=None if sys.stdout.isatty() else 200))
         if options.markdown is not None:
