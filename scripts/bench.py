@@ -1,12 +1,12 @@
-"""ComputeOptions and memory, each row a ratio of two ways measured in turn in one run, on the machine at hand.
+"""Measure speed and memory: each row is the ratio of two ways to do the same, measured in turn on this machine.
 
-    python scripts/bench.py                                  all rows; hours, most of them for `long-run`
+    python scripts/bench.py                                  all rows; takes hours, most of them for `long-run`
     python scripts/bench.py training-input scoring           some of them
     python scripts/bench.py --device cuda --markdown BENCHMARKS.md
-    python scripts/bench.py --smoke                          tiny sizes, to see that every row works
+    python scripts/bench.py --smoke                          tiny sizes, to check that every row works
 
-Machines differ and are noisy: so the ways of a row are measured in turn, and a row tells the median and the range of
-each. Results are written as JSON; `--markdown` also puts them as a table into a page.
+Machines differ and are noisy. The ways of a row are therefore measured in turn, and a row reports the median and the
+range of each. Results are written as JSON; `--markdown` also writes them as a table into a page.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ ROWS: dict[str, Callable[[Settings], Row]] = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Measures the rows that are asked for, prints a table, writes JSON; exit status 1 where a row failed."""
+    """Measure the chosen rows, print a table and write JSON; exit with status 1 if a row failed."""
     options = parse(args)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets once a way
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it prints a greeting for each way
     with one_line_errors():
         settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.images, options.pyiqa)
         torch.set_num_threads(options.threads)
@@ -74,42 +74,42 @@ def main(args: list[str] | None = None) -> None:
 
 
 def parse(args: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all by default")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"rows to measure, by default all: {', '.join(ROWS)}")
     parser.add_argument("--device", default="cpu", help="where networks run: cpu, cuda, cuda:1, ...")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that every row works")
-    parser.add_argument("--repeats", type=int, help="measurements of each way; each row has a number of its own")
+    parser.add_argument("--smoke", action="store_true", help="use tiny sizes, to check that every row works")
+    parser.add_argument("--repeats", type=int, help="measurements of each way; by default each row's own number")
     parser.add_argument(
-        "--images", type=int, help="images of long-run instead of 30,000, of other-models' memory instead of 2,000"
+        "--images",
+        type=int,
+        help="images of long-run (default 30,000) and of the memory of other-models (2,000)",
     )
     parser.add_argument(
-        "--pyiqa", type=Path, help="for other-models, the site-packages folder of an environment that has pyiqa"
+        "--pyiqa", type=Path, help="for other-models: the site-packages folder of an environment with pyiqa"
     )
-    parser.add_argument(
-        "--threads", type=int, default=cores(), help="torch's threads where a row names none of its own"
-    )
+    parser.add_argument("--threads", type=int, default=cores(), help="threads of torch, unless a row sets its own")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
-    parser.add_argument("--add", action="store_true", help="keep the other rows that --out holds of this machine")
-    parser.add_argument("--show", action="store_true", help="measure nothing, tell what --out holds")
-    parser.add_argument("--markdown", type=Path, help="a page whose table for this device is replaced")
+    parser.add_argument("--add", action="store_true", help="keep the other rows in --out, if they are of this machine")
+    parser.add_argument("--show", action="store_true", help="measure nothing; print the report in --out")
+    parser.add_argument("--markdown", type=Path, help="Markdown page in which the table of this device is replaced")
     options = parser.parse_args(args)
     if unknown := [row for row in options.rows if row not in ROWS]:
-        parser.error(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        parser.error(f"no row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
     if options.pyiqa is not None and not (options.pyiqa / "pyiqa").is_dir():
-        parser.error(f"{options.pyiqa} has no package pyiqa; --pyiqa names the folder that it is installed in")
+        parser.error(f"{options.pyiqa} has no package pyiqa; name the folder in which it is installed by --pyiqa")
     return options
 
 
 def kept(path: Path, shown: bool) -> dict[str, Any]:
-    """A report that is to be added to, or only to be shown.
+    """Read a report, to add to it or only to show it.
 
     Raises:
-        InputError: If there is none to show, or one to be added to was made on another machine.
+        InputError: If there is none to show, or the one to add to was made on another machine.
     """
     if not path.is_file():
         if shown:
-            raise InputError(f"there is no report {path} to show; measure first, or name another by --out")
+            raise InputError(f"no report {path} to show; measure first, or name another by --out")
         return {"rows": []}
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if not shown and report["machine"] != machine():
@@ -118,14 +118,14 @@ def kept(path: Path, shown: bool) -> dict[str, Any]:
 
 
 def measured(name: str, settings: Settings, threads: int) -> dict[str, Any]:
-    """One row as JSON has it; a row that fails tells why and leaves the others alone."""
+    """Measure one row, for JSON; a row that fails records why and does not stop the others."""
     start = time.perf_counter()
     print(f"measuring {name} ...", file=sys.stderr, flush=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             row = asdict(ROWS[name](settings))
-    except Exception as error:  # hours of other rows must not be lost to it
+    except Exception as error:  # it must not cost hours of other rows
         traceback.print_exc()
         row = {"row": name, "error": f"{type(error).__name__}: {error}"}
     forget()

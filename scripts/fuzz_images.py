@@ -1,9 +1,8 @@
-"""Feeds hostile image files to the real `piqa.predict`: `python scripts/fuzz_images.py 10000 --out runs/fuzz.csv`.
+"""Score hostile image files by the real `piqa.predict`: `python scripts/fuzz_images.py 10000 --out runs/fuzz.csv`.
 
-Each file must cost its row and no more: no crash, no hang, no memory above a bound, one row each, in order. Files are
-scored many to a process, by a tiny model, under a limit on the process's memory and with an eye on the clock; where a
-process dies or stands still, the file that it was at is kept and named, and a new process goes on behind it. Exit
-status 1 if there was one.
+Each file must cost its own row and no more: no crash, no hang, no memory above a bound, one row each, in order. A
+process scores many files with a tiny model, under limits on its memory and its time. If it dies or stops, the file that
+it was scoring is kept and named, and a new process continues after it. The exit status is then 1.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from piqa.weights import model_file
 
 TOGETHER = 500  # files that a process scores
 STARTING = 300  # seconds that a process may take before its first row
-HOPELESS = 20  # more faults than rows: then it is not the files that are at fault
+HOPELESS = 20  # so many more faults than rows: the files are not the cause
 REASONS = {
     "no image": "is not an image",
     "damaged": "is a damaged or truncated image",
@@ -50,15 +49,15 @@ REASONS = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Makes the files, has them scored, tells what became of them."""
+    """Make the files, score them, and report the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=at_least_one, metavar="N", help="how many files")
-    parser.add_argument("--seed", type=int, default=0, help="of the damage")
-    parser.add_argument("--memory", type=int, default=4000, help="bound in MB, above what the loaded program takes")
-    parser.add_argument("--seconds", type=float, default=60, help="after which a file counts as a hang")
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz.csv"), help="a row for each file")
+    parser.add_argument("files", type=at_least_one, metavar="N", help="number of files")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
+    parser.add_argument("--memory", type=int, default=4000, help="limit in MB, above what the loaded program uses")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds after which a file counts as a hang")
+    parser.add_argument("--out", type=Path, default=Path("runs/fuzz.csv"), help="CSV with one row per file")
     options = parser.parse_args(args)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # in order, so that no child process stays behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleanly, so that no child process stays behind
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = write_model(folder)
@@ -77,7 +76,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def at_least_one(text: str) -> int:
-    """A number of files."""
+    """Parse a number of files."""
     if (number := int(text)) < 1:
         raise ValueError
     return number
@@ -86,7 +85,7 @@ def at_least_one(text: str) -> int:
 def fuzz(
     numbers: range, folder: Path, model: Path, options: argparse.Namespace
 ) -> tuple[list[dict[str, object]], float]:
-    """A row for each of some files, and the peak memory in MB of the processes that scored them."""
+    """Score some files; return a row for each, and the peak memory in MB of the processes."""
     made = {number: hostile(options.seed, number) for number in numbers}
     files = [folder / f"{number:06}.{one.encoding.split(',')[0].lower()}" for number, one in made.items()]
     for file, one in zip(files, made.values(), strict=True):
@@ -108,7 +107,7 @@ def fuzz(
 def scored(
     files: list[Path], folder: Path, model: Path, options: argparse.Namespace
 ) -> Iterator[tuple[Path, str, str, float]]:
-    """Each file with its outcome, a detail, and the peak memory of all.
+    """Return each file with its outcome, a detail, and the peak memory of all.
 
     Where a process dies or hangs, it was at the first file without a row. That is left out, and a new process goes on
     by predict's own way of going on.
@@ -132,7 +131,7 @@ def scored(
             detail = f"exit status {process.exitcode}: {said[-1] if said else 'no message'}"
             done = RowsSoFar(out).count()
             if done == len(left) or len(faults) - done >= HOPELESS:
-                raise RuntimeError(f"scoring fails whatever the file, {detail}")
+                raise RuntimeError(f"scoring fails whatever the file: {detail}")
             faults[left.pop(done)] = ("hang" if hung else "crash", detail)
     rows = pd.read_csv(out, dtype={"file": str, "error": str}) if left else pd.DataFrame({"file": []})
     if rows["file"].tolist() != list(map(str, left)):
@@ -143,7 +142,7 @@ def scored(
 
 
 def score(files: list[Path], model: Path, out: Path, memory: int, messages: Path) -> None:
-    """What a child process does: `piqa.predict`, with a limit on memory once everything is loaded."""
+    """Run `piqa.predict` in a child process, with a limit on memory once everything is loaded."""
     with messages.open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -160,7 +159,7 @@ def score(files: list[Path], model: Path, out: Path, memory: int, messages: Path
 
 
 def watched(process: multiprocessing.process.BaseProcess, out: Path, seconds: float) -> tuple[bool, float]:
-    """Waits for a process to end, and ends it where no row comes for too long; whether it hung, and its peak in MB."""
+    """Wait for a process, and end it if no row comes for too long; return whether it hung, and its peak in MB."""
     written = RowsSoFar(out)
     before = rows = written.count()
     since, peak = time.monotonic(), 0.0
@@ -177,7 +176,7 @@ def watched(process: multiprocessing.process.BaseProcess, out: Path, seconds: fl
 
 
 def outcome_of(row: object) -> tuple[str, str]:
-    """`read`, or why a file was refused."""
+    """Return `read`, or why a file was refused."""
     error = getattr(row, "error", None)
     if not isinstance(error, str):
         return "read", ""
@@ -186,7 +185,7 @@ def outcome_of(row: object) -> tuple[str, str]:
 
 
 def write_model(folder: Path) -> Path:
-    """A tiny model file, random weights."""
+    """Write a tiny model file with random weights."""
     network = DualBranch("resnet10t", ("whole", "face"), image_size=64)
     card = {
         "network": {"class_path": "piqa.models.DualBranch", "init_args": network.init_args},
@@ -197,7 +196,7 @@ def write_model(folder: Path) -> Path:
 
 
 def report(table: pd.DataFrame, peak: float, options: argparse.Namespace) -> None:
-    """One line for each outcome, by encoding's format."""
+    """Print one line for each outcome, by file format."""
     formats = table["encoding"].str.split(",").str[0]
     counts = pd.crosstab(table["outcome"], formats)
     shown = Table("outcome", *counts.columns, "all")
@@ -206,9 +205,9 @@ def report(table: pd.DataFrame, peak: float, options: argparse.Namespace) -> Non
     console = Console()
     console.print(shown)
     console.print(
-        f"{len(table)} files of seed {options.seed}: a row each, in order; "
+        f"{len(table)} files of seed {options.seed}: one row each, in order; "
         f"{(table['outcome'] == 'crash').sum()} crashes, {(table['outcome'] == 'hang').sum()} hangs of more than "
-        f"{options.seconds:g} s; peak memory {peak:.0f} MB in all, where {options.memory} MB were allowed above the "
+        f"{options.seconds:g} s; peak memory {peak:.0f} MB in all, with a limit of {options.memory} MB above the "
         f"loaded program; {options.out}",
         soft_wrap=True,
         highlight=False,

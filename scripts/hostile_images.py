@@ -1,4 +1,4 @@
-"""Image files that lie: seeded damage to JPEG, PNG, TIFF and WebP files of the two public portraits."""
+"""Make hostile image files: seeded damage to JPEG, PNG, TIFF and WebP files of the two public portraits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "WebP, animated": {"format": "WEBP", "save_all": True},
 }
 
-BARE = ("WebP", "WebP, lossless")  # with EXIF they would not be of the format's simple form any more
+BARE = ("WebP", "WebP, lossless")  # with EXIF they would no longer have the format's simple form
 SIZES = (0, 1, 2, 255, 4096, 16383, 17320, 32767, 65500, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)  # that are claimed
 PNG_KINDS = {"1": (1, 0, 1), "L": (8, 0, 1), "P": (8, 3, 1), "RGB": (8, 2, 3), "RGBA": (8, 6, 4), "I;16": (16, 0, 1)}
 
@@ -59,7 +59,7 @@ class Hostile:
 
 
 def hostile(seed: int, number: int) -> Hostile:
-    """File `number` of the sequence of a seed."""
+    """Return file `number` of the sequence of a seed."""
     rng = np.random.default_rng([seed, number])
     encoding = list(ENCODINGS)[rng.integers(len(ENCODINGS))]
     damage = list(DAMAGES)[rng.integers(len(DAMAGES))]
@@ -68,7 +68,7 @@ def hostile(seed: int, number: int) -> Hostile:
 
 @cache
 def sound(encoding: str, sitter: int) -> bytes:
-    """One of the two portraits, undamaged, most with an EXIF block that says how it is turned."""
+    """Return one of the two portraits, undamaged; most have an EXIF block with an orientation."""
     options = dict(ENCODINGS[encoding])
     mode = options.pop("mode", "RGB")
     image = portrait(sitter)
@@ -90,7 +90,7 @@ def sound(encoding: str, sitter: int) -> bytes:
 
 
 def portrait(sitter: int) -> Image.Image:
-    """Eileen Collins (NASA) or Grace Hopper (US Navy), small."""
+    """Return Eileen Collins (NASA) or Grace Hopper (US Navy), small."""
     if sitter == 0:
         image = Image.fromarray(skimage.data.astronaut())
     else:
@@ -100,12 +100,12 @@ def portrait(sitter: int) -> Image.Image:
 
 
 def unharmed(content: bytes, _: Rng) -> bytes:
-    """As it is: a control."""
+    """Return the file unchanged, as a control."""
     return content
 
 
 def flipped(content: bytes, rng: Rng) -> bytes:
-    """A few bits changed, anywhere or near the start, where the headers are."""
+    """Change a few bits, anywhere or near the start, where the headers are."""
     damaged = bytearray(content)
     reach = len(content) if rng.random() < 0.5 else min(len(content), 200)
     for place in rng.integers(reach, size=rng.integers(1, 9)):
@@ -114,7 +114,7 @@ def flipped(content: bytes, rng: Rng) -> bytes:
 
 
 def overwritten(content: bytes, rng: Rng) -> bytes:
-    """A stretch of noise, of zeros or of ones."""
+    """Overwrite a stretch by noise, zeros or ones."""
     start = int(rng.integers(len(content)))
     length = min(int(rng.integers(1, 400)), len(content) - start)
     filling = [rng.bytes(length), bytes(length), b"\xff" * length][rng.integers(3)]
@@ -122,24 +122,24 @@ def overwritten(content: bytes, rng: Rng) -> bytes:
 
 
 def truncated(content: bytes, rng: Rng) -> bytes:
-    """Cut anywhere, the empty file included."""
+    """Cut the file anywhere; it may become empty."""
     return content[: rng.integers(len(content))]
 
 
 def spliced(content: bytes, rng: Rng) -> bytes:
-    """Its start with the end of a file of any encoding."""
+    """Join its start with the end of a file of any encoding."""
     other = sound(list(ENCODINGS)[rng.integers(len(ENCODINGS))], int(rng.integers(2)))
     return content[: rng.integers(len(content))] + other[rng.integers(len(other)) :]
 
 
 def repeated(content: bytes, rng: Rng) -> bytes:
-    """A stretch many times over."""
+    """Repeat a stretch many times."""
     start, length = int(rng.integers(len(content))), int(rng.integers(1, 200))
     return content[:start] + content[start : start + length] * int(rng.integers(2, 200)) + content[start:]
 
 
 def lying(content: bytes, rng: Rng) -> bytes:
-    """A header that claims another size; in TIFF, half of the time, another anything."""
+    """Make the header claim another size; in TIFF, half of the time, change any tag."""
     if content.startswith(b"II") and rng.random() < 0.5:
         return lying_tag(content, rng)
     one, other = (int(rng.choice(SIZES)) for _ in range(2))
@@ -148,19 +148,19 @@ def lying(content: bytes, rng: Rng) -> bytes:
 
 
 def claim_jpeg(content: bytes, width: int, height: int) -> bytes:
-    """Size in the frame header, SOF0 or SOF2."""
+    """Change the size in the frame header, SOF0 or SOF2."""
     place = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
     return _put(content, place + 5, struct.pack(">HH", height & 0xFFFF, width & 0xFFFF))
 
 
 def claim_png(content: bytes, width: int, height: int) -> bytes:
-    """Size in IHDR, with a checksum that agrees."""
+    """Change the size in IHDR, with a correct checksum."""
     body = struct.pack(">II", width, height) + content[24:29]
     return _put(content, 16, body + struct.pack(">I", zlib.crc32(b"IHDR" + body)))
 
 
 def claim_tiff(content: bytes, width: int, height: int) -> bytes:
-    """Size in the tags ImageWidth and ImageLength."""
+    """Change the size in the tags ImageWidth and ImageLength."""
     tags = _tiff_tags(content)
     for tag, size in ((256, width), (257, height)):
         content = _put(content, tags[tag] + 2, struct.pack("<HII", 4, 1, size))
@@ -168,7 +168,7 @@ def claim_tiff(content: bytes, width: int, height: int) -> bytes:
 
 
 def lying_tag(content: bytes, rng: Rng) -> bytes:
-    """Type, count or value of any tag of a TIFF's first directory."""
+    """Change type, count or value of any tag of a TIFF's first directory."""
     place = list(_tiff_tags(content).values())[rng.integers(len(_tiff_tags(content)))]
     field = rng.integers(3)
     if field == 0:
@@ -177,7 +177,7 @@ def lying_tag(content: bytes, rng: Rng) -> bytes:
 
 
 def _tiff_tags(content: bytes) -> dict[int, int]:
-    """Where each tag of the first directory stands."""
+    """Return the position of each tag of the first directory."""
     (start,) = struct.unpack_from("<I", content, 4)
     (count,) = struct.unpack_from("<H", content, start)
     places = range(start + 2, start + 2 + 12 * count, 12)
@@ -185,7 +185,7 @@ def _tiff_tags(content: bytes) -> dict[int, int]:
 
 
 def claim_webp(content: bytes, width: int, height: int) -> bytes:
-    """Size in the frame's own header (VP8, VP8L) or the canvas's (VP8X), which hold a size less one or as it is."""
+    """Change the size in the header of the frame (VP8, VP8L) or canvas (VP8X), stored as it is or less one."""
     kind = content[12:16]
     if kind == b"VP8X":
         return _put(content, 24, struct.pack("<I", width & 0xFFFFFF)[:3] + struct.pack("<I", height & 0xFFFFFF)[:3])
@@ -195,7 +195,7 @@ def claim_webp(content: bytes, width: int, height: int) -> bytes:
 
 
 def huge(content: bytes, rng: Rng) -> bytes:
-    """An honest black image of few bytes and very many pixels, some below the limit that is read and some above."""
+    """Make a valid black image of few bytes and very many pixels, some below the limit for reading, some above."""
     if rng.random() < 0.85:  # the others take a second each
         return absurd(content, rng)
     side = (6_000, 12_000, 17_000, 18_500)[rng.integers(4)]
@@ -207,14 +207,14 @@ def huge(content: bytes, rng: Rng) -> bytes:
 
 
 def absurd(content: bytes, rng: Rng) -> bytes:
-    """The header claims a square so large that no memory holds it, or just about."""
+    """Make the header claim a square that fits into no memory, or barely."""
     side = int(rng.choice([16_383, 17_000, 17_400, 65_000]))
     lie = next(lie for magic, lie in CLAIMS.items() if content.startswith(magic))
     return lie(content, side, side)
 
 
 def png_bomb(mode: str, side: int) -> bytes:
-    """A PNG made without its rows ever being in memory together."""
+    """Make a PNG without holding all of its rows in memory."""
     bits, colour, samples = PNG_KINDS[mode]
     row = bytes(1 + (side * samples * bits + 7) // 8)
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))]
@@ -227,7 +227,7 @@ def png_bomb(mode: str, side: int) -> bytes:
 
 
 def tiff_bomb(side: int) -> bytes:
-    """A TIFF of one deflated strip of 8-bit grey."""
+    """Make a TIFF of one deflated strip of 8-bit grey."""
     data = _deflated(bytes(side), side)
     tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 273: 8, 277: 1, 278: side, 279: len(data)}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -237,7 +237,7 @@ def tiff_bomb(side: int) -> bytes:
 
 @cache
 def encoded_bomb(kind: str) -> bytes:
-    """A large one of a format that only its library writes; the time to make it bounds its size."""
+    """Make a large file of a format that only its library writes; the time for that limits its size."""
     buffer = io.BytesIO()
     Image.new("L", (9_000, 9_000)).save(buffer, format=kind, quality=10, **({"method": 0} if kind == "WEBP" else {}))
     return buffer.getvalue()

@@ -153,7 +153,7 @@ class CLIPIQA(AntonymCLIP):
 class CLIPIQAPlus(AntonymCLIP):
     """CLIP-IQA+: CLIP-IQA whose prompts are completed by learned context tokens, shared by both.
 
-    A prompt is [start][half of the context][words][other half][rest][end]. As in the published code, a further "." is
+    A prompt is `[start][half of the context][words][other half][rest][end]`. As in the published code, a further "." is
     put behind the words, and what follows as many tokens as the words have by themselves is the rest. For "Good photo."
     that is nothing: its "." and the further one become one token, "..".
 

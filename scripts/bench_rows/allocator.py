@@ -1,4 +1,4 @@
-"""The row on memory that is freed between the layers of a network: kept for the next ones, or given back."""
+"""The row on memory that is freed between the layers of a network: kept for the next layers, or returned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGES, CROPS = 4, 5  # what `piqa.predict` takes at once on a CPU
 
 
 def freed_memory(settings: Settings) -> Row:
-    """A pass of one backbone over the crops of a default batch, in fresh processes in turn."""
+    """Time a pass of one backbone over the crops of a default batch, in fresh processes in turn."""
     ways = {"kept": True, "given back": False}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     peaks: dict[str, float] = {}
@@ -36,7 +36,7 @@ def freed_memory(settings: Settings) -> Row:
 
 
 def passes(keep: bool, smoke: bool) -> tuple[list[float], float]:
-    """Seconds of each pass but the first, and the process's peak memory in MB."""
+    """Return the seconds of each pass but the first, and the process's peak memory in MB."""
     if keep:
         keep_freed_memory()
     name, side = ("resnet10t", 64) if smoke else (SWIN_B_384, 384)

@@ -22,7 +22,7 @@ MEASURES = ("srocc", "krocc", "plcc", "mae", "rmse", "pair_accuracy")
 
 
 def evaluation(settings: Settings) -> Row:
-    """A model's board with its intervals: all resamples of a scene at once, against a loop with scipy."""
+    """Time a model's leaderboard with its intervals: all resamples of a scene at once, against a loop with scipy."""
     scenes, samples, looped = ((9, 12, 15), 60, 3) if settings.smoke else (SCENES, 2000, 10)
     truth = scored_images(scenes)
     rng = np.random.default_rng(1)
@@ -55,7 +55,7 @@ def evaluation(settings: Settings) -> Row:
 
 
 def scored_images(scenes: tuple[int, ...]) -> pd.DataFrame:
-    """A table of scenes of these sizes: JOD-like scores, centred in each scene, and their standard deviations."""
+    """Make a table of scenes of these sizes: JOD-like scores, centred in each scene, and their standard deviations."""
     rng = np.random.default_rng(0)
     tables = []
     for number, images in enumerate(scenes):
@@ -66,7 +66,7 @@ def scored_images(scenes: tuple[int, ...]) -> pd.DataFrame:
 
 
 def loop(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> dict[str, np.ndarray]:
-    """The plain way: every resample's images written out, and scipy asked for every scene of it.
+    """Compute the measures of every resample plainly: write out its images and call scipy for each scene.
 
     Args:
         truth: One row an image, with `scene` in sorted order and `score`.
@@ -89,7 +89,7 @@ def loop(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> dict[
 
 
 def measures(x: np.ndarray, y: np.ndarray) -> list[float]:
-    """The measures of one scene, in the order of `MEASURES`."""
+    """Return the measures of one scene, in the order of `MEASURES`."""
     apart, agreeing = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
     return [
         stats.spearmanr(x, y).statistic,
@@ -102,6 +102,6 @@ def measures(x: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 def difference(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> float:
-    """By how much the two ways differ at most, on the same resamples."""
+    """Return the largest difference of the two ways on the same resamples."""
     board = measure(truth, prediction, None, drawn, Bands()).samples
     return max(float(np.abs(values - board[name]).max()) for name, values in loop(truth, prediction, drawn).items())

@@ -24,7 +24,7 @@ from piqa.tasks.losses import pairs_within
 
 
 def training_input(settings: Settings) -> Row:
-    """Training samples out of the store, against decoding the original and finding its face anew each time."""
+    """Time training samples from the store, against decoding the original and finding its face for each."""
     images, megapixels, short_side, crop = (4, 0.5, 112, 96) if settings.smoke else (12, 12, 448, 384)
     preparation = Preparation(short_side=short_side)
     with tempfile.TemporaryDirectory() as folder, threads(1):
@@ -63,7 +63,7 @@ TRAINING_SCENES, TRAINING_PORTRAITS = 35, 3630  # of PIQ23's official scene spli
 
 
 def comparisons(settings: Settings) -> Row:
-    """Comparisons within scenes for each portrait that goes through the backbones: counted, not timed."""
+    """Count comparisons within scenes per portrait that goes through the backbones."""
     portraits = TRAINING_PORTRAITS // 10 if settings.smoke else TRAINING_PORTRAITS
     shares = np.array_split(np.arange(portraits), np.linspace(0, portraits, TRAINING_SCENES + 1)[1:-1].astype(int))
     scenes = [str(number) for number, rows in enumerate(shares) for _ in rows]
@@ -87,7 +87,7 @@ def comparisons(settings: Settings) -> Row:
 
 
 def counted(sampler: StepSampler) -> dict[str, float]:
-    """Forward passes and comparisons of an epoch."""
+    """Count the forward passes and comparisons of an epoch."""
     forwards = compared = 0
     steps: list[Step] = list(sampler)
     for step in steps:
@@ -104,7 +104,7 @@ def counted(sampler: StepSampler) -> dict[str, float]:
 
 
 def prepare_workers(settings: Settings) -> Row:
-    """Preparing images with a process a core, against one."""
+    """Time preparing images with one process per core, against one process."""
     images, megapixels = (4, 0.3) if settings.smoke else (256, 12)
     workers = max(2, cores())
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ def prepare_workers(settings: Settings) -> Row:
             with threads(1):  # as each worker process does
                 own.build(files, device="cpu", workers=workers, progress=False)
 
-        Preparer(Preparation())(files[0])  # imports what the one worker shall not be charged for
+        Preparer(Preparation())(files[0])  # imports that must not count for the one worker
         ways = in_turn(
             {f"{workers} workers": partial(build, workers), "one worker": partial(build, 1)},
             settings.times(2),
@@ -141,7 +141,7 @@ def prepare_workers(settings: Settings) -> Row:
 
 
 def detection(settings: Settings) -> Row:
-    """Finding faces: an image of 12 megapixels against one of 2, on the bounded copy and without the bound."""
+    """Time face detection: an image of 12 megapixels against one of 2, on the bounded copy and without the bound."""
     less, more, side = (0.2, 0.8, 300) if settings.smoke else (2, 12, 1600)
     bounded, unbounded = FaceDetector(side), FaceDetector(detection_side=1_000_000)
     small, large = portrait(less), portrait(more)
@@ -169,7 +169,7 @@ def detection(settings: Settings) -> Row:
 
 
 def pretrain_input(settings: Settings) -> Row:
-    """Clips of 8 frames of a video: out of the store, in each encoding, against decoding it every time."""
+    """Time clips of 8 frames of a video: from the store, in each encoding, against decoding it every time."""
     width, height, seconds, side, crop = (320, 180, 3, 120, 96) if settings.smoke else (1920, 1080, 10, 384, 384)
     recipe, random_crop = partial(ClipPreparation, short_side=side), v2.RandomCrop(crop)
 
@@ -203,7 +203,7 @@ def pretrain_input(settings: Settings) -> Row:
 
 
 def write_video(path: Path, width: int, height: int, seconds: int) -> Path:
-    """H.264 at 25 frames a second: the astronaut under a camera that pans."""
+    """Write H.264 at 25 frames a second: the astronaut under a panning camera."""
     import av
 
     frames = 25 * seconds

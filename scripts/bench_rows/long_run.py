@@ -35,7 +35,7 @@ class Glance:
 
 
 def long_run(settings: Settings) -> Row:
-    """Scores a folder of images as a user does, in a process of its own that is watched from outside."""
+    """Score a folder of images as a user does, in a process of its own that is watched from outside."""
     images = settings.images or (60 if settings.smoke else IMAGES)
     part = min(PART, images // 4)
     with tempfile.TemporaryDirectory() as name:
@@ -59,7 +59,7 @@ def long_run(settings: Settings) -> Row:
 
 
 def many_files(folder: Path, number: int) -> Path:
-    """A folder of so many images: a few real ones under many names."""
+    """Make a folder of this many images: a few real ones under many names."""
     (folder / "made").mkdir()
     (folder / "images").mkdir()
     made = write_jpegs(folder / "made", min(number, 50), 0.034)
@@ -69,7 +69,7 @@ def many_files(folder: Path, number: int) -> Path:
 
 
 def watch(folder: Path, model: Path, images: Path, device: torch.device) -> list[Glance]:
-    """Runs `piqa.predict` and looks at its rows and its memory twenty times a second."""
+    """Run `piqa.predict`, and look at its rows and its memory twenty times a second."""
     written, log = RowsSoFar(folder / "scores.csv"), folder / "log.txt"
     command = [sys.executable, "-m", "piqa.predict", images, "--ckpt_path", model, "--device", device]
     glances: list[Glance] = []
@@ -93,11 +93,11 @@ def watch(folder: Path, model: Path, images: Path, device: torch.device) -> list
 
 
 def window(glances: list[Glance], start: int, end: int) -> dict[str, float]:
-    """Rate between two numbers of rows, and the memory in use meanwhile."""
+    """Return the rate between two numbers of rows, and the memory in use meanwhile."""
     begun = next(glance for glance in glances if glance.rows >= start)
     done = next(glance for glance in glances if glance.rows >= end)
     if done.rows == begun.rows:
-        raise RuntimeError(f"images {start} to {end} were scored in less than a glance; take more by --images")
+        raise RuntimeError(f"images {start} to {end} were scored between two looks; set more by --images")
     inside = [glance.memory_mb for glance in glances if begun.at <= glance.at <= done.at]
     return {
         "images_per_s": (done.rows - begun.rows) / (done.at - begun.at),

@@ -44,7 +44,7 @@ class Settings:
     pyiqa: Path | None = None
 
     def times(self, usual: int) -> int:
-        """How often a way is measured where the row's own number is `usual`."""
+        """Return how often a way is measured, if the row's own number is `usual`."""
         return self.repeats or (1 if self.smoke else usual)
 
 
@@ -77,7 +77,7 @@ class Row:
 def in_turn(
     ways: dict[str, Callable[[], object]], repeats: int, clock: Clock, device: torch.device, warm_up: int = 1
 ) -> dict[str, Figures]:
-    """Seconds of each way, measured in turn so that a busy moment hits all; the first `warm_up` calls do not count."""
+    """Time each way in turn, so that a busy moment affects all; the first `warm_up` calls do not count."""
     read = time.perf_counter if clock == "wall" else time.process_time
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(warm_up + repeats):
@@ -92,7 +92,7 @@ def in_turn(
 
 
 def spread(seconds: list[float]) -> Figures:
-    """Median and range of one way's seconds."""
+    """Return the median and range of one way's seconds."""
     return {
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
@@ -102,19 +102,19 @@ def spread(seconds: list[float]) -> Figures:
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Runs a block with so many threads in torch's arithmetic."""
+    """Run a block with this many threads of torch."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -124,14 +124,14 @@ def threads(number: int) -> Iterator[None]:
 
 
 def in_child(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Calls a function in a fresh process of as many threads, whose memory holds nothing of this one's."""
+    """Call a function in a fresh process with as many threads, whose memory holds nothing of this process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         pool.submit(torch.set_num_threads, torch.get_num_threads()).result()
         return pool.submit(function, *arguments).result()
 
 
 class PeakMemory:
-    """Growth of the memory in use to its peak inside a block, in MB: a GPU's, or this process's (Linux).
+    """Measure the growth of memory to its peak inside a block, in MB: of a GPU, or of this process (Linux).
 
     Memory that the process holds already and uses again is not seen: measure in a fresh process, or large things.
     """
@@ -159,7 +159,7 @@ class PeakMemory:
 
 
 def resident_mb(which: Literal["VmRSS", "VmHWM"], process: int | str = "self") -> float:
-    """Resident memory of a process now (VmRSS) or at its peak (VmHWM), in MB; 0 where it has ended."""
+    """Return the resident memory of a process now (VmRSS) or at its peak (VmHWM), in MB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -168,7 +168,7 @@ def resident_mb(which: Literal["VmRSS", "VmHWM"], process: int | str = "self") -
 
 
 def processes_below(process: int) -> list[int]:
-    """A process and all that it started, by /proc."""
+    """Return a process and all that it started, from /proc."""
     found = [process]
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         try:
@@ -181,7 +181,7 @@ def processes_below(process: int) -> list[int]:
 
 
 class RowsSoFar:
-    """Counts the rows that a running `piqa.predict` has written: the lines of its growing files but the first of each.
+    """Count the rows that a running `piqa.predict` has written: the lines of its growing files but the first of each.
 
     Args:
         out: The CSV that it will write.
@@ -193,7 +193,7 @@ class RowsSoFar:
         self._lines: dict[Path, int] = {}
 
     def count(self) -> int:
-        """Rows by now; what was read before is not read again."""
+        """Return the number of rows so far; what was read before is not read again."""
         single, folder = (self._out.with_name(f".{self._out.name}.{name}") for name in ("part", "parts"))
         for path in (single, *folder.glob("*.jsonl")):
             try:
@@ -208,7 +208,7 @@ class RowsSoFar:
 
 
 def machine() -> Figures:
-    """What the figures depend on besides the program."""
+    """Return what the values depend on besides the program."""
     names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     flags = next((line.partition(":")[2].split() for line in names if line.startswith("flags")), [])
     gpu = torch.cuda.is_available()
@@ -226,7 +226,7 @@ def machine() -> Figures:
 
 
 def portrait(megapixels: float) -> Image.Image:
-    """The demo's astronaut, enlarged and stretched to 3:4 of that many million pixels."""
+    """Return the demo's astronaut, enlarged and stretched to 3:4 with this many million pixels."""
     import skimage.data
 
     side = (megapixels * 1e6 / 12) ** 0.5
@@ -236,7 +236,7 @@ def portrait(megapixels: float) -> Image.Image:
 
 
 def write_jpegs(folder: Path, number: int, megapixels: float) -> list[Path]:
-    """Writes portraits as a camera does: JPEG of quality 92 with sensor noise, so that decoding costs what it does."""
+    """Write portraits as a camera does: JPEG of quality 92 with sensor noise, for realistic decoding times."""
     image = np.asarray(portrait(megapixels), dtype=np.int16)
     files = []
     for index in range(number):
@@ -247,7 +247,7 @@ def write_jpegs(folder: Path, number: int, megapixels: float) -> list[Path]:
 
 
 def forget() -> None:
-    """Frees what is no longer used, on the GPU too."""
+    """Free what is no longer used, on the GPU too."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

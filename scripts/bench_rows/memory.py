@@ -23,7 +23,7 @@ BLOCKS = re.compile(r"(^|\.)(blocks|layer\d+)$")  # what holds a timm network's 
 
 
 def memory(settings: Settings) -> Row:
-    """Memory of training the full published model with 12 portraits a step, with and without checkpointing."""
+    """Measure the memory of training the published model with 12 portraits a step, with and without checkpointing."""
     found = {
         "defaults": defaults(torch.device("cuda")) if torch.cuda.is_available() else BF16,
         "bf16, activation checkpointing": replace(BF16, compute=ComputeOptions(activation_checkpointing=True)),
@@ -53,7 +53,7 @@ def memory(settings: Settings) -> Row:
 
 
 def counted(settings: Settings, way: Way) -> Figures:
-    """Memory of training by kind, in GB, without computing anything."""
+    """Return the memory of training by kind, in GB, without computing anything."""
 
     def empty() -> DualBranch:
         with torch.device("meta"):
@@ -71,7 +71,7 @@ def counted(settings: Settings, way: Way) -> Figures:
 
 
 def saved_bytes(network: DualBranch, portraits: int, device: str, mixed: bool) -> tuple[int, int]:
-    """Bytes that a forward pass keeps for the backward pass, and those of the block that keeps most.
+    """Return the bytes that a forward pass keeps for the backward pass, and those of the block that keeps most.
 
     The pass is played through with tensors that have a shape but no content, so that a GPU's can be had without one.
 
@@ -120,7 +120,7 @@ def saved_bytes(network: DualBranch, portraits: int, device: str, mixed: bool) -
 
 @contextmanager
 def half_precision(device: str, enabled: bool) -> Iterator[None]:
-    """`torch.autocast` in bfloat16, also for a GPU that is not there, for which that one declines."""
+    """Return `torch.autocast` in bfloat16, also for an absent GPU, which torch's own refuses."""
     before = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     torch.set_autocast_enabled(device, enabled)
     torch.set_autocast_dtype(device, torch.bfloat16)

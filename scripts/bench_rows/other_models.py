@@ -1,4 +1,4 @@
-"""The row on LIQE and CLIP-IQA: many images at once against one at a time, and against pyiqa where it is at hand.
+"""The row on LIQE and CLIP-IQA: many images at once against one at a time, and against pyiqa where it is installed.
 
 Where the settings are the same, so are the scores, and the row tells by how much they differ. As published the two
 programs differ in three settings, which are made equal here:
@@ -53,7 +53,7 @@ SMALL: dict[str, dict[str, Any]] = {  # for the smoke version; as pyiqa reads we
 
 
 def other_models(settings: Settings) -> Row:
-    """Images a second of LIQE and CLIP-IQA over a folder of mixed sizes, and their memory over many images."""
+    """Time LIQE and CLIP-IQA on a folder of mixed sizes, and measure their memory over many images."""
     megapixels, of_each = ((0.08, 0.12), 2) if settings.smoke else ((0.1, 0.3, 0.5, 0.75), 2)
     images = settings.images or (48 if settings.smoke else 2000)
     with tempfile.TemporaryDirectory() as name:
@@ -88,7 +88,7 @@ def other_models(settings: Settings) -> Row:
 
 
 def rates(network: LIQE | CLIPIQA, other: Peer | None, files: list[Path], settings: Settings) -> dict[str, Figures]:
-    """A model's ways in turn, each with how much faster batches are and by how much its scores differ from theirs."""
+    """Time a model's ways in turn, each with how much faster batches are and how far its scores differ from theirs."""
     model = "liqe" if isinstance(network, LIQE) else "clip-iqa"
     single, half = scorer(network, settings, "32"), scorer(network, settings, "bf16")
     calls: dict[str, Callable[[], np.ndarray]] = {
@@ -110,7 +110,7 @@ def rates(network: LIQE | CLIPIQA, other: Peer | None, files: list[Path], settin
 
 
 def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
-    """LIQE, or CLIP-IQA with pyiqa's prompts, with random weights that both programs can hold."""
+    """Return LIQE, or CLIP-IQA with pyiqa's prompts, with random weights that both programs can hold."""
     torch.manual_seed(0)
     small = SMALL[model] if settings.smoke else None
     network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(prompts=PYIQA_PAIRS, architecture=small)
@@ -124,21 +124,21 @@ def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
 
 
 def scorer(network: LIQE | CLIPIQA, settings: Settings, precision: Precision = "32") -> Scorer:
-    """A scorer that sees images as pyiqa does."""
+    """Return a scorer that sees images as pyiqa does."""
     view: View = "windows" if isinstance(network, LIQE) else "whole"
     preparation = Preparation(resize="keep", face_rule="none")
     return Scorer(network, preparation, 224, str(settings.device), precision, view=view)
 
 
 def scored(ours: Scorer, files: list[Path], batch_size: int) -> np.ndarray:
-    """Scores as pyiqa has them: CLIP-IQA's is the mean over all pairs."""
+    """Return scores as pyiqa does: CLIP-IQA's is the mean over all pairs."""
     table = ours.score(files, batch_size=batch_size)
     columns = list(PYIQA_PAIRS) if isinstance(ours.network, CLIPIQA) else ["score"]
     return table[columns].to_numpy(dtype=float).mean(axis=1)
 
 
 def mixed_sizes(folder: Path, megapixels: tuple[float, ...], of_each: int) -> list[Path]:
-    """Portraits of several sizes in turn, upright and lying, sharp and blurred; no side has 1024 px."""
+    """Write portraits of several sizes in turn, upright and lying, sharp and blurred; no side has 1024 px."""
     files = []
     for place, size in enumerate(megapixels):
         (folder / f"size-{place}").mkdir()
@@ -151,7 +151,7 @@ def mixed_sizes(folder: Path, megapixels: tuple[float, ...], of_each: int) -> li
 
 
 def memory_growth(images: int, settings: Settings) -> dict[str, Figures]:
-    """Resident memory of a fresh process that scores many small images, with one model and then the other."""
+    """Return the resident memory of a fresh process that scores many small images with one model, then the other."""
     growth = {}
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
@@ -172,7 +172,7 @@ def memory_growth(images: int, settings: Settings) -> dict[str, Figures]:
 
 @contextmanager
 def peer(folder: Path, settings: Settings) -> Iterator[Peer | None]:
-    """pyiqa, ready to score; None where it is neither named nor to be imported."""
+    """Return pyiqa, ready to score; None if it is neither named nor installed."""
     if settings.pyiqa is None and importlib.util.find_spec("pyiqa") is None:
         yield None
         return
@@ -209,13 +209,13 @@ class Peer:
         self.version = f"{versions['pyiqa']} with torch {versions['torch']}"
 
     def score(self, model: str, files: list[Path]) -> np.ndarray:
-        """Scores by pyiqa, one image after another, as it takes files."""
+        """Return pyiqa's scores, one image after another, as it takes files."""
         assert self._process.stdin is not None
         print(json.dumps({"model": model, "files": list(map(str, files))}), file=self._process.stdin, flush=True)
         return np.array(self._answer()["scores"])
 
     def close(self) -> None:
-        """Ends it."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
         self._log.close()

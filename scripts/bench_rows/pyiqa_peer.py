@@ -19,7 +19,7 @@ import torch
 
 
 def main(folder: str, device: str, threads: str) -> None:
-    """Answers until no request comes."""
+    """Answer requests until there are no more."""
     out, sys.stdout = sys.stdout, sys.stderr  # pyiqa prints
     torch.set_num_threads(int(threads))
     nets, version = load(Path(folder), torch.device(device))
@@ -32,13 +32,13 @@ def main(folder: str, device: str, threads: str) -> None:
 
 @torch.no_grad()
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Any], str]:
-    """The metrics by this bench's names, and its version."""
+    """Return the metrics by this benchmark's names, and pyiqa's version."""
     from pyiqa.archs import clip_model, clipiqa_arch, liqe_arch
     from pyiqa.models.inference_model import InferenceModel
     from pyiqa.version import __version__
 
     def given(file: Path, *_: object) -> torch.nn.Module:
-        """In place of pyiqa's loader, which would download OpenAI's weights."""
+        """Replace pyiqa's loader, which would download OpenAI's weights."""
         built: torch.nn.Module = clip_model.build_model(torch.load(file, weights_only=True))
         return built.float()
 

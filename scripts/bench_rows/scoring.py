@@ -27,7 +27,7 @@ FIVE_CROPS = 5
 
 
 def liqe(settings: Settings) -> Row:
-    """The 495 logits of an image: cutting 15 windows against unfolding all of them first."""
+    """Measure LIQE's logits of an image: cutting 15 windows, against unfolding all of them first."""
     megapixels = 0.5 if settings.smoke else 12
     ways = in_child(liqe_ways, megapixels, settings.times(3), settings)
     cut, grid = ways.values()
@@ -45,7 +45,7 @@ def liqe(settings: Settings) -> Row:
 
 
 def liqe_ways(megapixels: float, repeats: int, settings: Settings) -> dict[str, Figures]:
-    """What the child process of `liqe` measures."""
+    """Measure one way, in the child process of `liqe`."""
     device = settings.device
     network = LIQE().to(device)
     if settings.smoke:
@@ -72,7 +72,7 @@ def liqe_ways(megapixels: float, repeats: int, settings: Settings) -> dict[str, 
 
 
 def all_windows_first(image: Image.Image) -> torch.Tensor:
-    """The published way: every window of the grid in float32, then 15 of them."""
+    """Cut windows as published: every window of the grid in float32, then 15 of them."""
     pixels = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()).float()
     windows = pixels.unfold(1, WINDOW, STRIDE).unfold(2, WINDOW, STRIDE).permute(1, 2, 0, 3, 4)
     windows = windows.reshape(-1, 3, WINDOW, WINDOW)
@@ -81,7 +81,7 @@ def all_windows_first(image: Image.Image) -> torch.Tensor:
 
 
 def scoring(settings: Settings) -> Row:
-    """From a file to a score, five crops: batched with bf16 weights against one image at a time in float32."""
+    """Time the way from file to score with five crops: batched in bf16, against one image at a time in float32."""
     # Among few images the rank agreement is coarse: two neighbours of 12 that change places cost 0.007.
     agreeing, timed, megapixels = (6, 2, 0.2) if settings.smoke else (48, 4, 12)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,14 +130,14 @@ def scoring(settings: Settings) -> Row:
 
 
 def prepared(scorer: Scorer, files: list[Path]) -> list[Portrait]:
-    """Files as portraits with random logits in place of LIQE's, so that the backbones alone remain."""
+    """Return files as portraits with random logits instead of LIQE's, to measure the backbones alone."""
     preparer = replace(scorer.preparation, liqe=None).preparer(scorer.device)
     logits = np.random.default_rng(0).normal(20, 3, LIQE_LOGITS).astype(np.float32)
     return [replace(preparer(file), liqe_logits=logits) for file in files]
 
 
 def write_model(folder: Path, settings: Settings) -> Path:
-    """A model file of the published network with random weights, LIQE's beside it; a tiny one for the smoke test."""
+    """Write a model of the published network with random weights, LIQE's beside it; a tiny one for the smoke test."""
     torch.manual_seed(0)
     if settings.smoke:
         network, preparation = DualBranch("resnet10t", ("whole", "face"), 64), Preparation(short_side=72)
@@ -153,7 +153,7 @@ def write_model(folder: Path, settings: Settings) -> Path:
 
 
 def write_spoilt(folder: Path, number: int, megapixels: float) -> list[Path]:
-    """Portraits of falling quality in other framings: blurred, darker, noisier, compressed."""
+    """Write portraits of falling quality in other framings: blurred, darker, noisier, compressed."""
     files = []
     for index, file in enumerate(write_jpegs(folder, number, megapixels)):
         with Image.open(file) as image:

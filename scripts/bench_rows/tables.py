@@ -16,7 +16,7 @@ TIMES = ("median_s", "min_s", "max_s", "repeats")
 
 
 def print_table(report: dict[str, Any], console: Console) -> None:
-    """Draws the report."""
+    """Print the report."""
     table = Table("row", "ratio", "expected", "way", "median s", "range", "more", show_lines=False)
     for row in report["rows"]:
         for number, cells in enumerate(lines(row)):
@@ -27,7 +27,7 @@ def print_table(report: dict[str, Any], console: Console) -> None:
 
 
 def lines(row: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """For each way of a row: its name, median, range, and what else is told."""
+    """Return for each way of a row: its name, median, range, and its other facts."""
     if "error" in row:
         yield "failed", "", "", row["error"]
         return
@@ -42,22 +42,22 @@ def lines(row: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def told(figures: dict[str, Any]) -> str:
-    """Figures in a line."""
+    """Format values in one line."""
     return ", ".join(f"{key} {number(value)}" for key, value in figures.items())
 
 
 def number(value: Any) -> str:
-    """A figure with four digits at most, a count whole."""
+    """Format a value with at most four digits, and a count in full."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def ratio(row: dict[str, Any]) -> str:
-    """The row's ratio, where it has one."""
+    """Return the row's ratio, if it has one."""
     return number(row["ratio"]) if "ratio" in row else "-"
 
 
 def fill_page(report: dict[str, Any], page: Path) -> None:
-    """Replaces what stands between `<!-- bench DEVICE -->` and `<!-- end -->` in a Markdown page.
+    """Replace the text between `<!-- bench DEVICE -->` and `<!-- end -->` in a Markdown page.
 
     Raises:
         InputError: If the page has no such marks, or the report is a smoke test's.
@@ -69,13 +69,13 @@ def fill_page(report: dict[str, Any], page: Path) -> None:
     before, found, rest = text.partition(start)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise InputError(f"{page} has no marks {start} and {end} between which the table could stand")
+        raise InputError(f"{page} has no marks {start} and {end}; add them where the table shall be")
     with replacing(page) as temporary:
         temporary.write_text(f"{before}{start}\n{markdown(report)}\n{end}{after}", encoding="utf-8")
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as Markdown: the machine, a table of ratios, a table of all ways."""
+    """Return the report as Markdown: the machine, a table of ratios, a table of all ways."""
     machine = ", ".join(f"{key} {value}" for key, value in report["machine"].items() if value not in (None, []))
     parts = [f"Machine: {machine}.", ""]
     parts += ["| row | ratio of | measured | expected |", "|---|---|---|---|"]

@@ -31,7 +31,7 @@ from piqa.training.compute_options import ComputeOptions
 
 @dataclass(frozen=True)
 class Way:
-    """Settings of a training step; without arguments those that all others are compared with, all off."""
+    """Settings of a training step. Without arguments all are off: the way that the others are compared with."""
 
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     fused: bool = False
@@ -54,13 +54,13 @@ WAYS = {  # memory, once kept, is kept by the process: what goes without comes f
 
 
 def defaults(device: torch.device) -> Way:
-    """What `piqa.fit` does where nothing is set."""
+    """Return the settings that `piqa.fit` has by default."""
     fused = bool(inspect.signature(published_adam).parameters["fused"].default)
     return Way("bf16-mixed" if computes_bfloat16(device.type) else "32-true", fused, keep_memory=True)
 
 
 def network_of(settings: Settings) -> DualBranch:
-    """The published network with random weights, or a tiny one."""
+    """Return the published network with random weights, or a tiny one."""
     torch.manual_seed(0)
     if settings.smoke:  # of one backbone: a second one trebles the time to compile
         return DualBranch("resnet10t", ("whole", "liqe"), image_size=64)
@@ -73,7 +73,7 @@ def task_of(network: DualBranch, way: Way) -> RankingTask:
 
 
 def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
-    """A step of so many groups of random images."""
+    """Return a step of this many groups of random images."""
     portraits = groups * size
     generator = torch.Generator().manual_seed(0)
     pixels = partial(torch.randint, 0, 256, (portraits, 3, side, side), dtype=torch.uint8, generator=generator)
@@ -89,25 +89,25 @@ def batch_of(groups: int, size: int, side: int) -> dict[str, Tensor]:
 
 
 class StepTimes(Callback):
-    """Seconds of every training step: forward, backward, optimiser."""
+    """Records the seconds of every training step: forward, backward, optimiser."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.seconds: list[float] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         synchronize(self._device)
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Stops it."""
+        """Stop the clock."""
         synchronize(self._device)
         self.seconds.append(time.perf_counter() - self._start)
 
 
 def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) -> tuple[list[float], float]:
-    """Trains a fresh network by Lightning's loop; seconds of each step but the first ones, and peak memory in MB.
+    """Train a fresh network by Lightning's loop; return the seconds of each later step, and the peak memory in MB.
 
     The first step starts the optimiser's state, and compiles; on a GPU the next two still choose kernels.
     """
@@ -134,7 +134,7 @@ def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) 
 
 
 def training_step(settings: Settings) -> Row:
-    """One optimiser step of the same groups: float32 without options, the defaults, and each setting alone."""
+    """Time one optimiser step of the same groups: float32 without options, the defaults, and each setting alone."""
     cuda = settings.device.type == "cuda"
     groups, size = (2, 6) if cuda and not settings.smoke else (1, 4)
     with torch.device("meta"):
@@ -187,8 +187,8 @@ def training_step(settings: Settings) -> Row:
 def one_round(
     settings: Settings, batch: dict[str, Tensor], steps: int, leave_out: set[str]
 ) -> dict[str, tuple[list[float], float] | str]:
-    """Every way once, in a fresh process: seconds and peak memory as `trained` gives them, or why it failed."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets once a way
+    """Run every way once, in a fresh process; return seconds and peak memory, or why it failed."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it prints a greeting for each way
     torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
     if settings.smoke:
         inductor.compile_threads = 1  # starting its processes would take longer than what they do
@@ -206,12 +206,12 @@ def one_round(
 
 
 def measured_ratio(ways: dict[str, Figures], name: str) -> float:
-    """How many times faster than float32 without options a way is."""
+    """Return how many times faster than float32 without options a way is."""
     return float(ways[PLAIN]["median_s"] / ways[name]["median_s"])
 
 
 def flops_of(network: DualBranch) -> int:
-    """Floating-point operations of one portrait's forward and backward pass, counted without computing anything.
+    """Count the floating-point operations of one portrait's forward and backward pass, without computing anything.
 
     Args:
         network: Without content: made under `torch.device("meta")`.
@@ -226,7 +226,7 @@ def flops_of(network: DualBranch) -> int:
 
 
 def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
-    """TFLOP/s of a large square matrix product: what the device can do at best."""
+    """Return the TFLOP/s of a large square matrix product: the device's best rate."""
     side = 256 if settings.smoke else 8192 if settings.device.type == "cuda" else 2048
     a, b = (torch.randn(side, side, device=settings.device).to(dtype) for _ in range(2))
     best = float("inf")
