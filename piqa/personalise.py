@@ -38,6 +38,7 @@ from piqa.system.command_line import command, run_command
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 from piqa.system.memory import keep_freed_memory
+from piqa.system.progress import progress
 from piqa.tasks.personalisation import Recipe, fine_tune, rows_of
 from piqa.weights import model_file
 
@@ -108,7 +109,7 @@ def personalise(
         keep_freed_memory()
     trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
     console = Console()
-    _try_users(trial, frame, users, rows, store, folder, console)
+    _try_users(trial, frame, users, rows, store, folder)
     by_k = summarise(pd.DataFrame(rows))
     left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
     for size, few in left_out.items():
@@ -186,7 +187,6 @@ def _try_users(
     rows: list[Row],
     store: str,
     folder: Path,
-    console: Console,
 ) -> None:
     """Try the users that have no rows yet; adds their rows, and writes all after each user."""
     todo = [user for user in users if user not in {row["user"] for row in rows}]
