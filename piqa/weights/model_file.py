@@ -16,7 +16,6 @@ from piqa.errors import InputError
 from piqa.models import DualBranch
 from piqa.system.config_files import find_config
 from piqa.system.files import replacing
-from piqa.system.json_text import json_text
 from piqa.weights.state_dicts import (
     CKPT_CARD,
     check_state_dict,
@@ -46,7 +45,7 @@ def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
             save_file(state, weights)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
-        sidecar.write_text(json_text({"format": FORMAT, **card}), encoding="utf-8")
+        sidecar.write_text(json.dumps({"format": FORMAT, **card}, indent=2) + "\n", encoding="utf-8")
     return path
 
 
