@@ -5,8 +5,8 @@ import pytest
 from stores import flip, flip_in
 
 from piqa.errors import InputError
-from piqa.preparation.portrait import Portrait, Preparation
-from piqa.preparation.store_entry import BAND, EntryDamagedError, EntryNotFoundError, open_entry, write_entry
+from piqa.preparation.portrait import STORED_WHOLE, Portrait, Preparation
+from piqa.preparation.store_entry import CHECKSUM_ROWS, EntryDamagedError, EntryNotFoundError, open_entry, write_entry
 from piqa.preparation.video import Clip, ClipPreparation
 
 
@@ -14,7 +14,7 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def a_portrait(height=3 * BAND + 5, width=40, face=True):
+def a_portrait(height=3 * CHECKSUM_ROWS + 5, width=40, face=True):
     logits = np.random.default_rng(1).normal(size=495).astype(np.float32)
     whole = noise(height, width, 3)
     return Portrait(whole, noise(33, 50, 3, seed=2) if face else whole, (1, 2, 3, 4) if face else None, logits)
@@ -35,7 +35,7 @@ def crop(path, rows, columns, name="whole"):
         return entry.read(late=True)[name][rows, columns]
 
 
-@pytest.mark.parametrize("height", [1, BAND - 1, BAND, BAND + 1, 3 * BAND])
+@pytest.mark.parametrize("height", [1, CHECKSUM_ROWS - 1, CHECKSUM_ROWS, CHECKSUM_ROWS + 1, 3 * CHECKSUM_ROWS])
 @pytest.mark.parametrize("face", [True, False])
 def test_a_portrait_comes_back_as_it_was(path, height, face):
     portrait = a_portrait(height, face=face)
@@ -49,7 +49,7 @@ def test_a_portrait_comes_back_as_it_was(path, height, face):
 
 @pytest.mark.parametrize("encoding", ["raw", "webp"])
 def test_a_clip_comes_back_as_it_was_whole_and_frame_by_frame(path, encoding):
-    frames = noise(3, 2 * BAND + 1, 50, 3)
+    frames = noise(3, 2 * CHECKSUM_ROWS + 1, 50, 3)
     write_entry(path, Clip(frames, encoding=encoding), "a.mp4")
     settings = ClipPreparation(encoding=encoding)
     assert np.array_equal(settings.unpack(*read(path), "a.mp4").frames, frames)
@@ -65,10 +65,10 @@ def test_every_window_is_what_numpy_would_cut_out(path):
     write_entry(path, portrait, "a.png")
     height, width, _ = portrait.whole.shape
     with open_entry(path) as entry:
-        stored = entry.read(late=True)["whole"]
+        stored = entry.read(late=True)[STORED_WHOLE]
         assert stored.shape == portrait.whole.shape
         for top in range(height):
-            for bottom in {top + 1, min(top + BAND, height), height}:
+            for bottom in {top + 1, min(top + CHECKSUM_ROWS, height), height}:
                 columns = slice(top % width, width - top // 3)
                 assert np.array_equal(stored[top:bottom, columns], portrait.whole[top:bottom, columns])
         assert np.array_equal(stored[:, :], portrait.whole)
@@ -78,10 +78,10 @@ def test_a_crop_is_sound_while_other_rows_are_damaged(path):
     portrait = a_portrait()
     write_entry(path, portrait, "a.png")
     flip(path, path.read_bytes().index(portrait.whole.swapaxes(1, 2)[-1].tobytes()))
-    below = slice(BAND, 3 * BAND)  # two bands, of which the damaged rows are the next
+    below = slice(CHECKSUM_ROWS, 3 * CHECKSUM_ROWS)  # two bands, of which the damaged rows are the next
     assert np.array_equal(crop(path, below, slice(0, 9)), portrait.whole[below, :9])
     with pytest.raises(EntryDamagedError, match="checksums"):
-        crop(path, slice(BAND, 3 * BAND + 1), slice(0, 9))
+        crop(path, slice(CHECKSUM_ROWS, 3 * CHECKSUM_ROWS + 1), slice(0, 9))
     with pytest.raises(EntryDamagedError):
         read(path)
 
@@ -132,7 +132,7 @@ def test_an_entry_that_may_not_be_read_is_named(path, monkeypatch):
         raise PermissionError(13, "Permission denied")  # root may read everything
 
     monkeypatch.setattr("piqa.preparation.store_entry.safe_open", refuse)
-    with pytest.raises(InputError, match="Permission denied; whose is it"):
+    with pytest.raises(InputError, match="Permission denied; check its owner"):
         read(path)
 
 

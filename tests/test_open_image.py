@@ -361,7 +361,7 @@ def test_images_are_converted_band_by_band_as_in_one_piece(monkeypatch, mode):
         image = image.convert(mode)
     content = saved(image, format="TIFF" if mode == "F" else "PNG")
     whole = opened(content)
-    monkeypatch.setattr(image_file, "BAND", 7 * 40)
+    monkeypatch.setattr(image_file, "PIXELS_AT_A_TIME", 7 * 40)
     assert np.array_equal(opened(content), whole)
 
 

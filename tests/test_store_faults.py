@@ -264,7 +264,7 @@ def test_a_damaged_entry_whose_source_is_gone_is_told_with_both(store, images):
     entry = store.entry(images[0])
     flip_header(entry)
     Path(images[0]).unlink()
-    with pytest.raises(InputError, match="cannot be prepared anew") as caught:
+    with pytest.raises(InputError, match="cannot be prepared again") as caught:
         store.read(images[0], shape_of)
     assert str(entry) in str(caught.value) and images[0] in str(caught.value)
 

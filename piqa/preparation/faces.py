@@ -1,23 +1,24 @@
-"""Which face of an image is judged: MTCNN finds them, a named rule chooses one, a margin is added.
+"""Choose the face of an image that is judged: MTCNN finds faces, a named rule chooses one, a margin is added.
 
 The released DN-PIQA crops come from YOLO5Face, whose first box is its most confident one; MTCNN (Zhang et al. 2016,
-facenet-pytorch with its shipped weights) finds much the same faces and needs no file from outside. `most_confident`
-keeps the reference's order; `largest` is the default because the subject of a portrait is seldom the small face behind.
+facenet-pytorch with its shipped weights) finds much the same faces and needs no download. `most_confident` keeps the
+reference's order; `largest` is the default because the subject of a portrait is seldom a small face in the background.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 FaceRule = Literal["largest", "most_confident", "none"]
 Box = tuple[float, float, float, float]
 
-MIN_FACE_SIDE = 20  # px in the copy that the detector sees; facenet-pytorch's own default
+MIN_FACE_SIDE = 20  # pixels in the copy that the detector sees; facenet-pytorch's own default
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Face:
     """One detected face.
 
     Attributes:
-        box: x1, y1, x2, y2 in pixels of the image, without margin; may reach beyond its border.
+        box: x1, y1, x2, y2 in pixels of the image, without margin; may extend beyond its border.
         probability: The detector's confidence, in [0, 1].
     """
 
@@ -34,7 +35,7 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Area of the box in square pixels."""
+        """The area of the box in square pixels."""
         x1, y1, x2, y2 = self.box
         return (x2 - x1) * (y2 - y1)
 
@@ -58,33 +59,34 @@ class FaceDetector:
         self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=device).eval()
 
     def detect(self, image: Image.Image) -> list[Face]:
-        """All faces of an RGB image, in no particular order; an empty list where there is none."""
+        """Return all faces of an RGB image, in no particular order."""
         scale = min(1.0, self.detection_side / max(image.size))
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         if min(size) < MIN_FACE_SIDE:
-            return []  # MTCNN's scale pyramid would be empty, which it answers with an exception
+            return []  # MTCNN's scale pyramid would be empty, and it would raise
         copy = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
         boxes, probabilities = self._mtcnn.detect(copy)
         if boxes is None:
             return []
-        # numpy 2 hands the boxes over as an object array
+        # with numpy 2 the boxes come as an object array
         scaled = np.asarray(boxes, dtype=np.float64) * ([image.width / size[0], image.height / size[1]] * 2)
         return [
             Face((x1, y1, x2, y2), float(probability))
             for (x1, y1, x2, y2), probability in zip(scaled.tolist(), probabilities, strict=True)
-            if max(x1, 0) < min(x2, image.width) and max(y1, 0) < min(y2, image.height)  # shows something
+            if max(x1, 0) < min(x2, image.width)
+            and max(y1, 0) < min(y2, image.height)  # within the image, at least in part
         ]
 
 
 def _keep_every_candidate() -> None:
-    """Mends facenet-pytorch's way with face candidates that lie wholly outside the image.
+    """Correct how facenet-pytorch treats face candidates that lie wholly outside the image.
 
-    It skips the pixels of such candidates but keeps their boxes, so that its next step fails, whatever true faces the
-    image holds. Here each candidate is left at least one pixel: then the next network sees that it is no face.
+    It skips the pixels of such candidates but keeps their boxes, so that its next step fails, even if the image shows
+    true faces. Here each candidate keeps at least one pixel, and the next network rejects it.
     """
     from facenet_pytorch.models.utils import detect_face
 
-    def pad(boxes: torch.Tensor, width: int, height: int) -> tuple[Any, Any, Any, Any]:
+    def pad(boxes: torch.Tensor, width: int, height: int) -> tuple[NDArray[np.int32], ...]:
         x1, y1, x2, y2 = boxes[:, :4].trunc().int().cpu().numpy().T  # 1-based, both ends included
         x1, y1 = x1.clip(1, width), y1.clip(1, height)
         return y1, y2.clip(y1, height), x1, x2.clip(x1, width)
@@ -93,11 +95,11 @@ def _keep_every_candidate() -> None:
 
 
 def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | None:
-    """The face that is judged, or None where no face is at least as probable as `threshold`.
+    """Return the face that is judged, or None where no face is at least as probable as `threshold`.
 
     Args:
         faces: What the detector found.
-        rule: `largest` area or `most_confident`; by `none` no face is ever chosen.
+        rule: `largest` area or `most_confident`; `none` chooses no face.
         threshold: Least probability, in [0, 1].
     """
     candidates = [] if rule == "none" else [face for face in faces if face.probability >= threshold]
@@ -106,6 +108,6 @@ def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | N
 
 
 def crop_face(image: Image.Image, box: Box, margin: int) -> Image.Image:
-    """Cuts a face with `margin` pixels on every side; what lies beyond the image's border is black, as published."""
+    """Cut out a face with `margin` pixels on every side; black beyond the image's border, as published."""
     x1, y1, x2, y2 = (round(value) for value in box)
     return image.crop((x1 - margin, y1 - margin, x2 + margin, y2 + margin))

@@ -1,4 +1,4 @@
-"""The one way in for image files: upright, RGB, whole; whatever a file holds, it costs itself alone."""
+"""Open image files: upright, RGB, whole. A file that cannot be read raises InputError, whatever it contains."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from piqa.errors import InputError
 
-MAX_PIXELS = 300_000_000  # a 200-megapixel phone camera fits; what is larger is refused as a decompression bomb
-MAX_ASPECT = 100  # long side by short side; with its short side at 448 px a longer strip would fill gigabytes
-BAND = 1_000_000  # pixels that are converted at a time where a conversion takes many bytes a pixel
-OTHER_PROGRAMS = {"EPS"}  # formats for which Pillow would start another program (Ghostscript) on the file
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+MAX_PIXELS = 300_000_000  # more than a 200-megapixel phone camera has; larger files may be decompression bombs
+MAX_ASPECT = 100  # long side / short side; resized to a short side of 448 pixels, a longer strip would take gigabytes
+PIXELS_AT_A_TIME = 1_000_000  # where a conversion takes many bytes a pixel
+OTHER_PROGRAMS = {"EPS"}  # formats that Pillow opens with another program (Ghostscript)
+Pixels = NDArray[np.uint8]
 
 
 def open_image(path: str | Path) -> Image.Image:
-    """The one way in for image files: upright, RGB, whole.
+    """Open an image file: upright, RGB, whole. All image files are opened here.
 
-    EXIF orientation is applied. Transparency is laid on white; 16-bit grey is scaled to 8 bits; CMYK goes through its
-    ICC profile where it has one; the first page of several is taken. As in the reference, the ICC profile of an RGB
-    image is not applied.
+    EXIF orientation is applied. Transparency is laid on white; 16-bit grey is scaled to 8 bits; CMYK is converted by
+    its ICC profile where it has one; the first page of several is taken. As in the reference, the ICC profile of an
+    RGB image is not applied.
 
     Raises:
         InputError: If the file is absent, no image, truncated, damaged, larger than `MAX_PIXELS`, or a strip of more
@@ -40,12 +40,12 @@ def open_image(path: str | Path) -> Image.Image:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
     return decode_image(content, path)
 
 
 def decode_image(content: bytes, name: str | Path) -> Image.Image:
-    """`open_image` for bytes already read; `name` is what an error calls them."""
+    """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors."""
     try:
         image, turn = _decoded(content)
         return image if turn is None else image.transpose(turn)
@@ -58,18 +58,18 @@ def decode_image(content: bytes, name: str | Path) -> Image.Image:
         raise InputError(f"{name} claims more than the {limit} pixels that are read; scale it down") from error
     except MemoryError as error:
         raise InputError(f"{name} needs more memory than there is; scale it down") from error
-    # Decoders meet hostile bytes with almost any exception; whichever it is, the image is at fault, not the program.
+    # Decoders raise almost any exception on damaged or hostile bytes; the fault is the file's.
     except Exception as error:
         raise InputError(f"{name} is a damaged or truncated image ({error})") from error
 
 
 def _decoded(content: bytes) -> tuple[Image.Image, Image.Transpose | None]:
-    """RGB as stored, and the turn that makes it upright: turned last, when what was decoded is gone, it takes less."""
+    """Return RGB as stored, and the turn that makes it upright: turning later, after decoding, takes less memory."""
     Image.init()
     formats = [known for known in Image.ID if known not in OTHER_PROGRAMS]
     with _own_pixel_limit(), Image.open(io.BytesIO(content), formats=formats) as image:
         if max(image.size) > MAX_ASPECT * min(image.size):
-            raise InputError(f"its {image.width} x {image.height} pixels are a strip, not a portrait; crop it")
+            raise InputError(f"its {image.width} x {image.height} pixels are too narrow a strip; crop it")
         image.load()
         return _to_rgb(image), _turn(image)
 
@@ -79,12 +79,12 @@ _pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters 
 
 @contextmanager
 def _own_pixel_limit() -> Iterator[None]:
-    """Pillow refuses what is above twice its limit (179 million pixels, less than today's largest phone cameras have).
+    """Raise Pillow's limit: it refuses more than 179 million pixels, fewer than the largest phone cameras have.
 
-    Its limit is moved, not lifted: Pillow applies it also to images inside images (icons, tiles, GIF frames).
+    The limit is raised, not removed: Pillow applies it also to images inside images (icons, tiles, GIF frames).
     """
     with _pillow_state, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd EXIF tags and the like: the pixels decide
+        warnings.simplefilter("ignore")  # such as odd EXIF tags
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
         try:
             yield
@@ -104,10 +104,10 @@ TURNS = {
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF asks for. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where that is odd."""
+    """Return the turn that EXIF names. `ImageOps.exif_transpose` also rewrites the EXIF, and fails where it is odd."""
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a damaged EXIF block fails in many ways; any viewer shows such an image as it lies
+    except Exception:  # a damaged EXIF block fails in many ways; viewers show such an image as stored
         return None
 
 
@@ -124,12 +124,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             assert converted is not None  # None is for in-place conversion alone
             return converted
         except (ImageCms.PyCMSError, OSError):
-            pass  # a profile that cannot be read is like none
+            pass  # as if it had no profile
     return image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Lays a transparent image on white, band by band: as a whole it would stand in memory five times."""
+    """Lay a transparent image on white, band by band: as a whole it would be in memory five times."""
     result = Image.new("RGB", image.size)
     for top, bottom in _bands(image):
         layered = image.crop((0, top, image.width, bottom)).convert("RGBA")
@@ -139,13 +139,13 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, int]]:
-    rows = max(1, BAND // image.width)
+    rows = max(1, PIXELS_AT_A_TIME // image.width)
     for top in range(0, image.height, rows):
         yield top, min(top + rows, image.height)
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
-    """Grey values of more than 8 bits -> 8 bits. Pillow's own conversion would clip everything above 255 to white."""
+    """Scale grey values of more than 8 bits to 8 bits. Pillow's conversion would clip all above 255 to white."""
     values = np.asarray(image)
     least, most = float(values.min()), float(values.max())  # NaN where any value is
     if image.mode == "F":

@@ -1,4 +1,4 @@
-"""An image file becomes a Portrait: the one preparation that training, evaluation and scoring share."""
+"""Prepare an image file as a Portrait: the one preparation that training, evaluation and scoring share."""
 
 from __future__ import annotations
 
@@ -7,38 +7,40 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.errors import InputError
 from piqa.models import LIQE
 from piqa.preparation.faces import MIN_FACE_SIDE, Box, FaceDetector, FaceRule, choose_face, crop_face
 from piqa.preparation.image_file import Pixels, open_image
+from piqa.preparation.store_entry import StoredArrays
 
-STORED_WHOLE = "full_image"  # what stores that are in use call the whole image
-VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
+STORED_WHOLE = "full_image"  # the name of the whole image in existing stores
+PREPARATION_VERSION = 1  # raise it when the same settings give other pixels
 
 Resize = Literal["short_side", "shrink", "stretch", "keep"]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Settings that turn an image file into what a model eats.
+    """Settings of the preparation of image files.
 
     Args:
-        short_side: Side in pixels that `resize` is about.
-        resize: What becomes of the whole image and of the face crop. `short_side`: their short side gets that length,
-            up or down. `shrink`: the same where both sides are longer, else they stay as they are. `stretch`: a square
-            of that side, whatever the shape was. `keep`: they stay as they are, and `short_side` is not used.
-        face_rule: Which face is judged: the `largest`, or the `most_confident`, as the reference's detector ordered;
-            `none` looks for no face, which spares time where only the whole image is used.
-        face_threshold: Least detector confidence of a face that counts, in [0, 1].
+        short_side: Length in pixels for `resize`.
+        resize: How the whole image and the face crop are resized. `short_side`: the short side to that length, up or
+            down. `shrink`: the same where both sides are longer, else not at all. `stretch`: to a square of that side.
+            `keep`: not at all, and `short_side` is not used.
+        face_rule: Which face is judged: the `largest`, or the `most_confident`, as in the reference; `none` detects no
+            faces, which saves time where only the whole image is used.
+        face_threshold: Lowest detector confidence of a face that counts, in [0, 1].
         face_margin: Pixels added on every side of the face box, at original resolution.
-        detection_side: Longest side in pixels of the copy in which faces are looked for.
-        liqe: LIQE's checkpoint; None leaves the 495 logits out.
+            detection_side: Longest side in pixels of the copy in which faces are detected.
+        liqe: LIQE's checkpoint; None for no LIQE logits.
 
     Examples:
         >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
@@ -66,23 +68,23 @@ class Preparation:
             raise InputError(f"preparation: no face is found with detection_side {self.detection_side}; try 1600")
 
     def fingerprint(self, liqe_digest: str | None) -> str:
-        """Short name of everything that the prepared pixels depend on, apart from the image file.
+        """Return a short name of everything that the prepared pixels depend on, apart from the image file.
 
         Args:
             liqe_digest: Digest of the LIQE file's content, so that other weights under the same name are noticed.
         """
-        settings = asdict(self) | {"liqe": liqe_digest, "version": VERSION}
+        settings = asdict(self) | {"liqe": liqe_digest, "version": PREPARATION_VERSION}
         if self.resize == "short_side":
-            del settings["resize"]  # younger than stores that are in use
+            del settings["resize"]  # newer than existing stores
         elif self.resize == "keep":
             del settings["short_side"]
         return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def key(self, digest: Callable[[str], str]) -> str:
-        """The fingerprint, for the prepared store; `digest` gives a file's content digest.
+        """Return the fingerprint, for the prepared store; `digest` returns the digest of a file's content.
 
         Raises:
-            InputError: If LIQE's checkpoint is not there.
+            InputError: If LIQE's checkpoint is missing.
         """
         if self.liqe is None:
             return self.fingerprint(None)
@@ -91,11 +93,11 @@ class Preparation:
         return self.fingerprint(digest(str(require(self.liqe, "liqe"))))
 
     def preparer(self, device: str | torch.device = "cpu") -> Preparer:
-        """What does it."""
+        """Load the networks that prepare image files."""
         return Preparer(self, device)
 
-    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Portrait:
-        """A Portrait from what `Portrait.pack` gave; images may be `StoredImage`, read when sliced."""
+    def unpack(self, arrays: StoredArrays, facts: Mapping[str, str], path: str) -> Portrait:
+        """Return the Portrait that was packed; its images may be `StoredImage`, which are read when sliced."""
         box = json.loads(facts["face_box"])
         return Portrait(
             whole=arrays[STORED_WHOLE],
@@ -107,19 +109,19 @@ class Preparation:
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """What a model knows of one image.
+    """One prepared image: what models see of it.
 
     Attributes:
-        whole: The whole image, uint8 RGB, (height, width, 3), short side `Preparation.short_side`.
+        whole: The whole image, uint8 RGB, (height, width, 3), resized as `Preparation` tells.
         face_crop: The face with its margin, likewise; the whole image where no face was found.
         face_box: x1, y1, x2, y2 of the face in pixels of the upright original, without margin; None if none was found.
-        liqe_logits: LIQE's raw logits, float32, (495,); None where the preparation leaves them out.
+        liqe_logits: LIQE's raw logits, float32, (495,); None where `Preparation.liqe` is None.
     """
 
     whole: Pixels
     face_crop: Pixels
     face_box: Box | None
-    liqe_logits: np.ndarray[Any, np.dtype[np.float32]] | None
+    liqe_logits: NDArray[np.float32] | None
 
     @property
     def face_found(self) -> bool:
@@ -127,7 +129,7 @@ class Portrait:
         return self.face_box is not None
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Arrays and facts for the prepared store."""
+        """Return arrays and facts for the prepared store."""
         arrays: dict[str, np.ndarray] = {STORED_WHOLE: self.whole}
         if self.face_found:  # without a face the crop is the whole image
             arrays["face_crop"] = self.face_crop
@@ -137,10 +139,10 @@ class Portrait:
 
 
 class Preparer:
-    """Turns image files into Portraits; holds the networks that this takes.
+    """Prepares image files as Portraits, with the networks that it holds.
 
     Args:
-        settings: What to do.
+        settings: How to prepare them.
         device: Where the face detector and LIQE run.
     """
 
@@ -154,15 +156,15 @@ class Preparer:
             self._liqe = load_liqe(settings.liqe).to(device)
 
     def __call__(self, path: str | Path) -> Portrait:
-        """Prepares one file.
+        """Prepare one file.
 
         Raises:
-            InputError: If it is not an image that can be read whole.
+            InputError: If it is not an image, or cannot be read to its end.
         """
         return self.prepare(open_image(path))
 
     def prepare(self, image: Image.Image) -> Portrait:
-        """Prepares one upright RGB image."""
+        """Prepare one upright RGB image."""
         settings = self.settings
         faces = [] if self._detector is None else self._detector.detect(image)
         face = choose_face(faces, settings.face_rule, settings.face_threshold)
@@ -177,7 +179,7 @@ class Preparer:
 
 
 def resized(image: Image.Image, settings: Preparation) -> Image.Image:
-    """A whole image or a face in the size that the settings ask for; by Pillow's bilinear filter, which antialiases."""
+    """Resize a whole image or a face as the settings tell, by Pillow's bilinear filter, which antialiases."""
     side = settings.short_side
     if settings.resize == "keep" or (settings.resize == "shrink" and min(image.size) < side):
         return image
@@ -187,7 +189,7 @@ def resized(image: Image.Image, settings: Preparation) -> Image.Image:
 
 
 def resize_short_side(image: Image.Image, side: int) -> Image.Image:
-    """Pillow's bilinear filter (which antialiases), short side to `side`, long side cut to an integer, as published."""
+    """Resize by Pillow's antialiasing bilinear filter: short side to `side`, long side truncated, as published."""
     width, height = image.size
     if width <= height:
         size = side, int(side * height / width)

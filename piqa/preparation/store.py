@@ -1,15 +1,15 @@
-"""The prepared store: every image decoded, its face found and its LIQE logits computed once, kept losslessly.
+"""The prepared store: each image is decoded, its face found and its LIQE logits computed once, and kept without loss.
 
     store/
       digests.json                      path -> size, times of change, digest: unchanged files are not read again
-      <settings>/settings.json          the preparation's settings in words
-      <settings>/<ab>/<digest>.safetensors   one Portrait; named by the image file's content
+      <settings>/settings.json          the preparation's settings
+      <settings>/<ab>/<digest>.safetensors   one Portrait; named by the digest of the image file
       <settings>/failed.csv             images that could not be prepared, and why
 
-An entry's name tells its source and settings, so a changed image or setting simply has no entry yet. Entries are
-written atomically and never changed: any number of processes may read and build at once, and a killed build goes on
-where it stopped. What was damaged on disk is told by its checksums and prepared anew. A PIQ23 image takes about
-1.6 MB (8 GB for all 5116): recompression would change the very quality that is being judged.
+An entry's path follows from its source and settings, so a changed image or setting has no entry yet. Entries are
+written atomically and never changed: any number of processes may read and build at once, and a killed build continues
+where it stopped. Damage on disk is found by checksums, and the entry is prepared again. A PIQ23 image takes about
+1.6 MB (8 GB for all 5116): lossy compression would change the quality that is to be judged.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import pandas as pd
 import torch
@@ -30,7 +30,14 @@ from rich.console import Console
 from piqa.errors import InputError
 from piqa.preparation.digests import Digests, digest_of
 from piqa.preparation.store_build import EntryJob, EntryResult, ItemPreparation, prepare, worker_count
-from piqa.preparation.store_entry import Entry, EntryDamagedError, EntryNotFoundError, Packable, open_entry, write_entry
+from piqa.preparation.store_entry import (
+    EntryDamagedError,
+    EntryNotFoundError,
+    Packable,
+    StoreEntry,
+    open_entry,
+    write_entry,
+)
 from piqa.system.device import core_count, pick_device
 from piqa.system.files import remove_leftovers, replacing
 from piqa.system.json_text import write_json
@@ -38,7 +45,7 @@ from piqa.system.progress import progress as show_progress
 
 __all__ = ["BuildReport", "PreparedStore", "write_entry"]
 
-MANY, SAMPLE = 100, 8  # from how many files on the room that they will take is estimated, and from how many
+MANY, SAMPLE = 100, 8  # for so many files, the space they need is estimated from a sample of so many
 
 Item = TypeVar("Item", bound=Packable)
 Used = TypeVar("Used")
@@ -47,14 +54,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class BuildReport:
-    """What a build did, in images.
+    """Counts of images in a build.
 
     Attributes:
         prepared: Newly prepared.
         reused: Found in the store.
-        no_face: Of both, those whose face crop is the whole image because no face was found.
-        failed: Path and reason of every image that could not be prepared.
-        replaced: Of the newly prepared or failed, those whose entry was there but damaged, or of another version.
+        no_face: Of both, those without a face; their face crop is the whole image.
+        failed: Path and reason of each image that could not be prepared.
+        replaced: Of those newly prepared or failed, the images whose entry was damaged or of another version.
     """
 
     prepared: int = 0
@@ -64,7 +71,7 @@ class BuildReport:
     replaced: int = 0
 
     def add(self, files: Sequence[str], face_found: bool, fault: str | None) -> None:
-        """Counts files of one content."""
+        """Count files that have the same content."""
         if fault is None:
             self.prepared += len(files)
             self.no_face += len(files) * (not face_found)
@@ -80,8 +87,8 @@ class PreparedStore(Generic[Item]):
     """Portraits or Clips on disk, by source file and settings.
 
     Args:
-        folder: The store; made if absent. Several datasets and settings may share one.
-        settings: How they are prepared.
+        folder: The store; created if absent. Several datasets and settings may share one.
+        settings: How images or videos are prepared.
     """
 
     def __init__(self, folder: str | Path, settings: ItemPreparation[Item]) -> None:
@@ -92,44 +99,44 @@ class PreparedStore(Generic[Item]):
         self._places: dict[str, Path] = {}
 
     def entry(self, path: str | Path) -> Path:
-        """Where the Portrait of an image file is kept, whether it is there yet or not.
+        """Return the path of the entry of a source file, whether it exists yet or not.
 
         Raises:
-            InputError: If the image file cannot be read.
+            InputError: If the source file cannot be read.
         """
         digest = self._digests.of(str(path))
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
     def load(self, path: str | Path) -> Item:
-        """The Portrait of an image file, or the Clip of a video file.
+        """Return the Portrait of an image file, or the Clip of a video file.
 
-        An entry that is damaged is prepared anew, with a warning.
+        A damaged entry is prepared again, with a warning.
 
         Raises:
-            InputError: If it has not been prepared, is damaged and cannot be prepared anew, or its motion features are
-                asked for and cannot be read.
+            InputError: If it has not been prepared, is damaged and cannot be prepared again, or its motion features
+                cannot be read.
         """
         return self._use(str(path), self.entry(path), lambda entry: self._item(entry, str(path), late=False))
 
     def read(self, path: str | Path, use: Callable[[Item], Used]) -> Used:
-        """What `use` makes of an item whose images are still in the file: it reads from it the pixels it slices out.
+        """Return `use(item)` of an item whose images are left in the file: only the pixels that it slices are read.
 
-        Where the entry lies is looked up once. A source that changes or goes after that makes no difference here; the
-        next build will notice.
+        The path of the entry is looked up once. A source that changes or disappears after that is not noticed here, but
+        by the next build.
 
         Args:
-            path: As of `load`, which tells also what is raised.
-            use: Slices `whole`, `face_crop` or `frames`; called once more if it met a damaged entry.
+            path: As for `load`, which also lists the errors.
+            use: Slices `whole`, `face_crop` or `frames`; called again after a damaged entry was prepared again.
         """
         path = str(path)
         if path not in self._places:
             self._places[path] = self.entry(path)
         return self._use(path, self._places[path], lambda entry: use(self._item(entry, path, late=True)))
 
-    def _item(self, entry: Entry, path: str, late: bool) -> Item:
+    def _item(self, entry: StoreEntry, path: str, late: bool) -> Item:
         return self.settings.unpack(entry.read(late), entry.facts, path)
 
-    def _use(self, path: str, place: Path, use: Callable[[Entry], Used]) -> Used:
+    def _use(self, path: str, place: Path, use: Callable[[StoreEntry], Used]) -> Used:
         try:
             with open_entry(place) as entry:
                 return use(entry)
@@ -141,22 +148,22 @@ class PreparedStore(Generic[Item]):
             with open_entry(place) as entry:
                 return use(entry)
         except (EntryNotFoundError, EntryDamagedError) as damage:
-            raise InputError(f"{place}, just prepared anew, is damaged again ({damage}); check the disk") from damage
+            raise InputError(f"{place}, just prepared again, is damaged again ({damage}); check the disk") from damage
 
     def _mend(self, path: str, place: Path, damage: EntryDamagedError) -> None:
-        """Prepares one entry anew, here and now: slow, as networks are loaded for it, but rare."""
+        """Prepare one damaged entry again: slow, as networks are loaded for it, but rare."""
         log.warning(
-            f"{place} cannot be used: {damage}. It is prepared anew from {path}; "
-            "`python -m piqa.prepare --verify true` looks through the whole store"
+            f"{place} cannot be used: {damage}. It is prepared again from {path}; "
+            "`python -m piqa.prepare --verify true` verifies the whole store"
         )
         try:
             if digest_of(path) != place.stem:
-                raise InputError("that is no longer the file that it was prepared from")
-            # networks that prepare must not shift the dropout of those that train
+                raise InputError("this is no longer the file that it was prepared from")
+            # the networks that prepare must not change the random numbers of training
             with torch.random.fork_rng(devices=[]):
                 item = self.settings.preparer("cpu")(path)
         except (InputError, OSError) as error:
-            raise InputError(f"{place} is damaged and cannot be prepared anew from {path}: {error}") from error
+            raise InputError(f"{place} is damaged and cannot be prepared again from {path}: {error}") from error
         write_entry(place, item, path)
 
     def build(
@@ -168,23 +175,24 @@ class PreparedStore(Generic[Item]):
         progress: bool = True,
         verify: bool = False,
     ) -> BuildReport:
-        """Prepares what is missing.
+        """Prepare all files that have no entry yet.
 
         Args:
-            paths: Image files; the same file may come twice.
+            paths: Image or video files; the same file may be listed twice.
             device: Where face detector and LIQE run: `cpu`, `cuda`, ... or `auto`.
-            workers: Processes; None takes one a core (at most 4 on a GPU), fewer for few images; 0 is this process.
-            max_failed: Share of images, in [0, 1], that may fail before the build ends with an error.
-            progress: Whether to draw a progress bar.
-            verify: Read what is there whole, and prepare anew what is damaged. Otherwise only what was cut short or is
-                damaged in its header is found now, and the rest when it is read.
+            workers: Number of processes; None takes one a core (at most 4 on a GPU), fewer for few files; 0 is this
+                process.
+            max_failed: Fraction of the files, in [0, 1], that may fail.
+            progress: Whether to show progress.
+            verify: Read existing entries whole, and prepare damaged ones again. Otherwise only truncated entries and
+                damaged headers are found now, and other damage when an entry is read.
 
         Returns:
-            The counts. Failed images are also listed in `failed.csv`.
+            The counts. Failed files are also listed in `failed.csv`.
 
         Raises:
-            InputError: If the store cannot be written or more than `max_failed` of the images fail. What was prepared
-                stays.
+            InputError: If the store cannot be written or a larger fraction than `max_failed` fails. What was prepared
+                is kept.
         """
         names, device = list(dict.fromkeys(map(str, paths))), str(pick_device(device))
         report = BuildReport()
@@ -218,10 +226,10 @@ class PreparedStore(Generic[Item]):
     def _describe(self) -> None:
         described = self.folder / "settings.json"
         if not described.is_file():
-            write_json(asdict(cast(Any, self.settings)), described)
+            write_json(vars(self.settings), described)
 
     def _look_up(self, paths: Sequence[str], report: BuildReport, verify: bool) -> Iterator[tuple[str, bool | None]]:
-        """For each readable path: whether its entry shows a face, or None where there is no sound entry."""
+        """Yield each readable path, and whether its entry shows a face, or None where there is no intact entry."""
 
         def look(path: str) -> tuple[str, bool | None, Exception | None]:
             try:
@@ -243,7 +251,7 @@ class PreparedStore(Generic[Item]):
     def _prepare(
         self, jobs: Sequence[EntryJob], device: str, workers: int, console: Console
     ) -> Generator[EntryResult, None, None]:
-        """Prepares all; of many a sample comes first, which tells how much room the rest will take."""
+        """Prepare all; of many, a sample comes first, from which the space that the rest takes is estimated."""
         sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
         chosen = set(sample)
         rest = [job for job in jobs if job not in chosen]
@@ -261,7 +269,7 @@ class PreparedStore(Generic[Item]):
         if needed > free:
             raise InputError(
                 f"{files} files would take about {needed:.0f} GB in {self.root} but {free:.0f} GB are free; "
-                "make room or name another `store`; videos take less with `data.clip.encoding: webp`"
+                "free some space or name another `store`; videos take less with `data.clip.encoding: webp`"
             )
 
     def _judge(self, report: BuildReport, names: Sequence[str], max_failed: float) -> None:
@@ -277,13 +285,13 @@ class PreparedStore(Generic[Item]):
                 listing.unlink()
         if len(report.failed) > max_failed * len(names):
             raise InputError(
-                f"{len(report.failed)} of {len(names)} images could not be prepared, more than the share of "
+                f"{len(report.failed)} of {len(names)} images could not be prepared, more than the fraction of "
                 f"{max_failed:g} that may fail; all are listed in {listing}; the first: {min(report.failed)[1]}"
             )
 
 
 def _listed(listing: Path) -> list[tuple[str, str]]:
-    """Images and reasons of a `failed.csv`; none if there is no such list that can be read."""
+    """Return images and reasons of a `failed.csv`; none if it cannot be read."""
     try:
         table = pd.read_csv(listing, dtype=str, keep_default_na=False)
         return list(zip(table["image"], table["error"], strict=True))
@@ -292,5 +300,5 @@ def _listed(listing: Path) -> list[tuple[str, str]]:
 
 
 def _as_text(name: str) -> str:
-    """A file's name may be any bytes, a table holds Unicode."""
+    """Return the name as Unicode, which a table needs; a file's name may be any bytes."""
     return name.encode(errors="backslashreplace").decode()

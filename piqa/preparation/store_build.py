@@ -1,4 +1,4 @@
-"""Preparing files into entries of the store, in this process or in several."""
+"""Prepare files as entries of the store, in this process or in several."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from piqa.errors import InputError
-from piqa.preparation.store_entry import Packable, write_entry
+from piqa.preparation.store_entry import Packable, StoredArrays, write_entry
 from piqa.system.device import core_count
 from piqa.system.worker_pool import map_in_workers
 
@@ -26,13 +26,13 @@ class ItemPreparation(Protocol[Made]):
     def __hash__(self) -> int: ...
 
     def key(self, digest: Callable[[str], str]) -> str:
-        """Short name of everything that an item depends on, apart from its source file."""
+        """Return a short name of everything that an item depends on, apart from its source file."""
 
     def preparer(self, device: str) -> Callable[[str], Made]:
-        """What turns a file into an item, or raises InputError."""
+        """Return a function that prepares a file, or raises InputError."""
 
-    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Made:
-        """The item that was packed."""
+    def unpack(self, arrays: StoredArrays, facts: Mapping[str, str], path: str) -> Made:
+        """Return the item that was packed."""
 
 
 @dataclass(frozen=True)

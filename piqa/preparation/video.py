@@ -1,4 +1,4 @@
-"""A video file becomes a Clip: one frame a second, as the whole-image branch is pretrained on."""
+"""Prepare a video file as a Clip: one frame a second, as the whole-image branch is pretrained on."""
 
 from __future__ import annotations
 
@@ -9,39 +9,41 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.errors import InputError
 from piqa.preparation.image_file import MAX_ASPECT, MAX_PIXELS, Pixels
 from piqa.preparation.portrait import resize_short_side
+from piqa.preparation.store_entry import StoredArrays
 
-MOTION_FEATURES = 256  # numbers a second of SlowFast's fast pathway
-VERSION = 1  # of the arithmetic below: raise it when the same settings would give other pixels
+MOTION_FEATURES = 256  # values a second of SlowFast's fast pathway
+CLIP_VERSION = 1  # raise it when the same settings give other pixels
 
-# What a file may make FFmpeg do: a playlist named .mp4 would have it open other files and addresses.
+# What a file may make FFmpeg do: a playlist named .mp4 could make it open other files and addresses.
 GUARD = {"format_whitelist": "mov,matroska,webm", "protocol_whitelist": "file"}
 
-Motion = np.ndarray[Any, np.dtype[np.float32]]
+Motion = NDArray[np.float32]
 Encoding = Literal["raw", "webp"]
 
 
 @dataclass(frozen=True)
 class ClipPreparation:
-    """Settings that turn a video file into what a backbone is pretrained on.
+    """Settings of the preparation of video files for pretraining.
 
     Args:
         frames: Frames of a clip, one for each second of the video.
         short_side: Short side of the frames in pixels.
-        motion: Folder of precomputed SlowFast features, an addition of the published LSVQ head: for the video
-            `.../yfcc-batch1/747.mp4` the array `yfcc-batch1/747.npy`, float32, (frames, 256). None goes without.
-        encoding: How the prepared store keeps frames, losslessly either way. Measured on a 1080p clip by
+        motion: Folder of precomputed SlowFast features, an input of the published LSVQ head: for the video
+            `.../yfcc-batch1/747.mp4` the array `yfcc-batch1/747.npy`, float32, (frames, 256). None for no features.
+        encoding: How the prepared store encodes frames, without loss either way. Measured on a 1080p clip by
             `scripts/bench.py pretrain-input`: `raw` takes 6.3 MB and 2 ms to read, `webp` about 2 MB and 32 ms.
     """
 
@@ -55,21 +57,21 @@ class ClipPreparation:
             raise InputError(f"a clip needs at least 1 frame of 1 px, not {self.frames} frames of {self.short_side} px")
 
     def fingerprint(self) -> str:
-        """Short name of everything that the frames depend on, apart from the video file; `motion` is no part of it."""
-        settings = {"frames": self.frames, "short_side": self.short_side, "version": VERSION}
+        """Return a short name of everything that the frames depend on, apart from the video file; without `motion`."""
+        settings = {"frames": self.frames, "short_side": self.short_side, "version": CLIP_VERSION}
         return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def key(self, digest: Callable[[str], str]) -> str:
-        """The fingerprint and the encoding, for the prepared store."""
+        """Return the fingerprint and the encoding, for the prepared store."""
         return f"{self.fingerprint()}-{self.encoding}"
 
     def preparer(self, device: str = "cpu") -> Callable[[str], Clip]:
-        """What decodes a video file; motion features are read with the prepared clip, not kept in it."""
+        """Return a function that decodes a video file; motion features are read with the prepared clip, not stored."""
         without_motion = replace(self, motion=None)
         return lambda path: replace(decode_clip(path, without_motion), encoding=self.encoding)
 
-    def unpack(self, arrays: Mapping[str, Any], facts: Mapping[str, str], path: str) -> Clip:
-        """A Clip from what `Clip.pack` gave, with its motion features; raw frames may be read when they are sliced."""
+    def unpack(self, arrays: StoredArrays, facts: Mapping[str, str], path: str) -> Clip:
+        """Return the Clip that was packed, with its motion features; raw frames may be read when they are sliced."""
         if facts["encoding"] == "webp":
             files = [arrays[f"frame_{number}"].tobytes() for number in range(int(facts["frames"]))]
             frames = np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
@@ -81,12 +83,12 @@ class ClipPreparation:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """What a model knows of one video.
+    """One prepared video: what models see of it.
 
     Attributes:
         frames: uint8 RGB, (frames, height, width, 3), short side `ClipPreparation.short_side`.
-        motion: Motion features of every frame's second, float32, (frames, 256); None where there are none.
-        encoding: How the prepared store keeps it.
+        motion: Motion features of each frame's second, float32, (frames, 256); None where there are none.
+        encoding: How the prepared store encodes it.
     """
 
     frames: Pixels
@@ -94,7 +96,7 @@ class Clip:
     encoding: Encoding = "raw"
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Arrays and facts for the prepared store; motion features have their own files."""
+        """Return arrays and facts for the prepared store; motion features have their own files."""
         facts = {"encoding": self.encoding, "frames": str(len(self.frames))}
         if self.encoding == "raw":
             return {"frames": self.frames}, facts
@@ -102,38 +104,38 @@ class Clip:
 
 
 def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -> Clip:
-    """Takes one frame of every second of an MP4, MOV, Matroska or WebM video, from its beginning.
+    """Decode one frame of each second of an MP4, MOV, Matroska or WebM video, from its beginning.
 
     The frames are those of the published extraction (MinimalisticVQA): with the frame rate rounded to `fps`, the frames
-    `fps // 2`, `fps // 2 + fps`, ..., the middle of every second; where the video is too short for all of them, the
-    last is repeated; shorter than half a second, its last frame stands for all.
+    `fps // 2`, `fps // 2 + fps`, ..., the middle of each second. Where the video is too short for all of them, the
+    last is repeated; of a video shorter than half a second the last frame is taken for all.
 
-    The published code counts frames. Here they are numbered by their time of presentation (time x rate, rounded), and
-    the one on display at each of those numbers is taken. At a constant rate the two agree; at a varying one counting
-    would drift off the middle of the second, and depend on what a container chooses to state as its rate. Where no
-    rate is stated (the published code divides by zero), timestamps alone tell the middle of the second.
+    The published code counts frames. Here frames are numbered by their presentation time (time x rate, rounded), and
+    the one on display at each of those numbers is taken. At a constant rate the two agree; at a varying rate, counting
+    would drift from the middle of the second, and depend on the rate that the container states. Where no rate is
+    stated (the published code divides by zero), the middle of the second follows from timestamps alone.
 
-    Frames are turned upright as their display matrix tells, in steps of 90 degrees. Pixels that are not square stay as
-    they are stored. Resizing is Pillow's bilinear filter, which antialiases: the published OpenCV filter does not, and
-    looks at 4 of the 8 (1080p) or 32 (4K) pixels that make one. Aliasing resembles the noise and sharpness that are
-    being judged, and the branch later sees portraits that Pillow has resized.
+    Frames are rotated upright as their display matrix tells, in steps of 90 degrees. Pixels that are not square are not
+    corrected. Resizing is Pillow's bilinear filter, which antialiases: the published OpenCV filter does not, and
+    uses 4 of the 8 (1080p) or 32 (4K) pixels that make one. Aliasing resembles the noise and sharpness that are to be
+    judged, and the branch later sees portraits that Pillow has resized.
 
     Args:
         path: The video file.
         settings: How many frames, and how large.
-        threads: Threads of the decoder; one is best where several processes decode.
+        threads: Number of threads of the decoder; one is best where several processes decode.
 
     Raises:
-        InputError: If the file is absent, empty, no video, damaged, ends before a frame that is needed, or changes its
-            size; or if its motion features are asked for and absent or of another shape.
+        InputError: If the file is absent, empty, not a video, damaged, ends before a frame that is needed, or changes
+            its size; or if its motion features are needed and absent or of another shape.
     """
     motion = None if settings.motion is None else read_motion(settings.motion, path, settings.frames)
     _require_content(path)
     try:
         container = av.open(str(path), options=dict(GUARD), metadata_errors="replace")
-    except Exception as error:  # hostile bytes: whatever the exception, the file is at fault
+    except Exception as error:  # damaged or hostile bytes raise almost any exception; the fault is the file's
         raise InputError(
-            f"{path} is no MP4, MOV, Matroska or WebM video, or a damaged or truncated one; download it again"
+            f"{path} is not an MP4, MOV, Matroska or WebM video, or is damaged or truncated; download it again"
         ) from error
     try:
         with container:
@@ -146,21 +148,21 @@ def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -
     except Exception as error:
         raise InputError(f"{path} is a damaged or truncated video ({getattr(error, 'strerror', error)})") from error
     if len({image.shape for image in images}) > 1:
-        raise InputError(f"{path} changes its size on the way; convert it to one size")
+        raise InputError(f"{path} changes its frame size; convert it to one size")
     return Clip(np.stack(images + images[-1:] * (settings.frames - len(images))), motion)
 
 
 def _as_webp(frame: Pixels) -> Pixels:
     file = io.BytesIO()
-    Image.fromarray(frame).save(file, "WEBP", lossless=True, quality=0, method=0)  # the fastest of the lossless ones
+    Image.fromarray(frame).save(file, "WEBP", lossless=True, quality=0, method=0)  # the fastest lossless mode
     return np.frombuffer(file.getvalue(), dtype=np.uint8)
 
 
 def read_motion(folder: str | Path, video: str | Path, frames: int) -> Motion:
-    """Reads the motion features of a video, (frames, 256), as `ClipPreparation` describes them.
+    """Read the motion features of a video, (frames, 256), as `ClipPreparation` describes them.
 
     Raises:
-        InputError: If they are absent, no float32, of another shape or not finite.
+        InputError: If they are absent, not float32, of another shape or not finite.
     """
     video = Path(video)
     path = Path(folder, video.parent.name, f"{video.stem}.npy")
@@ -189,7 +191,7 @@ def _require_content(path: str | Path) -> None:
 
 
 def _video_stream(container: InputContainer, threads: int) -> VideoStream:
-    """The stream to decode; errors go on from the file's name."""
+    """Return the stream to decode; messages of errors continue after the file's name."""
     if not container.streams.video:
         raise InputError("has no video stream")
     stream = container.streams.video[0]
@@ -204,7 +206,7 @@ def _video_stream(container: InputContainer, threads: int) -> VideoStream:
 
 
 def _pick(container: InputContainer, stream: VideoStream, count: int) -> list[VideoFrame]:
-    """The frames on display in the middle of the first `count` seconds; at least one, fewer if the video is short."""
+    """Return the frames on display in the middle of the first `count` seconds; fewer, but one, of a short video."""
     rate = _rate(stream)
     fps = max(round(rate), 1)
     mark = fps // 2
@@ -218,18 +220,18 @@ def _pick(container: InputContainer, stream: VideoStream, count: int) -> list[Vi
             return kept
         shown = frame
     if shown is None:
-        raise InputError("has not one frame that can be decoded; it is damaged or truncated")
+        raise InputError("has no frame that can be decoded; it is damaged or truncated")
     if mark + 0.5 < _stated_length(container, stream) * rate:  # 0.5 for times rounded to milliseconds
         raise InputError(f"is truncated: it ends before the frame at {float(mark / rate):.1f} s; download it again")
     return kept or [_whole(shown)]
 
 
 def _numbered(container: InputContainer, stream: VideoStream, rate: Fraction) -> Iterator[tuple[int, VideoFrame]]:
-    """Frames in order of presentation with their numbers; the last comes again with the number at which it ends."""
+    """Yield frames in order of presentation with their numbers, and the last again with the number of its end."""
     ticks = _time_base(stream) * rate
     frame, number, start, end = None, -1, 0, 0
     for packet in container.demux(stream):
-        if packet.is_corrupt:  # cut short by the end of the file; decoded, it would be a frame partly made up
+        if packet.is_corrupt:  # truncated by the end of the file; parts of the frame would be invented
             continue
         if packet.pts is not None:
             end = max(end, packet.pts + (packet.duration or 0))
@@ -243,7 +245,7 @@ def _numbered(container: InputContainer, stream: VideoStream, rate: Fraction) ->
 
 
 def _rate(stream: VideoStream) -> Fraction:
-    """Frames a second by the container's word; without one every timestamp counts as a frame's place."""
+    """Return the frame rate that the container states; else one frame for each unit of its timestamps."""
     return stream.guessed_rate or 1 / _time_base(stream)
 
 
@@ -260,7 +262,7 @@ def _time_base(stream: VideoStream) -> Fraction:
 
 
 def _stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
-    """Seconds that the video lasts by its container's word; 0 where that says nothing."""
+    """Return the duration in seconds that the container states; 0 where it states none."""
     if stream.frames and stream.duration:
         return stream.duration * _time_base(stream)
     # Matroska states the end of the whole file, counted from time zero
@@ -268,6 +270,6 @@ def _stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
 
 
 def _to_pixels(frame: VideoFrame, short_side: int) -> Pixels:
-    """Upright RGB, (height, width, 3). Stated colour matrix and range are respected; HDR is not tone-mapped."""
+    """Return upright RGB, (height, width, 3). Stated colour matrix and range are applied; HDR is not tone-mapped."""
     image = Image.fromarray(frame.to_ndarray(format="rgb24"))
     return np.rot90(np.asarray(resize_short_side(image, short_side)), round(frame.rotation / 90))

@@ -23,7 +23,7 @@ from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
-from piqa.preparation.portrait import VERSION, Portrait, Preparation, Preparer
+from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation, Preparer
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.scoring.loading import load_parts
 from piqa.scoring.options import Precision, check_scoring
@@ -140,7 +140,7 @@ class Scorer:
         Args:
             model: The file that the scorer was loaded from.
         """
-        preparation = asdict(self.preparation) | {"version": VERSION}
+        preparation = asdict(self.preparation) | {"version": PREPARATION_VERSION}
         if self.preparation.liqe is not None:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
         return {

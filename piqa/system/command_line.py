@@ -1,13 +1,14 @@
-"""Command lines: jsonargparse parsers that answer a mistake with one line and look config names up."""
+"""Command lines: jsonargparse parsers that report a mistake in one line and look up configs by name."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from piqa.errors import one_line_errors
 from piqa.system.config_files import find_config
@@ -15,7 +16,7 @@ from piqa.system.renamed import new_names
 
 
 class Parser(ArgumentParser):
-    """A parser that names a mistake in one line instead of printing all its arguments first."""
+    """A parser that reports a mistake in one line instead of printing all its arguments first."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # `--crop` must not silently mean `--crops`
@@ -31,8 +32,8 @@ class ConfigFile(ActionConfigFile):
     """`--config piqa.yaml`: a path, or else a name looked up in `configs/` and `pretrain/`."""
 
     @staticmethod
-    def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
-        """Reads the file that the value means; jsonargparse calls it."""
+    def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
+        """Read the config of this name; called by jsonargparse."""
         ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
 
 
@@ -63,6 +64,13 @@ def run_command(
 
 
 def command() -> str:
-    """The command line as it was given, for a run's record."""
-    program = "piqa" if Path(sys.argv[0]).name == "piqa" else f"python {sys.argv[0]}"
-    return " ".join([program, *sys.argv[1:]])
+    """Return the command line as it was given, quoted for a shell, for a run's record."""
+    program, *arguments = sys.argv
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # None for a script
+    if Path(program).name == "piqa":
+        start = ["piqa"]
+    elif module is None:
+        start = ["python", program]
+    else:
+        start = ["python", "-m", module.name.removesuffix(".__main__")]
+    return shlex.join([*start, *arguments])

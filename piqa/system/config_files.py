@@ -1,4 +1,4 @@
-"""Where configs are found by their names."""
+"""Find configs by their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONFIG_FOLDERS = ("configs", "pretrain")
 
 
 def find_config(value: str) -> str:
-    """The path that a config's name means; the value itself where it is a path already, or YAML text.
+    """Return the path of the config with this name; the value itself where it is a path already, or YAML text.
 
     Raises:
         InputError: If there is no such file.

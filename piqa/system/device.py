@@ -1,4 +1,4 @@
-"""Which devices and how many cores there are."""
+"""Find out which devices and how many cores there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from piqa.errors import InputError
 
 
 def _here() -> str:
-    """Short name of where process numbers mean the same: this host, and in it this container."""
+    """Return a short name of where process numbers mean the same: this host, and in it this container."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -30,13 +30,13 @@ OLD = 24 * 3600  # seconds after which no process is still writing a temporary f
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path` to write to, and moves it to `path` when the block ends well.
+    """Yield a temporary path beside `path` to write to; move it to `path` when the block ends without an exception.
 
-    A reader sees the old file or the new one, never a half of it; after an exception the old one is untouched. The
+    A reader sees the old file or the new one, never a part of it; after an exception the old one is untouched. The
     temporary file of a process that was killed stays behind, for `remove_leftovers`.
 
     Args:
-        path: The file to be written; missing folders are made.
+        path: The file to write; missing folders are made.
 
     Raises:
         InputError: If the file cannot be written (no permission, no room, a file where a folder should be).
@@ -65,9 +65,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Removes temporary files, in a folder and all below it, whose processes are gone or that are older than a day.
+    """Remove temporary files in and below a folder whose processes have ended, or that are older than a day.
 
-    Of another host's processes nothing is known here: their files go by age alone.
+    Nothing is known about the processes of another host: their files are removed by age alone.
     """
     for leftover in Path(folder).rglob(".*.part"):
         with suppress(OSError):  # it may have been moved to its place by now

@@ -1,4 +1,4 @@
-"""Results as JSON that any reader takes: what is not a number is null, and what is no JSON becomes text."""
+"""Write results as standard JSON: a value that is not a number is null, other types become text."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def write_json(value: object, path: str | Path, indent: int | None = 2) -> None:
 
 
 def plain(value: object) -> Any:
-    """The value in JSON's own types.
+    """Return the value in JSON's own types.
 
-    NaN, infinity and pandas' own missing values become None, a frame a list of records, paths and whatever else text.
-    Floats keep every digit.
+    NaN, infinity and pandas' missing values become None, a frame becomes a list of records, paths and all other types
+    become text. Floats keep every digit.
     """
     if isinstance(value, pd.DataFrame):
         return [plain(record) for record in value.to_dict("records")]
