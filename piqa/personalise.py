@@ -39,10 +39,10 @@ from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.system.progress import progress
-from piqa.tasks.personalisation import Recipe, fine_tune, rows_of
+from piqa.tasks.personalisation import TuningRecipe, fine_tune, rows_of
 from piqa.weights import model_file
 
-Row = dict[str, str | int | float]
+UserRow = dict[str, str | int | float]
 Summary = dict[str, float | int | None]
 
 
@@ -57,7 +57,7 @@ def personalise(
     k: Sequence[int] = (10, 100),
     draws: int = 10,
     least_test: int = 5,
-    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    recipe: TuningRecipe = TuningRecipe(),  # noqa: B008 (frozen)
     out: str = "runs/personal",
     overwrite: bool = False,
     save: bool = False,
@@ -70,16 +70,17 @@ def personalise(
     Args:
         ratings: CSV with `image` (a path, absolute or below the CSV's folder), `score` (higher is better, on any scale)
             and `user`; one row for each user and image.
-        ckpt_path: The model that has learnt what people in general like.
+        ckpt_path: The model, which has learnt the preferences of people in general.
         k: Numbers of images to learn a user's taste from.
-        draws: How often they are drawn anew.
-        least_test: A user with fewer than k + `least_test` ratings is left out for that k, and counted.
+        draws: Number of random draws for each k.
+        least_test: Least number of images to test on; users with fewer ratings than k + `least_test` are left out for
+            that k, and counted.
         recipe: How the model is fine-tuned.
         out: Folder of the results.
         overwrite: Whether results of other settings in it may be replaced.
         save: Whether to keep the models of the first draw, in `models`.
         store: Folder of the prepared store.
-        seed: Of the draws.
+        seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
 
     Returns:
@@ -95,10 +96,8 @@ def personalise(
     counts = frame["user"].value_counts(sort=False)
     users = counts.index[counts >= k[0] + least_test].tolist()
     if not users:
-        raise InputError(
-            f"nobody in {ratings} gave {k[0] + least_test} ratings or more, as `k` and `least_test` ask; people gave "
-            f"at most {counts.max()}"
-        )
+        needed = f"{k[0] + least_test} (`k` + `least_test`)"
+        raise InputError(f"no user in {ratings} has the {needed} ratings that are needed, but at most {counts.max()}")
     model = model_file.find_model(ckpt_path)
     settings = {"model": digest_of(model), "ratings": digest_of(ratings), "k": k, "draws": draws, "seed": seed}
     settings |= {"least_test": least_test, **asdict(recipe)}
@@ -108,13 +107,19 @@ def personalise(
     if scorer.device.type == "cpu":
         keep_freed_memory()
     trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
-    console = Console()
     _try_users(trial, frame, users, rows, store, folder)
-    by_k = summarise(pd.DataFrame(rows))
     left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
+    return _conclude(pd.DataFrame(rows), left_out, settings, folder)
+
+
+def _conclude(
+    rows: pd.DataFrame, left_out: Mapping[str, int], settings: Mapping[str, object], folder: Path
+) -> dict[str, object]:
+    """Print and write the summary; `left_out` counts the users with too few ratings for each k."""
+    by_k, console = summarise(rows), Console()
     for size, few in left_out.items():
         console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
-    summary = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
+    summary: dict[str, object] = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
     write_json(summary, folder / "summary.json")
     return summary
 
@@ -150,14 +155,14 @@ class _Trial:
     """How a model is tried on each user: arguments of `personalise`; `keep` is the folder of the models to keep."""
 
     scorer: Scorer
-    recipe: Recipe
+    recipe: TuningRecipe
     sizes: Sequence[int]
     draws: int
     least_test: int
     seed: int
     keep: Path | None
 
-    def rows(self, user: str, score: np.ndarray, images: Batch) -> Iterator[Row]:
+    def rows(self, user: str, score: np.ndarray, images: Batch) -> Iterator[UserRow]:
         """Yield a row for each k and draw; the network is afterwards what it was."""
         network, recipe = self.scorer.network, self.recipe
         before = {name: values.clone() for name, values in network.state_dict().items()}
@@ -184,7 +189,7 @@ def _try_users(
     trial: _Trial,
     frame: pd.DataFrame,
     users: Sequence[str],
-    rows: list[Row],
+    rows: list[UserRow],
     store: str,
     folder: Path,
 ) -> None:
@@ -215,7 +220,7 @@ def _scores(scorer: Scorer, images: Batch, rows: Sequence[int], batch_size: int)
     return scores
 
 
-def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> list[Row]:
+def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> list[UserRow]:
     """Return the rows of users that are done, and claim the folder."""
     table, marker = folder / "users.csv", folder / "settings.json"
     if table.is_file() and not overwrite:
@@ -237,7 +242,7 @@ def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> li
     return []
 
 
-def _write_rows(folder: Path, rows: Sequence[Row]) -> None:
+def _write_rows(folder: Path, rows: Sequence[UserRow]) -> None:
     with replacing(folder / "users.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 

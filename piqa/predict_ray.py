@@ -51,7 +51,7 @@ def predict_ray(
     precision: Precision = "32",
     liqe: str | None = None,
 ) -> None:
-    """Scores images on a Ray cluster and writes a folder of Parquet files.
+    """Score images on a Ray cluster and write a folder of Parquet files.
 
     Args:
         images: Images, and folders whose images are all scored.
@@ -142,7 +142,7 @@ class ScoringActor:
 
     Args:
         model: The model's file.
-        liqe: LIQE's checkpoint, or None for where it lay in training.
+        liqe: Path of LIQE's checkpoint; None for the one in the model card.
         gpu: Whether it runs on the GPU that Ray gives it, or on the CPU.
         precision: As in `Scorer`.
         test_crops: As in `Scorer.score`.
@@ -158,7 +158,7 @@ class ScoringActor:
         self._test_crops, self._batch_size = test_crops, batch_size
 
     def __call__(self, images: pd.DataFrame) -> pd.DataFrame:
-        """The scores of the images in one block, with the same types whatever came out."""
+        """Return the scores of the images in one block, with types that do not depend on the scores."""
         table = self._scorer.score(images["file"], test_crops=self._test_crops, batch_size=self._batch_size)
         texts = [name for name in table if table[name].dtype == object]
         return table.astype(dict.fromkeys(texts, "string"))
@@ -179,7 +179,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _same_settings(folder: Path, settings: dict[str, object]) -> None:
-    """Writes the settings beside the rows, or makes sure that they are those of the rows that are there."""
+    """Write the settings beside the rows, or check that they are those of the rows that are there."""
     described = folder / SETTINGS
     if described.is_file():
         if described.read_text(encoding="utf-8") != json_text(settings):
@@ -189,7 +189,7 @@ def _same_settings(folder: Path, settings: dict[str, object]) -> None:
 
 
 def _scored(folder: Path) -> Iterator[str]:
-    """The images that have a row. A file that a kill cut short has no end to be read by, and is removed."""
+    """Yield the images that have a row. A file that a kill cut short cannot be read, and is removed."""
     from pyarrow import ArrowInvalid, parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     for path in sorted(folder.glob("*.parquet")):

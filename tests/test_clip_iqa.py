@@ -355,7 +355,7 @@ def test_weights_that_cannot_be_downloaded_cost_one_line(clip_iqa, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(open_clip, "create_model", create_model)
-    with pytest.raises(InputError, match=r"could not be had \(no route to host\); connect once .* or name a file"):
+    with pytest.raises(InputError, match=r"is not available \(no route to host\); connect once .* or name a file"):
         state_dicts.load_clip(clip_iqa, "openai")
 
 

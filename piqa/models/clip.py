@@ -1,11 +1,11 @@
-"""What the models built on CLIP share: its construction, its pixels, its prompts and their features.
+"""What the models built on CLIP share: construction, pixel normalisation, prompts and text features.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021 (arXiv 2103.00020).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,10 +21,11 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Architecture = Arguments  # entries of open_clip's config
+OpenCLIP = Any  # a network of open_clip's, whose attributes have no types
 
 
-def build_clip(name: str, architecture: Mapping[str, Any] | None = None) -> Any:
-    """A randomly initialised CLIP.
+def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
+    """Build a randomly initialised CLIP.
 
     Args:
         name: open_clip's name; those that end in `-quickgelu` have the activation of OpenAI's weights.
@@ -51,7 +52,7 @@ def build_clip(name: str, architecture: Mapping[str, Any] | None = None) -> Any:
 
 
 def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
-    """CLIP's tokens of some prompts, int64, (prompts, 77), padded with 0 after the end token, the highest of all.
+    """Return CLIP's tokens of prompts, int64, (prompts, 77), padded with 0 after the end token, the highest of all.
 
     Raises:
         InputError: If a prompt is empty or too long: CLIP would see no word of it, or cut it off.
@@ -67,8 +68,8 @@ def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
     return tokens
 
 
-def encode_prompts(clip: Any, tokens: Tensor, embeddings: Tensor | None = None) -> Tensor:
-    """Normalised text features, shape (prompts, width).
+def encode_prompts(clip: OpenCLIP, tokens: Tensor, embeddings: Tensor | None = None) -> Tensor:
+    """Return normalised text features, shape (prompts, width).
 
     Args:
         clip: An open_clip CLIP.
@@ -116,16 +117,16 @@ class PromptedCLIP(ScoringModule):
         self.register_load_state_dict_post_hook(lambda module, _: module.forget_text_features())  # type: ignore[no-untyped-call]
 
     inputs = ("whole",)
-    clip: Any  # open_clip's
+    clip: OpenCLIP
     tokens: Tensor
     mean: Tensor
     std: Tensor
 
     def load_openai_weights(self) -> None:
-        """Fills the network with the weights that CLIP was published with, downloaded or from the local cache.
+        """Load the weights that CLIP was published with, downloaded or from the local cache.
 
         Raises:
-            InputError: If they cannot be had, or the network is another.
+            InputError: If they are not available, or do not fit the network.
         """
         import open_clip
 
@@ -134,7 +135,7 @@ class PromptedCLIP(ScoringModule):
         except Exception as error:  # the connection and the cache can fail in any way
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise InputError(
-                f"OpenAI's '{self.name}' could not be had ({reason}); connect once so that they are cached, "
+                f"OpenAI's '{self.name}' is not available ({reason}); connect once so that they are cached, "
                 "or name a file"
             ) from error
         try:
@@ -145,7 +146,7 @@ class PromptedCLIP(ScoringModule):
                 "start from `scratch`"
             ) from error
 
-    def _apply(self, fn: Any, recurse: bool = True) -> PromptedCLIP:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PromptedCLIP:
         self.forget_text_features()
         moved: PromptedCLIP = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
@@ -163,7 +164,7 @@ class PromptedCLIP(ScoringModule):
         return (weight for name, weight in self.named_parameters() if not name.startswith("clip.visual."))
 
     def text_features(self) -> Tensor:
-        """Normalised text features, shape (prompts, width); cached unless a gradient has to reach the text side."""
+        """Return normalised text features, shape (prompts, width); cached unless the text side needs a gradient."""
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in self._text_weights()):
             self.forget_text_features()
             return self._encode_prompts()
@@ -181,12 +182,12 @@ class PromptedCLIP(ScoringModule):
         return encode_prompts(self.clip, self.tokens)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """uint8 pixels scaled and normalised as CLIP wants them; floats are taken as normalised already."""
+        """Return pixels as CLIP takes them: uint8 scaled and normalised; floats are taken as normalised already."""
         weights: Tensor = next(self.clip.visual.parameters())
         return normalised(images, self.mean, self.std).to(weights.dtype)  # the image tower may hold bfloat16 weights
 
     def compare(self, features: Tensor) -> Tensor:
-        """How well images go with the prompts: exp(logit_scale) x cosine.
+        """Compare images with the prompts: exp(logit_scale) x cosine.
 
         Args:
             features: Of images, not normalised, (images, width).

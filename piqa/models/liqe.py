@@ -1,7 +1,7 @@
 """LIQE: a CLIP whose 495 prompts name a quality, a scene and a distortion.
 
 Zhang et al., "Blind Image Quality Assessment via Vision-Language Correspondence", CVPR 2023 (arXiv 2303.14968).
-It is a model by itself; and DN-PIQA feeds its 495 raw logits to its head, as one vector beside the two backbones.
+It is a model of its own; DN-PIQA also takes its 495 raw logits, beside the features of the two backbones.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ CLIP_NAME = "ViT-B-32-quickgelu"  # open_clip's name for the original's activati
 
 
 def prompts(aspects: Sequence[Aspect] = ("scene", "distortion")) -> list[str]:
-    """The prompts; of the 495, prompt (q * 9 + s) * 11 + d names quality q, scene s and distortion d.
+    """Return the prompts; of the 495, prompt (q * 9 + s) * 11 + d names quality q, scene s and distortion d.
 
     Args:
-        aspects: What they name beside the quality: both (495 prompts), the scene (45), the distortion (55), none (5).
+        aspects: What they name besides the quality: both (495 prompts), the scene (45), the distortion (55), none (5).
     """
     scenes = SCENES if "scene" in aspects else [None]
     distortions = DISTORTIONS if "distortion" in aspects else [None]
@@ -61,7 +61,7 @@ def _prompt(quality: str, scene: str | None, distortion: str | None) -> str:
 
 
 def scene_labels(tags: Iterable[str]) -> Tensor:
-    """Texts such as "human;indoor" as float 0 or 1 for each of the nine scenes, (images, 9); "" is all 0: unknown.
+    """Return texts such as "human;indoor" as 0 or 1 for each of the nine scenes, float, (images, 9); "" is all 0.
 
     Raises:
         InputError: If a tag is none of LIQE's.
@@ -77,7 +77,7 @@ def _tagged(text: str) -> list[float]:
 
 
 def distortion_labels(names: Iterable[str]) -> Tensor:
-    """Names of distortions as their places in `DISTORTIONS`, int64, (images,); "" is -1: unknown.
+    """Return the places of distortions in `DISTORTIONS`, int64, (images,); of "", which is unknown, -1.
 
     Raises:
         InputError: If a name is none of LIQE's.
@@ -93,10 +93,10 @@ class LIQE(PromptedCLIP):
     """CLIP ViT-B/32 (QuickGELU) with the prompts of LIQE, randomly initialised; `piqa.weights` fills it.
 
     The logits of an image are the mean over its windows. Their softmax is the joint probability of quality, scene and
-    distortion; its marginals give each of them. An image's answer depends on its own windows alone.
+    distortion; its marginals give each of them. The outputs for an image depend on its own windows alone.
 
     Args:
-        aspects: What the prompts name beside the quality; fewer than both gives the published ablations.
+        aspects: What the prompts name besides the quality; fewer than both gives the published ablations.
         architecture: Entries of open_clip's config to replace, for a smaller network; None for the published one.
 
     Raises:
@@ -117,7 +117,7 @@ class LIQE(PromptedCLIP):
         self._axes = [len(QUALITIES), *(len(names) for names in self.classes.values())]
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
-        """Scores images; higher is better, on one scale for all.
+        """Score images; higher is better, on one scale for all.
 
         Args:
             whole: Windows, uint8 or normalised float: (images, windows, 3, 224, 224), or (images, 3, 224, 224)
@@ -125,7 +125,7 @@ class LIQE(PromptedCLIP):
 
         Returns:
             Float32 even under autocast: `score`, the expected quality, 1 (bad) to 5 (perfect), (images,); `logits`,
-            (images, prompts); and as far as the prompts name them `scene_probabilities`, (images, 9), and
+            (images, prompts); and if the prompts name them `scene_probabilities`, (images, 9), and
             `distortion_probabilities`, (images, 11), and the most likely `scene` and `distortion`, int64,
             (images,).
 
@@ -147,7 +147,7 @@ class LIQE(PromptedCLIP):
         return outputs
 
     def window_logits(self, windows: Tensor) -> Tensor:
-        """Logits of a batch of images, each given by the same number of windows.
+        """Return the logits of a batch of images, each given by the same number of windows.
 
         Args:
             windows: As for `forward`.
@@ -159,7 +159,7 @@ class LIQE(PromptedCLIP):
             windows = windows.unsqueeze(1)
         if windows.ndim != 5 or windows.shape[2:] != (3, WINDOW, WINDOW):
             raise InputError(
-                f"LIQE sees windows of 3 x {WINDOW} x {WINDOW}, not {tuple(windows.shape[1:])}; have the images cut "
+                f"LIQE takes windows of 3 x {WINDOW} x {WINDOW}, not {tuple(windows.shape[1:])}; have the images cut "
                 f"into windows, or into crops of {WINDOW} px"
             )
         images, count = windows.shape[:2]
@@ -168,7 +168,7 @@ class LIQE(PromptedCLIP):
 
     @torch.inference_mode()
     def logits(self, image: Image.Image) -> np.ndarray:
-        """The logits of one RGB image as DN-PIQA takes them, float32, shape (495,), each about 100 x a cosine."""
+        """Return the logits of an RGB image as DN-PIQA takes them, float32, shape (495,), each about 100 x a cosine."""
         windows = cut_windows(image).unsqueeze(0).to(self.mean.device)
         logits: np.ndarray = self.window_logits(windows)[0].float().cpu().numpy()
         return logits

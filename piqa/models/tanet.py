@@ -1,4 +1,4 @@
-"""TANet: beauty, judged by the rules of an image's own theme.
+"""TANet: aesthetic quality by rules that depend on the theme of the image.
 
 He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
 
@@ -13,7 +13,7 @@ ten of the hundred products, plus b. Together they hold Equation 3's scalar prod
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ThemeRules(nn.Module):
-    """What the theme means for beauty: features of the theme, weighed by weights generated from the theme.
+    """Theme stream: features of the theme, weighted by weights that are generated from the theme.
 
     Args:
         dropout: Dropout rate of the features.
@@ -50,14 +50,14 @@ class ThemeRules(nn.Module):
         )
 
     def forward(self, places: Tensor) -> Tensor:
-        """Logits of Places365's categories, (images, 365) -> (images, 10)."""
+        """Map logits of the categories of Places365, (images, 365), to values, (images, 10)."""
         products = self.generate_weights(places) * self.features(places)  # (images, 100)
         values: Tensor = products.unflatten(1, (VALUES, -1)).sum(dim=2) + self.generate_bias(places)
         return values
 
 
 class ColourRelations(nn.Module):
-    """How the colours of an image's 12 x 12 patches go together.
+    """Colour stream: similarities between the colours of 12 x 12 patches.
 
     The published code's form: cosine similarities of RGB vectors. The paper writes a scaled product per channel.
 
@@ -71,13 +71,13 @@ class ColourRelations(nn.Module):
 
     @staticmethod
     def similarities(pixels: Tensor) -> Tensor:
-        """Cosines between the mean colours of all patches, (images, 3, height, width) -> (images, 144, 144)."""
+        """Return cosines between the mean colours of all patches, (images, 3, height, width) -> (images, 144, 144)."""
         colours = functional.adaptive_avg_pool2d(pixels, GRID).flatten(2)  # (images, 3, 144)
         unit = functional.normalize(colours, dim=1)
         return unit.transpose(1, 2) @ unit
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels, (images, 3, height, width) -> (images, 10), each row summing to 1."""
+        """Map normalised pixels, (images, 3, height, width), to values, (images, 10), each row summing to 1."""
         values: Tensor = self.head(self.similarities(pixels).flatten(1))
         return values
 
@@ -91,7 +91,7 @@ class TANet(ScoringModule):
     Args:
         head: `ava`: probabilities of the ratings 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
         backbone: timm model of the aesthetics stream.
-        image_size: Side in pixels of the square images that it sees; 224 as published.
+        image_size: Side in pixels of its square input images; 224 as published.
         dropout: Dropout rate of the colour and aesthetics streams and of the head.
 
     Raises:
@@ -117,9 +117,9 @@ class TANet(ScoringModule):
             "dropout": dropout,
         }
         self.image_size = image_size
-        self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
-        width: Any = self.backbones["whole"].features
-        self.aesthetics = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, VALUES))
+        whole = Backbone(backbone, image_size)
+        self.backbones = nn.ModuleDict({"whole": whole})
+        self.aesthetics = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(whole.features, VALUES))
         self.theme = resnet18(num_classes=PLACES).requires_grad_(False).eval()
         self.theme_rules = ThemeRules()
         self.colours = ColourRelations(dropout)
@@ -132,7 +132,7 @@ class TANet(ScoringModule):
     std: Tensor
 
     def train(self, mode: bool = True) -> TANet:
-        """Switches training mode; the theme stream stays as it is, its batch normalisation too."""
+        """Switch training mode; the theme stream, batch normalisation included, stays in evaluation mode."""
         super().train(mode)
         self.theme.eval()
         return self

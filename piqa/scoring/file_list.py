@@ -15,7 +15,7 @@ from piqa.system.csv_text import read_text
 
 
 def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
-    """The files that are meant: what is named, and every image below each folder, in order of name.
+    """Return the files that are meant: those named, and all images below each folder, in order of name.
 
     A file that is meant twice, or by two spellings of its path, comes once.
 
@@ -49,7 +49,7 @@ def _meant_by(image: str) -> list[str]:
 
 
 def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
-    """Images below a folder, in order of name; links to folders are not followed."""
+    """Yield the images below a folder, in order of name; links to folders are not followed."""
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
@@ -68,7 +68,7 @@ def _lines(names: str) -> list[str]:
 
 
 def _each_once(files: Iterable[str]) -> dict[str, str]:
-    """Files by absolute path, each in its first spelling."""
+    """Return files by absolute path, each in its first spelling."""
     by_path: dict[str, str] = {}
     for file in files:
         by_path.setdefault(os.path.abspath(file), file)  # noqa: PTH100 -- resolve() asks the disk about every file

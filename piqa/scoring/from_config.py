@@ -1,18 +1,17 @@
-"""A config as a model: networks that score without any training of ours, such as CLIP-IQA."""
+"""Zero-shot models: a config of a network that scores without training, such as CLIP-IQA."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from piqa.data.transforms import seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
-from piqa.models.contract import ScoringModule
+from piqa.models.contract import Arguments, ScoringModule
 from piqa.models.liqe import LIQE
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
@@ -24,14 +23,14 @@ CONFIGS = (".yaml", ".yml")
 
 
 def load_config(path: str | Path) -> tuple[ScoringModule, ModelCard]:
-    """The network that a training config describes, with the weights that training would start from, and its card.
+    """Load the network that a training config describes, with its initial weights, and make its card.
 
     Args:
-        path: The config: `model.network`, `model.init` (or its `clip`), and of `data` `preparation` and `inputs`.
+        path: The config. What counts is `model.network`, `model.init` (or its `clip`), `data.preparation`, and
+            `view` and `crop_size` of `data.inputs`.
 
     Raises:
-        InputError: If the config says something else, or its network must be trained first, or its weights cannot be
-            had.
+        InputError: If the config cannot be read, its network must be trained first, or its weights are not available.
     """
     content = _read(path)
     model, data = content["model"], content["data"]
@@ -49,13 +48,13 @@ def load_config(path: str | Path) -> tuple[ScoringModule, ModelCard]:
     except TypeError as error:
         raise InputError(f"{path}: `data.preparation` has a setting that there is not: {error}") from error
     inputs = data.get("inputs") or {}
-    view, crop = inputs.get("view", "crops"), inputs.get("crop_size", 384)
+    view, crop_size = inputs.get("view", "crops"), inputs.get("crop_size", 384)
     weights = digest_of(source) if Path(source).is_file() else source
-    side = seen_side(view, preparation, crop) or crop
+    side = seen_side(view, preparation, crop_size) or crop_size
     return network.eval(), ModelCard(ClassSpec.of(network), asdict(preparation), view, side, weights=weights)
 
 
-def _read(path: str | Path) -> dict[str, dict[str, Any]]:
+def _read(path: str | Path) -> dict[str, Arguments]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -67,7 +66,7 @@ def _read(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def with_prompts(network: ScoringModule, prompts: Mapping[str, Sequence[str]]) -> CLIPIQA:
-    """A CLIP-IQA with the same weights that compares a user's own pairs of prompts.
+    """Return a CLIP-IQA with the same weights that compares other pairs of prompts.
 
     Args:
         network: A CLIP-IQA.
@@ -77,7 +76,7 @@ def with_prompts(network: ScoringModule, prompts: Mapping[str, Sequence[str]]) -
         InputError: If the network is no CLIP-IQA, or a pair is none.
     """
     if not isinstance(network, CLIPIQA):
-        raise InputError(f"prompts of your own can be asked of CLIP-IQA alone, not of a {type(network).__name__}")
+        raise InputError(f"`prompts` are for CLIP-IQA only; the model is a {type(network).__name__}")
     other = CLIPIQA(prompts=prompts, architecture=network.init_args["architecture"])
     other.load_state_dict(network.state_dict())
     return other.eval()

@@ -1,4 +1,4 @@
-"""A trained model and the preparation it was trained with: images in, a table of scores out."""
+"""Scores of images by a trained model, with the preparation that it was trained with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
+Cell = str | float | bool | None
+Row = dict[str, Cell]  # by column
 COLUMNS = ["file", "score", "face_found", *BOX, "error"]
 
 
@@ -39,11 +41,12 @@ class Scorer:
     """Scores images with a trained model.
 
     Args:
-        network: Answers scores; as `piqa.weights.model_file.load_model` gives it. It is moved to the device and
-            evaluated; its weights are not changed, as `bf16` works on a copy.
+        network: As `piqa.weights.model_file.load_model` returns it, or any other that can score (see
+            `piqa.models.contract.ScoringNetwork`). It is moved to the device and put in evaluation mode; its weights
+            are not changed, as `bf16` works on a copy.
         preparation: The preparation that the network was trained with.
-        crop_size: Side in pixels of its square crops.
-        device: Where it runs.
+        crop_size: Side in pixels of the square crops.
+        device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's image tower in bfloat16;
             or `16`, float16 by autocast, for GPUs without bfloat16.
         card: The card of the model's file; by default one that describes the other arguments.
@@ -90,7 +93,7 @@ class Scorer:
         precision: Precision = "32",
         prompts: Mapping[str, Sequence[str]] | None = None,
     ) -> Scorer:
-        """A scorer from a model file.
+        """Load a scorer from a model file.
 
         Args:
             path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
@@ -102,8 +105,8 @@ class Scorer:
                 the first gives the score.
 
         Raises:
-            InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
-                of the training, or there is no such device.
+            InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
+                of the training.
         """
         check_scoring(precision=precision)
         network, preparation, card = load_parts(path, liqe, prompts)
@@ -120,10 +123,10 @@ class Scorer:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns of the scores: `COLUMNS`, then whatever else the network tells, found out on a blank image.
+        """Columns of the scores: `COLUMNS`, then the network's other outputs, as found with a blank image.
 
         Raises:
-            InputError: If the network takes what the preparation does not give, or its answers have taken names.
+            InputError: If the network takes what the preparation does not give, or an output is named as a column.
         """
         blank = np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
         logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
@@ -131,11 +134,11 @@ class Scorer:
         outputs = self._outputs(self._collated([portrait], "one"))
         more = [name for name, values in outputs.items() if values.ndim == 1 and name != "score"]
         if taken := [name for name in more if name in COLUMNS]:
-            raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
+            raise InputError(f"the network returns {', '.join(taken)}, which is a column of its own; rename the output")
         return COLUMNS + more
 
-    def settings(self, model: str | Path) -> dict[str, Any]:
-        """Everything that the scores depend on, apart from the images and their crops; files by their content.
+    def settings(self, model: str | Path) -> dict[str, object]:
+        """Return all that the scores depend on, apart from the images and their crops; files by their content.
 
         Args:
             model: The file that the scorer was loaded from.
@@ -161,7 +164,7 @@ class Scorer:
         batch_size: int = 4,
         workers: int = 0,
     ) -> pd.DataFrame:
-        """Scores images; a bad one costs its row, not the run.
+        """Score images; an image that cannot be read has an error in its row.
 
         Args:
             images: Image files.
@@ -174,7 +177,7 @@ class Scorer:
         Returns:
             One row an image, in their order: `file`, `score` (higher is better, comparable among images of one
             scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, `error`, and
-            whatever else the network tells. An image that could not be read has an error and no score.
+            the network's other outputs. An image that could not be read has an error and no score.
 
         Raises:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
@@ -190,7 +193,7 @@ class Scorer:
         batch_size: int = 4,
         workers: int = 0,
     ) -> Iterator[pd.DataFrame]:
-        """Scores any number of images in constant memory: yields the rows of `score` batch by batch.
+        """Score any number of images in constant memory: yield the rows of `score` batch by batch.
 
         `images` may itself be an iterator; it is read only a few batches ahead.
         """
@@ -200,7 +203,7 @@ class Scorer:
     def batches(
         self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[ImageBatch]:
-        """The first half of `stream`: images as prepared batches, for `rows`.
+        """Prepare images as batches, for `rows`: the first half of `stream`.
 
         Raises:
             InputError: If a worker process is killed.
@@ -213,8 +216,8 @@ class Scorer:
         make = partial(BatchPreparer, self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
         yield from image_batches(map(str, images), make, batch_size, workers)
 
-    def rows(self, batch: ImageBatch) -> list[dict[str, Any]]:
-        """The second half of `stream`: a row, by column, for each image of a batch.
+    def rows(self, batch: ImageBatch) -> list[Row]:
+        """Return a row, by column, for each image of a batch: the second half of `stream`.
 
         Raises:
             InputError: If the device has too little memory for the batch.
@@ -223,7 +226,7 @@ class Scorer:
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
         for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
-            row: dict[str, Any] = dict.fromkeys(self.columns) | {"file": file, "error": error}
+            row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
             if error is None:
                 row |= {
                     "face_found": box is not None,
@@ -236,7 +239,7 @@ class Scorer:
     def score_portraits(
         self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
     ) -> list[float]:
-        """Scores of prepared portraits, in their order.
+        """Return the scores of prepared portraits, in their order.
 
         Args:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
@@ -260,13 +263,16 @@ class Scorer:
             for name, values in batch.items()
         }
 
-    def _outputs_of(self, batch: ImageBatch) -> list[dict[str, Any]]:
-        """The network's answers on the good images of a batch; class indices by their names."""
-        crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
+    def _outputs_of(self, batch: ImageBatch) -> list[Row]:
+        """Return the network's outputs on the good images of a batch; class indices by their names."""
+        crops: Batch = {
+            name: [self._on_device(own) for own in pixels] if isinstance(pixels, list) else self._on_device(pixels)
+            for name, pixels in batch.crops.items()
+        }
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = self.network.classes
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, list[Cell]] = {}
         for name, values in self._outputs(crops).items():
             if values.ndim > 1:
                 continue  # for losses
@@ -274,10 +280,8 @@ class Scorer:
             columns[name] = [classes[name][index] for index in plain] if name in classes else plain
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def _on_device(self, pixels: Pixels | list[Pixels]) -> Any:
-        """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
-        if isinstance(pixels, list):
-            return [self._on_device(own) for own in pixels]
+    def _on_device(self, pixels: Pixels) -> Tensor:
+        """Move bytes to the device; page-locked on their way to a GPU, which copies them while it computes."""
         tensor = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
@@ -290,7 +294,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
-        """LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
+        """Return LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
         if self._liqe is None:
             assert self.preparation.liqe is not None
             self._liqe = state_dicts.load_liqe(self.preparation.liqe).to(self.device)
@@ -303,8 +307,8 @@ class Scorer:
             logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
-    def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
-        """Rows with the same types whatever they hold, so that tables of a stream fit together."""
+    def _table(self, rows: list[Row]) -> pd.DataFrame:
+        """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         texts = {"file", "error", *self.network.classes}
         types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)

@@ -59,10 +59,10 @@ class Finding:
     passed: bool
 
 
-def check(
+def check_submission(
     archive: Path, name: str, scorer: Scorer, test_crops: Crops, half: bool, images: Path | None, limits: Limits
 ) -> list[Finding]:
-    """Unpacks the zip into an empty folder and runs its script there, in a process that has no piqa.
+    """Unpack the zip into an empty folder and run its script there, in a process without any other piqa.
 
     Args:
         archive: The zip.
@@ -112,7 +112,7 @@ def check(
 
 
 def lay_out_images(root: Path, images: Path | None) -> list[Path]:
-    """Writes `images.csv` and `images/<class>/` as the challenge lays them out; a class is a folder of the samples.
+    """Write `images.csv` and `images/<class>/` as the challenge lays them out; a class is a folder of the samples.
 
     Returns:
         The image files, in the order of the rows.
@@ -152,7 +152,7 @@ def _write_portraits(folder: Path) -> list[Path]:
 
 
 def run_alone(root: Path, name: str, images: int) -> tuple[dict[str, float], list[Finding]]:
-    """Runs the script in a fresh process; its figures (none if it failed), and whether it went well."""
+    """Run the script in a fresh process; return its measurements (none if it failed), and the finding."""
     figures = root / "figures.json"
     script = [f"models/model_{name}.py", str(figures)]
     patience = 1800 + 120 * images  # s; far beyond the limit, so that only what hangs is stopped
@@ -168,7 +168,7 @@ def run_alone(root: Path, name: str, images: int) -> tuple[dict[str, float], lis
 
 
 def check_result(root: Path, name: str, expected: np.ndarray) -> Finding:
-    """Whether the result has every row and column of `images.csv`, unchanged, and the scores that it should have.
+    """Check that the result has every row and column of `images.csv`, unchanged, and the scores that it should have.
 
     Args:
         root: Where the script ran.
@@ -192,7 +192,7 @@ def check_result(root: Path, name: str, expected: np.ndarray) -> Finding:
 
 
 def count_flops(scorer: Scorer, file: Path, test_crops: Crops) -> int:
-    """Floating-point operations of one image, in all networks: face detector, LIQE's image tower, the model.
+    """Count floating-point operations of one image, in all networks: face detector, LIQE's image tower, the model.
 
     Counted are products of matrices and convolutions, two operations each multiplication. The fused forms of attention
     are switched off meanwhile, as the counter does not know all of them and would take them for nothing. The scorer

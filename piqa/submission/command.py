@@ -18,7 +18,7 @@ from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
-from piqa.submission.check import Finding, Limits, check
+from piqa.submission.check import Finding, Limits, check_submission
 from piqa.submission.pack import bytes_of, pack, weights_file
 from piqa.system.command_line import Parser
 from piqa.system.memory import keep_freed_memory
@@ -27,7 +27,7 @@ LIMITS = Limits()
 
 
 def main(args: list[str] | None = None) -> None:
-    """Packs and checks, from the command line or from a list of its arguments."""
+    """Pack and check, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa evaluate submission", description=__doc__)
     parser.add_argument("--name", nargs=2, required=True, metavar=("LAST", "FIRST"), help="Who submits.")
     parser.add_argument("--half", action="store_true", help="Store the weights in float16, whatever their size.")
@@ -51,7 +51,7 @@ def submit(
     liqe: str | None = None,
     limits: Limits = LIMITS,
 ) -> tuple[Path, list[Finding]]:
-    """Writes the challenge's zip and checks it; tells on the way what it is at, as the check takes minutes on a CPU.
+    """Write the challenge's zip and check it; report what is being done, as the check takes minutes on a CPU.
 
     Args:
         name: Last and first name. Accents are taken off, spaces, hyphens and apostrophes left out.
@@ -87,11 +87,13 @@ def submit(
     say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.
     scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision)
-    return archive, check(archive, full_name, scorer, test_crops, half, Path(images) if images else None, limits)
+    return archive, check_submission(
+        archive, full_name, scorer, test_crops, half, Path(images) if images else None, limits
+    )
 
 
 def plain(name: str) -> str:
-    """A name as it may stand in the names of files and of a Python package: `Núñez-O'Hara` gives `NunezOHara`.
+    """Return a name as it may be part of file and package names: `Núñez-O'Hara` gives `NunezOHara`.
 
     Raises:
         InputError: If it holds other than Latin letters and digits.
@@ -104,7 +106,7 @@ def plain(name: str) -> str:
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Prints a line for each finding."""
+    """Print a line for each finding."""
     table = Table("", "found", "limit", "")
     for finding in findings:
         table.add_row(finding.what, finding.value, finding.limit, "[green]pass" if finding.passed else "[red]fail")

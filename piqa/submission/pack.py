@@ -1,4 +1,4 @@
-"""Packs a model into the challenge's zip, with all that it takes to run it where piqa is not installed."""
+"""A model as the challenge's zip, with all that it takes to run it where piqa is not installed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WHEEL_FACTS = "Wheel-Version: 1.0\nGenerator: piqa\nRoot-Is-Purelib: true\nTag: 
 def pack(
     scorer: Scorer, content: dict[str, object], name: str, out: Path, test_crops: Crops, precision: Precision
 ) -> None:
-    """Writes the zip, whole or not at all.
+    """Write the zip, whole or not at all.
 
     Args:
         scorer: The model.
@@ -80,9 +80,9 @@ def pack(
 
 
 def _entry(path: str) -> zipfile.ZipInfo:
-    """A file that everyone may read, of no date, so that the same model gives the same zip; stored as it is.
+    """Return an entry that everyone may read, without a date, so that the same model gives the same zip.
 
-    Weights would not shrink, and the rest is small.
+    It is stored as it is: weights would not shrink, and the rest is small.
     """
     entry = zipfile.ZipInfo(path)
     entry.external_attr = 0o644 << 16
@@ -90,9 +90,9 @@ def _entry(path: str) -> zipfile.ZipInfo:
 
 
 def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
-    """What the one weights file holds: a checkpoint that `load_model` reads, and LIQE's tensors in it.
+    """Return the content of the weights file: a checkpoint that `load_model` reads, with LIQE's tensors in it.
 
-    The card says how to build the network and prepare its images; where it was trained, and on what, stays at home.
+    The card describes network and preparation, and leaves out where and on what the model was trained.
 
     Args:
         scorer: The model.
@@ -123,7 +123,7 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
 
 
 def bytes_of(content: dict[str, object]) -> int:
-    """Size of all tensors of `weights_file`, bytes."""
+    """Return the size of all tensors of `weights_file`, bytes."""
     tables = (content.get(key, {}) for key in ("state_dict", state_dicts.CKPT_LIQE))
     return sum(tensor.nbytes for table in tables if isinstance(table, dict) for tensor in table.values())
 

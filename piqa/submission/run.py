@@ -26,7 +26,7 @@ EXTENSIONS = (".tiff", ".tif", ".TIFF", ".TIF", ".jpg", ".JPG", ".jpeg")  # thos
 
 
 def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision = "32") -> dict[str, float]:
-    """Scores the images that `images.csv` names, and writes the result and the log.
+    """Score the images that `images.csv` names, and write the result and the log.
 
     An image that cannot be read gets the median SCORE of its CLASS (of all images where the class has none, 0 where
     there is none at all), which neither lifts nor lowers it among its scene's, and a line in the log.
@@ -81,7 +81,7 @@ def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision 
 
 
 def find_image(root: Path, image: str) -> Path:
-    """The file that a cell of IMAGE means: backslashes will do, and another of the kit's extensions.
+    """Return the file that a cell of IMAGE means, with backslashes or with another of the kit's extensions.
 
     Where there is none, the path as it was written.
     """
@@ -91,7 +91,7 @@ def find_image(root: Path, image: str) -> Path:
 
 
 def fill(scores: pd.Series[float], classes: pd.Series[str]) -> pd.Series[float]:
-    """Scores without gaps: the median of the class, of all, or 0."""
+    """Fill gaps in scores by the median of the class, of all, or 0."""
     median = scores.groupby(classes).transform("median")
     return scores.fillna(median).fillna(scores.median()).fillna(0.0)
 
@@ -101,7 +101,7 @@ def _reason(error: object) -> str:
 
 
 def _warm_up(scorer: Scorer, test_crops: Crops) -> None:
-    """One empty image, so that what is loaded or computed once is not counted as an image's time."""
+    """Score an empty image, so that what is loaded or computed once is not counted as an image's time."""
     with tempfile.TemporaryDirectory() as folder:
         blank = Path(folder) / "blank.png"
         Image.new("RGB", (1280, 960)).save(blank)
@@ -110,7 +110,7 @@ def _warm_up(scorer: Scorer, test_crops: Crops) -> None:
 
 @contextmanager
 def _logging(path: Path) -> Iterator[logging.Logger]:
-    """A log of its own at `path`, also on stderr; an InputError that passes through is logged."""
+    """Open a log at `path`, also on stderr; an InputError that passes through is logged."""
     log = logging.getLogger(path.stem)
     log.setLevel(logging.INFO)
     try:

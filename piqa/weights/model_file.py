@@ -1,4 +1,4 @@
-"""Trained models as files: weights, and beside them a card that tells the network and how to prepare its images."""
+"""Trained models as files: weights, and beside them a card that describes network and preparation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, obj
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a user means by a file, a run's folder, a file's name without its ending, or a config's name.
+    """Find a model file by its path, with or without its ending, by a run's folder, or by a config's name.
 
     Raises:
         InputError: If there is none.
@@ -72,13 +72,13 @@ def find_model(path: str | Path) -> Path:
 
 
 def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
-    """A trained network in evaluation mode, and its card.
+    """Load a trained network in evaluation mode, and its card.
 
     Args:
         path: piqa's own file (or its folder), a training checkpoint (`.ckpt`), or an official DN-PIQA checkpoint.
 
     Returns:
-        The network and its card. The card of an official checkpoint names the published network and nothing else.
+        The network and its card. That of an official checkpoint names the published network and nothing else.
 
     Raises:
         InputError: If there is no such file, or it is of another kind, or its parts do not fit.
@@ -104,7 +104,7 @@ def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
 
 
 def check_resumable(path: str | Path, network: nn.Module) -> None:
-    """Makes sure that a training checkpoint belongs to a network before anything is built on it.
+    """Check that a training checkpoint belongs to a network before anything is built on it.
 
     Raises:
         InputError: If it is no training checkpoint of piqa's, or one of another network.
@@ -163,7 +163,7 @@ def _find_class(class_path: str) -> object:
 
 
 def _current_arguments(named: type, init_args: Arguments) -> Arguments:
-    """Arguments by today's names: a former one counts where the class has the new one in its place."""
+    """Rename arguments of version 0.1.0, where the class takes the new name in place of the old one."""
     known = inspect.signature(named).parameters
     return {
         new if old not in known and (new := FORMER_ARGUMENTS.get(old, old)) in known else old: value

@@ -35,6 +35,7 @@ from piqa.models import LIQE
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.preparation.portrait import Preparation
 from piqa.scoring.options import Precision
+from piqa.system.memory import keep_freed_memory
 
 BATCH = 8
 MODELS = ("liqe", "clip-iqa")
@@ -127,6 +128,8 @@ def scorer(network: LIQE | CLIPIQA, settings: Settings, precision: Precision = "
     """Return a scorer that sees images as pyiqa does."""
     view: View = "windows" if isinstance(network, LIQE) else "whole"
     preparation = Preparation(resize="keep", face_rule="none")
+    if settings.device.type == "cpu":
+        keep_freed_memory()  # as the commands do
     return Scorer(network, preparation, 224, str(settings.device), precision, view=view)
 
 

@@ -21,6 +21,7 @@ from piqa.models.backbone import SWIN_B_384
 from piqa.models.liqe import LIQE_LOGITS
 from piqa.models.liqe_windows import STRIDE, WINDOW, WINDOWS, cut_windows
 from piqa.preparation.portrait import Portrait, Preparation
+from piqa.system.memory import keep_freed_memory
 from piqa.weights import model_file
 
 FIVE_CROPS = 5
@@ -84,6 +85,8 @@ def scoring(settings: Settings) -> Row:
     """Time the way from file to score with five crops: batched in bf16, against one image at a time in float32."""
     # Among few images the rank agreement is coarse: two neighbours of 12 that change places cost 0.007.
     agreeing, timed, megapixels = (6, 2, 0.2) if settings.smoke else (48, 4, 12)
+    if settings.device.type == "cpu":
+        keep_freed_memory()  # as the commands do
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(Path(folder), settings)
         files = write_spoilt(Path(folder), agreeing, megapixels)
