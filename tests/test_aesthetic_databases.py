@@ -69,11 +69,11 @@ def test_votes_are_whole_numbers_also_when_mapped(tmp_path):
 @pytest.mark.parametrize(
     ("new", "complaint"),
     [
-        ("1 953619 0 0 0 0 0 0 0 0 0 0", "Row 1 of .*AVA.txt has votes that are no counts, or none"),
-        ("1 953619 -1 0 9 0 0 0 0 0 0 0", "Row 1 of .*AVA.txt has votes that are no counts, or none"),
-        ("1 953619 0.5 0 9 0 0 0 0 0 0 0", "Row 1 of .*AVA.txt has votes that are no counts, or none"),
-        ("1 953619 x 0 0 0 0 0 0 0 0 0", "The votes_1 in .*AVA.txt must be finite numbers, found 'x'"),
-        ("1 953619 0 0", "Row 1 of .*AVA.txt has 7 cells, not the 15"),
+        ("1 953619 0 0 0 0 0 0 0 0 0 0", "row 1 of .*AVA.txt has votes that are no counts, or none"),
+        ("1 953619 -1 0 9 0 0 0 0 0 0 0", "row 1 of .*AVA.txt has votes that are no counts, or none"),
+        ("1 953619 0.5 0 9 0 0 0 0 0 0 0", "row 1 of .*AVA.txt has votes that are no counts, or none"),
+        ("1 953619 x 0 0 0 0 0 0 0 0 0", "the votes_1 in .*AVA.txt must be finite numbers, found 'x'"),
+        ("1 953619 0 0", "row 1 of .*AVA.txt has 7 cells, not the 15"),
     ],
 )
 def test_votes_that_are_none_are_refused(tmp_path, new, complaint):
@@ -120,7 +120,7 @@ def test_unknown_themes_are_refused(tmp_path):
 
 
 def test_absent_themes_are_told(tmp_path):
-    assert "There are no themes in" in refused(TAD66K(tmp_path, split="unmerge"))
+    assert "there are no themes in" in refused(TAD66K(tmp_path, split="unmerge"))
 
 
 def test_an_image_under_two_themes_is_refused(tmp_path):
@@ -169,7 +169,7 @@ def test_ratings_map_to_the_unit_range(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
-    [({}, "Nobody in .* gave 105 to 171 ratings; .* 6 to 15"), ({"test_users": 0}, "`test_users` must be at least 1")],
+    [({}, "nobody in .* gave 105 to 171 ratings; .* 6 to 15"), ({"test_users": 0}, "`test_users` must be at least 1")],
 )
 def test_a_test_without_people_is_refused(tmp_path, settings, complaint):
     with pytest.raises(InputError, match=complaint):
@@ -179,4 +179,4 @@ def test_a_test_without_people_is_refused(tmp_path, settings, complaint):
 def test_a_mark_that_is_none_is_refused(tmp_path):
     file = write_flickr_aes(tmp_path) / "FLICKR-AES_image_labeled_by_each_worker.csv"
     file.write_text(file.read_text() + "A0X,farm1_262_20009070.jpg,6\n")
-    assert f"Row 107 of {file} has a score of 6, not 1 to 5" in refused(FlickrAES(tmp_path, **FEW))
+    assert f"row 107 of {file} has a score of 6, not 1 to 5" in refused(FlickrAES(tmp_path, **FEW))

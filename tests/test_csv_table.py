@@ -109,23 +109,23 @@ def test_missing_images_are_named_with_their_row(tmp_path):
     (tmp_path / "images/scene_1/2.png").unlink()
     assert refused(csv, check_files=True) == (
         f"1 of 12 images named in {csv} are missing, looked for in {tmp_path}/images/scene_1: "
-        "images/scene_1/2.png (row 8); check `root`."
+        "images/scene_1/2.png (row 8); check `root`"
     )
 
 
 def test_rows_are_counted_across_blank_lines(tmp_path):
     csv = write(tmp_path, "image,score,scene\na,1,s\n\nb,bad,s\n")
-    assert refused(csv) == (f"The score in {csv} must be finite numbers, found 'bad' (row 4); correct or remove them.")
+    assert refused(csv) == (f"the score in {csv} must be finite numbers, found 'bad' (row 4); correct or remove them")
 
 
 def test_an_empty_image_cell_is_refused_by_row(tmp_path):
     csv = write(tmp_path, "image,score,scene\na,1,s\n,2,s\n")
-    assert refused(csv) == f"{csv} has no image in row 3; fill it in or delete them."
+    assert refused(csv) == f"{csv} has no image in row 3; fill it in or delete them"
 
 
 def test_a_file_with_only_a_header_is_refused(tmp_path):
     csv = write(tmp_path, "image,score,scene\n")
-    assert refused(csv) == f"{csv} has no rows below its header; it needs one row an image."
+    assert refused(csv) == f"{csv} has no rows below its header; it needs one row an image"
 
 
 def test_missing_columns_are_named_with_the_way_to_map_them(tmp_path):
@@ -145,20 +145,20 @@ def test_a_mapping_to_an_absent_column_is_refused(tmp_path):
 
 def test_a_mapping_of_an_unknown_name_is_refused(tmp_path):
     assert refused(tmp_path / "my.csv", columns={"mos": "score"}) == (
-        "`columns` maps mos, which is none of image, score, scene, split, score_std, condition, device; correct it."
+        "`columns` maps mos, which is none of image, score, scene, split, score_std, condition, device; correct it"
     )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, 20])
 def test_a_test_share_out_of_range_is_refused(tmp_path, share):
     assert refused(tmp_path / "my.csv", test_fraction=share) == (
-        f"`test_fraction` must lie between 0 and 1 (0.2: one scene in five), not {share}."
+        f"`test_fraction` must lie between 0 and 1 (0.2: one scene in five), not {share}"
     )
 
 
 def test_one_scene_without_split_cannot_be_divided(tmp_path):
     csv = write(tmp_path, "image,score,scene\na,1,s\nb,2,s\n")
-    assert refused(csv).startswith("Cannot hold out scenes for test: the train split has 1, at least two are needed;")
+    assert refused(csv).startswith("cannot hold out scenes for test: the train split has 1, at least two are needed;")
 
 
 def test_the_name_tells_where_the_test_images_come_from(tmp_path):

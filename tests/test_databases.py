@@ -21,7 +21,8 @@ from refusals import refusal
 from scipy.stats import spearmanr
 
 from piqa.data import AVA, BID, CLIVE, CSIQ, KADID, LIVE, TAD66K, FlickrAES, KonIQ
-from piqa.data.tables.database import draw_splits, read_lines, read_mat
+from piqa.data.tables.database import read_lines, read_mat
+from piqa.data.tables.splits import draw_splits
 from piqa.data.tables.table import Table
 from piqa.errors import InputError
 from piqa.preparation.image_file import open_image
@@ -189,7 +190,7 @@ def test_images_whose_extension_has_another_case_are_found(tmp_path):
 
 @pytest.mark.parametrize(
     ("units", "val", "test", "message"),
-    [(["a", "b"], -0.1, 0.2, "`val_fraction` -0.1"), (["a", "b"], 0.5, 0.5, "leave some for training")],
+    [(["a", "b"], -0.1, 0.2, "`val_fraction` -0.1"), (["a", "b"], 0.5, 0.5, "leave some images for training")],
 )
 def test_shares_out_of_range_are_refused(units, val, test, message):
     with pytest.raises(InputError, match=message):
@@ -201,6 +202,26 @@ def test_the_draw_has_the_shares_asked_for_and_follows_the_seed():
     one, other = draw_splits(units, 0.1, 0.2, 0), draw_splits(units, 0.1, 0.2, 1)
     assert [one.count(split) for split in ("train", "val", "test")] == [70, 10, 20]
     assert one != other
+
+
+@pytest.mark.parametrize(("seed", "val", "test"), [(0, [11, 14], [1, 10, 12, 19]), (7, [9, 13], [5, 6, 11, 17])])
+def test_the_draw_is_that_of_version_0_1_0(seed, val, test):
+    drawn = draw_splits([f"unit {number}" for number in range(20)], 0.1, 0.2, seed)
+    assert [[place for place, split in enumerate(drawn) if split == name] for name in ("val", "test")] == [val, test]
+
+
+@pytest.mark.parametrize(
+    ("kind", "val"),
+    [
+        (AVA, ["953421.jpg", "953366.jpg", "953256.jpg"]),
+        (TAD66K, ["4375181@N085618633909.jpg", "43751813@N085618633921.jpg", "43751822lan5618633930.jpg"]),
+        (FlickrAES, [f"farm1_{262 + number}_2000907{number}.jpg" for number in (10, 12, 14, 57)]),
+    ],
+)
+def test_the_validation_images_of_a_database_are_those_of_version_0_1_0(roots, kind, val):
+    users = {"ratings_of_test_users": (6, 8)} if kind is FlickrAES else {}
+    table = kind(roots[kind], val_fraction=0.1, seed=3, **users).load()
+    assert table.loc[table["split"] == "val", "image"].tolist() == val
 
 
 def test_the_draw_does_not_depend_on_the_order_of_the_rows():
@@ -218,7 +239,7 @@ def test_rows_of_one_unit_stay_together():
     ("content", "complaint"),
     [
         (b"", "is empty"),
-        (b"a 1\n\nb\n", "Row 3 of .* has 1 cells, not the 2 that it needs"),
+        (b"a 1\n\nb\n", "row 3 of .* has 1 cells, not the 2 that it needs"),
         (b"\xff\xfe", "is not text in UTF-8"),
     ],
 )
@@ -229,7 +250,7 @@ def test_unfit_label_files_are_refused(tmp_path, content, complaint):
 
 
 def test_an_absent_label_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"Cannot read the labels .*No such file"):
+    with pytest.raises(InputError, match=r"cannot read the labels .*No such file"):
         read_lines(tmp_path / "labels.txt", ("image",))
 
 
@@ -237,7 +258,7 @@ def test_what_is_no_matlab_file_is_refused(tmp_path):
     (tmp_path / "x.mat").write_bytes(b"not MATLAB" * 30)
     with pytest.raises(InputError, match=r"x\.mat is not a MATLAB file"):
         read_mat(tmp_path / "x.mat", "dmos")
-    with pytest.raises(InputError, match="Cannot read the labels"):
+    with pytest.raises(InputError, match="cannot read the labels"):
         read_mat(tmp_path / "absent.mat", "dmos")
 
 

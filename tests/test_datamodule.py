@@ -117,7 +117,7 @@ def test_a_table_of_test_images_alone_can_be_tested(tmp_path):
     data.prepare_data()
     data.setup("test")
     assert len(data.test_dataloader().dataset) == 8
-    with pytest.raises(InputError, match="Cannot hold out scenes"):
+    with pytest.raises(InputError, match="cannot hold out scenes"):
         data.setup("fit")
 
 

@@ -148,8 +148,8 @@ def test_a_mistake_is_told_in_one_line(tiny_config, tmp_path, capsys, mistake):
 
 def test_a_typo_in_a_config_is_named(tiny_config, tmp_path, capsys):
     config = tmp_path / "typo.yaml"
-    config.write_text(tiny_config.read_text().replace("crop: 64", "corp: 64"))
-    assert "'corp'" in one_line(capsys, lambda: run_fit(config, "--out", tmp_path / "run"))
+    config.write_text(tiny_config.read_text().replace("crop_size: 64", "corp_size: 64"))
+    assert "'inputs.corp_size'" in one_line(capsys, lambda: run_fit(config, "--out", tmp_path / "run"))
 
 
 def test_a_checkpoint_of_another_network_is_not_resumed(tiny_config, tiny_run, tmp_path, capsys):

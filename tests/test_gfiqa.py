@@ -57,6 +57,12 @@ def test_the_seed_decides_the_draw(tmp_path):
     assert splits(root=root, seed=1) != splits(root=root, seed=2)
 
 
+def test_the_draw_is_that_of_version_0_1_0(tmp_path):
+    drawn = splits(root=write_labels(tmp_path), seed=3)
+    assert [image for image, split in drawn.items() if split == "val"] == ["11.png", "14.png"]
+    assert [image for image, split in drawn.items() if split == "test"] == ["3.png", "6.png", "12.png", "16.png"]
+
+
 def test_the_draw_does_not_depend_on_the_order_of_the_rows(tmp_path):
     root = write_labels(tmp_path, 200)
     before = splits(root=root)
@@ -128,10 +134,15 @@ def test_absent_labels_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shares", [{"val_fraction": 0.5, "test_fraction": 0.5}, {"val_fraction": -0.1}, {"max_missing": 2}]
+    ("fractions", "complaint"),
+    [
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, "must leave some images for training"),
+        ({"val_fraction": -0.1}, "`val_fraction` -0.1 and `test_fraction` 0.2 must not be negative"),
+        ({"max_missing": 2}, "GFIQA: `max_missing` must lie in [0, 1], not 2"),
+    ],
 )
-def test_shares_out_of_range_are_refused(tmp_path, shares):
-    assert "must lie in [0, 1]" in refused(tmp_path, **shares)
+def test_fractions_out_of_range_are_refused(tmp_path, fractions, complaint):
+    assert complaint in refused(tmp_path, **fractions)
 
 
 def test_a_mapped_column_of_another_name_is_refused(tmp_path):

@@ -88,7 +88,7 @@ def test_the_lists_may_be_named(tmp_path):
     root = write_bid(tmp_path / "bid")
     (root / "splits2").rename(tmp_path / "elsewhere")
     assert len(BID(root, lists=tmp_path / "elsewhere").load()) == 20
-    assert "There are no lists of BID, LIQE's split 1" in refused(lambda: BID(root))
+    assert "there are no lists of BID, LIQE's split 1" in refused(lambda: BID(root))
 
 
 @pytest.mark.parametrize("number", [0, 11])
@@ -178,7 +178,7 @@ def test_names_that_are_not_kadid_s_are_refused(tmp_path, new, complaint):
     rewrite(write_kadid(tmp_path) / "dmos.csv", "I03_01_01.png", new)
     message = refused(lambda: KADID(tmp_path, split="drawn"))
     assert complaint in message
-    assert "Row 102 of" in message
+    assert "row 102 of" in message
 
 
 def test_csiq_s_dmos_is_turned_upwards(tmp_path):
@@ -202,9 +202,9 @@ def test_csiq_s_labels_may_lack_the_extension(tmp_path):
         (
             "ref0.AWGN.1.png",
             "ref0.SNOW.1.png",
-            "Row 1 of .* is not named <reference>.<type>.<level>.png with one of awgn",
+            "row 1 of .* is not named <reference>.<type>.<level>.png with one of awgn",
         ),
-        ("ref0.AWGN.1.png 0", "ref0.AWGN.1.png x0", "The dmos in .* must be finite numbers, found 'x0"),
+        ("ref0.AWGN.1.png 0", "ref0.AWGN.1.png x0", "the dmos in .* must be finite numbers, found 'x0"),
     ],
 )
 def test_labels_that_are_not_csiq_s_are_refused(tmp_path, old, new, complaint):

@@ -101,7 +101,7 @@ def test_labels_may_stand_elsewhere(tmp_path):
 
 def test_training_rows_in_a_list_of_test_videos_are_refused(tmp_path):
     root = write(write_training(tmp_path), HEADER + row("t0", 1, True) + row("t1", 2), "test.csv")
-    assert f"Row 3 of {root / 'test.csv'} is for training" in refused(root, tests=["test.csv"], check_files=False)
+    assert f"row 3 of {root / 'test.csv'} is for training" in refused(root, tests=["test.csv"], check_files=False)
 
 
 def test_a_video_that_is_learnt_and_judged_is_refused(tmp_path):

@@ -15,6 +15,8 @@ from scipy.stats import chisquare
 from piqa.data import AVA, BID, CSIQ, PIQ23, TAD66K, CSVTable, Mix
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.mix_sampler import LIQE_IMAGES, LIQE_STEPS, MixSampler
+from piqa.data.options import InputOptions
+from piqa.data.sampler import StepShare
 from piqa.data.tables.table import Table
 from piqa.errors import InputError
 from piqa.preparation.portrait import Preparation
@@ -174,7 +176,7 @@ def test_every_draw_has_its_own_seed():
 def test_processes_share_the_steps_of_one_process(world):
     images = dict.fromkeys(LIQE_IMAGES, 9)
     whole = epoch_of(sampler(images, steps=20), 1)
-    shares = [epoch_of(sampler(images, steps=20, rank=rank, world=world), 1) for rank in range(world)]
+    shares = [epoch_of(sampler(images, steps=20, share=StepShare(rank, world)), 1) for rank in range(world)]
     for step, *parts in zip(whole, *shares, strict=True):
         assert Counter(draw for part in parts for draw in part.draws) == Counter(step.draws)
         for part in parts:
@@ -197,14 +199,16 @@ def test_the_mean_gradient_of_two_processes_is_that_of_one_on_average():
         return sum(own.mean() for own in pairs.values()) / step.groups
 
     one = np.mean([loss(step) for step in epoch_of(sampler(steps=2000), 0)])
-    two = np.mean([loss(step) for rank in range(2) for step in epoch_of(sampler(steps=2000, rank=rank, world=2), 0)])
+    two = np.mean(
+        [loss(step) for rank in range(2) for step in epoch_of(sampler(steps=2000, share=StepShare(rank, 2)), 0)]
+    )
     assert one == pytest.approx(two, rel=0.02)
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"world": 3}, "4 images of LIVE in a step do not give each of 3 process.* raise them to 6"),
+        ({"share": StepShare(world=3)}, "4 images of LIVE in a step do not give each of 3 process.* raise them to 6"),
         ({"images": {"LIVE": 600}}, "LIVE has 538 training images, fewer than the 600 of a step"),
         (
             {"images": {"Koniq": 16}},
@@ -225,7 +229,7 @@ def test_training_portraits_load_the_steps(roots, tmp_path):
     store.build(table["path"], "cpu", workers=0, progress=False)
     train = table[table["split"] == "train"]
     step = next(iter(MixSampler(train["database"].tolist(), {"BID": 2, "CSIQ": 3}, steps=1)))
-    batch = TrainingPortraits(train, store, crop=24)[step]
+    batch = TrainingPortraits(train, store, InputOptions(crop_size=24))[step]
     assert batch["whole"].shape == (5, 3, 24, 24)
     assert batch["group"].tolist() == [0, 0, 1, 1, 1]
     assert batch["groups"] == 2

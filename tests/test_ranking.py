@@ -13,7 +13,7 @@ from scipy.stats import norm, spearmanr
 from torch import nn
 from torch.multiprocessing import get_all_start_methods, start_processes
 
-from piqa.data.sampler import StepSampler, scene_groups
+from piqa.data.sampler import StepSampler, StepShare, scene_groups
 from piqa.data.tables.csv_table import CSVTable
 from piqa.errors import InputError
 from piqa.models import DualBranch
@@ -157,7 +157,7 @@ def test_processes_average_to_the_gradient_of_every_whole_step():
     task = RankingTask(Smoothness())
 
     def gradients(rank, world):
-        for step in StepSampler(partial(scene_groups, scenes, 3), 5, rank=rank, world=world):
+        for step in StepSampler(partial(scene_groups, scenes, 3), 5, share=StepShare(rank, world)):
             rows = torch.tensor([draw.index for draw in step.draws])
             predicted = torch.linspace(-1, 1, len(scenes)).requires_grad_()
             group = torch.tensor([draw.group for draw in step.draws])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chisquare
 
-from piqa.data.sampler import StepSampler, reference_pairs, scene_groups
+from piqa.data.sampler import StepSampler, StepShare, reference_pairs, scene_groups
 from piqa.errors import InputError
 
 PIQ23 = Path(__file__).resolve().parents[1].parent / "shared" / "piq23"
@@ -22,12 +22,13 @@ def scenes_of(*sizes):
 LIKE_PIQ23 = scenes_of(*np.random.default_rng(1).integers(45, 126, size=35))
 
 
-def sampler(scenes=LIKE_PIQ23, size=6, groups=2, **settings):
-    return StepSampler(partial(scene_groups, scenes, size, multiple=groups), groups, **settings)
+def sampler(scenes=LIKE_PIQ23, size=6, groups=2, seed=0, **share):
+    make_groups = partial(scene_groups, scenes, size, multiple=groups)
+    return StepSampler(make_groups, groups, seed, share=StepShare(**share))
 
 
-def pair_sampler(scenes=LIKE_PIQ23, groups=6, **settings):
-    return StepSampler(partial(reference_pairs, scenes), groups, frozen=True, **settings)
+def pair_sampler(scenes=LIKE_PIQ23, groups=6, seed=0, **share):
+    return StepSampler(partial(reference_pairs, scenes), groups, seed, frozen=True, share=StepShare(**share))
 
 
 def epoch_of(sampler, epoch):
@@ -179,7 +180,10 @@ def test_one_scene_is_shared_by_two_processes():
     ("settings", "message"),
     [
         ({"groups": 2, "world": 3}, "each of 3 processes one; raise `data.sampling.groups_per_step` to 3"),
-        ({"groups": 3, "accumulation_steps": 4}, "each of 4 accumulated batches one; raise `data.sampling.groups_per_step` to 4"),
+        (
+            {"groups": 3, "accumulation_steps": 4},
+            "each of 4 accumulated batches one; raise `data.sampling.groups_per_step` to 4",
+        ),
         ({"groups": 3, "world": 2, "accumulation_steps": 2}, "each of 2 processes x 2 accumulated batches one"),
     ],
 )

@@ -14,9 +14,10 @@ from videos import numbered_frames, write_video
 
 from piqa.data import CSVTable
 from piqa.data.dataset import TrainingPortraits
+from piqa.data.options import InputOptions
 from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import TrainingCrops
-from piqa.preparation.portrait import Preparation
+from piqa.preparation.portrait import STORED_WHOLE, Preparation
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.store_entry import StoredImage, open_entry
 from piqa.preparation.video import ClipPreparation
@@ -42,7 +43,9 @@ def images(folder):
 
 def dataset(folder, store=None, flip=False):
     table = pd.DataFrame({"path": images(folder), "score": 0.0})
-    return TrainingPortraits(table, store or PreparedStore(folder / "store", PREPARATION), CROP, flip)
+    return TrainingPortraits(
+        table, store or PreparedStore(folder / "store", PREPARATION), InputOptions(crop_size=CROP, flip=flip)
+    )
 
 
 def step(count=12, seed=0):
@@ -64,7 +67,7 @@ def test_crops_of_a_clip_out_of_the_store_are_those_of_its_frames(tmp_path, enco
     video = str(write_video(tmp_path / "a.mp4", numbered_frames(60), 25))
     store = PreparedStore(tmp_path / "store", ClipPreparation(frames=3, short_side=32, encoding=encoding))
     store.build([video], workers=0, progress=False)
-    data = TrainingPortraits(pd.DataFrame({"path": [video], "score": [0.0]}), store, 16)
+    data = TrainingPortraits(pd.DataFrame({"path": [video], "score": [0.0]}), store, InputOptions(crop_size=16))
     expected = TrainingCrops(16).of_frames(store.load(video).frames, seed=3)
     assert torch.equal(data[Step((Draw(0, 0, 3),), 1)]["whole"], expected[None])
 
@@ -85,7 +88,7 @@ def test_a_draw_reads_the_windows_of_its_crops_alone(folder, monkeypatch):
 def test_a_damaged_entry_is_mended_by_the_loaders_worker_that_meets_it(folder):
     sound = dataset(folder)[step()]
     entry = PreparedStore(folder / "store", PREPARATION).entry(images(folder)[3])
-    flip_in(entry, "whole")
+    flip_in(entry, STORED_WHOLE)
     steps = [step(), step()]  # whatever its crop is, the damaged band lies in the middle of the image
     loader = DataLoader(dataset(folder), sampler=steps, batch_size=None, num_workers=1)
     for batch in loader:
@@ -147,11 +150,12 @@ def test_a_draw_starts_no_process(folder):
     script = """
 import pandas as pd
 from piqa.data.dataset import TrainingPortraits
+from piqa.data.options import InputOptions
 from piqa.data.sampler import Draw, Step
 folder, crop, short_side = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 store = PreparedStore(folder / "store", Preparation(short_side=short_side, face_rule="none"))
 table = pd.DataFrame({"path": sorted(map(str, folder.rglob("*.png"))), "score": 0.0})
-data = TrainingPortraits(table, store, crop)
+data = TrainingPortraits(table, store, InputOptions(crop_size=crop))
 started = []
 names = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "_posixsubprocess.fork_exec"}
 sys.addaudithook(lambda name, _: started.append(name) if name in names else None)

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from refusals import refusal
 
-from piqa.data.tables.table import hold_out_scenes, validate
+from piqa.data.tables.splits import hold_out_scenes
+from piqa.data.tables.table import validate
 from piqa.errors import InputError
 
 
@@ -97,12 +98,12 @@ def test_missing_columns_are_named_with_those_found():
 
 
 def test_a_table_without_rows_is_refused():
-    assert refused(a_frame().iloc[:0]) == "my.csv has no rows below its header; it needs one row an image."
+    assert refused(a_frame().iloc[:0]) == "my.csv has no rows below its header; it needs one row an image"
 
 
 def test_empty_cells_are_refused_by_row():
     frame = changed("scene", {0: "", 4: None, 7: " ", 9: ""})
-    assert refused(frame) == "my.csv has no scene in rows 2, 6, 9 and 1 more; fill it in or delete them."
+    assert refused(frame) == "my.csv has no scene in rows 2, 6, 9 and 1 more; fill it in or delete them"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_empty_cells_are_refused_by_row():
 )
 def test_a_score_that_is_no_finite_number_is_refused(value, shown):
     assert refused(changed("score", {5: value})) == (
-        f"The score in my.csv must be finite numbers, found {shown} (row 7); correct or remove them."
+        f"the score in my.csv must be finite numbers, found {shown} (row 7); correct or remove them"
     )
 
 
@@ -118,14 +119,14 @@ def test_a_score_that_is_no_finite_number_is_refused(value, shown):
 def test_a_score_std_that_is_no_deviation_is_refused(value):
     frame = a_frame().assign(score_std=["0.4"] * 11 + [value])
     assert refused(frame) == (
-        f"The score_std in my.csv must be finite numbers >= 0 in every row or in none, found '{value}' (row 13); "
-        "correct or remove them."
+        f"the score_std in my.csv must be finite numbers >= 0 in every row or in none, found '{value}' (row 13); "
+        "correct or remove them"
     )
 
 
 def test_an_unknown_split_is_refused():
     assert refused(changed("split", {2: "holdout"})) == (
-        "The split in my.csv must be train, val or test, found 'holdout' (row 4); correct them."
+        "the split in my.csv must be train, val or test, found 'holdout' (row 4); correct them"
     )
 
 
@@ -133,7 +134,7 @@ def test_duplicate_images_are_counted_and_located():
     frame = pd.concat([a_frame(), a_frame().iloc[:4], a_frame().iloc[:1]])
     assert refused(frame) == (
         "my.csv lists 4 image(s) more than once: 0.jpg in rows 2, 14, 18; 1.jpg in rows 3, 15; 2.jpg in rows 4, 16 "
-        "and 1 more; keep one row of each."
+        "and 1 more; keep one row of each"
     )
 
 
@@ -148,14 +149,14 @@ def test_a_scene_with_a_single_image_in_its_split_is_refused():
     frame.loc[11, "scene"] = "lonely"
     assert refused(frame) == (
         "my.csv has 2 scene(s) with a single image in a split, which cannot be ranked: test scene scene_0 (row 2), "
-        "test scene lonely (row 13); add images, merge scenes or remove them."
+        "test scene lonely (row 13); add images, merge scenes or remove them"
     )
 
 
 def test_an_empty_split_is_refused():
     assert refused(a_frame().assign(split="test")) == (
         "my.csv has no image in the split train (found: 12 test); check its split column, or name the splits that "
-        "you need in `required_splits`."
+        "you need in `required_splits`"
     )
 
 
@@ -170,7 +171,7 @@ def test_missing_files_are_counted_and_located(tmp_path):
         (tmp_path / f"{row}.jpg").touch()
     assert refused(frame, check_files=True) == (
         f"10 of 12 images named in my.csv are missing, looked for in {tmp_path}: 1.jpg (row 3), 2.jpg (row 4), "
-        "3.jpg (row 5) and 7 more; check `root`."
+        "3.jpg (row 5) and 7 more; check `root`"
     )
 
 
@@ -197,7 +198,7 @@ def test_a_name_with_a_line_break_leaves_the_message_on_one_line():
 
 
 def moved_scenes(frame, **settings):
-    held_out = hold_out_scenes(frame, **{"share": 0.25, "seed": 0, **settings})
+    held_out = hold_out_scenes(frame, **{"fraction": 0.25, "seed": 0, **settings})
     return set(held_out.loc[held_out["split"] != frame["split"], "scene"])
 
 
@@ -205,13 +206,13 @@ def all_train(scenes):
     return a_frame(scenes=scenes).assign(split="train")
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.25, 2), (0.5, 4), (0.99, 7)])
-def test_the_share_of_scenes_held_out_is_rounded_and_leaves_one_on_either_side(share, count):
-    assert len(moved_scenes(all_train(8), share=share)) == count
+@pytest.mark.parametrize(("fraction", "count"), [(0.01, 1), (0.25, 2), (0.5, 4), (0.99, 7)])
+def test_the_fraction_of_scenes_held_out_is_rounded_and_leaves_one_on_either_side(fraction, count):
+    assert len(moved_scenes(all_train(8), fraction=fraction)) == count
 
 
 def test_scenes_are_held_out_whole():
-    held_out = hold_out_scenes(all_train(8), share=0.25, seed=0)
+    held_out = hold_out_scenes(all_train(8), fraction=0.25, seed=0)
     assert (held_out.groupby("scene")["split"].nunique() == 1).all()
 
 
@@ -224,9 +225,14 @@ def test_held_out_scenes_depend_on_the_seed():
     assert len({frozenset(moved_scenes(all_train(20), seed=seed)) for seed in range(10)}) > 5
 
 
+@pytest.mark.parametrize(("seed", "numbers"), [(0, [6, 9, 11]), (3, [2, 9, 10])])
+def test_held_out_scenes_are_those_of_version_0_1_0(seed, numbers):
+    assert moved_scenes(all_train(12), seed=seed) == {f"scene_{number}" for number in numbers}
+
+
 def test_only_the_source_split_gives_scenes():
     frame = a_frame(scenes=8)
-    held_out = hold_out_scenes(frame, share=0.5, seed=0)
+    held_out = hold_out_scenes(frame, fraction=0.5, seed=0)
     assert held_out["split"].value_counts().to_dict() == {"test": 12, "train": 6, "val": 6}
     assert (held_out.loc[frame["split"] == "test", "split"] == "test").all()
 
@@ -234,26 +240,26 @@ def test_only_the_source_split_gives_scenes():
 def test_a_scene_in_two_splits_moves_within_its_source_only():
     frame = a_frame(scenes=4, images_per_scene=4)
     frame["split"] = ["train", "train", "test", "test"] * 4
-    held_out = hold_out_scenes(frame, share=0.5, seed=0, target="val")
+    held_out = hold_out_scenes(frame, fraction=0.5, seed=0, target="val")
     assert held_out["split"].value_counts().to_dict() == {"test": 8, "train": 4, "val": 4}
 
 
 def test_holding_out_leaves_the_given_table_alone():
     frame = all_train(8)
-    hold_out_scenes(frame, share=0.5, seed=0)
+    hold_out_scenes(frame, fraction=0.5, seed=0)
     assert set(frame["split"]) == {"train"}
 
 
 def test_a_single_scene_cannot_be_held_out():
     with pytest.raises(InputError) as caught:
-        hold_out_scenes(all_train(1), share=0.5, seed=0)
+        hold_out_scenes(all_train(1), fraction=0.5, seed=0)
     assert str(caught.value) == (
-        "Cannot hold out scenes for val: the train split has 1, at least two are needed; add scenes or mark the val "
-        "images in a split column."
+        "cannot hold out scenes for val: the train split has 1, at least two are needed; add scenes or mark the val "
+        "images in a split column"
     )
 
 
-@pytest.mark.parametrize("share", [0, 1, 20, -0.1, float("nan")])
-def test_a_share_out_of_range_is_refused(share):
-    with pytest.raises(InputError, match=r"must lie between 0 and 1 \(0.2: one in five\), not"):
-        hold_out_scenes(all_train(4), share=share, seed=0)
+@pytest.mark.parametrize("fraction", [0, 1, 20, -0.1, float("nan")])
+def test_a_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(InputError, match=r"must lie between 0 and 1, such as 0.2, not"):
+        hold_out_scenes(all_train(4), fraction=fraction, seed=0)

@@ -14,7 +14,8 @@ from torch import nn
 
 from piqa.data.dataset import TrainingPortraits, crops_of
 from piqa.data.mix_sampler import MixSampler
-from piqa.data.sampler import Draw, Step
+from piqa.data.options import InputOptions
+from piqa.data.sampler import Draw, Step, StepShare
 from piqa.data.transforms import collate, training_image
 from piqa.errors import InputError
 from piqa.models.contract import as_scoring_network, network_outputs
@@ -141,7 +142,7 @@ def test_a_batch_carries_votes_scenes_and_distortions():
         def read(self, path, use):
             return use(portrait(40, 40))
 
-    data = TrainingPortraits(table, Store(), 32)
+    data = TrainingPortraits(table, Store(), InputOptions(crop_size=32))
     batch = data[Step((Draw(1, 0, 5), Draw(0, 0, 6)), 1.0)]
     assert batch["index"].tolist() == [1, 0] and batch["score"].tolist() == [2.0, 1.0]
     assert batch["votes"][1].tolist() == list(range(1, 11)) and batch["votes"][0].isnan().all()
@@ -151,8 +152,8 @@ def test_a_batch_carries_votes_scenes_and_distortions():
 # Steps over several databases, shared out and taken up
 
 
-def mixed(**settings):
-    return MixSampler(["A"] * 30 + ["B"] * 50, {"A": 8, "B": 16}, steps=4, seed=3, **settings)
+def mixed(**share):
+    return MixSampler(["A"] * 30 + ["B"] * 50, {"A": 8, "B": 16}, steps=4, seed=3, share=StepShare(**share))
 
 
 def rows_of(step):

@@ -6,21 +6,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
-import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Subset
 
-from piqa.data.dataset import Batch, ScoringPortraits, TrainingPortraits
-from piqa.data.loader import StepLoader, ignore_signals
+from piqa.data.dataset import Batch, ScoringPortraits, Store, TrainingPortraits
+from piqa.data.loader import StepLoader, worker_arguments
 from piqa.data.mix_sampler import LIQE_IMAGES, MixSampler
 from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
-from piqa.data.sampler import EpochSampler, StepSampler, check_shares, reference_pairs, scene_groups
-from piqa.data.tables.table import Table, hold_out_scenes
+from piqa.data.sampler import EpochSampler, StepSampler, StepShare, check_groups, reference_pairs, scene_groups
+from piqa.data.tables.splits import hold_out_scenes
+from piqa.data.tables.table import Table
 from piqa.data.transforms import collate, seen_side
 from piqa.errors import InputError
 from piqa.preparation.digests import digest_of
@@ -138,8 +138,9 @@ class PortraitData(LightningDataModule):
         if self.checkpoint_selection_split == "test":
             self.splits["val"] = self.splits["test"]
 
-    def _open_store(self) -> PreparedStore[Any]:
-        return PreparedStore(self.store.folder, self.clip or self.preparation)
+    def _open_store(self) -> Store:
+        folder = self.store.folder
+        return PreparedStore(folder, self.preparation) if self.clip is None else PreparedStore(folder, self.clip)
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
@@ -161,12 +162,13 @@ class PortraitData(LightningDataModule):
         Raises:
             InputError: If not, or if the table cannot be read.
         """
+        share = StepShare(0, world, accumulation_steps)
         if self.sampling.pairs != "databases":
-            check_shares(self.sampling.groups_per_step, world, accumulation_steps)
+            check_groups(self.sampling.groups_per_step, share)
         frame = self._assigned(self.checkpoint_selection_split == "validation")
         train = frame[frame["split"] == "train"]
         if len(train):
-            self._sampler(train, 0, world, accumulation_steps)
+            self._sampler(train, share)
 
     def _is_prepared(self, path: str) -> bool:
         try:
@@ -177,9 +179,7 @@ class PortraitData(LightningDataModule):
     def train_dataloader(self) -> StepLoader:
         """Whole training steps, each a batch of scene groups, or several where gradients are accumulated."""
         train = self.splits["train"]
-        dataset = TrainingPortraits(train, self._prepared, self.inputs.crop_size, self.inputs.flip, self.inputs.view)
-        trainer = self.trainer
-        shares = (trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches) if trainer else (0, 1, 1)
+        dataset = TrainingPortraits(train, self._prepared, self.inputs)
         sampling = self.sampling
         identity: dict[str, object] = {
             "seed_everything": self.seed,
@@ -193,21 +193,21 @@ class PortraitData(LightningDataModule):
                 "data.sampling.images_per_database": sampling.images_per_database,
                 "data.sampling.steps_per_epoch": sampling.steps_per_epoch,
             }
-        return StepLoader(dataset, self._sampler(train, *shares), identity, **self._workers_arguments())
+        return StepLoader(dataset, self._sampler(train, self._share()), identity, self._workers())
 
-    def _sampler(self, train: pd.DataFrame, rank: int, world: int, accumulation_steps: int) -> EpochSampler:
+    def _sampler(self, train: pd.DataFrame, share: StepShare) -> EpochSampler:
         scenes, options = train["scene"].tolist(), self.sampling
         if options.pairs == "databases":
             databases = train["database"].tolist() if "database" in train else scenes
             images: Mapping[str, int] = options.images_per_database or LIQE_IMAGES
-            return MixSampler(databases, images, options.steps_per_epoch, self.seed, rank, world, accumulation_steps)
+            return MixSampler(databases, images, options.steps_per_epoch, self.seed, share)
         reference, groups = options.pairs == "reference", options.groups_per_step
         make_groups = (
             partial(reference_pairs, scenes)
             if reference
             else partial(scene_groups, scenes, options.images_per_group, multiple=groups)
         )
-        return StepSampler(make_groups, groups, self.seed, reference, rank, world, accumulation_steps)
+        return StepSampler(make_groups, groups, self.seed, reference, share)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The portraits that choose the checkpoint."""
@@ -218,24 +218,23 @@ class PortraitData(LightningDataModule):
         return self._scoring("test")
 
     def _scoring(self, split: str) -> DataLoader[Batch]:
-        dataset = ScoringPortraits(
-            self.splits[split], self._prepared, self.inputs.crop_size, self.inputs.test_crops, self.inputs.view
-        )
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        dataset = ScoringPortraits(self.splits[split], self._prepared, self.inputs)
+        share = self._share()
         # All processes must run the same number of batches, or they wait for each other for ever. The first portraits
         # fill up the last round; `Predictions` counts them once.
-        rounds = math.ceil(len(dataset) / world)
-        own = Subset(dataset, [row % len(dataset) for row in range(rank, rounds * world, world)])
-        return DataLoader(own, batch_size=self.loading.eval_batch_size, collate_fn=collate, **self._workers_arguments())
+        rounds = math.ceil(len(dataset) / share.world)
+        own = Subset(dataset, [row % len(dataset) for row in range(share.rank, rounds * share.world, share.world)])
+        size, workers = self.loading.eval_batch_size, worker_arguments(self._workers())
+        return DataLoader(own, batch_size=size, collate_fn=collate, **workers)
 
-    def _workers_arguments(self) -> dict[str, Any]:
-        workers = min(8, core_count()) if self.loading.workers is None else self.loading.workers
-        return {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": ignore_signals,
-        }
+    def _share(self) -> StepShare:
+        trainer = self.trainer
+        if trainer is None:
+            return StepShare()
+        return StepShare(trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches)
+
+    def _workers(self) -> int:
+        return min(8, core_count()) if self.loading.workers is None else self.loading.workers
 
     @property
     def side(self) -> int | None:
@@ -244,10 +243,10 @@ class PortraitData(LightningDataModule):
             return self.inputs.crop_size
         return seen_side(self.inputs.view, self.preparation, self.inputs.crop_size)
 
-    def contract(self) -> dict[str, Any]:
+    def contract(self) -> dict[str, object]:
         """What an image must go through to be scored as in training, for the model's card."""
         preparation = asdict(self.clip or self.preparation)
-        contract: dict[str, Any] = {
+        contract: dict[str, object] = {
             "preparation": preparation,
             "view": self.inputs.view,
             "crop": self.side or self.inputs.crop_size,

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
+from piqa.data.options import InputOptions
 from piqa.data.sampler import Draw, Step
 from piqa.data.tables.database import VOTES
 from piqa.data.transforms import (
@@ -31,6 +32,7 @@ from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import Clip
 
 Batch = dict[str, Any]
+Store = PreparedStore[Portrait] | PreparedStore[Clip]
 
 
 class TrainingPortraits(Dataset[Batch]):
@@ -39,18 +41,13 @@ class TrainingPortraits(Dataset[Batch]):
     Args:
         table: Training rows.
         store: Where their Portraits, or Clips, are.
-        crop: Side of the crops in pixels.
-        flip: Whether half of the portraits are mirrored.
-        view: How the network sees them.
+        inputs: What the network sees of them.
     """
 
-    def __init__(
-        self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, flip: bool = False, view: View = "crops"
-    ) -> None:
+    def __init__(self, table: pd.DataFrame, store: Store, inputs: InputOptions) -> None:
         self.table = table.reset_index(drop=True)
-        self._store = store
-        self._crops = TrainingCrops(crop, flip)
-        self._view, self._flip = view, flip
+        self._store, self._inputs = store, inputs
+        self._crops = TrainingCrops(inputs.crop_size, inputs.flip)
         self._paths: list[str] = self.table["path"].tolist()
         self._labels = _labels(self.table)
 
@@ -76,8 +73,9 @@ class TrainingPortraits(Dataset[Batch]):
 
     def _crop(self, item: Portrait | Clip, seed: int) -> Batch:
         if isinstance(item, Portrait):
-            if self._view != "crops":
-                return {"whole": training_image(item.whole, self._view, seed, self._flip)} | _vectors(item)
+            if self._inputs.view != "crops":
+                image = training_image(item.whole, self._inputs.view, seed, self._inputs.flip)
+                return {"whole": image} | _vectors(item)
             whole, face = self._crops(item, seed)
             return {"whole": whole, "face_crop": face} | _vectors(item)
         return {"whole": self._crops.of_frames(item.frames, seed)} | _vectors(item)
@@ -89,16 +87,12 @@ class ScoringPortraits(Dataset[Batch]):
     Args:
         table: Rows to score.
         store: Where their Portraits, or Clips, are.
-        crop: Side of the crops in pixels.
-        crops: How many, and where.
-        view: How the network sees the portraits.
+        inputs: What the network sees of them.
     """
 
-    def __init__(
-        self, table: pd.DataFrame, store: PreparedStore[Any], crop: int, crops: Crops, view: View = "crops"
-    ) -> None:
+    def __init__(self, table: pd.DataFrame, store: Store, inputs: InputOptions) -> None:
         self.table = table.reset_index(drop=True)
-        self._store, self._crop, self._crops, self._view = store, crop, crops, view
+        self._store, self._inputs = store, inputs
         self._paths: list[str] = self.table["path"].tolist()
         self._labels = _labels(self.table)
 
@@ -107,9 +101,9 @@ class ScoringPortraits(Dataset[Batch]):
 
     def __getitem__(self, row: int) -> Batch:
         """One portrait; `whole` is as `crops_of` gives it."""
-        item = self._store.load(self._paths[row])
+        item, inputs = self._store.load(self._paths[row]), self._inputs
         labels = {name: values[row] for name, values in self._labels.items()}
-        return crops_of(item, self._crop, self._crops, self._view) | labels | {"index": torch.tensor(row)}
+        return crops_of(item, inputs.crop_size, inputs.test_crops, inputs.view) | labels | {"index": torch.tensor(row)}
 
 
 def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypedDict
 
+import torch
 from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch, TrainingPortraits
@@ -21,6 +22,31 @@ RENAMED = {  # settings of the identity in checkpoints of version 0.1.0, and wha
 }
 
 
+class LoaderState(TypedDict):
+    """Where in the training a run stands; every checkpoint holds it.
+
+    Attributes:
+        epoch: The epoch.
+        steps: Its steps that are done.
+        parts: Batches whose gradients were accumulated in a step.
+        identity: As of `StepLoader`.
+    """
+
+    epoch: int
+    steps: int
+    parts: int
+    identity: dict[str, object]
+
+
+class WorkerArguments(TypedDict):
+    """What a DataLoader is told of its worker processes."""
+
+    num_workers: int
+    persistent_workers: bool
+    pin_memory: bool
+    worker_init_fn: Callable[[int], None]
+
+
 class StepLoader(DataLoader[Batch]):
     """Loads the steps of an epoch and knows how many are done.
 
@@ -30,28 +56,28 @@ class StepLoader(DataLoader[Batch]):
         dataset: Draws a step.
         sampler: The steps.
         identity: What the sequence of steps follows from, by the names of the settings.
-        arguments: Further arguments of a DataLoader.
+        workers: Worker processes; 0 loads in this one.
     """
 
     sampler: EpochSampler
 
     def __init__(
-        self, dataset: TrainingPortraits, sampler: EpochSampler, identity: Mapping[str, Any], **arguments: Any
+        self, dataset: TrainingPortraits, sampler: EpochSampler, identity: Mapping[str, object], workers: int
     ) -> None:
-        super().__init__(dataset, batch_size=None, sampler=sampler, **arguments)
+        super().__init__(dataset, batch_size=None, sampler=sampler, **worker_arguments(workers))
         self._identity = dict(identity)
         self._taken = 0
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         # A generator, so that workers draw nothing before Lightning has told the sampler which epoch it is.
-        self._taken = self.sampler.first * self.sampler.accumulation_steps
+        self._taken = self.sampler.first * self.sampler.share.accumulation_steps
         for batch in super().__iter__():
             self._taken += 1
             yield batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where in the training the run stands: the epoch, and its steps that are done."""
-        accumulation_steps = self.sampler.accumulation_steps
+    def state_dict(self) -> LoaderState:
+        """Return where in the training the run stands."""
+        accumulation_steps = self.sampler.share.accumulation_steps
         return {
             "epoch": self.sampler.epoch,
             "steps": self._taken // accumulation_steps,
@@ -59,8 +85,8 @@ class StepLoader(DataLoader[Batch]):
             "identity": self._identity,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another run stood.
+    def load_state_dict(self, state: LoaderState) -> None:
+        """Go on where another run stood.
 
         Raises:
             InputError: If that run drew other steps, so that images would come twice and others not at all.
@@ -79,7 +105,17 @@ class StepLoader(DataLoader[Batch]):
         self.sampler.skip(state["epoch"], state["steps"])
 
 
+def worker_arguments(workers: int) -> WorkerArguments:
+    """Return the arguments of a DataLoader with so many worker processes."""
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "worker_init_fn": ignore_signals,
+    }
+
+
 def ignore_signals(_: int) -> None:
-    """Lets a loader's worker end with its training process alone, which has a step to finish when a signal comes."""
+    """Ignore SIGTERM and SIGINT in a worker: the training process has a step to finish before it ends its workers."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

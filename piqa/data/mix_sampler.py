@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from piqa.data.sampler import Draw, EpochSampler, Step
+from piqa.data.sampler import Draw, EpochSampler, Step, StepShare
 from piqa.errors import InputError
 
 LIQE_IMAGES = {
@@ -39,9 +39,7 @@ class MixSampler(EpochSampler):
         images: Images in a step by database, over all processes; databases that it does not name are not drawn.
         steps: Steps of an epoch.
         seed: Of everything that is drawn.
-        rank: Number of this process.
-        world: Number of processes.
-        accumulation_steps: Batches whose gradients are accumulated in a step; each takes its share like a process.
+        share: What of every step this process takes.
 
     Raises:
         InputError: If a database has too few images for a step, or a step too few for every share to compare two.
@@ -53,23 +51,21 @@ class MixSampler(EpochSampler):
         images: Mapping[str, int] = LIQE_IMAGES,
         steps: int = LIQE_STEPS,
         seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        accumulation_steps: int = 1,
+        share: StepShare = StepShare(),  # noqa: B008 (frozen)
     ) -> None:
-        super().__init__(accumulation_steps)
+        super().__init__(steps, share)
         if steps < 1 or not images:
             raise InputError(f"a mixed epoch needs at least one step and one database, not `steps` {steps}")
         names = np.asarray(databases, dtype=object)
         self._rows = [np.flatnonzero(names == name) for name in images]
         self._sizes = list(images.values())
-        self._steps, self._seed, self._rank, self._world = steps, seed, rank, world
+        self._seed = seed
         for name, rows, size in zip(images, self._rows, self._sizes, strict=True):
-            if size < 2 * world * accumulation_steps:
+            if size < 2 * share.total:
                 raise InputError(
-                    f"{size} images of {name} in a step do not give each of {world} process(es) x {accumulation_steps} "
-                    f"accumulated batch(es) two to compare; raise them to {2 * world * accumulation_steps}, or leave "
-                    "it out"
+                    f"{size} images of {name} in a step do not give each of {share.world} process(es) x "
+                    f"{share.accumulation_steps} accumulated batch(es) two to compare; raise them to {2 * share.total} "
+                    "in `data.sampling.images_per_database`, or leave it out"
                 )
             if len(rows) < size:
                 raise InputError(
@@ -77,19 +73,16 @@ class MixSampler(EpochSampler):
                     f"{', '.join(sorted(set(databases)))}"
                 )
 
-    def __len__(self) -> int:
-        return self._steps * self.accumulation_steps
-
     def __iter__(self) -> Iterator[Step]:
         batches = [self._mini_batches(number) for number in range(len(self._rows))]
         rng = np.random.default_rng([self._seed, self.epoch, 0])
-        first = self.first
-        for step in range(self._steps):
+        first, share = self.first, self.share
+        for step in range(self.steps):
             rows = [of_database[step] for of_database in batches]
             # Seeds of all shares' images, so that all draw alike.
             seeds = [rng.integers(2**31, size=len(own)) for own in rows]
-            for part in range(self.accumulation_steps if step >= first else 0):
-                mine = slice(part * self._world + self._rank, None, self._world * self.accumulation_steps)
+            for batch in range(share.accumulation_steps if step >= first else 0):
+                mine = share.of_batch(batch)
                 draws = [
                     Draw(int(row), group, int(seed))
                     for group, (own, of_own) in enumerate(zip(rows, seeds, strict=True))
@@ -103,5 +96,5 @@ class MixSampler(EpochSampler):
         rows, size = self._rows[number], self._sizes[number]
         rng = np.random.default_rng([self._seed, self.epoch, 1 + number])
         whole = len(rows) // size  # mini-batches of one pass
-        passes = [rng.permutation(rows)[: whole * size] for _ in range(math.ceil(self._steps / whole))]
-        return np.concatenate(passes).reshape(-1, size)[: self._steps]
+        passes = [rng.permutation(rows)[: whole * size] for _ in range(math.ceil(self.steps / whole))]
+        return np.concatenate(passes).reshape(-1, size)[: self.steps]

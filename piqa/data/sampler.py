@@ -96,24 +96,58 @@ def _rows_by_scene(scenes: Sequence[str]) -> list[np.ndarray]:
     return [np.flatnonzero(position == number) for number in range(len(names))]
 
 
+@dataclass(frozen=True)
+class StepShare:
+    """Which part of every training step a process takes.
+
+    A step is dealt out evenly to all processes and, in each, to the batches whose gradients are accumulated.
+
+    Args:
+        rank: Number of this process.
+        world: Number of processes.
+        accumulation_steps: Batches whose gradients are accumulated in a step.
+    """
+
+    rank: int = 0
+    world: int = 1
+    accumulation_steps: int = 1
+
+    @property
+    def total(self) -> int:
+        """Parts that a step is dealt out to."""
+        return self.world * self.accumulation_steps
+
+    def of_batch(self, number: int) -> slice:
+        """Return which items of a step make this process's batch of that number."""
+        return slice(number * self.world + self.rank, None, self.total)
+
+    def __str__(self) -> str:
+        parts = ((self.world, "processes"), (self.accumulation_steps, "accumulated batches"))
+        return " x ".join(f"{count} {what}" for count, what in parts if count > 1)
+
+
 class EpochSampler(Sampler[Step]):
     """The steps of an epoch, of which the first may be done already.
 
     Args:
-        accumulation_steps: Batches whose gradients are accumulated in a step.
+        steps: Training steps of an epoch.
+        share: What of every step this process takes.
     """
 
-    def __init__(self, accumulation_steps: int = 1) -> None:
-        self.accumulation_steps = accumulation_steps
+    def __init__(self, steps: int, share: StepShare) -> None:
+        self.steps, self.share = steps, share
         self.epoch = 0
         self._done = (0, 0)
 
+    def __len__(self) -> int:
+        return self.steps * self.share.accumulation_steps
+
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose steps are drawn next; Lightning calls it."""
+        """Choose the epoch whose steps are drawn next; Lightning calls it."""
         self.epoch = epoch
 
     def skip(self, epoch: int, steps: int) -> None:
-        """Leaves out the first steps of one epoch, which an interrupted run has done already."""
+        """Leave out the first steps of one epoch, which an interrupted run has done already."""
         self._done = (epoch, steps)
 
     @property
@@ -124,23 +158,21 @@ class EpochSampler(Sampler[Step]):
 
 
 class StepSampler(EpochSampler):
-    """The steps of an epoch.
+    """The steps of an epoch of groups.
 
     The sequence of steps over all processes depends on the seed, the epoch and `groups_per_step` alone; each process
     takes its share of every step's groups, so all have the same number of steps and no group is split.
 
     Args:
-        make_groups: The groups of an epoch, from a random generator.
+        make_groups: Makes the groups of an epoch with a random generator.
         groups_per_step: Groups in one step, over all processes. Where their total is no multiple of it, the epoch has a
             step less, and its steps are larger; they differ by one group at most.
-        seed: Of everything that is drawn.
+        seed: Seed of everything that is drawn.
         frozen: Draw the groups once for all epochs (as the published pair list) and only shuffle them.
-        rank: Number of this process.
-        world: Number of processes.
-        accumulation_steps: Batches whose gradients are accumulated in a step.
+        share: What of every step this process takes.
 
     Raises:
-        InputError: If a step cannot give every process a group for every part.
+        InputError: If a step does not have a group for every process and accumulated batch.
     """
 
     def __init__(
@@ -149,61 +181,42 @@ class StepSampler(EpochSampler):
         groups_per_step: int,
         seed: int = 0,
         frozen: bool = False,
-        rank: int = 0,
-        world: int = 1,
-        accumulation_steps: int = 1,
+        share: StepShare = StepShare(),
     ) -> None:
-        super().__init__(accumulation_steps)
-        self._make_groups = make_groups
-        self._seed, self._frozen, self._rank, self._world = seed, frozen, rank, world
-        check_shares(groups_per_step, world, accumulation_steps)
-        total = len(self._groups())  # the same in every epoch: it follows from the scenes' sizes
-        if total < world * accumulation_steps:
+        self._make_groups, self._seed, self._frozen = make_groups, seed, frozen
+        check_groups(groups_per_step, share)
+        total = len(self._groups(epoch=0))  # the same in every epoch: it follows from the scenes' sizes
+        if total < share.total:
             raise InputError(
-                f"the training scenes make {total} groups, fewer than the {_shares(world, accumulation_steps)} of a "
-                f"step; use fewer processes, or a smaller `data.sampling.images_per_group`"
+                f"the training scenes make {total} groups, fewer than the {share} of a step; use fewer processes, or "
+                "a smaller `data.sampling.images_per_group`"
             )
-        self._steps = max(1, total // groups_per_step)
+        super().__init__(max(1, total // groups_per_step), share)
 
-    def _groups(self) -> Groups:
-        return self._make_groups(np.random.default_rng([self._seed, 0 if self._frozen else self.epoch]))
-
-    def __len__(self) -> int:
-        return self._steps * self.accumulation_steps
+    def _groups(self, epoch: int) -> Groups:
+        return self._make_groups(np.random.default_rng([self._seed, 0 if self._frozen else epoch]))
 
     def __iter__(self) -> Iterator[Step]:
-        groups = self._groups()
+        groups = self._groups(self.epoch)
         rng = np.random.default_rng([self._seed, self.epoch, 1])
-        first, shares = self.first, self._world * self.accumulation_steps
-        for step, numbers in enumerate(np.array_split(rng.permutation(len(groups)), self._steps)):
+        first, share = self.first, self.share
+        for step, numbers in enumerate(np.array_split(rng.permutation(len(groups)), self.steps)):
             draws = [
                 [Draw(index, int(number), int(rng.integers(2**31))) for index in groups[number]] for number in numbers
             ]
-            if step < first:
-                continue
-            for part in range(self.accumulation_steps):
-                own = draws[part * self._world + self._rank :: shares]
-                yield Step(tuple(draw for group in own for draw in group), len(numbers) / shares)
+            for batch in range(share.accumulation_steps if step >= first else 0):
+                own = draws[share.of_batch(batch)]
+                yield Step(tuple(draw for group in own for draw in group), len(numbers) / share.total)
 
 
-def check_shares(groups_per_step: int, world: int, accumulation_steps: int) -> None:
-    """Makes sure that a step's groups suffice for all processes and accumulation steps.
+def check_groups(groups_per_step: int, share: StepShare) -> None:
+    """Check that a step has a group for every process and accumulated batch.
 
     Raises:
-        InputError: If they do not.
+        InputError: If it has fewer.
     """
-    if groups_per_step < world * accumulation_steps:
+    if groups_per_step < share.total:
         raise InputError(
-            f"{groups_per_step} groups a step do not give each of {_shares(world, accumulation_steps)} one; raise "
-            f"`data.sampling.groups_per_step` to {world * accumulation_steps} or more"
-            + (", or use fewer processes (`--trainer.devices`)" if world > 1 else "")
+            f"{groups_per_step} groups a step do not give each of {share} one; raise `data.sampling.groups_per_step` "
+            f"to {share.total} or more" + (", or use fewer processes (`--trainer.devices`)" if share.world > 1 else "")
         )
-
-
-def _shares(world: int, accumulation_steps: int) -> str:
-    several = [
-        f"{count} {what}"
-        for count, what in ((world, "processes"), (accumulation_steps, "accumulated batches"))
-        if count > 1
-    ]
-    return " x ".join(several)

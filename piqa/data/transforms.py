@@ -49,19 +49,21 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 class TrainingCrops:
     """A random crop of the whole image and one of the face, drawn independently, as published.
 
-    A crop's place is drawn before any pixel is touched: of an image in the store only the rows of the crop are read.
+    Of an image in the store only the rows of the crop are read: its place is drawn on a blank image of the same shape.
 
     Args:
         size: Side of the crops in pixels.
-        flip: Mirror half of the portraits, whole image and face alike. The published recipe does not.
+        flip: Mirror half of the images, whole image and face alike. The published recipe does not.
     """
 
     def __init__(self, size: int, flip: bool = False) -> None:
-        self._flip = albumentations.HorizontalFlip(p=0.5 if flip else 0.0)
-        self._crop = albumentations.RandomCrop(size, size)
+        self._crop = albumentations.Compose([albumentations.RandomCrop(size, size)], save_applied_params=True)
+        self._flip = albumentations.Compose(
+            [albumentations.HorizontalFlip(p=0.5 if flip else 0.0)], additional_targets={"face": "image"}
+        )
 
     def __call__(self, portrait: Portrait, seed: int) -> tuple[Tensor, Tensor]:
-        """Draws by seed alone.
+        """Draw crops that depend on the seed alone.
 
         Args:
             portrait: No side of its two images below the size of the crops; they may still lie in the store.
@@ -71,12 +73,12 @@ class TrainingCrops:
             Whole and face crop, uint8, each (3, size, size).
         """
         self._crop.set_random_seed(seed)
-        self._flip.set_random_seed(seed + 2**31)  # from the same numbers, mirrored portraits would get the upper crops
-        whole, face = self._draw(portrait.whole), self._draw(portrait.face_crop)
-        return (whole.flip(2), face.flip(2)) if self._flip.should_apply() else (whole, face)
+        self._flip.set_random_seed(seed + 2**31)  # from the same numbers, mirrored images would get the upper crops
+        both = self._flip(image=self._draw(portrait.whole), face=self._draw(portrait.face_crop))
+        return _tensor(both["image"]), _tensor(both["face"])
 
     def of_frames(self, frames: Iterable[Pixels], seed: int) -> Tensor:
-        """A random crop of each frame of a clip, drawn independently, as published for LSVQ.
+        """Draw a crop of each frame of a clip, independently, as published for LSVQ.
 
         Args:
             frames: uint8 RGB, each (height, width, 3), no side below the size of the crops.
@@ -86,15 +88,16 @@ class TrainingCrops:
             uint8, (frames, 3, size, size).
         """
         self._crop.set_random_seed(seed)
-        return torch.stack([self._draw(frame) for frame in frames])
+        return torch.stack([_tensor(self._draw(frame)) for frame in frames])
 
-    def _draw(self, image: Pixels) -> Tensor:
-        place = self._crop.get_params_dependent_on_data({"shape": image.shape}, {})["crop_coords"]
-        left, top, right, bottom = place
-        return _tensor(image[top:bottom, left:right])
+    def _draw(self, image: Pixels) -> Pixels:
+        blank = np.broadcast_to(np.uint8(0), image.shape[:2])  # takes no memory
+        ((_, drawn),) = self._crop(image=blank)["applied_transforms"]
+        left, top, right, bottom = drawn["crop_coords"]
+        return image[top:bottom, left:right]
 
 
-def training_image(pixels: Any, view: View, seed: int, flip: bool) -> Tensor:
+def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
     """The whole image, (3, height, width), or LIQE's three random windows of it, (3, 3, 224, 224); uint8.
 
     Args:
@@ -103,7 +106,7 @@ def training_image(pixels: Any, view: View, seed: int, flip: bool) -> Tensor:
         seed: In [0, 2**31).
         flip: Whether half of the seeds mirror the image.
     """
-    read: Pixels = pixels[:, :]
+    read = pixels[:, :]
     if flip and np.random.default_rng([seed, 1]).random() < 0.5:
         read = read[:, ::-1]
     return cut_windows(read, LIQE_TRAINING_RULE, seed) if view == "windows" else _tensor(read)

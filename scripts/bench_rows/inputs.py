@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from bench_rows.measure import Row, Settings, cores, in_turn, portrait, threads, write_jpegs
 from piqa.data.dataset import TrainingPortraits
-from piqa.data.options import SamplingOptions
+from piqa.data.options import InputOptions, SamplingOptions
 from piqa.data.sampler import Draw, Step, StepSampler, reference_pairs, scene_groups
 from piqa.preparation.faces import FaceDetector
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
@@ -32,7 +32,7 @@ def training_input(settings: Settings) -> Row:
         store: PreparedStore[Portrait] = PreparedStore(Path(folder, "store"), preparation)
         store.build(files, device="cpu", workers=0, progress=False)
         table = pd.DataFrame({"path": list(map(str, files)), "score": np.arange(images) / 1, "scene": "one"})
-        dataset = TrainingPortraits(table, store, crop)
+        dataset = TrainingPortraits(table, store, InputOptions(crop_size=crop))
         (step,) = StepSampler(partial(scene_groups, table["scene"].tolist(), images), 1)
         preparer, random_crop = Preparer(preparation), v2.RandomCrop(crop)
 
@@ -186,7 +186,9 @@ def pretrain_input(settings: Settings) -> Row:
         for encoding in ("raw", "webp"):
             store: PreparedStore[Clip] = PreparedStore(Path(folder, "store"), recipe(encoding=encoding))
             store.build([video], workers=0, progress=False)
-            ways[f"store, {encoding}"] = partial(TrainingPortraits(table, store, crop).__getitem__, step)
+            ways[f"store, {encoding}"] = partial(
+                TrainingPortraits(table, store, InputOptions(crop_size=crop)).__getitem__, step
+            )
             sizes[f"store, {encoding}"] = store.entry(video).stat().st_size / 1e6
         figures = in_turn(ways, settings.times(5), "cpu", torch.device("cpu"))
     for name, size in sizes.items():

@@ -6,16 +6,18 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from piqa.data.tables.database import VOTES, Database, draw_splits, read_lines, splits_with
-from piqa.data.tables.table import as_numbers
+from piqa.data.tables.database import VOTES, Database, read_lines
+from piqa.data.tables.splits import draw_validation, splits_with
+from piqa.data.tables.table import as_numbers, require_choice
 from piqa.errors import InputError
+from piqa.models.rating_distribution import RATING_LEVELS
 from piqa.system.csv_text import read_labels, require_columns
 
 Split = Literal["official", "tanet"]
 
-RATINGS = np.arange(1, 11)
+RATINGS = np.arange(1, RATING_LEVELS + 1)
 LABELS = ("index", "id", *VOTES, "tag_1", "tag_2", "challenge")  # the cells of a line of AVA.txt
-TANET = {f"score{mark + 1}": f"votes_{mark}" for mark in RATINGS.tolist()}  # numbered by their place in AVA.txt
+TANET = {f"score{place}": name for place, name in enumerate(VOTES, start=2)}  # numbered by their place in AVA.txt
 
 
 class AVA(Database):
@@ -81,8 +83,7 @@ class AVA(Database):
     ) -> None:
         root = Path(root)
         super().__init__(root / images, unit_range, max_missing, check_files)
-        if split not in get_args(Split):
-            raise InputError(f"AVA has no split {split!r}; choose one of {', '.join(get_args(Split))}.")
+        require_choice(self.title, "split", split, get_args(Split))
         self.split = split
         self.labels = root / (labels if labels is not None else {"official": "AVA.txt", "tanet": "tanet"}[split])
         self.test = root / test
@@ -100,8 +101,7 @@ class AVA(Database):
         labels = read_lines(self.labels, LABELS)
         test = set(read_lines(self.test, ("id",))["id"])
         labels["split"] = ["test" if name in test else "train" for name in labels["id"]]
-        learnt = labels["split"] == "train"
-        labels.loc[learnt, "split"] = draw_splits(labels.loc[learnt, "id"].tolist(), self.val_fraction, 0, self.seed)
+        labels = draw_validation(labels, self.val_fraction, self.seed, "id")
         required = splits_with(val=self.val_fraction, test=1)
         return self.finish(_with_scores(labels, self.labels), self.labels, required)
 
@@ -123,9 +123,9 @@ def _with_scores(labels: pd.DataFrame, source: Path) -> pd.DataFrame:
     total = votes.sum(axis=1)
     bad = counts.index[(votes < 0).any(axis=1) | (votes % 1 != 0).any(axis=1) | (total == 0)]
     if len(bad):
-        raise InputError(f"Row {bad[0]} of {source} has votes that are no counts, or none; restore the file.")
+        raise InputError(f"row {bad[0]} of {source} has votes that are no counts, or none; restore the file")
     mean = votes @ RATINGS / total
-    spread = np.sqrt((votes * (RATINGS - mean[:, None]) ** 2).sum(axis=1) / total)
-    scores = pd.DataFrame({"score": mean, "score_std": spread}, index=labels.index)
+    std = np.sqrt((votes * (RATINGS - mean[:, None]) ** 2).sum(axis=1) / total)
+    scores = pd.DataFrame({"score": mean, "score_std": std}, index=labels.index)
     names = labels["id"].map(lambda name: f"{name}.jpg" if name else "")
     return pd.concat([names.rename("image"), scores, labels["split"], counts.astype(np.int64)], axis=1)

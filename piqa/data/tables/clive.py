@@ -46,5 +46,5 @@ class CLIVE(LIQEDatabase):
             columns[column] = read_mat(self.labels / f"{variable}_release.mat", f"{variable}_release")[0]
         if len({len(values) for values in columns.values()}) > 1:
             counts = ", ".join(f"{len(values)} {name}" for name, values in columns.items())
-            raise InputError(f"The files in {self.labels} differ in length ({counts}); restore the database's own.")
+            raise InputError(f"the files in {self.labels} differ in length ({counts}); restore the database's own")
         return pd.DataFrame(columns).set_axis(range(1, len(columns["image"]) + 1)).iloc[PRACTICE:]

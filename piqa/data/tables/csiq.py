@@ -56,8 +56,8 @@ class CSIQ(LIQEDatabase):
         unknown = kinds.index[~kinds.isin(list(TYPES))]
         if len(unknown):
             raise InputError(
-                f"Row {unknown[0]} of {self.labels} has the image {files[unknown[0]]!r}, which is not named "
-                f"<reference>.<type>.<level>.png with one of {', '.join(TYPES)}; restore the file."
+                f"row {unknown[0]} of {self.labels} has the image {files[unknown[0]]!r}, which is not named "
+                f"<reference>.<type>.<level>.png with one of {', '.join(TYPES)}; restore the file"
             )
         return pd.DataFrame(
             {

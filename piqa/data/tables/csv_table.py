@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from piqa.data.tables.table import OPTIONAL_COLUMNS, Table, hold_out_scenes, validate
+from piqa.data.tables.splits import hold_out_scenes
+from piqa.data.tables.table import OPTIONAL_COLUMNS, Table, validate
 from piqa.errors import InputError
 from piqa.system.csv_text import read_labels, require_columns
 
@@ -63,9 +64,9 @@ class CSVTable(Table):
         self.check_files = check_files
         unknown = [name for name in self.columns if name not in KNOWN]
         if unknown:
-            raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(KNOWN)}; correct it.")
+            raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(KNOWN)}; correct it")
         if not 0 <= test_fraction <= 1:
-            raise InputError(f"`test_fraction` must lie between 0 and 1 (0.2: one scene in five), not {test_fraction}.")
+            raise InputError(f"`test_fraction` must lie between 0 and 1 (0.2: one scene in five), not {test_fraction}")
 
     @property
     def name(self) -> str:

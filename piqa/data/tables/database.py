@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from piqa.data.tables.paths import image_paths
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
+from piqa.models.rating_distribution import RATING_LEVELS
 
-VOTES = tuple(f"votes_{bin}" for bin in range(1, 11))  # how many people gave 1, 2, ... 10
+VOTES = tuple(f"votes_{level}" for level in range(1, RATING_LEVELS + 1))  # how many people gave 1, 2, ... 10
 TEXT_EXTRAS = ("reference", "distortion", "scene_tags", "theme")
 EXTRAS = (*TEXT_EXTRAS, *VOTES)
 
@@ -51,7 +50,7 @@ class Database(Table):
 
     def __init__(self, images: Path, unit_range: bool, max_missing: float, check_files: bool) -> None:
         if not 0 <= max_missing <= 1:
-            raise InputError(f"{self.title}: `max_missing` must lie in [0, 1], not {max_missing:g}.")
+            raise InputError(f"{self.title}: `max_missing` must lie in [0, 1], not {max_missing:g}")
         self.images = images
         self.unit_range = unit_range
         self.max_missing = max_missing
@@ -80,8 +79,8 @@ class Database(Table):
             whole: Whether the labels should name every image of the database; a warning tells where they do not.
         """
         if whole and self.image_count not in (None, len(frame)):
-            warnings.warn(f"{source} lists {len(frame)} images; {self.title} has {self.image_count}.", stacklevel=3)
-        frame = frame.assign(scene=self.title, path=on_disk(self.images, frame["image"].tolist()))
+            warnings.warn(f"{source} lists {len(frame)} images; {self.title} has {self.image_count}", stacklevel=3)
+        frame = frame.assign(scene=self.title, path=image_paths(self.images, frame["image"].tolist()))
         if self.check_files:
             frame = leave_out_missing(frame, source, self.max_missing)
         rows = frame.index.tolist()
@@ -109,45 +108,6 @@ class Database(Table):
         return table
 
 
-def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:
-    """Draw splits in which no unit (a reference, or an image by itself) is both learnt and judged.
-
-    The units with the lowest hash of seed and name are for the test, the next for validation: a draw that depends
-    neither on the order of the rows nor on library versions.
-
-    Args:
-        units: Unit of each row.
-        val_fraction: Share of the units for validation.
-        test_fraction: Share of the units for the test.
-        seed: Seed of the draw.
-
-    Returns:
-        "train", "val" or "test" for each row.
-
-    Raises:
-        InputError: If a share is negative or they leave nothing for training.
-    """
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
-        raise InputError(
-            f"`val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative and leave "
-            "some for training."
-        )
-    order = shuffled(set(units), seed)
-    test, val = round(test_fraction * len(order)), round(val_fraction * len(order))
-    split = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + val], "val")
-    return [split.get(unit, "train") for unit in units]
-
-
-def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """Names by the hash of seed and name: an order that does not depend on the one in which they come."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-
-
-def splits_with(**shares: float) -> list[str]:
-    """The splits that must hold images: training, and those whose share is not zero."""
-    return ["train", *(split for split, share in shares.items() if share)]
-
-
 def read_lines(path: Path, columns: Sequence[str], separator: str | None = None) -> pd.DataFrame:
     """Read a label file without a header as text; the index is the row in the file.
 
@@ -162,18 +122,18 @@ def read_lines(path: Path, columns: Sequence[str], separator: str | None = None)
     try:
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except OSError as error:
-        raise InputError(f"Cannot read the labels {path}: {error.strerror}; check the path.") from error
+        raise InputError(f"cannot read the labels {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8; restore the database's own file.") from error
+        raise InputError(f"{path} is not text in UTF-8; restore the database's own file") from error
     cells = {row: line.strip().split(separator) for row, line in enumerate(lines, start=1) if line.strip()}
     for row, found in cells.items():
         if len(found) != len(columns):
             raise InputError(
-                f"Row {row} of {path} has {len(found)} cells, not the {len(columns)} that it needs "
-                f"({columns[0]} ... {columns[-1]}); restore the database's own file."
+                f"row {row} of {path} has {len(found)} cells, not the {len(columns)} that it needs "
+                f"({columns[0]} ... {columns[-1]}); restore the database's own file"
             )
     if not cells:
-        raise InputError(f"{path} is empty; restore the database's own file.")
+        raise InputError(f"{path} is empty; restore the database's own file")
     return pd.DataFrame(list(cells.values()), columns=list(columns), index=list(cells), dtype=object)
 
 
@@ -188,42 +148,18 @@ def read_mat(path: Path, *names: str) -> list[np.ndarray]:
     try:
         content = loadmat(path, chars_as_strings=True)
     except OSError as error:
-        raise InputError(f"Cannot read the labels {path}: {error.strerror}; check the path.") from error
+        raise InputError(f"cannot read the labels {path}: {error.strerror}; check the path") from error
     except Exception as error:  # scipy raises whatever the bytes lead it to
-        raise InputError(f"{path} is not a MATLAB file that can be read; restore the database's own.") from error
+        raise InputError(f"{path} is not a MATLAB file that can be read; restore the database's own") from error
     absent = [name for name in names if name not in content]
     if absent:
-        raise InputError(f"{path} lacks the variable {', '.join(absent)}; restore the database's own file.")
+        raise InputError(f"{path} lacks the variable {', '.join(absent)}; restore the database's own file")
     return [_flat(content[name]) for name in names]
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
     flat = values.ravel()
     return np.array([str(np.ravel(cell)[0]) for cell in flat]) if flat.dtype == object else flat
-
-
-def on_disk(folder: Path, images: Sequence[str]) -> list[str]:
-    """The file of every image below a folder; the case of the extension may differ from the labels'."""
-
-    @cache
-    def listing(below: str) -> tuple[str, set[str], dict[str, str]]:
-        place = folder / below
-        names = {file.name for file in place.iterdir()} if place.is_dir() else set()
-        return f"{place}{os.sep}", names, {_lower_extension(name): name for name in sorted(names)}
-
-    def find(image: str) -> str:
-        if not image:
-            return ""  # an empty cell stays empty, so that the check names its row
-        below, _, name = image.rpartition("/")
-        place, names, lowered = listing(below)  # a Path for every image would take half a minute for AVA's
-        return place + (name if name in names else lowered.get(_lower_extension(name), name))
-
-    return [find(image) for image in images]
-
-
-def _lower_extension(name: str) -> str:
-    extension = Path(name).suffix
-    return name.removesuffix(extension) + extension.lower()
 
 
 def _check_references(table: pd.DataFrame, source: str | Path) -> None:
@@ -235,5 +171,5 @@ def _check_references(table: pd.DataFrame, source: str | Path) -> None:
     if shared:
         raise InputError(
             f"{source} has {len(shared)} reference(s), such as {shared[0]}, in both train and test; what is judged "
-            "must not have been learnt: restore the lists, or draw a split."
+            "must not have been learnt: restore the lists, or draw a split"
         )

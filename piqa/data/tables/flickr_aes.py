@@ -5,7 +5,9 @@ from typing import Literal
 
 import pandas as pd
 
-from piqa.data.tables.database import Database, draw_splits, on_disk, read_lines, shuffled, splits_with
+from piqa.data.tables.database import Database, read_lines
+from piqa.data.tables.paths import image_paths
+from piqa.data.tables.splits import by_hash, draw_validation, splits_with
 from piqa.data.tables.table import as_numbers
 from piqa.errors import InputError
 from piqa.system.csv_text import read_labels, require_columns
@@ -69,7 +71,7 @@ class FlickrAES(Database):
         check_files: bool = True,
     ) -> None:
         if test_users < 1:
-            raise InputError(f"FLICKR-AES: `test_users` must be at least 1, not {test_users}.")
+            raise InputError(f"FLICKR-AES: `test_users` must be at least 1, not {test_users}")
         self.root = Path(root)
         super().__init__(self.root / images, unit_range, max_missing, check_files)
         self.test_users, self.ratings_of_test_users = test_users, ratings_of_test_users
@@ -86,8 +88,7 @@ class FlickrAES(Database):
         frame = read_lines(source, ("image", "score"))
         judged = set(self._users("test")["image"])
         frame["split"] = ["test" if image in judged else "train" for image in frame["image"]]
-        learnt = frame["split"] == "train"
-        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_fraction, 0, self.seed)
+        frame = draw_validation(frame, self.val_fraction, self.seed)
         return self.finish(frame, source, splits_with(val=self.val_fraction, test=1))
 
     def ratings(self, users: Literal["train", "test", "all"] = "test") -> pd.DataFrame:
@@ -102,7 +103,7 @@ class FlickrAES(Database):
             One row a person and image: `image` (the file), `score` (1 to 5, or 0 to 1 with `unit_range`), `user`.
         """
         ratings = self._users(users)
-        ratings = ratings.assign(image=on_disk(self.images, ratings["image"].tolist()))
+        ratings = ratings.assign(image=image_paths(self.images, ratings["image"].tolist()))
         if self.check_files:
             ratings = ratings[ratings["image"].map({path: Path(path).is_file() for path in set(ratings["image"])})]
         if self.unit_range:
@@ -119,7 +120,7 @@ class FlickrAES(Database):
         labels["score"] = as_numbers(labels["score"], source)
         beyond = labels.index[~labels["score"].between(*self.marks)]
         if len(beyond):
-            raise InputError(f"Row {beyond[0]} of {source} has a score of {labels['score'][beyond[0]]:g}, not 1 to 5.")
+            raise InputError(f"row {beyond[0]} of {source} has a score of {labels['score'][beyond[0]]:g}, not 1 to 5")
         ratings = labels.groupby(["user", "image"], sort=False)["score"].mean().reset_index()
         if which == "all":
             return ratings
@@ -128,8 +129,8 @@ class FlickrAES(Database):
         if not fitting:
             fewest, most = self.ratings_of_test_users
             raise InputError(
-                f"Nobody in {source} gave {fewest} to {most} ratings; adapt `ratings_of_test_users` (people gave "
-                f"{counts.min()} to {counts.max()})."
+                f"nobody in {source} gave {fewest} to {most} ratings; adapt `ratings_of_test_users` (people gave "
+                f"{counts.min()} to {counts.max()})"
             )
-        drawn = ratings["user"].isin(shuffled(fitting, self.seed)[: self.test_users])
+        drawn = ratings["user"].isin(by_hash(fitting, self.seed)[: self.test_users])
         return ratings[drawn] if which == "test" else ratings[~drawn]

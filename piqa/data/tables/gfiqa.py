@@ -1,10 +1,10 @@
 """GFIQA-20k, the faces on which the face branch is pretrained."""
 
-import hashlib
 from pathlib import Path
 
 import pandas as pd
 
+from piqa.data.tables.splits import check_fractions, draw_splits, splits_with
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
 from piqa.system.csv_text import read_labels, require_columns
@@ -65,14 +65,12 @@ class GFIQA(Table):
         max_missing: float = 0.01,
         check_files: bool = True,
     ) -> None:
-        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1 or not 0 <= max_missing <= 1:
-            raise InputError(
-                f"GFIQA: `val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative "
-                f"and leave some for training, and `max_missing` {max_missing:g} must lie in [0, 1]."
-            )
+        check_fractions(val_fraction, test_fraction)
+        if not 0 <= max_missing <= 1:
+            raise InputError(f"GFIQA: `max_missing` must lie in [0, 1], not {max_missing:g}")
         unknown = [name for name in columns or {} if name not in COLUMNS]
         if unknown:
-            raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(COLUMNS)}; correct it.")
+            raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(COLUMNS)}; correct it")
         self.root = Path(root)
         self.labels = self.root / labels
         self.images = self.root / images
@@ -98,24 +96,13 @@ class GFIQA(Table):
         frame["image"] = frame["image"].str.replace("\\", "/")
         frame["path"] = [str(self.images / image) if image else "" for image in frame["image"]]
         frame["scene"] = "GFIQA"
-        frame["split"] = self._draw(frame["image"].tolist())
+        frame["split"] = draw_splits(frame["image"].tolist(), self.val_fraction, self.test_fraction, self.seed)
         if self.check_files:
             frame = leave_out_missing(frame, self.labels, self.max_missing)
-        shares = {"train": 1.0, "val": self.val_fraction, "test": self.test_fraction}
         return validate(
             frame,
             self.labels,
             rows=frame.index.tolist(),
-            required_splits=[split for split, share in shares.items() if share],
+            required_splits=splits_with(val=self.val_fraction, test=self.test_fraction),
             check_files=self.check_files,
         )
-
-    def _draw(self, images: list[str]) -> list[str]:
-        """The split of every image."""
-        hashes = [hashlib.sha256(f"{self.seed}:{image}".encode()).digest() for image in images]
-        order = sorted(range(len(images)), key=hashes.__getitem__)
-        test, val = round(self.test_fraction * len(images)), round(self.val_fraction * len(images))
-        splits = ["train"] * len(images)
-        for place, row in enumerate(order[: test + val]):
-            splits[row] = "test" if place < test else "val"
-        return splits

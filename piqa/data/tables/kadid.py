@@ -76,7 +76,7 @@ class KADID(LIQEDatabase):
         types = names["type"].astype(int)
         beyond = types[~types.between(1, len(TYPES))]
         if len(beyond):
-            raise InputError(f"Row {beyond.index[0]} of {self.labels} has distortion {beyond.iloc[0]}, not 1 to 25.")
+            raise InputError(f"row {beyond.index[0]} of {self.labels} has distortion {beyond.iloc[0]}, not 1 to 25")
         distortion = [GROUPS[TYPES[number - 1]] for number in types]
         return frame.assign(reference=names["reference"], distortion=distortion)
 
@@ -88,7 +88,7 @@ class KADID(LIQEDatabase):
         other = names.index[names["reference"].isna()]
         if len(other):
             raise InputError(
-                f"Row {other[0]} of {source} has the image {frame['image'][other[0]]!r}, which is not named "
-                "I<reference>_<type>_<level>.png as KADID-10k's; restore the database's own file."
+                f"row {other[0]} of {source} has the image {frame['image'][other[0]]!r}, which is not named "
+                "I<reference>_<type>_<level>.png as KADID-10k's; restore the database's own file"
             )
         return names.assign(reference=names["reference"].str.upper())

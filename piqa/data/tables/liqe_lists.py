@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import pandas as pd
 
-from piqa.data.tables.database import Database, draw_splits, read_lines, splits_with
+from piqa.data.tables.database import Database, read_lines
+from piqa.data.tables.splits import draw_splits, splits_with
+from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
 from piqa.models.liqe import SCENES
 
@@ -99,11 +101,9 @@ class LIQEDatabase(Database):
         super().__init__(
             self.root / (self.images_name if images is None else images), unit_range, max_missing, check_files
         )
-        if split not in self.splits:
-            known = ", ".join(name for name in get_args(Split) if name in self.splits)
-            raise InputError(f"{self.title} has no split {split!r}; choose one of {known}.")
+        require_choice(self.title, "split", split, self.splits)
         if not 1 <= number <= SPLITS:
-            raise InputError(f"LIQE has splits 1 to {SPLITS}, not {number}; correct `number`.")
+            raise InputError(f"LIQE has splits 1 to {SPLITS}, not {number}; correct `number`")
         self.split = split
         self.number = number
         self.lists = None if lists is None else Path(lists)
@@ -134,12 +134,12 @@ class LIQEDatabase(Database):
             frame = self._listed(read_lists(folder, self.liqe_name, self.images_name))
             return self.finish(frame, folder, ("train", "val", "test"))
         frame = self._own_labels()
-        shares = {"val": 1.0, "test": 1.0}
+        fractions = {"val": 1.0, "test": 1.0}
         if self.split == "drawn":
             units = frame["reference" if "reference" in frame else "image"].tolist()
             frame["split"] = draw_splits(units, self.val_fraction, self.test_fraction, self.seed)
-            shares = {"val": self.val_fraction, "test": self.test_fraction}
-        return self.finish(frame, self.labels, splits_with(**shares))
+            fractions = {"val": self.val_fraction, "test": self.test_fraction}
+        return self.finish(frame, self.labels, splits_with(**fractions))
 
     @abstractmethod
     def _own_labels(self) -> pd.DataFrame:
@@ -160,8 +160,8 @@ class LIQEDatabase(Database):
             if (place / str(self.number)).is_dir():
                 return place / str(self.number)
         raise InputError(
-            f"There are no lists of {self.name}: they are in the GitHub repository {REPOSITORY}; clone it beside the "
-            f"database or name their folder in `lists`. Looked in: {', '.join(map(str, places))}."
+            f"there are no lists of {self.name} (looked in {', '.join(map(str, places))}); they are in the GitHub "
+            f"repository {REPOSITORY}: clone it beside the database or name their folder in `lists`"
         )
 
 
@@ -201,7 +201,7 @@ def _known(column: pd.Series[str], names: dict[str, str], what: str, source: Pat
     unknown = column[~column.isin(list(names))]
     if len(unknown):
         raise InputError(
-            f"Row {unknown.index[0]} of {source} has the {what} {unknown.iloc[0]!r}, which LIQE does not know; "
-            "restore the list."
+            f"row {unknown.index[0]} of {source} has the {what} {unknown.iloc[0]!r}, which LIQE does not know; "
+            "restore the list"
         )
     return column.map(names)

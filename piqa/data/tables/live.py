@@ -70,7 +70,7 @@ class LIVE(LIQEDatabase):
         if not len(IMAGES) == len(dmos) == len(originals) == len(names):
             raise InputError(
                 f"{self.labels} and refnames_all.mat speak of {len(dmos)}, {len(originals)} and {len(names)} images, "
-                f"not of {len(IMAGES)}; restore the database's own files."
+                f"not of {len(IMAGES)}; restore the database's own files"
             )
         frame = pd.DataFrame(
             {"image": IMAGES, "score": 100.0 - dmos.astype(np.float64), "reference": names},
@@ -87,7 +87,7 @@ class LIVE(LIQEDatabase):
             frame = frame.assign(reference=frame["image"].map(references))
             unknown = frame.index[frame["reference"].isna()]
             if len(unknown):
-                raise InputError(f"{file} knows no reference of {frame['image'][unknown[0]]}; restore the file.")
+                raise InputError(f"{file} knows no reference of {frame['image'][unknown[0]]}; restore the file")
         return _mended(frame) if self.mend else frame
 
 

@@ -65,7 +65,7 @@ class LSVQ(Table):
         if not 0 <= val_fraction < 1 or not 0 <= max_missing <= 1:
             raise InputError(
                 f"LSVQ: `val_fraction` ({val_fraction:g}) must lie in [0, 1) and `max_missing` ({max_missing:g}) in "
-                "[0, 1]."
+                "[0, 1]"
             )
         self.root = Path(root)
         self.labels = self.root / labels
@@ -91,7 +91,7 @@ class LSVQ(Table):
         if shared:
             raise InputError(
                 f"{len(shared)} video(s), such as {shared[0]}, stand in more than one of {sources}; none may be both "
-                "learnt and judged: remove them from one."
+                "learnt and judged: remove them from one"
             )
         required = ("train", "val") if self.val_fraction else ("train",)
         return validate(table, sources, required_splits=required, check_files=False)
@@ -102,7 +102,7 @@ class LSVQ(Table):
         if source in self.tests:
             if "train" in set(frame["split"]):
                 row = frame.index[frame["split"] == "train"][0]
-                raise InputError(f"Row {row} of {source} is for training (is_test); name that file in `labels` alone.")
+                raise InputError(f"row {row} of {source} is for training (is_test); name that file in `labels` alone")
             frame["split"] = "test"
         training = frame.index[frame["split"] != "test"]
         count = int((1 - self.val_fraction) * len(training))  # cut off, as published
@@ -126,8 +126,8 @@ def _read_csv(source: Path) -> pd.DataFrame:
         unknown = labels.loc[frame["split"].isna(), "is_test"]
         if len(unknown):
             raise InputError(
-                f"Row {unknown.index[0]} of {source} has is_test {unknown.iloc[0]!r}, which is neither True nor False; "
-                "restore the dataset's own file."
+                f"row {unknown.index[0]} of {source} has is_test {unknown.iloc[0]!r}, which is neither True nor False; "
+                "restore the dataset's own file"
             )
     return frame
 
@@ -149,7 +149,7 @@ def _read_list(source: Path) -> pd.DataFrame:
         if line.strip():
             match = LIST_LINE.fullmatch(line.strip())
             if match is None:
-                raise InputError(f"Row {row} of {source} is not `<file>.mp4, -1, -1, <mos>` as the first; correct it.")
+                raise InputError(f"row {row} of {source} is not `<file>.mp4, -1, -1, <mos>` as the first; correct it")
             rows[row] = match["file"].replace("\\", "/").removesuffix(".mp4"), match["mos"]
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["image", "score"])
     return frame.assign(split="")

@@ -29,14 +29,14 @@ class Mix(Table):
 
     def __init__(self, tables: list[Table], names: Sequence[str] | None = None) -> None:
         if not tables:
-            raise InputError("A mix needs at least one table in `tables`.")
+            raise InputError("a mix needs at least one table in `tables`")
         if names is None:
             names = [table.title if isinstance(table, Database) else type(table).__name__ for table in tables]
         if len(names) != len(tables):
-            raise InputError(f"A mix of {len(tables)} tables needs as many `names`, not {len(names)}.")
+            raise InputError(f"a mix of {len(tables)} tables needs as many `names`, not {len(names)}")
         twice = sorted({name for name in names if list(names).count(name) > 1})
         if twice:
-            raise InputError(f"A mix has more than one table called {twice[0]}; tell them apart with `names`.")
+            raise InputError(f"a mix has more than one table called {twice[0]}; tell them apart with `names`")
         self.tables = list(tables)
         self.names = tuple(names)
 

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from piqa.data.tables.table import Table, validate
+from piqa.data.tables.paths import image_paths
+from piqa.data.tables.table import Table, require_choice, validate
 from piqa.errors import InputError
 from piqa.system.csv_text import read_labels, require_columns
 
@@ -77,8 +78,7 @@ class PIQ23(Table):
         check_files: bool = True,
     ) -> None:
         for argument, value, choices in (("attribute", attribute, Attribute), ("split", split, OfficialSplit)):
-            if value not in get_args(choices):
-                raise InputError(f"PIQ23 has no {argument} {value!r}; choose one of {', '.join(get_args(choices))}.")
+            require_choice("PIQ23", argument, value, get_args(choices))
         self.root = Path(root)
         self.attribute = attribute
         self.split = split
@@ -100,23 +100,16 @@ class PIQ23(Table):
         others = scores.loc[scores["ATTRIBUTE"] != self.attribute.title(), "ATTRIBUTE"]
         if len(others):
             raise InputError(
-                f"Row {others.index[0]} of {source} is about {others.iloc[0]!r}, not {self.attribute.title()!r}; "
-                "restore the dataset's own file."
+                f"row {others.index[0]} of {source} is about {others.iloc[0]!r}, not {self.attribute.title()!r}; "
+                "restore the dataset's own file"
             )
         frame = pd.DataFrame({name: scores[theirs] for name, theirs in SCORE_COLUMNS.items()})
-        frame["path"] = self._paths(frame["image"])
+        frame["path"] = image_paths(self.root / self.attribute.title(), frame["image"].tolist())
         frame["split"] = self._official_split(scores, source)
         metadata = self._find("Image Metadata.csv", "Metadata")
         if metadata is not None:
             frame["device"] = frame["image"].map(_look_up(self._read(metadata, "Image", "Device"), metadata))
         return validate(frame, source, rows=frame.index.tolist(), check_files=self.check_files)
-
-    def _paths(self, images: "pd.Series[str]") -> list[str]:
-        """The file of every image; the case of the extension may differ from the labels'."""
-        folder = self.root / self.attribute.title()
-        on_disk = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-        files = {_lower_extension(name): name for name in on_disk} | {name: name for name in on_disk}
-        return [str(folder / files.get(name, files.get(_lower_extension(name), name))) for name in images]
 
     def _official_split(self, scores: pd.DataFrame, source: Path) -> "pd.Series[str]":
         """The official split of every row, by exact name: Indoor_Scene_1 is not part of Indoor_Scene_12."""
@@ -127,7 +120,7 @@ class PIQ23(Table):
         if len(unknown):
             raise InputError(
                 f"{file} says neither Train nor Test of {len(unknown)} {key.lower()}(s) in {source}, such as "
-                f"{unknown[0]}; restore both files as they are in the dataset and in the repository {REPOSITORY}."
+                f"{unknown[0]}; restore both files as they are in the dataset and in the repository {REPOSITORY}"
             )
         return split
 
@@ -154,7 +147,7 @@ class PIQ23(Table):
 
     def _not_found(self, file_name: str, mend: str, subfolder: str = "") -> InputError:
         places = ", ".join(str(place) for place in self._places(subfolder))
-        return InputError(f"There is no {file_name} for {self.name}: {mend}. Looked in: {places}.")
+        return InputError(f"there is no {file_name} for {self.name} (looked in {places}); {mend}")
 
     def _read(self, file: Path, *columns: str) -> pd.DataFrame:
         labels = read_labels(file)
@@ -166,10 +159,5 @@ def _look_up(pairs: pd.DataFrame, source: Path) -> dict[str, str]:
     """A dictionary of a two-column table, whose first column must not name anything twice."""
     keys = pairs.iloc[:, 0]
     if keys.duplicated().any():
-        raise InputError(f"{source} lists {keys[keys.duplicated()].iloc[0]} more than once; restore the original file.")
+        raise InputError(f"{source} lists {keys[keys.duplicated()].iloc[0]} more than once; restore the original file")
     return dict(zip(keys, pairs.iloc[:, 1], strict=True))
-
-
-def _lower_extension(name: str) -> str:
-    extension = Path(name).suffix
-    return name.removesuffix(extension) + extension.lower()

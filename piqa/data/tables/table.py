@@ -1,6 +1,5 @@
 """What a table of scored portraits is, and the checks that every one passes before any work starts."""
 
-import hashlib
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -52,6 +51,16 @@ class Table(ABC):
         """
 
 
+def require_choice(owner: str, setting: str, value: str, choices: Sequence[str]) -> None:
+    """Check that a table's setting is one of its choices.
+
+    Raises:
+        InputError: Naming the choices, if it is not.
+    """
+    if value not in choices:
+        raise InputError(f"{owner} has no {setting} {value!r}; choose one of {', '.join(choices)}")
+
+
 def validate(
     frame: pd.DataFrame,
     source: str | Path,
@@ -79,7 +88,7 @@ def validate(
     """
     require_columns(frame, REQUIRED_COLUMNS, source, "tell which columns hold them with `columns`")
     if frame.empty:
-        raise InputError(f"{source} has no rows below its header; it needs one row an image.")
+        raise InputError(f"{source} has no rows below its header; it needs one row an image")
     optional = [name for name in OPTIONAL_COLUMNS if name in frame and not _is_empty(frame[name]).all()]
     table = frame[[*REQUIRED_COLUMNS, *optional]]
     table = table.set_axis(pd.Index(range(2, len(frame) + 2) if rows is None else rows))  # the checks name these rows
@@ -91,43 +100,6 @@ def validate(
     if check_files:
         _check_files(table, source)
     return table.reset_index(drop=True)
-
-
-def hold_out_scenes(
-    frame: pd.DataFrame, share: float, seed: int, source: str = "train", target: str = "val"
-) -> pd.DataFrame:
-    """Move whole scenes from one split to another, so that no scene is both learnt and judged.
-
-    The scenes moved are those with the lowest hash of seed and name: a draw that depends neither on the order of the
-    rows nor on library versions, and that changes little when scenes are added.
-
-    Args:
-        frame: A validated table.
-        share: Share of the scenes of `source` to move, in (0, 1); rounded, at least one, and at least one stays.
-        seed: Seed of the draw.
-        source: Split that gives the scenes.
-        target: Split that receives them.
-
-    Returns:
-        A copy of the table with the new splits.
-
-    Raises:
-        InputError: If the share is out of range or `source` has fewer than two scenes.
-    """
-    if not 0 < share < 1:
-        raise InputError(f"The share of scenes to hold out must lie between 0 and 1 (0.2: one in five), not {share}.")
-    in_source = frame["split"] == source
-    scenes = frame.loc[in_source, "scene"].unique().tolist()
-    if len(scenes) < 2:
-        raise InputError(
-            f"Cannot hold out scenes for {target}: the {source} split has {len(scenes)}, at least two are needed; "
-            f"add scenes or mark the {target} images in a split column."
-        )
-    count = min(max(round(share * len(scenes)), 1), len(scenes) - 1)
-    drawn = sorted(scenes, key=lambda scene: hashlib.sha256(f"{seed}:{scene}".encode()).digest())[:count]
-    moved = frame.copy()
-    moved.loc[in_source & frame["scene"].isin(drawn), "split"] = target
-    return moved
 
 
 def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: float) -> pd.DataFrame:
@@ -148,9 +120,9 @@ def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: floa
     if len(missing) > max_missing * len(frame):
         raise InputError(
             f"{found}; the first should be {missing['path'].iloc[0]}; check `root`, or raise `max_missing` "
-            f"(now {max_missing:g}) to go on without them."
+            f"(now {max_missing:g}) to go on without them"
         )
-    warnings.warn(f"{found}; they are left out.", stacklevel=2)
+    warnings.warn(f"{found}; they are left out", stacklevel=2)
     return frame.drop(index=missing.index)
 
 
@@ -176,7 +148,7 @@ def as_numbers(column: "pd.Series[str]", source: str | Path) -> "pd.Series[float
         good &= numbers >= 0
     if not good.all():
         bad = _with_rows(column[~good].map(repr))
-        raise InputError(f"The {column.name} in {source} must be {wanted}, found {bad}; correct or remove them.")
+        raise InputError(f"the {column.name} in {source} must be {wanted}, found {bad}; correct or remove them")
     return numbers
 
 
@@ -192,7 +164,7 @@ def _as_splits(column: "pd.Series[str]", source: str | Path) -> "pd.Series[str]"
     unknown = splits.isna()
     if unknown.any():
         bad = _with_rows(column[unknown].map(repr))
-        raise InputError(f"The split in {source} must be train, val or test, found {bad}; correct them.")
+        raise InputError(f"the split in {source} must be train, val or test, found {bad}; correct them")
     return splits.astype(str)
 
 
@@ -200,7 +172,7 @@ def _check_filled(table: pd.DataFrame, source: str | Path) -> None:
     for column in REQUIRED_COLUMNS:
         empty = _is_empty(table[column])
         if empty.any():
-            raise InputError(f"{source} has no {column} in {_row_list(table.index[empty])}; fill it in or delete them.")
+            raise InputError(f"{source} has no {column} in {_row_list(table.index[empty])}; fill it in or delete them")
 
 
 def _check_duplicates(table: pd.DataFrame, source: str | Path) -> None:
@@ -208,7 +180,7 @@ def _check_duplicates(table: pd.DataFrame, source: str | Path) -> None:
         twice = table[key.duplicated(keep=False)].groupby(key, sort=False)
         if twice.ngroups:
             shown = _listed([f"{image} in {_row_list(group.index)}" for image, group in twice], separator="; ")
-            raise InputError(f"{source} lists {twice.ngroups} image(s) more than once: {shown}; keep one row of each.")
+            raise InputError(f"{source} lists {twice.ngroups} image(s) more than once: {shown}; keep one row of each")
 
 
 def _check_splits(table: pd.DataFrame, required_splits: Iterable[str], source: str | Path) -> None:
@@ -218,7 +190,7 @@ def _check_splits(table: pd.DataFrame, required_splits: Iterable[str], source: s
         found = ", ".join(f"{count} {split}" for split, count in counts.items())
         raise InputError(
             f"{source} has no image in the split {', '.join(missing)} (found: {found}); "
-            "check its split column, or name the splits that you need in `required_splits`."
+            "check its split column, or name the splits that you need in `required_splits`"
         )
 
 
@@ -228,7 +200,7 @@ def _check_scenes(table: pd.DataFrame, source: str | Path) -> None:
         shown = _with_rows(alone["split"] + " scene " + alone["scene"])
         raise InputError(
             f"{source} has {len(alone)} scene(s) with a single image in a split, which cannot be ranked: {shown}; "
-            "add images, merge scenes or remove them."
+            "add images, merge scenes or remove them"
         )
 
 
@@ -240,7 +212,7 @@ def _check_files(table: pd.DataFrame, source: str | Path) -> None:
         absent = "" if Path(folders[0] or ".").is_dir() else ", which does not exist"
         raise InputError(
             f"{len(missing)} of {len(table)} images named in {source} are missing, looked for in {place}{absent}: "
-            f"{_with_rows(missing['image'])}; check `root`."
+            f"{_with_rows(missing['image'])}; check `root`"
         )
 
 

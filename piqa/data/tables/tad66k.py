@@ -6,7 +6,9 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from piqa.data.tables.database import Database, draw_splits, splits_with
+from piqa.data.tables.database import Database
+from piqa.data.tables.splits import draw_validation, splits_with
+from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
 from piqa.system.csv_text import read_labels, require_columns
 
@@ -73,10 +75,9 @@ class TAD66K(Database):
     ) -> None:
         root = Path(root)
         super().__init__(root / images, unit_range, max_missing, check_files)
-        if split not in get_args(Split):
-            raise InputError(f"TAD66K has no split {split!r}; choose one of {', '.join(get_args(Split))}.")
+        require_choice(self.title, "split", split, get_args(Split))
         if themes and split == "merge":
-            raise InputError("TAD66K's split merge tells no themes; choose `split: unmerge` to take some of them.")
+            raise InputError("TAD66K's split merge tells no themes; choose `split: unmerge` to take some of them")
         self.split = split
         self.themes = tuple(themes)
         self.labels = root / labels / split
@@ -98,9 +99,7 @@ class TAD66K(Database):
                 if self.split == "unmerge":
                     part["theme"] = source.stem
                 parts.append(part.set_axis([f"{source.relative_to(self.labels)}:{row}" for row in part.index]))
-        frame = pd.concat(parts)
-        learnt = frame["split"] == "train"
-        frame.loc[learnt, "split"] = draw_splits(frame.loc[learnt, "image"].tolist(), self.val_fraction, 0, self.seed)
+        frame = draw_validation(pd.concat(parts), self.val_fraction, self.seed)
         return self.finish(frame, self.labels, splits_with(val=self.val_fraction, test=1), not self.themes)
 
     def _files(self, split: str) -> list[Path]:
@@ -108,9 +107,9 @@ class TAD66K(Database):
             return [self.labels / f"{split}.csv"]
         found = sorted((self.labels / split).glob("*.csv"))
         if not found:
-            raise InputError(f"There are no themes in {self.labels / split}; unpack TANet's dataset.zip there.")
+            raise InputError(f"there are no themes in {self.labels / split}; unpack TANet's dataset.zip there")
         unknown = [theme for theme in self.themes if theme not in {file.stem for file in found}]
         if unknown:
             known = ", ".join(file.stem for file in found)
-            raise InputError(f"TAD66K has no theme {unknown[0]!r} in {self.labels / split}; choose among {known}.")
+            raise InputError(f"TAD66K has no theme {unknown[0]!r} in {self.labels / split}; choose among {known}")
         return [file for file in found if not self.themes or file.stem in self.themes]

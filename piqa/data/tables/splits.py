@@ -1,0 +1,108 @@
+"""Draw which images train, validate and test, by a hash: the draw depends on neither row order nor library versions."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from piqa.errors import InputError
+
+
+def by_hash(names: Iterable[str], seed: int) -> list[str]:
+    """Return the names in the order of the hash of seed and name."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Check that the fractions are not negative and leave something for training.
+
+    Raises:
+        InputError: If they are not or do not.
+    """
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise InputError(
+            f"`val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative and must "
+            "leave some images for training"
+        )
+
+
+def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:
+    """Draw splits that no unit (a reference image, or an image by itself) crosses.
+
+    The first units by hash are for the test, the next for validation.
+
+    Args:
+        units: Unit of each row.
+        val_fraction: Fraction of the units for validation.
+        test_fraction: Fraction of the units for the test.
+        seed: Seed of the draw.
+
+    Returns:
+        "train", "val" or "test" for each row.
+
+    Raises:
+        InputError: If a fraction is negative or they leave nothing for training.
+    """
+    check_fractions(val_fraction, test_fraction)
+    order = by_hash(set(units), seed)
+    test, val = round(test_fraction * len(order)), round(val_fraction * len(order))
+    split = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + val], "val")
+    return [split.get(unit, "train") for unit in units]
+
+
+def draw_validation(frame: pd.DataFrame, fraction: float, seed: int, column: str = "image") -> pd.DataFrame:
+    """Return the table with a fraction of its training images moved to validation.
+
+    Args:
+        frame: `split` ("train" or "test"), and the image's name in `column`.
+        fraction: Fraction of the training images to move.
+        seed: Seed of the draw.
+        column: Which column names an image.
+
+    Raises:
+        InputError: If the fraction is negative or leaves nothing for training.
+    """
+    train = frame["split"] == "train"
+    split = frame["split"].copy()
+    split[train] = draw_splits(frame.loc[train, column].tolist(), fraction, 0, seed)
+    return frame.assign(split=split)
+
+
+def hold_out_scenes(
+    frame: pd.DataFrame, fraction: float, seed: int, source: str = "train", target: str = "val"
+) -> pd.DataFrame:
+    """Move whole scenes from one split to another, so that no scene stands in both.
+
+    The first scenes by hash are moved, so that the draw changes little when scenes are added.
+
+    Args:
+        frame: A validated table.
+        fraction: Fraction of the scenes of `source` to move, in (0, 1); rounded, at least one, and at least one stays.
+        seed: Seed of the draw.
+        source: Split that gives the scenes.
+        target: Split that receives them.
+
+    Returns:
+        A copy of the table with the new splits.
+
+    Raises:
+        InputError: If the fraction is out of range or `source` has fewer than two scenes.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"the fraction of scenes to hold out must lie between 0 and 1, such as 0.2, not {fraction}")
+    in_source = frame["split"] == source
+    scenes = frame.loc[in_source, "scene"].unique().tolist()
+    if len(scenes) < 2:
+        raise InputError(
+            f"cannot hold out scenes for {target}: the {source} split has {len(scenes)}, at least two are needed; "
+            f"add scenes or mark the {target} images in a split column"
+        )
+    count = min(max(round(fraction * len(scenes)), 1), len(scenes) - 1)
+    moved = frame.copy()
+    moved.loc[in_source & frame["scene"].isin(by_hash(scenes, seed)[:count]), "split"] = target
+    return moved
+
+
+def splits_with(**fractions: float) -> list[str]:
+    """Return the splits that must hold images: training, and those whose fraction is not zero."""
+    return ["train", *(split for split, fraction in fractions.items() if fraction)]
