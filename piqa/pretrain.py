@@ -62,7 +62,7 @@ class PretrainCLI(PiqaCLI):
         self.settings = _settings_digest(yaml.safe_load(self.parser.dump(self.config)))
         backbone = Path(self.config.backbone)
         if self.config.skip_finished and _made_with(backbone) == self.settings:
-            print(f"{backbone} exists already, made with the same settings")
+            print(f"{backbone} is there already, made with the same settings")
             raise SystemExit(0)
         super().before_instantiate_classes()
 
@@ -91,7 +91,7 @@ def main(args: list[str] | None = None) -> None:
         status = _wait_for(["-m", "piqa.pretrain", "--config", stage, "--skip_finished=true", *args])
         if status:
             raise SystemExit(status)
-    print("`model.init.whole` and `model.init.face` of `fit` name these two files by default.")
+    print("`model.init.whole` and `model.init.face` in configs/piqa.yaml use them; its defaults already do.")
 
 
 def _wait_for(arguments: list[str]) -> int:
