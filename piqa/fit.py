@@ -7,6 +7,8 @@ predictions, measures and plot, `metrics.csv` by epoch, `config.yaml`, `record.j
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
@@ -57,7 +59,8 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, object]:
 def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> None:
     network = cli.model.network if best is None else model_file.load_model(best)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
-    model_file.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
+    card = replace(cli.model.card(), trained_on={**facts, "data": data})
+    model_file.save(network, cli.out / "model.safetensors", card)
     write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
     print(f"Model: {cli.out / 'model.safetensors'}")
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -28,26 +28,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.tables.ratings import read_ratings
 from piqa.data.transforms import collate
-from piqa.errors import InputError, one_line_errors
+from piqa.errors import InputError
 from piqa.evaluation.metrics import srocc
 from piqa.models.contract import inputs_of, score_crops
 from piqa.preparation.digests import digest_of
+from piqa.preparation.portrait import Portrait
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.scorer import Scorer
-from piqa.system.command_line import Parser, command
+from piqa.system.command_line import command, run_command
 from piqa.system.files import replacing
-from piqa.tasks.personalisation import Recipe, fine_tune, rows_of
+from piqa.system.json_text import write_json
+from piqa.system.memory import keep_freed_memory
+from piqa.tasks.personalisation import TuningRecipe, fine_tune, rows_of
 from piqa.weights import model_file
+
+UserRow = dict[str, str | int | float]
+Summary = dict[str, float | int | None]
 
 
 def main(args: list[str] | None = None) -> None:
-    """Personalises, from the command line or from a list of its arguments."""
-    parser = Parser(prog="piqa personalise", description=__doc__)
-    parser.add_argument("ratings", type=str, help="CSV with image, score, user.")
-    parser.add_function_arguments(personalise, skip={"ratings"})
-    parsed = parser.parse_args(args)
-    with one_line_errors():
-        personalise(**parser.instantiate(parsed).as_dict())
+    """Personalise, from the command line or from a list of its arguments."""
+    run_command(personalise, args, "piqa personalise", __doc__, "ratings", help="CSV with image, score, user.")
 
 
 def personalise(
@@ -56,29 +57,30 @@ def personalise(
     k: Sequence[int] = (10, 100),
     draws: int = 10,
     least_test: int = 5,
-    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    recipe: TuningRecipe = TuningRecipe(),  # noqa: B008 (frozen)
     out: str = "runs/personal",
     overwrite: bool = False,
     save: bool = False,
     store: str = "data/prepared",
     seed: int = 0,
     device: str = "auto",
-) -> dict[str, Any]:
-    """Fine-tunes a model for each user and measures it.
+) -> dict[str, object]:
+    """Fine-tune a model for each user and measure it.
 
     Args:
         ratings: CSV with `image` (a path, absolute or below the CSV's folder), `score` (higher is better, on any scale)
             and `user`; one row for each user and image.
-        ckpt_path: The model that has learnt what people in general like.
+        ckpt_path: The model, which has learnt the preferences of people in general.
         k: Numbers of images to learn a user's taste from.
-        draws: How often they are drawn anew.
-        least_test: A user with fewer than k + `least_test` ratings is left out for that k, and counted.
+        draws: Number of random draws for each k.
+        least_test: Least number of images to test on; users with fewer ratings than k + `least_test` are left out for
+            that k, and counted.
         recipe: How the model is fine-tuned.
         out: Folder of the results.
         overwrite: Whether results of other settings in it may be replaced.
         save: Whether to keep the models of the first draw, in `models`.
         store: Folder of the prepared store.
-        seed: Of the draws.
+        seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
 
     Returns:
@@ -92,45 +94,38 @@ def personalise(
         raise InputError(f"`k` {k} and `least_test` {least_test} must be at least 2, `draws` {draws} at least 1")
     frame = read_ratings(ratings)
     counts = frame["user"].value_counts(sort=False)
-    left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
     users = counts.index[counts >= k[0] + least_test].tolist()
     if not users:
-        raise InputError(
-            f"nobody in {ratings} gave {k[0] + least_test} ratings or more, as `k` and `least_test` ask; people gave "
-            f"at most {counts.max()}"
-        )
+        needed = f"{k[0] + least_test} (`k` + `least_test`)"
+        raise InputError(f"no user in {ratings} has the {needed} ratings that are needed, but at most {counts.max()}")
     model = model_file.find_model(ckpt_path)
     settings = {"model": digest_of(model), "ratings": digest_of(ratings), "k": k, "draws": draws, "seed": seed}
     settings |= {"least_test": least_test, **asdict(recipe)}
     folder = Path(out)
     rows = _resume(folder, settings, overwrite)
     scorer = Scorer.load(model, device=device)
-    prepared: PreparedStore[Any] = PreparedStore(store, scorer.preparation)
-    todo = [user for user in users if user not in {row["user"] for row in rows}]
-    prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(scorer.device), max_failed=0)
-    console = Console()
-    with _bar(console) as bar:
-        task = bar.add_task("users", total=len(users), completed=len(users) - len(todo))
-        for user in todo:
-            own = frame[frame["user"] == user].sort_values("image")
-            images = _images(scorer, prepared, own["path"].tolist())
-            sizes = [size for size in k if len(own) >= size + least_test]
-            plan = [(size, draw) for size in sizes for draw in range(draws)]
-            keep = folder / "models" if save else None
-            rows += list(_tunings(scorer, recipe, user, own["score"].to_numpy(), images, plan, seed, keep))
-            _write_rows(folder, rows)
-            bar.update(task, advance=1)
-    by_k = summarise(pd.DataFrame(rows))
+    if scorer.device.type == "cpu":
+        keep_freed_memory()
+    trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
+    _try_users(trial, frame, users, rows, store, folder)
+    left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
+    return _conclude(pd.DataFrame(rows), left_out, settings, folder)
+
+
+def _conclude(
+    rows: pd.DataFrame, left_out: Mapping[str, int], settings: Mapping[str, object], folder: Path
+) -> dict[str, object]:
+    """Print and write the summary; `left_out` counts the users with too few ratings for each k."""
+    by_k, console = summarise(rows), Console()
     for size, few in left_out.items():
         console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
-    summary = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
-    with replacing(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    summary: dict[str, object] = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
+    write_json(summary, folder / "summary.json")
     return summary
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
-    """Mean and spread of SROCC for each k.
+def summarise(rows: pd.DataFrame) -> dict[str, Summary]:
+    """Return mean and standard deviation of SROCC for each k.
 
     A draw's SROCC is the mean over users. `srocc` is the mean over draws and `srocc_std_of_draws` their standard
     deviation, as in the paper's tables; `srocc_std_of_users` is that of the users' own means.
@@ -143,55 +138,79 @@ def summarise(rows: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
         defined = found.dropna(subset=["generic", "personal"])
         by_draw = defined.groupby("draw")[["generic", "personal"]].mean()
         by_user = defined.groupby("user")["personal"].mean()
-        figures = {
+        values = {
             "srocc": by_draw["personal"].mean(),
             "srocc_std_of_draws": by_draw["personal"].std(ddof=0),
             "srocc_std_of_users": by_user.std(ddof=0),
             "srocc_before": by_draw["generic"].mean(),
         }
-        plain = {name: float(value) if np.isfinite(value) else None for name, value in figures.items()}
+        plain = {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
         counts = {"users": int(found["user"].nunique()), "undefined": len(found) - len(defined)}
         summary[str(size)] = {**plain, **counts}
     return summary
 
 
-def _images(scorer: Scorer, prepared: PreparedStore[Any], paths: Sequence[str]) -> Batch:
-    """A user's images as the network takes them, of each the centre crop where it takes crops."""
-    items = [
-        inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop, "one", scorer.view)) for path in paths
-    ]
-    return collate(items)
+@dataclass(frozen=True)
+class _Trial:
+    """How a model is tried on each user: arguments of `personalise`; `keep` is the folder of the models to keep."""
+
+    scorer: Scorer
+    recipe: TuningRecipe
+    sizes: Sequence[int]
+    draws: int
+    least_test: int
+    seed: int
+    keep: Path | None
+
+    def rows(self, user: str, score: np.ndarray, images: Batch) -> Iterator[UserRow]:
+        """Yield a row for each k and draw; the network is afterwards what it was."""
+        network, recipe = self.scorer.network, self.recipe
+        before = {name: values.clone() for name, values in network.state_dict().items()}
+        everything = range(len(score))
+        generic = _scores(self.scorer, images, everything, recipe.batch_size)
+        sizes = [size for size in self.sizes if len(score) >= size + self.least_test]
+        for size, draw in product(sizes, range(self.draws)):
+            chance = random.Random(f"{self.seed} {draw} {user}")
+            order = chance.sample(everything, len(score))
+            own, others = order[:size], order[size:]
+            try:
+                fine_tune(network, rows_of(images, own, torch.device("cpu")), score[own], recipe, chance)
+                personal = _scores(self.scorer, images, others, recipe.batch_size)
+                if self.keep is not None and draw == 0:
+                    card = replace(self.scorer.card, personal={"user": user, "k": size, **asdict(recipe)})
+                    model_file.save(network, self.keep / f"{quote(user, safe='')}-{size}.safetensors", card)
+            finally:
+                network.load_state_dict(before)
+            sroccs = {"generic": srocc(score[others], generic[others]), "personal": srocc(score[others], personal)}
+            yield {"user": user, "k": size, "draw": draw, "tested_on": len(others), **sroccs}
 
 
-def _tunings(
-    scorer: Scorer,
-    recipe: Recipe,
-    user: str,
-    score: np.ndarray,
-    images: Batch,
-    plan: Sequence[tuple[int, int]],
-    seed: int,
-    keep: Path | None,
-) -> Iterator[dict[str, Any]]:
-    """One row for each k and draw; the network is afterwards what it was."""
-    network = scorer.network
-    before = {name: values.clone() for name, values in network.state_dict().items()}
-    everything = range(len(score))
-    generic = _scores(scorer, images, everything, recipe.batch_size)
-    for size, draw in plan:
-        chance = random.Random(f"{seed} {draw} {user}")
-        order = chance.sample(everything, len(score))
-        own, others = order[:size], order[size:]
-        try:
-            fine_tune(network, rows_of(images, own, torch.device("cpu")), score[own], recipe, chance)
-            personal = _scores(scorer, images, others, recipe.batch_size)
-            if keep is not None and draw == 0:
-                card = scorer.card | {"personal": {"user": user, "k": size, **asdict(recipe)}}
-                model_file.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
-        finally:
-            network.load_state_dict(before)
-        sroccs = {"generic": srocc(score[others], generic[others]), "personal": srocc(score[others], personal)}
-        yield {"user": user, "k": size, "draw": draw, "tested_on": len(others), **sroccs}
+def _try_users(
+    trial: _Trial,
+    frame: pd.DataFrame,
+    users: Sequence[str],
+    rows: list[UserRow],
+    store: str,
+    folder: Path,
+) -> None:
+    """Try the users that have no rows yet; adds their rows, and writes all after each user."""
+    todo = [user for user in users if user not in {row["user"] for row in rows}]
+    prepared = PreparedStore(store, trial.scorer.preparation)
+    prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(trial.scorer.device), max_failed=0)
+    with _bar(Console()) as bar:
+        task = bar.add_task("users", total=len(users), completed=len(users) - len(todo))
+        for user in todo:
+            own = frame[frame["user"] == user].sort_values("image")
+            images = _images(trial.scorer, prepared, own["path"].tolist())
+            rows += trial.rows(user, own["score"].to_numpy(), images)
+            _write_rows(folder, rows)
+            bar.update(task, advance=1)
+
+
+def _images(scorer: Scorer, prepared: PreparedStore[Portrait], paths: Sequence[str]) -> Batch:
+    """Return a user's images as the network takes them, of each the centre crop where it takes crops."""
+    seen = (crops_of(prepared.load(path), scorer.crop_size, "one", scorer.view) for path in paths)
+    return collate([inputs_of(scorer.network, crops) for crops in seen])
 
 
 @torch.inference_mode()
@@ -202,8 +221,8 @@ def _scores(scorer: Scorer, images: Batch, rows: Sequence[int], batch_size: int)
     return scores
 
 
-def _resume(folder: Path, settings: dict[str, Any], overwrite: bool) -> list[dict[str, Any]]:
-    """The rows of users that are done; claims the folder."""
+def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> list[UserRow]:
+    """Return the rows of users that are done, and claim the folder."""
     table, marker = folder / "users.csv", folder / "settings.json"
     if table.is_file() and not overwrite:
         try:
@@ -220,17 +239,16 @@ def _resume(folder: Path, settings: dict[str, Any], overwrite: bool) -> list[dic
             )
         return [{str(name): value for name, value in row.items()} for row in rows]
     table.unlink(missing_ok=True)
-    with replacing(marker) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_json(settings, marker)
     return []
 
 
-def _write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+def _write_rows(folder: Path, rows: Sequence[UserRow]) -> None:
     with replacing(folder / "users.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
-def _in_words(size: str, found: dict[str, Any] | None, left_out: int) -> str:
+def _in_words(size: str, found: Summary | None, left_out: int) -> str:
     if found is None or found["srocc"] is None:
         return f"{size} images a user: no SROCC is defined; {left_out} users with too few ratings left out"
     undefined = f", {found['undefined']} undefined" if found["undefined"] else ""

@@ -71,7 +71,7 @@ def test_all_windows_first_gives_the_same_windows(scripts):
     from bench_rows.measure import portrait
     from bench_rows.scoring import all_windows_first
 
-    from piqa.models.liqe import cut_windows
+    from piqa.models.liqe_windows import cut_windows
 
     image = portrait(0.5)
     assert torch.equal(all_windows_first(image), cut_windows(image).float())

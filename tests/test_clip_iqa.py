@@ -175,8 +175,8 @@ def test_a_clean_photo_is_less_noisy_is_the_order_that_was_chosen():
 
 def test_a_users_own_pair_is_asked_and_turned_round_gives_the_rest():
     pair = ["A relaxed pose.", "A stiff pose."]
-    network = randomised(CLIPIQA(pairs={"pose": pair}, architecture=RESNET))
-    turned = CLIPIQA(pairs={"pose": pair[::-1]}, architecture=RESNET)
+    network = randomised(CLIPIQA(prompts={"pose": pair}, architecture=RESNET))
+    turned = CLIPIQA(prompts={"pose": pair[::-1]}, architecture=RESNET)
     turned.load_state_dict(network.state_dict())
     with torch.inference_mode():
         answers, rest = network(images(64, 64)), turned(images(64, 64))
@@ -197,11 +197,11 @@ def test_own_pairs_and_published_ones_go_together():
         ({"attributes": ["beauty"]}, r"`attributes` \['beauty'\]: name one or more of quality, brightness"),
         ({"attributes": []}, "name one or more"),
         ({"attributes": ["quality", "quality"]}, "each once"),
-        ({"pairs": {"pose": ["A relaxed pose."]}}, "`pose` needs two different prompts"),
-        ({"pairs": {"pose": ["Same.", "Same."]}}, "`pose` needs two different prompts"),
-        ({"pairs": {"score": ["Good.", "Bad."]}}, "cannot be called `score`"),
-        ({"pairs": {"pose": ["", "Bad."]}}, "the prompt '' has 0 tokens"),
-        ({"pairs": {"pose": ["good " * 76, "Bad."]}}, "has 76 tokens; CLIP takes 1 to 75"),
+        ({"prompts": {"pose": ["A relaxed pose."]}}, "`pose` needs two different prompts"),
+        ({"prompts": {"pose": ["Same.", "Same."]}}, "`pose` needs two different prompts"),
+        ({"prompts": {"score": ["Good.", "Bad."]}}, "cannot be called `score`"),
+        ({"prompts": {"pose": ["", "Bad."]}}, "the prompt '' has 0 tokens"),
+        ({"prompts": {"pose": ["good " * 76, "Bad."]}}, "has 76 tokens; CLIP takes 1 to 75"),
     ],
 )
 def test_prompts_that_cannot_be_asked_are_refused_in_one_line(arguments, message):
@@ -355,7 +355,7 @@ def test_weights_that_cannot_be_downloaded_cost_one_line(clip_iqa, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(open_clip, "create_model", create_model)
-    with pytest.raises(InputError, match=r"could not be had \(no route to host\); connect once .* or name a file"):
+    with pytest.raises(InputError, match=r"is not available \(no route to host\); connect once .* or name a file"):
         state_dicts.load_clip(clip_iqa, "openai")
 
 

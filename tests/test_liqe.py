@@ -12,19 +12,14 @@ from small_clip import VIT
 
 from piqa.errors import InputError
 from piqa.models import LIQE
-from piqa.models.liqe import (
-    DISTORTIONS,
-    LIQE_LOGITS,
+from piqa.models.liqe import DISTORTIONS, LIQE_LOGITS, SCENES, distortion_labels, prompts, scene_labels
+from piqa.models.liqe_windows import (
     LIQE_RULE,
     LIQE_TRAINING_RULE,
-    SCENES,
     WINDOW,
     WINDOWS,
     WindowRule,
     cut_windows,
-    distortion_labels,
-    prompts,
-    scene_labels,
     window_corners,
 )
 
@@ -293,6 +288,19 @@ def test_a_step_of_the_optimiser_renews_the_text_features_even_in_evaluation_mod
         before = liqe.text_features()
     liqe(images())["score"].sum().backward()
     optimizer.step()
+    with torch.no_grad():
+        after = liqe.text_features()
+    assert not torch.allclose(before, after, atol=1e-3)
+    torch.testing.assert_close(after, renewed(liqe))
+
+
+def test_a_change_of_mode_drops_the_text_features_whatever_changed_the_weights(liqe):
+    optimizer = torch.optim.AdamW(liqe.parameters(), lr=1e-2, fused=True)  # whose changes torch does not count
+    liqe(images())["score"].sum().backward()
+    with torch.no_grad():
+        before = liqe.text_features()  # validation between the parts of a step
+    optimizer.step()
+    liqe.eval()
     with torch.no_grad():
         after = liqe.text_features()
     assert not torch.allclose(before, after, atol=1e-3)

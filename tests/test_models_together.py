@@ -53,8 +53,8 @@ COLUMNS_OF = {
     "liqe": ["scene", "distortion"],
     "clipiqa": ATTRIBUTES,
     "clipiqa_plus": [],
-    "nima": ["spread"],
-    "tanet": ["spread"],
+    "nima": ["std"],
+    "tanet": ["std"],
 }
 
 
@@ -183,11 +183,12 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
     table, store = json.dumps(tables["piq23"]), folder / "store"
     config.write_text(
         f"model: {{network: {{class_path: {__name__}.OwnModel, init_args: {{width: 6}}}}}}\n"
-        f"data: {{table: {table}, store: {{folder: {store}}}, preparation: {{short_side: 64, face_rule: none}}, inputs: {{view: whole}}}}\n"
+        f"data: {{table: {table}, store: {{folder: {store}}}, inputs: {{view: whole}},\n"
+        "  preparation: {short_side: 64, face_rule: none}}\n"
     )
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
     network, card = load_model(tmp_path / "own")
-    assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card["view"] == "whole"
+    assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card.view == "whole"
     scores = predicted(images, tmp_path, f"--ckpt_path={tmp_path / 'own'}")
     assert scores.columns.tolist() == [*COLUMNS, "redness"]
     assert scores["redness"].iloc[0] == pytest.approx(np.asarray(Image.open(images[0]))[..., 0].mean(), abs=2)
@@ -228,7 +229,7 @@ def test_a_config_of_clip_iqa_is_a_model(zero_shot, images, tmp_path):
 
 def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_path):
     own, turned = (
-        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--pairs={json.dumps({'pose': pair})}")
+        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--prompts={json.dumps({'pose': pair})}")
         for pair in (["A relaxed pose.", "A stiff pose."], ["A stiff pose.", "A relaxed pose."])
     )
     assert own.columns.tolist() == [*COLUMNS, "pose"] and (own["score"] == own["pose"]).all()
@@ -237,13 +238,20 @@ def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_pa
 
 def test_pairs_are_refused_by_other_models(run_of):
     with pytest.raises(InputError, match="CLIP-IQA alone, not of a NIMA"):
-        Scorer.load(run_of("nima"), pairs={"pose": ["A relaxed pose.", "A stiff pose."]})
+        Scorer.load(run_of("nima"), prompts={"pose": ["A relaxed pose.", "A stiff pose."]})
 
 
 @pytest.mark.parametrize("config", ["piqa.yaml", "liqe.yaml", "clipiqa_plus.yaml"])
 def test_a_config_that_must_be_trained_first_is_refused(config):
     with pytest.raises(InputError, match="must be trained first"):
         Scorer.load(config)
+
+
+def test_a_former_setting_in_the_config_of_a_model_is_answered(zero_shot, tmp_path):
+    former = tmp_path / "former.yaml"
+    former.write_text(zero_shot.read_text().replace("inputs: {view: whole}", "view: whole"))
+    with pytest.raises(InputError, match=r"`data.view` is now called `data.inputs.view`"):
+        Scorer.load(former)
 
 
 def test_an_image_too_small_to_be_seen_costs_its_row_alone(zero_shot, images, tmp_path):

@@ -34,14 +34,14 @@ def csv(tmp_path_factory):
     return write_rated(tmp_path_factory.mktemp("rated"))
 
 
-def test_score_and_spread_are_those_of_the_distribution():
+def test_score_and_std_are_those_of_the_distribution():
     answer = NIMA(**TINY).eval()(pixels(3))
     distribution, marks = answer["distribution"].detach().numpy(), np.arange(1, 11)
     assert distribution.sum(axis=1) == pytest.approx(np.ones(3), abs=1e-6)
     means = distribution @ marks
     assert answer["score"].detach().numpy() == pytest.approx(means, abs=1e-5)
     variance = distribution @ marks**2 - means**2
-    assert answer["spread"].detach().numpy() == pytest.approx(np.sqrt(variance), abs=1e-4)
+    assert answer["std"].detach().numpy() == pytest.approx(np.sqrt(variance), abs=1e-4)
 
 
 def test_a_score_does_not_depend_on_the_neighbours():
@@ -159,7 +159,7 @@ def test_scores_beyond_the_range_are_refused(csv):
 
 def test_a_network_without_distribution_cannot_learn_by_emd(csv):
     task = tiny_task(network=Regressor("test_byobnet", 64))
-    with pytest.raises(InputError, match="answers a distribution"):
+    with pytest.raises(InputError, match="outputs a distribution"):
         trainer_of(1).fit(task, data_of(csv))
 
 
@@ -170,9 +170,9 @@ def test_a_trained_network_is_saved_and_scores_images(csv, tmp_path):
     again = NIMA(**TINY)
     InitialWeights(model=str(tmp_path / "nima.safetensors")).load(again)
     images = [csv.parent / f"{number}.png" for number in range(3)]
-    scores = Scorer.load(tmp_path / "nima.safetensors", device="cpu").score(images, crops="one")["score"]
+    scores = Scorer.load(tmp_path / "nima.safetensors", device="cpu").score(images, test_crops="one")["score"]
     assert scores.between(1, 10).all()
-    assert Scorer(again, data.preparation, 64, "cpu").score(images, crops="one")["score"].equals(scores)
+    assert Scorer(again, data.preparation, 64, "cpu").score(images, test_crops="one")["score"].equals(scores)
 
 
 def test_it_trains_on_portraits_by_scene_like_any_model(tiny_config, tmp_path):

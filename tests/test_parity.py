@@ -6,7 +6,8 @@ import torch
 from inputs import crc, normalised_chw, test_image, test_vector
 
 from piqa.models import Backbone, DualBranch
-from piqa.models.liqe import DISTORTIONS, SCENES, WINDOWS, cut_windows, window_corners
+from piqa.models.liqe import DISTORTIONS, SCENES
+from piqa.models.liqe_windows import WINDOWS, cut_windows, window_corners
 from piqa.weights.state_dicts import load_backbone, load_liqe, load_model_weights
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from piqa import personalise
 from piqa.data.tables.ratings import read_ratings
 from piqa.errors import InputError
 from piqa.models import NIMA
-from piqa.tasks.personalisation import Recipe, fine_tune
+from piqa.tasks.personalisation import TuningRecipe, fine_tune
 from piqa.weights import model_file
 
 RECIPE = ["--recipe.lr", "1e-3", "--recipe.epochs", "15"]
@@ -118,7 +118,7 @@ def test_only_the_head_changes_if_asked():
     network = NIMA(**TINY).eval()
     before = {name: values.clone() for name, values in network.state_dict().items()}
     images = {"whole": torch.randint(0, 256, (6, 1, 3, 64, 64), dtype=torch.uint8)}
-    fine_tune(network, images, np.arange(6.0), Recipe("head", 1), random.Random(0))
+    fine_tune(network, images, np.arange(6.0), TuningRecipe("head", 1), random.Random(0))
     changed = {name for name, values in network.state_dict().items() if not torch.equal(values, before[name])}
     assert changed == {"head.1.weight", "head.1.bias"}
 
@@ -129,7 +129,7 @@ def test_the_scale_on_which_a_person_rates_does_not_matter():
     for score in (np.arange(6.0), 20 + 3 * np.arange(6.0)):
         torch.manual_seed(0)
         network = NIMA(**TINY).eval()
-        fine_tune(network, images, score, Recipe("head", 3), random.Random(0))
+        fine_tune(network, images, score, TuningRecipe("head", 3), random.Random(0))
         heads.append(network.head[1].weight)
     assert torch.allclose(*heads, atol=1e-5)
 
@@ -137,7 +137,7 @@ def test_the_scale_on_which_a_person_rates_does_not_matter():
 def test_a_network_without_a_head_cannot_train_it_alone():
     network = torch.nn.Linear(3, 1)
     with pytest.raises(InputError, match=r"--recipe\.train head"):
-        fine_tune(network, {}, np.arange(4.0), Recipe("head"), random.Random(0))
+        fine_tune(network, {}, np.arange(4.0), TuningRecipe("head"), random.Random(0))
 
 
 @pytest.mark.parametrize(

@@ -297,8 +297,8 @@ def test_a_training_checkpoint_loads_as_the_network_it_holds(folder, tmp_path):
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     again, card = load_model(tmp_path / "last.ckpt")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
-    assert card == task.card() and card["crop"] == CROP
-    assert Preparation(**card["preparation"]) == PREPARATION
+    assert card == task.card() and card.crop_size == CROP
+    assert Preparation(**card.preparation) == PREPARATION
 
 
 def test_resuming_goes_on_as_if_it_had_never_stopped(folder, tmp_path):

@@ -1,10 +1,13 @@
 """The challenge's zip: what lies in it, what it does alone, and what its check tells apart."""
 
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +31,7 @@ from piqa.submission.check import (
     run_alone,
 )
 from piqa.submission.command import plain, submit
-from piqa.submission.pack import imports_of, modules_needed, renamed, weights_file
+from piqa.submission.pack import NOT_FOR_SCORING, SOURCE, pack, weights_file
 from piqa.submission.run import fill, run
 from piqa.weights import model_file, state_dicts
 
@@ -102,11 +105,31 @@ def test_it_passes_where_all_is_well(submission):
     ]
 
 
-def test_its_modules_import_nothing_of_an_installed_piqa(submission):
-    archive = zipfile.ZipFile(submission[0])
-    sources = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
-    imported = {name.split(".")[0] for source in sources for name in imports_of(source)}
-    assert f"assets_{NAME}" in imported and "piqa" not in imported
+def test_the_wheel_is_this_package_with_what_is_known_of_it(submission):
+    (wheel,) = (name for name in zipfile.ZipFile(submission[0]).namelist() if name.endswith(".whl"))
+    archive = zipfile.ZipFile(io.BytesIO(zipfile.ZipFile(submission[0]).read(wheel)))
+    own = {f"piqa/{path.relative_to(SOURCE).as_posix()}" for path in SOURCE.rglob("*.py")}
+    (facts,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+    assert wheel.endswith(f"{facts.removesuffix('.dist-info')}-py3-none-any.whl")
+    assert own | {f"{facts}/METADATA", f"{facts}/WHEEL", f"{facts}/RECORD"} <= set(archive.namelist())
+    assert not [name for name in archive.namelist() if name.endswith(".pyc")]
+    assert len(archive.read(f"{facts}/RECORD").splitlines()) == len(archive.namelist())
+
+
+def test_the_same_model_gives_the_same_zip(scorer, tmp_path):
+    for name in ("one", "two"):
+        pack(scorer, weights_file(scorer, half=False), NAME, tmp_path / name, "one", "32")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_its_script_takes_its_own_piqa_though_another_is_installed(unpacked):
+    (unpacked / "installed" / "piqa").mkdir(parents=True)
+    (unpacked / "installed" / "piqa" / "__init__.py").write_text("raise RuntimeError('the installed one')")
+    script = unpacked / "models" / f"model_{NAME}.py"
+    code = f"import runpy; runpy.run_path({str(script)!r}); import piqa; print(piqa.__file__)"
+    environment = os.environ | {"PYTHONPATH": str(unpacked / "installed")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert Path(done.stdout.strip()).is_relative_to(unpacked / "assets")
 
 
 def test_its_requirements_are_the_installed_libraries(submission):
@@ -117,29 +140,18 @@ def test_its_requirements_are_the_installed_libraries(submission):
     assert not {"lightning", "jsonargparse", "wandb"} & set(required)  # training is left out
 
 
-def test_only_modules_that_scoring_takes_are_carried():
-    modules = {path.as_posix() for path in modules_needed(["piqa.submission.run"])}
-    assert {"scoring/scorer.py", "preparation/faces.py", "models/liqe.py", "data/transforms.py"} <= modules
-    assert not [name for name in modules if name.startswith(("tasks/", "evaluation/", "fit"))]
-
-
-def test_imports_are_renamed_wherever_they_stand():
-    source = (
-        "import piqa.files\nfrom piqa import weights\ndef f():\n    from piqa.a import b\n'from piqa'; piqarium = 1\n"
-    )
-    expected = "import x.files\nfrom x import weights\ndef f():\n    from x.a import b\n'from piqa'; piqarium = 1\n"
-    assert renamed(source, "x") == expected
-
-
-def test_imports_are_found_wherever_they_stand():
-    source = "import a.b\nfrom c import d\ndef f():\n    from e.f import g\n"
-    assert list(imports_of(source)) == ["a.b", "c", "c.d", "e.f", "e.f.g"]
+def test_scoring_imports_no_library_that_the_requirements_leave_out():
+    names = {"scikit-image": "skimage"}
+    code = "import sys, piqa.submission.run, piqa.models; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    left_out = {names.get(library, library) for library in NOT_FOR_SCORING - {"wandb"}}  # timm looks for wandb itself
+    assert not left_out & set(done.stdout.split())
 
 
 def test_the_card_keeps_where_the_model_was_trained_to_itself(scorer):
-    assert "trained_on" in scorer.card
+    assert scorer.card.trained_on
     card = weights_file(scorer, half=False)["piqa"]
-    assert set(card) == {"network", "preparation", "view", "crop"}
+    assert set(card) == {"format", "network", "preparation", "view", "crop"}
 
 
 def test_a_failed_write_leaves_the_old_zip(tiny_run, images, tmp_path, monkeypatch):
@@ -211,7 +223,7 @@ def test_gaps_are_filled_by_the_median_of_class_then_of_all_then_nought(scores, 
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [(None, "images.csv"), ("IMAGE,CLASS\n", "names no image"), ("IMAGE\na.jpg\n", "IMAGE"), ("", "empty")],
+    [(None, "images.csv"), ("IMAGE,CLASS\n", "names no image"), ("FILE\na.jpg\n", "IMAGE"), ("", "empty")],
 )
 def test_an_images_csv_that_will_not_do_is_told_in_one_line_and_logged(unpacked, capsys, content, named):
     (unpacked / "images.csv").unlink()
@@ -243,9 +255,21 @@ def test_the_fresh_process_reports_its_own_peak_memory(tmp_path):
 
 
 def test_a_zip_that_lacks_a_module_fails(unpacked):
-    (unpacked / "assets" / f"assets_{NAME}" / "faces.py").unlink()
+    (wheel,) = (unpacked / "assets" / f"assets_{NAME}").glob("*.whl")
+    with zipfile.ZipFile(wheel) as whole:
+        files = {name: whole.read(name) for name in whole.namelist() if name != "piqa/preparation/faces.py"}
+    with zipfile.ZipFile(wheel, "w") as rest:
+        for name, content in files.items():
+            rest.writestr(name, content)
     figures, (finding,) = run_alone(unpacked, NAME, images=1)
-    assert not finding.passed and f"assets_{NAME}.faces" in finding.value and figures == {}
+    assert not finding.passed and "piqa.preparation.faces" in finding.value and figures == {}
+
+
+def test_a_zip_without_its_wheel_fails(unpacked):
+    (wheel,) = (unpacked / "assets" / f"assets_{NAME}").glob("*.whl")
+    wheel.unlink()
+    figures, (finding,) = run_alone(unpacked, NAME, images=1)
+    assert not finding.passed and "is missing" in finding.value and figures == {}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +320,7 @@ class Attention(nn.Module):
 
 
 def test_operations_are_counted_in_fused_attention_too(images):
-    scorer = Scorer(Attention().eval(), Preparation(short_side=64, face_rule="none"), crop=64, device="cpu")
+    scorer = Scorer(Attention().eval(), Preparation(short_side=64, face_rule="none"), crop_size=64, device="cpu")
     per_crop = 2 * (16 * 12 * 36 + 16 * 16 * 12 + 16 * 16 * 12 + 16 * 12 * 12)  # projection in, QK', AV, projection out
     image = images / "a" / "one.jpg"
     scorer.score([image])
@@ -306,7 +330,7 @@ def test_operations_are_counted_in_fused_attention_too(images):
 def test_too_heavy_weights_are_halved_and_what_still_exceeds_a_limit_fails(tiny_run, images, tmp_path, capsys):
     arguments = ["--ckpt_path", tiny_run, "--name", "Nunez", "Ana", "--out", tmp_path, "--images", images]
     with pytest.raises(SystemExit) as stop:
-        evaluate.main(["submission", *map(str, arguments), "--limits.weights_gb", "1e-6", "--crops", "one"])
+        evaluate.main(["submission", *map(str, arguments), "--limits.weights_gb", "1e-6", "--test_crops", "one"])
     printed = capsys.readouterr().out
     assert stop.value.code == 1
     assert [line.split()[-2] for line in printed.splitlines() if "weights, GB" in line] == ["fail"]

@@ -66,7 +66,7 @@ def test_colour_similarities_are_cosines_between_the_patches():
 
 def test_heads_answer_on_their_scales():
     ava, tad66k = (TANet(head, **TINY).eval()(pixels(3)) for head in ("ava", "tad66k"))
-    assert set(ava) == {"score", "spread", "distribution"} and ava["distribution"].shape == (3, 10)
+    assert set(ava) == {"score", "std", "distribution"} and ava["distribution"].shape == (3, 10)
     assert ava["distribution"].sum(dim=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
     assert set(tad66k) == {"score"} and ((tad66k["score"] > 0) & (tad66k["score"] < 10)).all()
 

@@ -19,7 +19,7 @@ from piqa.data.sampler import Draw, Step, StepShare
 from piqa.data.transforms import collate, training_image
 from piqa.errors import InputError
 from piqa.models.contract import as_scoring_network, network_outputs
-from piqa.models.liqe import LIQE_RULE, cut_windows
+from piqa.models.liqe_windows import LIQE_RULE, cut_windows
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
 
 NO_FACE = {"face_rule": "none"}

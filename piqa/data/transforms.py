@@ -22,7 +22,7 @@ from torchvision.transforms.v2 import functional
 
 from piqa.errors import InputError
 from piqa.models.clip_iqa import SMALLEST
-from piqa.models.liqe import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
+from piqa.models.liqe_windows import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import Portrait, Preparation
 

@@ -1,4 +1,4 @@
-"""A timm network that turns images into pooled features and knows the input that it was trained on."""
+"""A timm network that turns images into pooled features and normalises its own input."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from piqa.errors import InputError
 from piqa.models.clip import PromptedCLIP
+from piqa.models.contract import Arguments
+from piqa.models.pixels import normalised
 
 SWIN_B_384 = "swin_base_patch4_window12_384.ms_in22k"  # the published backbone: Swin-B/384, ImageNet-22k
 
@@ -20,8 +22,8 @@ class Backbone(nn.Module):
     """A headless timm network with pooled features.
 
     Args:
-        name: Any timm model that answers (images, features) for `num_classes=0`.
-        image_size: Side in pixels of the square images that it will see.
+        name: A timm model that returns (images, features) for `num_classes=0`.
+        image_size: Side in pixels of its square input images.
 
     Raises:
         InputError: If timm does not know the model or cannot build it for this size.
@@ -35,7 +37,7 @@ class Backbone(nn.Module):
         self.name, self.image_size = name, image_size
         self.net = self._create(pretrained=False)
         if not hasattr(self.net, "num_features"):
-            raise InputError(f"timm model '{name}' tells no number of features; choose one that classifies images")
+            raise InputError(f"timm model '{name}' has no `num_features`; choose a model that classifies images")
         # timm networks with a conv head pool to head_hidden_size, the others to num_features
         self.features: int = getattr(self.net, "head_hidden_size", self.net.num_features)
         cfg = self.net.pretrained_cfg
@@ -47,7 +49,7 @@ class Backbone(nn.Module):
     std: Tensor
 
     def _create(self, pretrained: bool) -> nn.Module:
-        arguments: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
+        arguments: Arguments = {"num_classes": 0, "pretrained": pretrained}
         try:
             default = timm.get_pretrained_cfg(self.name)
             if default is not None and default.fixed_input_size and default.input_size[-1] != self.image_size:
@@ -58,27 +60,27 @@ class Backbone(nn.Module):
             if not pretrained:
                 raise InputError(f"timm cannot build '{self.name}' for {self.image_size} px: {reason}") from error
             raise InputError(
-                f"timm's weights for '{self.name}' could not be had ({reason}); connect once so that they are cached, "
+                f"timm's weights for '{self.name}' are not available ({reason}); connect once so that they are cached, "
                 f"name a file, or start from `scratch`"
             ) from error
         return network
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the network's weights, to which normalised pixels are brought."""
+        """Type of the network's weights, to which normalised pixels are converted."""
         dtype: torch.dtype = next(self.net.parameters()).dtype
         return dtype
 
     def load_timm_weights(self) -> None:
-        """Fills the network with timm's own weights for its name, downloaded or from the local cache.
+        """Load timm's own weights for the network's name, downloaded or from the local cache.
 
         Raises:
-            InputError: If they cannot be had.
+            InputError: If they are not available.
         """
         self.net.load_state_dict(self._create(pretrained=True).state_dict())
 
     def checkpoint_activations(self) -> None:
-        """Computes the activations inside the network's stages again in the backward pass instead of keeping them.
+        """Recompute the activations inside the network's stages in the backward pass instead of keeping them.
 
         Raises:
             InputError: If timm does not offer that for this network.
@@ -91,7 +93,7 @@ class Backbone(nn.Module):
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pooled features.
+        """Return pooled features.
 
         Args:
             images: Shape (images, 3, image_size, image_size). uint8 pixels are scaled and normalised here, with this
@@ -104,24 +106,21 @@ class Backbone(nn.Module):
         Raises:
             InputError: If the network does not pool its features.
         """
-        if images.dtype == torch.uint8:
-            images = (images.float().div(255) - self.mean) / self.std
-        features: Tensor = self.net(images.to(self.dtype))
+        features: Tensor = self.net(normalised(images, self.mean, self.std).to(self.dtype))
         if features.ndim != 2:
             raise InputError(f"timm model '{self.name}' does not pool its features (shape {tuple(features.shape)})")
         return features.float()
 
 
 def with_bfloat16_backbones(network: nn.Module) -> nn.Module | None:
-    """A copy of a network for scoring, whose backbones hold bfloat16 weights; the rest of it stays in float32.
+    """Return a copy of a network for scoring with bfloat16 weights in its backbones; the rest stays in float32.
 
-    The backbone of a CLIP is its image tower.
-
-    Half the memory, and on hardware with bfloat16 matrix units several times the speed. Autocast would give the same
-    numbers, but under `torch.inference_mode` it converts every weight again at every call.
+    The backbone of a CLIP is its image tower. This halves the memory, and is several times faster on hardware with
+    bfloat16 matrix units. Autocast gives the same numbers, but under `torch.inference_mode` it converts every weight
+    again at every call.
 
     Returns:
-        The copy, or None where the network is built of neither.
+        The copy, or None if the network has no backbone.
     """
     if not any(isinstance(module, Backbone | PromptedCLIP) for module in network.modules()):
         return None

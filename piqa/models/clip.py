@@ -1,40 +1,31 @@
-"""What the models built on CLIP share: its construction, its pixels, its prompts and their features.
+"""What the models built on CLIP share: construction, pixel normalisation, prompts and text features.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021 (arXiv 2103.00020).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from piqa.errors import InputError
 from piqa.models.contract import Arguments, ScoringModule
+from piqa.models.pixels import normalised
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Architecture = Arguments  # entries of open_clip's config
-
-_optimiser_steps = 0  # of all optimisers in this process
-
-
-def _count_step(*_: Any) -> None:
-    global _optimiser_steps
-    _optimiser_steps += 1
+OpenCLIP = Any  # a network of open_clip's, whose attributes have no types
 
 
-register_optimizer_step_post_hook(_count_step)
-
-
-def build_clip(name: str, architecture: Mapping[str, Any] | None = None) -> Any:
-    """A randomly initialised CLIP.
+def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
+    """Build a randomly initialised CLIP.
 
     Args:
         name: open_clip's name; those that end in `-quickgelu` have the activation of OpenAI's weights.
@@ -61,7 +52,7 @@ def build_clip(name: str, architecture: Mapping[str, Any] | None = None) -> Any:
 
 
 def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
-    """CLIP's tokens of some prompts, int64, (prompts, 77), padded with 0 after the end token, the highest of all.
+    """Return CLIP's tokens of prompts, int64, (prompts, 77), padded with 0 after the end token, the highest of all.
 
     Raises:
         InputError: If a prompt is empty or too long: CLIP would see no word of it, or cut it off.
@@ -77,8 +68,8 @@ def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
     return tokens
 
 
-def encode_prompts(clip: Any, tokens: Tensor, embeddings: Tensor | None = None) -> Tensor:
-    """Normalised text features, shape (prompts, width).
+def encode_prompts(clip: OpenCLIP, tokens: Tensor, embeddings: Tensor | None = None) -> Tensor:
+    """Return normalised text features, shape (prompts, width).
 
     Args:
         clip: An open_clip CLIP.
@@ -102,7 +93,9 @@ class PromptedCLIP(ScoringModule):
     """A CLIP, randomly initialised, and the prompts that images are compared with; `piqa.weights` fills it.
 
     The scale of the cosines, `logit_scale`, is never trained. Where no gradient is asked for, the prompts' features are
-    computed once and kept until weights of the text side change, whatever changes them.
+    computed once and kept until `forget_text_features` is called. A pass with gradients for the text side, which a step
+    of training follows, calls it, as do `train`, `eval`, loading and moving. Changes in place are noticed, except those
+    by fused optimisers.
 
     Args:
         name: open_clip's name of the network.
@@ -119,21 +112,21 @@ class PromptedCLIP(ScoringModule):
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
         self._text_features: Tensor | None = None
-        self._text_version = (-1, -1)
+        self._text_version = -1
         # Loading may put other tensors in the place of the weights, and so may a move: their changes count from 0.
         self.register_load_state_dict_post_hook(lambda module, _: module.forget_text_features())  # type: ignore[no-untyped-call]
 
     inputs = ("whole",)
-    clip: Any  # open_clip's
+    clip: OpenCLIP
     tokens: Tensor
     mean: Tensor
     std: Tensor
 
     def load_openai_weights(self) -> None:
-        """Fills the network with the weights that CLIP was published with, downloaded or from the local cache.
+        """Load the weights that CLIP was published with, downloaded or from the local cache.
 
         Raises:
-            InputError: If they cannot be had, or the network is another.
+            InputError: If they are not available, or do not fit the network.
         """
         import open_clip
 
@@ -142,7 +135,7 @@ class PromptedCLIP(ScoringModule):
         except Exception as error:  # the connection and the cache can fail in any way
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise InputError(
-                f"OpenAI's '{self.name}' could not be had ({reason}); connect once so that they are cached, "
+                f"OpenAI's '{self.name}' is not available ({reason}); connect once so that they are cached, "
                 "or name a file"
             ) from error
         try:
@@ -153,25 +146,30 @@ class PromptedCLIP(ScoringModule):
                 "start from `scratch`"
             ) from error
 
-    def _apply(self, fn: Any, recurse: bool = True) -> PromptedCLIP:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PromptedCLIP:
         self.forget_text_features()
         moved: PromptedCLIP = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
 
+    def train(self, mode: bool = True) -> PromptedCLIP:
+        """Switch training mode."""
+        self.forget_text_features()
+        return super().train(mode)
+
     def forget_text_features(self) -> None:
-        """Drops the cached text features."""
+        """Drop the cached text features."""
         self._text_features = None
 
     def _text_weights(self) -> Iterable[nn.Parameter]:
         return (weight for name, weight in self.named_parameters() if not name.startswith("clip.visual."))
 
     def text_features(self) -> Tensor:
-        """Normalised text features, shape (prompts, width); cached unless a gradient has to reach the text side."""
+        """Return normalised text features, shape (prompts, width); cached unless the text side needs a gradient."""
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in self._text_weights()):
+            self.forget_text_features()
             return self._encode_prompts()
         # torch counts the changes made to a tensor in place, all but those by fused optimisers.
-        changes = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
-        version = (changes, _optimiser_steps)
+        version = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
         if self._text_features is None or version != self._text_version:
             # Not as inference tensors, even in inference mode: a later backward pass could not use them. And not in
             # half precision, as they may be used outside of it.
@@ -184,14 +182,12 @@ class PromptedCLIP(ScoringModule):
         return encode_prompts(self.clip, self.tokens)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """uint8 pixels scaled and normalised as CLIP wants them; floats are taken as normalised already."""
-        if images.dtype == torch.uint8:
-            images = (images.float().div(255) - self.mean) / self.std
+        """Return pixels as CLIP takes them: uint8 scaled and normalised; floats are taken as normalised already."""
         weights: Tensor = next(self.clip.visual.parameters())
-        return images.to(weights.dtype)  # the image tower may hold bfloat16 weights
+        return normalised(images, self.mean, self.std).to(weights.dtype)  # the image tower may hold bfloat16 weights
 
     def compare(self, features: Tensor) -> Tensor:
-        """How well images go with the prompts: exp(logit_scale) x cosine.
+        """Compare images with the prompts: exp(logit_scale) x cosine.
 
         Args:
             features: Of images, not normalised, (images, width).

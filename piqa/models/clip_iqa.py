@@ -1,4 +1,4 @@
-"""CLIP-IQA: is an image closer to "Good photo." or to "Bad photo."? CLIP-IQA+ learns the words around them.
+"""CLIP-IQA: the probability of "Good photo." against "Bad photo."; CLIP-IQA+ learns the words around them.
 
 Wang et al., "Exploring CLIP for Assessing the Look and Feel of Images", AAAI 2023 (arXiv 2207.12396).
 """
@@ -6,14 +6,13 @@ Wang et al., "Exploring CLIP for Assessing the Look and Feel of Images", AAAI 20
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from piqa.errors import InputError
-from piqa.models.clip import Architecture, PromptedCLIP, encode_prompts, tokenize
+from piqa.models.clip import Architecture, OpenCLIP, PromptedCLIP, encode_prompts, tokenize
 
 CLIP_NAME = "RN50-quickgelu"  # open_clip's; the QuickGELU is in the text tower
 SMALLEST = 32  # px, the network's stride: a smaller image has no feature left to pool
@@ -40,10 +39,10 @@ CONTEXT = 16  # learned tokens, as published
 CONTEXT_STD = 0.02  # of their initial values
 
 
-def encode_any_size(visual: Any, pixels: Tensor) -> Tensor:
-    """Features of CLIP's ResNet without the positional embedding of its attention pool, so that any size will do.
+def encode_any_size(visual: OpenCLIP, pixels: Tensor) -> Tensor:
+    """Return features of CLIP's ResNet for images of any size: without the attention pool's positional embedding.
 
-    Only the one query whose answer is used is asked: the mean over all positions.
+    The attention pool computes one query alone, the mean over all positions, as only its output is used.
 
     Args:
         visual: open_clip's `ModifiedResNet`.
@@ -69,11 +68,11 @@ def encode_any_size(visual: Any, pixels: Tensor) -> Tensor:
 
 
 class AntonymCLIP(PromptedCLIP):
-    """CLIP RN50 and pairs of opposite prompts; all of it frozen, and in evaluation mode even while training.
+    """CLIP RN50 and pairs of antonymous prompts. CLIP is frozen, and in evaluation mode even during training.
 
     Args:
-        tokens: The prompts' tokens, the first and the second of each pair in turn, (2 * pairs, length).
-        attributes: Names of the pairs that get a column of their own.
+        tokens: Tokens of the prompts, the first and the second of each pair in turn, (2 * pairs, length).
+        attributes: Names of the pairs that become outputs of their own.
         architecture: Entries of open_clip's config to replace; None for the published network.
     """
 
@@ -86,13 +85,13 @@ class AntonymCLIP(PromptedCLIP):
         self.eval()
 
     def train(self, mode: bool = True) -> AntonymCLIP:
-        """Switches training mode of what is trained; CLIP's running statistics stay those of its own training."""
+        """Switch training mode of what is trained; CLIP's running statistics stay those of its own training."""
         super().train(mode)
         self.clip.eval()
         return self
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
-        """Scores images; higher is better, on one scale for all.
+        """Score images; higher is better, on one scale for all.
 
         Args:
             whole: Whole images or crops of any size from 32 px, uint8 or normalised float,
@@ -107,7 +106,7 @@ class AntonymCLIP(PromptedCLIP):
         """
         if whole.ndim != 4 or min(whole.shape[2:]) < SMALLEST:
             raise InputError(
-                f"CLIP-IQA sees images of 3 x height x width with sides of {SMALLEST} px or more, not "
+                f"CLIP-IQA takes images of 3 x height x width with sides of {SMALLEST} px or more, not "
                 f"{tuple(whole.shape[1:])}; leave such an image out, or enlarge it"
             )
         logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole)))
@@ -117,12 +116,12 @@ class AntonymCLIP(PromptedCLIP):
 
 
 class CLIPIQA(AntonymCLIP):
-    """CLIP-IQA: nothing is trained, the prompts say what is asked.
+    """CLIP-IQA: nothing is trained; the prompts define what is measured.
 
     Args:
-        attributes: What is asked, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
-            `pairs`; by default those of `pairs`, or `quality`.
-        pairs: Your own pairs of prompts by name, the better one first, such as
+        attributes: What is measured, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
+            `prompts`; by default those of `prompts`, or `quality`.
+        prompts: Your own pairs of prompts by name, the better one first, such as
             `{"pose": ["A relaxed pose.", "A stiff pose."]}`.
         architecture: Entries of open_clip's config to replace; None for the published network.
 
@@ -133,10 +132,10 @@ class CLIPIQA(AntonymCLIP):
     def __init__(
         self,
         attributes: Sequence[str] | None = None,
-        pairs: Mapping[str, Sequence[str]] | None = None,
+        prompts: Mapping[str, Sequence[str]] | None = None,
         architecture: Architecture | None = None,
     ) -> None:
-        own = {name: _checked_pair(name, pair) for name, pair in (pairs or {}).items()}
+        own = {name: _checked_pair(name, pair) for name, pair in (prompts or {}).items()}
         asked = list(attributes if attributes is not None else own or ["quality"])
         known = ATTRIBUTES | own
         unknown = [name for name in asked if name not in known]
@@ -145,7 +144,7 @@ class CLIPIQA(AntonymCLIP):
         super().__init__(tokenize(CLIP_NAME, [prompt for name in asked for prompt in known[name]]), asked, architecture)
         self.init_args = {
             "attributes": asked,
-            "pairs": {name: list(pair) for name, pair in own.items()},
+            "prompts": {name: list(pair) for name, pair in own.items()},
             "architecture": architecture,
         }
 
@@ -194,12 +193,12 @@ def _checked_pair(name: str, pair: Sequence[str]) -> tuple[str, str]:
     if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
         raise InputError(f"`{name}` needs two different prompts, the better one first, not {pair!r}")
     if name == "score":
-        raise InputError("a pair of prompts cannot be called `score`, which is the name of the first one's answer")
+        raise InputError("a pair of prompts cannot be called `score`, which is the name of the first one's output")
     return pair[0], pair[1]
 
 
 def _templates(pair: Sequence[str], context: int) -> tuple[Tensor, Tensor]:
-    """The vocabulary of two prompts with learned context, and the prompts in it.
+    """Return the vocabulary of two prompts with learned context, and the prompts in it.
 
     Returns:
         CLIP's numbers of the tokens that are not learned, ascending, the end token last, (known,); and the prompts,

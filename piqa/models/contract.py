@@ -17,13 +17,14 @@ FORMER_INPUTS = {"full_image": "whole"}
 
 Arguments = dict[str, Any]  # of a constructor or a config, as JSON can hold them
 Inputs = dict[str, Tensor]
+Images = Mapping[str, Tensor | list[Tensor]]  # a batch; where images differ in size, each has a tensor of its own
 
 
 class ScoringNetwork(Protocol):
     """A network that scores images.
 
-    Any `torch.nn.Module` may be one. What it does not declare, `as_scoring_network` completes: `inputs` from the
-    signature of its `forward`, the others with the defaults named here.
+    A `torch.nn.Module` of any kind may be one. `as_scoring_network` completes what it does not declare: `inputs` from
+    the signature of its `forward`, the others by the defaults named here.
 
     Attributes:
         inputs: Names of the entries of a batch that it takes, out of `INPUTS`.
@@ -103,8 +104,8 @@ def as_scoring_network(network: nn.Module | Callable[..., Mapping[str, Tensor]])
     return declared
 
 
-def _inputs_by_signature(forward: Callable[..., Any], name: str) -> list[str]:
-    """The arguments of a forward function that are inputs."""
+def _inputs_by_signature(forward: Callable[..., object], name: str) -> list[str]:
+    """Return the arguments of a forward function that are inputs."""
     parameters = inspect.signature(forward).parameters.values()
     inputs = [parameter.name for parameter in parameters if parameter.name in INPUTS]
     needed = [
@@ -120,6 +121,8 @@ def _inputs_by_signature(forward: Callable[..., Any], name: str) -> list[str]:
 
 
 def _check_inputs(inputs: Sequence[str], name: str) -> None:
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence):
+        raise InputError(f"the `inputs` of {name} are {inputs!r}; a list of names is needed")
     unknown = [one for one in inputs if one not in INPUTS]
     if not unknown:
         return
@@ -128,13 +131,13 @@ def _check_inputs(inputs: Sequence[str], name: str) -> None:
     raise InputError(f"{name} takes `{unknown[0]}`; a network can be given {', '.join(INPUTS)}")
 
 
-def inputs_of(network: ScoringNetwork, batch: Mapping[str, Any]) -> dict[str, Any]:
+def inputs_of(network: ScoringNetwork, batch: Images) -> dict[str, Tensor | list[Tensor]]:
     """Return the entries of a batch that a network takes, as far as they are there."""
     return {name: batch[name] for name in network.inputs if name in batch}
 
 
 def network_outputs(
-    network: ScoringNetwork, batch: Mapping[str, Any], arrange: Callable[[Inputs], Inputs] = lambda inputs: inputs
+    network: ScoringNetwork, batch: Images, arrange: Callable[[Inputs], Inputs] = lambda inputs: inputs
 ) -> dict[str, Tensor]:
     """Return a network's outputs on images, each taken together over the image's crops.
 
@@ -157,7 +160,7 @@ def network_outputs(
     inputs = inputs_of(network, batch)
     images = batch["whole"]
     if isinstance(images, Tensor):
-        return _outputs(network, inputs, images.shape, arrange)
+        return _outputs(network, cast(Inputs, inputs), images.shape, arrange)
     by_shape: dict[torch.Size, list[int]] = {}
     for row, image in enumerate(images):
         by_shape.setdefault(image.shape, []).append(row)
@@ -171,7 +174,7 @@ def network_outputs(
     }
 
 
-def score_crops(network: ScoringNetwork, batch: Mapping[str, Any]) -> Tensor:
+def score_crops(network: ScoringNetwork, batch: Images) -> Tensor:
     """Return the scores among the `network_outputs`: mean over the crops, float32, shape (images,)."""
     return network_outputs(network, batch)["score"]
 

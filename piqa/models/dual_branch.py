@@ -6,7 +6,7 @@ Sun et al., "Dual-Branch Network for Portrait Image Quality Assessment", CVPR 20
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,8 @@ class DualBranch(ScoringModule):
 
     Args:
         backbone: timm model of both backbones.
-        branches: The inputs that are used; leaving one out gives the published ablations.
-        image_size: Side in pixels of the square crops that the backbones see.
+        branches: Inputs that are used; leaving one out gives the published ablations.
+        image_size: Side in pixels of the backbones' square input crops.
         hidden: Width of the MLP.
         dropout: Dropout rate in front of the last layer.
 
@@ -58,10 +58,9 @@ class DualBranch(ScoringModule):
         self.branches: list[str] = self.init_args["branches"]
         self.inputs = [INPUTS[name] for name in self.branches]
         self.image_size = image_size
-        self.backbones = nn.ModuleDict(
-            {name: Backbone(backbone, image_size) for name in self.branches if name != "liqe"}
-        )
-        widths: list[Any] = [LIQE_LOGITS if name == "liqe" else self.backbones[name].features for name in self.branches]
+        backbones = {name: Backbone(backbone, image_size) for name in self.branches if name != "liqe"}
+        self.backbones = nn.ModuleDict(backbones)
+        widths = [LIQE_LOGITS if name == "liqe" else backbones[name].features for name in self.branches]
         self.head = nn.Sequential(nn.Linear(sum(widths), hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
 
     def forward(
@@ -70,7 +69,7 @@ class DualBranch(ScoringModule):
         face_crop: Tensor | None = None,
         liqe_logits: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Scores portraits; higher is better, and only differences within a scene carry meaning.
+        """Score portraits; higher is better, and only differences within a scene are meaningful.
 
         Args:
             whole: Crops of the whole images, uint8 or normalised float, (portraits, 3, image_size, image_size).

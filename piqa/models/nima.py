@@ -1,11 +1,9 @@
-"""NIMA: how people's marks for an image would be spread, from 1 to 10.
+"""NIMA: the distribution of people's ratings of an image, from 1 to 10.
 
 Talebi and Milanfar, "NIMA: Neural Image Assessment", IEEE TIP 2018 (arXiv 1709.05424).
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +17,11 @@ class NIMA(ScoringModule):
     """Backbone -> Dropout -> Linear 10 -> softmax.
 
     The paper's backbones are MobileNet, VGG16 (timm's `vgg16` keeps its two wide layers, where re-implementations pool
-    the last convolution) and Inception-v2, which timm has not.
+    the last convolution) and Inception-v2, which timm does not have.
 
     Args:
         backbone: timm model.
-        image_size: Side in pixels of the square images that it sees; 224 as published.
+        image_size: Side in pixels of its square input images; 224 as published.
         dropout: Dropout rate in front of the last layer.
 
     Raises:
@@ -36,19 +34,19 @@ class NIMA(ScoringModule):
         super().__init__()
         self.init_args = {"backbone": backbone, "image_size": image_size, "dropout": dropout}
         self.image_size = image_size
-        self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
-        width: Any = self.backbones["whole"].features
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, RATING_LEVELS))
+        whole = Backbone(backbone, image_size)
+        self.backbones = nn.ModuleDict({"whole": whole})
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(whole.features, RATING_LEVELS))
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
-        """Rates images.
+        """Predict the ratings of images.
 
         Args:
             whole: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
-            float32, even under autocast: `score` (images,), the mean mark, 1 to 10, higher is better; `spread`
-            (images,), the marks' standard deviation; `distribution` (images, 10), the marks' probabilities.
+            float32, even under autocast: `score` (images,), the mean rating, 1 to 10, higher is better; `std`
+            (images,), the ratings' standard deviation; `distribution` (images, 10), the ratings' probabilities.
         """
         features = self.backbones["whole"](whole).float()
         with torch.autocast(features.device.type, enabled=False):

@@ -1,23 +1,23 @@
-"""Marks out of ten: what a distribution over the marks 1 to 10 says of an image."""
+"""Ratings from 1 to 10: the mean and the standard deviation of a predicted distribution."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-RATING_LEVELS = 10  # the lowest mark is 1
+RATING_LEVELS = 10  # the lowest rating is 1
 
 
 def rating_outputs(distribution: Tensor) -> dict[str, Tensor]:
-    """The answer of a network that predicts how people's marks are spread.
+    """Return the outputs of a network that predicts the distribution of people's ratings.
 
     Args:
-        distribution: Probabilities of the marks 1 to 10, shape (images, 10), each row summing to 1.
+        distribution: Probabilities of the ratings 1 to 10, shape (images, 10), each row summing to 1.
 
     Returns:
-        `score`, the mean mark, and `spread`, the marks' standard deviation, each (images,), and `distribution`.
+        `score`, the mean rating, and `std`, the ratings' standard deviation, each (images,), and `distribution`.
     """
-    marks = torch.arange(1, RATING_LEVELS + 1, dtype=distribution.dtype, device=distribution.device)
-    score = distribution @ marks
-    variance = (distribution * (marks - score[:, None]).square()).sum(dim=1)
-    return {"score": score, "spread": variance.sqrt(), "distribution": distribution}
+    ratings = torch.arange(1, RATING_LEVELS + 1, dtype=distribution.dtype, device=distribution.device)
+    score = distribution @ ratings
+    variance = (distribution * (ratings - score[:, None]).square()).sum(dim=1)
+    return {"score": score, "std": variance.sqrt(), "distribution": distribution}

@@ -16,7 +16,7 @@ class Regressor(ScoringModule):
 
     Args:
         backbone: timm model.
-        image_size: Side in pixels of the square crops that it sees.
+        image_size: Side in pixels of its square input crops.
         motion: Precomputed motion features of each frame's second that the head takes beside the backbone's: 256 for
             SlowFast's fast pathway in the published LSVQ stage, 0 for none.
         hidden: Width of the head.
@@ -39,7 +39,7 @@ class Regressor(ScoringModule):
         self.head = nn.Sequential(nn.Linear(self.backbone.features + motion, hidden), nn.Linear(hidden, 1))
 
     def forward(self, whole: Tensor, motion: Tensor | None = None) -> dict[str, Tensor]:
-        """Scores images or frames.
+        """Score images or frames.
 
         Args:
             whole: Crops, uint8 or normalised float, (images, 3, image_size, image_size).

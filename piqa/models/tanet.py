@@ -1,4 +1,4 @@
-"""TANet: beauty, judged by the rules of an image's own theme.
+"""TANet: aesthetic quality by rules that depend on the theme of the image.
 
 He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
 
@@ -13,7 +13,7 @@ ten of the hundred products, plus b. Together they hold Equation 3's scalar prod
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from torchvision.models import resnet18
 from piqa.errors import InputError
 from piqa.models.backbone import Backbone
 from piqa.models.contract import ScoringModule
+from piqa.models.pixels import normalised
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 
 PLACES = 365  # scene categories of Places365
@@ -34,7 +35,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ThemeRules(nn.Module):
-    """What the theme means for beauty: features of the theme, weighed by weights generated from the theme.
+    """Theme stream: features of the theme, weighted by weights that are generated from the theme.
 
     Args:
         dropout: Dropout rate of the features.
@@ -49,14 +50,14 @@ class ThemeRules(nn.Module):
         )
 
     def forward(self, places: Tensor) -> Tensor:
-        """Logits of Places365's categories, (images, 365) -> (images, 10)."""
+        """Map logits of the categories of Places365, (images, 365), to values, (images, 10)."""
         products = self.generate_weights(places) * self.features(places)  # (images, 100)
         values: Tensor = products.unflatten(1, (VALUES, -1)).sum(dim=2) + self.generate_bias(places)
         return values
 
 
 class ColourRelations(nn.Module):
-    """How the colours of an image's 12 x 12 patches go together.
+    """Colour stream: similarities between the colours of 12 x 12 patches.
 
     The published code's form: cosine similarities of RGB vectors. The paper writes a scaled product per channel.
 
@@ -70,27 +71,27 @@ class ColourRelations(nn.Module):
 
     @staticmethod
     def similarities(pixels: Tensor) -> Tensor:
-        """Cosines between the mean colours of all patches, (images, 3, height, width) -> (images, 144, 144)."""
+        """Return cosines between the mean colours of all patches, (images, 3, height, width) -> (images, 144, 144)."""
         colours = functional.adaptive_avg_pool2d(pixels, GRID).flatten(2)  # (images, 3, 144)
         unit = functional.normalize(colours, dim=1)
         return unit.transpose(1, 2) @ unit
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels, (images, 3, height, width) -> (images, 10), each row summing to 1."""
+        """Map normalised pixels, (images, 3, height, width), to values, (images, 10), each row summing to 1."""
         values: Tensor = self.head(self.similarities(pixels).flatten(1))
         return values
 
 
 class TANet(ScoringModule):
-    """Theme, colours and aesthetics, ten values each -> ReLU -> Dropout -> marks.
+    """Theme, colours and aesthetics, ten values each -> ReLU -> Dropout -> rating.
 
     Theme: a ResNet-18 that knows Places365, never trained here. Aesthetics: MobileNetV2, with the ReLU6 with which its
     ImageNet weights were trained; the published code has ReLU in the first and the last convolution.
 
     Args:
-        head: `ava`: probabilities of the marks 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
+        head: `ava`: probabilities of the ratings 1 to 10, whose mean is the score. `tad66k`: the score alone, 0 to 10.
         backbone: timm model of the aesthetics stream.
-        image_size: Side in pixels of the square images that it sees; 224 as published.
+        image_size: Side in pixels of its square input images; 224 as published.
         dropout: Dropout rate of the colour and aesthetics streams and of the head.
 
     Raises:
@@ -116,9 +117,9 @@ class TANet(ScoringModule):
             "dropout": dropout,
         }
         self.image_size = image_size
-        self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
-        width: Any = self.backbones["whole"].features
-        self.aesthetics = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, VALUES))
+        whole = Backbone(backbone, image_size)
+        self.backbones = nn.ModuleDict({"whole": whole})
+        self.aesthetics = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(whole.features, VALUES))
         self.theme = resnet18(num_classes=PLACES).requires_grad_(False).eval()
         self.theme_rules = ThemeRules()
         self.colours = ColourRelations(dropout)
@@ -131,13 +132,13 @@ class TANet(ScoringModule):
     std: Tensor
 
     def train(self, mode: bool = True) -> TANet:
-        """Switches training mode; the theme stream stays as it is, its batch normalisation too."""
+        """Switch training mode; the theme stream, batch normalisation included, stays in evaluation mode."""
         super().train(mode)
         self.theme.eval()
         return self
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
-        """Rates images.
+        """Predict the ratings of images.
 
         Args:
             whole: uint8 or normalised float, (images, 3, image_size, image_size).
@@ -146,15 +147,13 @@ class TANet(ScoringModule):
             float32, even under autocast. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone,
             (images,), 0 to 10, higher is better.
         """
-        pixels = whole
-        if whole.dtype == torch.uint8:
-            pixels = (whole.float().div(255) - self.mean) / self.std
+        pixels = normalised(whole, self.mean, self.std)
         with torch.no_grad():
             places = self.theme(pixels)
         beauty = self.aesthetics(self.backbones["whole"](whole)).float()
         with torch.autocast(beauty.device.type, enabled=False):
             values = torch.cat([beauty, self.theme_rules(places.float()), self.colours(pixels.float())], dim=1)
-            marks = self.head(values)
+            ratings = self.head(values)
             if self.init_args["head"] == "tad66k":
-                return {"score": RATING_LEVELS * marks.squeeze(1).sigmoid()}
-            return rating_outputs(marks.softmax(dim=1))
+                return {"score": RATING_LEVELS * ratings.squeeze(1).sigmoid()}
+            return rating_outputs(ratings.softmax(dim=1))

@@ -10,7 +10,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
@@ -21,8 +20,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
 from piqa.scoring.image_batches import ImageBatch
-from piqa.scoring.resumable_csv import Row, ScoreParts
-from piqa.scoring.scorer import Scorer
+from piqa.scoring.resumable_csv import ScoreParts
+from piqa.scoring.scorer import Row, Scorer
 from piqa.system.progress import Advance, progress
 
 
@@ -32,7 +31,7 @@ def is_first_process() -> bool:
 
 
 def accelerator_of(device: str, devices: int) -> str:
-    """Lightning's name for the kind of device.
+    """Return Lightning's name for the kind of device.
 
     Raises:
         InputError: If a single device is named, or there are not so many.
@@ -53,38 +52,40 @@ class ScoringModule(LightningModule):
     Args:
         scorer: Still on the CPU.
         files: The images that all processes together score.
-        crops: As in `Scorer.score`.
+        test_crops: As in `Scorer.score`.
         batch_size: Likewise.
         workers: Of each process.
     """
 
-    def __init__(self, scorer: Scorer, files: Sequence[str], crops: Crops, batch_size: int, workers: int) -> None:
+    def __init__(self, scorer: Scorer, files: Sequence[str], test_crops: Crops, batch_size: int, workers: int) -> None:
         super().__init__()
         self._scorer, self._files = scorer, files
-        self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size, "workers": workers}
+        self._test_crops, self._batch_size, self._workers = test_crops, batch_size, workers
 
     def share(self) -> Sequence[str]:
-        """Every n-th image: in a sorted list neighbours take about as long, so that all processes end together."""
+        """Return every n-th image: in a sorted list neighbours take equally long, so that all end together."""
         return self._files[self.trainer.global_rank :: self.trainer.world_size]
 
     def setup(self, stage: str) -> None:
-        """Moves the scorer to this process's device."""
+        """Move the scorer to this process's device."""
         self._scorer.to(self.trainer.strategy.root_device)
 
     def predict_dataloader(self) -> Iterator[ImageBatch]:
-        """The batches of this process's share."""
-        return self._scorer.batches(self.share(), **self._how)
+        """Yield the batches of this process's share."""
+        return self._scorer.batches(
+            self.share(), test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
+        )
 
     def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
-        """Leaves that to the scorer."""
+        """Return the batch as it is: the scorer moves it."""
         return batch
 
-    def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[dict[str, Any]]:
-        """The rows of a batch."""
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Row]:
+        """Return the rows of a batch."""
         return self._scorer.rows(batch)
 
     def on_predict_end(self) -> None:
-        """Waits until all processes have written their last row; InputError if one of them is gone."""
+        """Wait until all processes have written their last row; InputError if one of them has ended."""
         try:
             self.trainer.strategy.barrier("scored")
         except RuntimeError as error:
@@ -113,7 +114,7 @@ class PartWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Appends a batch's rows."""
+        """Append a batch's rows."""
         self._parts.append(prediction, batch.stamps)
         self._advance(len(prediction))
 
@@ -121,7 +122,7 @@ class PartWriter(BasePredictionWriter):
 def score_on_devices(
     module: ScoringModule, images: int, parts: ScoreParts, accelerator: str, devices: int, nodes: int
 ) -> None:
-    """Scores the module's images on several devices, and returns when all are done.
+    """Score the module's images on several devices, and return when all are done.
 
     Where no launcher (torchrun, Slurm) has started the other processes, this starts them: the command as it was given.
 

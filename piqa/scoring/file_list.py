@@ -12,24 +12,24 @@ from PIL import Image
 from piqa.errors import InputError
 
 
-def expand(images: Sequence[str], names: str | None = None) -> list[str]:
-    """The files that are meant: what is named, and every image below each folder, in order of name.
+def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
+    """Return the files that are meant: those named, and all images below each folder, in order of name.
 
     A file that is meant twice, or by two spellings of its path, comes once.
 
     Args:
         images: Images and folders.
-        names: A text file of more, one a line. Those are not looked up here: one that is not there costs its row.
+        listed: Text file of more, one a line. They are not looked up here: one that is not there costs its row.
 
     Raises:
         InputError: If something is not there, or a folder holds no image, or nothing is meant.
     """
-    if len(images) == 1 and names is None:
+    if len(images) == 1 and listed is None:
         return _meant_by(images[0])
-    listed = (file for image in images for file in _meant_by(image))
-    files = _each_once(chain(listed, [] if names is None else _lines(names)))
+    named = (file for image in images for file in _meant_by(image))
+    files = _each_once(chain(named, [] if listed is None else _lines(listed)))
     if not files:
-        raise InputError("there is nothing to score; name images or folders, or a list of them by `names`")
+        raise InputError("there is nothing to score; name images, folders, or a text file that lists images (`--list`)")
     return list(files.values())
 
 
@@ -47,7 +47,7 @@ def _meant_by(image: str) -> list[str]:
 
 
 def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
-    """Images below a folder, in order of name; links to folders are not followed."""
+    """Yield the images below a folder, in order of name; links to folders are not followed."""
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
@@ -69,7 +69,7 @@ def _lines(names: str) -> list[str]:
 
 
 def _each_once(files: Iterable[str]) -> dict[str, str]:
-    """Files by absolute path, each in its first spelling."""
+    """Return files by absolute path, each in its first spelling."""
     by_path: dict[str, str] = {}
     for file in files:
         by_path.setdefault(os.path.abspath(file), file)  # noqa: PTH100 -- resolve() asks the disk about every file

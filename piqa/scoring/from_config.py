@@ -1,40 +1,44 @@
-"""A config as a model: networks that score without any training of ours, such as CLIP-IQA."""
+"""Zero-shot models: a config of a network that scores without training, such as CLIP-IQA."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import yaml
-from torch import nn
 
 from piqa.data.transforms import seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
-from piqa.models.contract import ScoringModule
+from piqa.models.contract import Arguments, ScoringModule
 from piqa.models.liqe import LIQE
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
-from piqa.weights import model_file, state_dicts
+from piqa.system.renamed import name_today
+from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
+from piqa.weights.model_file import build_network
 
 CONFIGS = (".yaml", ".yml")
 
 
-def load_config(path: str | Path) -> tuple[ScoringModule, dict[str, Any]]:
-    """The network that a training config describes, with the weights that training would start from, and its card.
+def load_config(path: str | Path) -> tuple[ScoringModule, ModelCard]:
+    """Load the network that a training config describes, with its initial weights, and make its card.
 
     Args:
-        path: The config: `model.network`, `model.init` (or its `clip`), and of `data` `preparation` and `inputs`.
+        path: The config. What counts is `model.network`, `model.init` (or its `clip`), `data.preparation`, and
+            `view` and `crop_size` of `data.inputs`.
 
     Raises:
-        InputError: If the config says something else, or its network must be trained first, or its weights cannot be
-            had.
+        InputError: If the config cannot be read, its network must be trained first, or its weights are not available.
     """
     content = _read(path)
     model, data = content["model"], content["data"]
-    network = model_file.build_network({"network": {"init_args": {}} | dict(model.get("network") or {})}, path)
+    former = [f"`data.{key}` is now called `{today}`" for key in data if (today := name_today(f"data.{key}", "fit"))]
+    if former:
+        raise InputError(f"{path}: {'; '.join(former)}")
+    network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path)
     init = model.get("init", "openai")
     source = init.get("clip", "openai") if isinstance(init, Mapping) else str(init)
     if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and Path(source).suffix)):
@@ -48,20 +52,13 @@ def load_config(path: str | Path) -> tuple[ScoringModule, dict[str, Any]]:
     except TypeError as error:
         raise InputError(f"{path}: `data.preparation` has a setting that there is not: {error}") from error
     inputs = data.get("inputs") or {}
-    view, crop = inputs.get("view", "crops"), inputs.get("crop_size", 384)
-    return network.eval(), {
-        "network": {
-            "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-            "init_args": network.init_args,
-        },
-        "preparation": asdict(preparation),
-        "view": view,
-        "crop": seen_side(view, preparation, crop) or crop,
-        "weights": digest_of(source) if Path(source).is_file() else source,
-    }
+    view, crop_size = inputs.get("view", "crops"), inputs.get("crop_size", 384)
+    weights = digest_of(source) if Path(source).is_file() else source
+    side = seen_side(view, preparation, crop_size) or crop_size
+    return network.eval(), ModelCard(ClassSpec.of(network), asdict(preparation), view, side, weights=weights)
 
 
-def _read(path: str | Path) -> dict[str, dict[str, Any]]:
+def _read(path: str | Path) -> dict[str, Arguments]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -72,18 +69,18 @@ def _read(path: str | Path) -> dict[str, dict[str, Any]]:
     return parts
 
 
-def with_prompts(network: nn.Module, pairs: Mapping[str, Sequence[str]]) -> CLIPIQA:
-    """A CLIP-IQA with the same weights that compares a user's own pairs of prompts.
+def with_prompts(network: ScoringModule, prompts: Mapping[str, Sequence[str]]) -> CLIPIQA:
+    """Return a CLIP-IQA with the same weights that compares other pairs of prompts.
 
     Args:
         network: A CLIP-IQA.
-        pairs: Two prompts by name, the better one first; the first pair gives the score.
+        prompts: Pairs of prompts by name, the better one first; the first pair gives the score.
 
     Raises:
         InputError: If the network is no CLIP-IQA, or a pair is none.
     """
     if not isinstance(network, CLIPIQA):
-        raise InputError(f"prompts of your own can be asked of CLIP-IQA alone, not of a {type(network).__name__}")
-    other = CLIPIQA(pairs=pairs, architecture=network.init_args["architecture"])
+        raise InputError(f"`prompts` are for CLIP-IQA only; the model is a {type(network).__name__}")
+    other = CLIPIQA(prompts=prompts, architecture=network.init_args["architecture"])
     other.load_state_dict(network.state_dict())
     return other.eval()

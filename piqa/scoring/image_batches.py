@@ -1,6 +1,6 @@
 """Images are prepared by worker processes and come back in their order, as batches of bytes for the device.
 
-The workers decode, find faces and cut; every network that judges runs in the main process, on whole batches.
+The workers decode, find faces and cut; the networks that score run in the main process, on whole batches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
-from piqa.models.liqe import cut_windows
+from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box
 from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.portrait import Preparation, Preparer
@@ -64,10 +64,10 @@ class BatchPreparer:
     """Turns lists of files into batches.
 
     Args:
-        preparation: How; LIQE's windows are cut where it names LIQE, its logits are not computed.
+        preparation: Settings; LIQE's windows are cut where it names LIQE, its logits are not computed.
         size: Side in pixels of the square crops.
-        crops: How many, and where.
-        inputs: Names of the crops that are wanted.
+        crops: Which crops.
+        inputs: Names of the crops that the network takes.
         preparer: Prepares without LIQE; None makes one when it is first needed, in each worker process.
         view: How the network sees a portrait.
     """
@@ -86,7 +86,7 @@ class BatchPreparer:
         self._preparer = preparer
 
     def __call__(self, files: list[str]) -> ImageBatch:
-        """Prepares the images of one batch; a bad one costs its row alone."""
+        """Prepare the images of a batch; an image that cannot be prepared has an error in its place."""
         self._preparer = self._preparer or Preparer(replace(self._preparation, liqe=None))
         items, windows = [], []
         batch = ImageBatch(files, [], [], [], {}, None, [])
@@ -125,7 +125,7 @@ class BatchPreparer:
 
 
 def image_batches(files: Iterable[str], prepare: BatchPreparer, batch_size: int, workers: int) -> Iterator[ImageBatch]:
-    """Prepares files batch by batch, in their order, at most two batches a worker ahead.
+    """Prepare files batch by batch, in their order, at most two batches a worker ahead.
 
     Args:
         files: Read no further than that, so that it may be of any length.
@@ -181,7 +181,7 @@ def _work(files: list[str]) -> ImageBatch:
 
 
 def stamp_of(file: str) -> Stamp | None:
-    """Size and time of change of a file, by which a changed one is known; None if it is not there."""
+    """Return size and time of change of a file, by which a changed file is recognised; None if there is none."""
     try:
         status = Path(file).stat()
     except (OSError, ValueError):

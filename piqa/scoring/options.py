@@ -11,7 +11,7 @@ from piqa.errors import InputError
 Precision = Literal["32", "bf16", "16"]
 
 
-def check_scoring(test_crops: str, batch_size: int = 1, precision: str = "32") -> None:
+def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str = "32") -> None:
     """Make sure that settings of scoring are possible ones.
 
     Raises:

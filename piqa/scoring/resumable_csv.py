@@ -19,15 +19,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from piqa.errors import InputError
 from piqa.scoring.image_batches import Stamp, stamp_of
+from piqa.scoring.scorer import Cell, Row
 from piqa.system.files import replacing
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class ScoreParts:
         settings: Everything that the scores depend on apart from the images; rows of other settings are not used.
     """
 
-    def __init__(self, out: str | Path, columns: Sequence[str], settings: Mapping[str, Any]) -> None:
+    def __init__(self, out: str | Path, columns: Sequence[str], settings: Mapping[str, object]) -> None:
         self.out = Path(out)
         self.columns = list(columns)
         self._folder = self.out.with_name(f".{self.out.name}.parts")
@@ -65,7 +63,7 @@ class ScoreParts:
         self._file: FileIO | None = None
 
     def left(self, files: Sequence[str]) -> list[str]:
-        """The images that have no row yet, or have changed since they were scored, in their order.
+        """Return the images that have no row yet, or have changed since they were scored, in their order.
 
         Raises:
             InputError: If the folder of `out` cannot be written.
@@ -79,7 +77,7 @@ class ScoreParts:
 
     @contextmanager
     def writing(self) -> Iterator[ScoreParts]:
-        """Opens a new part for `append`.
+        """Open a new part for `append`.
 
         Raises:
             InputError: If it cannot be written.
@@ -91,7 +89,7 @@ class ScoreParts:
             yield self
 
     def append(self, rows: Sequence[Row], stamps: Sequence[Stamp | None]) -> None:
-        """Adds rows; they stay whatever happens to this process afterwards.
+        """Add rows; they stay whatever happens to this process afterwards.
 
         Args:
             rows: Values by column, such as JSON can hold.
@@ -101,7 +99,7 @@ class ScoreParts:
             InputError: If they cannot be written.
         """
         assert self._file is not None
-        lines: list[Any] = [] if self._file.tell() else [self._header]
+        lines: list[object] = [] if self._file.tell() else [self._header]
         lines += [[stamp, *(row[name] for name in self.columns)] for row, stamp in zip(rows, stamps, strict=True)]
         content = "".join(f"{json.dumps(line)}\n" for line in lines).encode("ascii")
         with self._told():
@@ -109,7 +107,7 @@ class ScoreParts:
                 content = content[self._file.write(content) :]
 
     def finish(self, files: Sequence[str]) -> Counts:
-        """Writes the table, one row an image in the order of `files`, and removes the parts.
+        """Write the table, one row an image in the order of `files`, and remove the parts.
 
         Raises:
             InputError: If an image has no row, or the table cannot be written; then the parts stay.
@@ -118,8 +116,8 @@ class ScoreParts:
             places = self._places(files)
         if missing := int((places.part < 0).sum()):
             raise InputError(
-                f"{missing} of {len(files)} images have no row yet: were images added or removed meanwhile, or was "
-                f"{self.out} written by two runs? Give the command again to score those"
+                f"{missing} of {len(files)} images have no row yet: images were added or removed, or two runs "
+                f"wrote {self.out}; give the command again to score them"
             )
         failed = no_face = 0
         with replacing(self.out) as temporary:
@@ -136,7 +134,7 @@ class ScoreParts:
         return Counts(len(files), failed, no_face)
 
     def _places(self, files: Sequence[str], unchanged: bool = False) -> _Places:
-        """Where the rows stand; of several for one image the last. `unchanged` passes over rows of changed files."""
+        """Return where the rows are; of several for one image the last. `unchanged` skips rows of changed files."""
         number = {file: position for position, file in enumerate(files)}
         part, offset = np.full(len(files), -1, np.int32), np.full(len(files), -1, np.int64)
         parts = sorted(self._folder.glob("*.jsonl"))
@@ -162,8 +160,8 @@ class ScoreParts:
             raise InputError(f"cannot write {self.out}: {reason}; is there room, and may you write there?") from error
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Offset and content of each line; None as the content of a damaged one. A last line cut short is left out."""
+def _whole_lines(path: Path) -> Iterator[tuple[int, object]]:
+    """Yield offset and content of each line, None for a damaged one. A last line cut short is left out."""
     start = 0
     with path.open("rb") as file:
         for line in file:
@@ -173,15 +171,15 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, Any]]:
             start += len(line)
 
 
-def _parsed(line: bytes) -> Any:
+def _parsed(line: bytes) -> object:
     try:
         return json.loads(line)
     except ValueError:
         return None
 
 
-def _read(places: _Places) -> Iterator[list[Any]]:
-    """The rows in order, each read from its place: however many there are, none is held."""
+def _read(places: _Places) -> Iterator[list[Cell]]:
+    """Yield the rows in order, each read from its place, so that memory does not grow with their number."""
     with ExitStack() as stack:
         used = {int(which): stack.enter_context(places.parts[which].open("rb")) for which in np.unique(places.part)}
         for which, offset in zip(places.part, places.offset, strict=True):

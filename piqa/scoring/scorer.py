@@ -1,4 +1,4 @@
-"""A trained model and the preparation it was trained with: images in, a table of scores out."""
+"""Scores of images by a trained model, with the preparation that it was trained with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,16 @@ from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import VERSION, Portrait, Preparation, Preparer
-from piqa.scoring.from_config import CONFIGS, load_config, with_prompts
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
+from piqa.scoring.loading import load_parts
+from piqa.scoring.options import Precision, check_scoring
 from piqa.system.device import pick_device
-from piqa.system.memory import keep_freed_memory
-from piqa.weights import model_file, state_dicts
+from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
 
-Precision = Literal["32", "bf16", "16"]
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
+Cell = str | float | bool | None
+Row = dict[str, Cell]  # by column
 COLUMNS = ["file", "score", "face_found", *BOX, "error"]
 
 
@@ -39,14 +41,15 @@ class Scorer:
     """Scores images with a trained model.
 
     Args:
-        network: Answers scores; as `piqa.weights.model_file.load_model` gives it. It is moved to the device and
-            evaluated; its weights are not changed, as `bf16` works on a copy.
+        network: As `piqa.weights.model_file.load_model` returns it, or any other that can score (see
+            `piqa.models.contract.ScoringNetwork`). It is moved to the device and put in evaluation mode; its weights
+            are not changed, as `bf16` works on a copy.
         preparation: The preparation that the network was trained with.
-        crop: Side in pixels of its square crops.
-        device: Where it runs.
+        crop_size: Side in pixels of the square crops.
+        device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's image tower in bfloat16;
             or `16`, float16 by autocast, for GPUs without bfloat16.
-        card: What else the model's file says of it.
+        card: The card of the model's file; by default one that describes the other arguments.
         view: How the network sees a portrait, as in training: `crops`, `whole` or `windows`.
     """
 
@@ -54,14 +57,14 @@ class Scorer:
         self,
         network: nn.Module,
         preparation: Preparation,
-        crop: int = 384,
+        crop_size: int = 384,
         device: str = "auto",
         precision: Precision = "32",
-        card: dict[str, Any] | None = None,
+        card: ModelCard | None = None,
         view: View = "crops",
     ) -> None:
-        self.preparation, self.crop, self.precision, self.card = preparation, crop, precision, card or {}
-        self.view = view
+        check_scoring(precision=precision)
+        self.preparation, self.crop_size, self.precision, self.view = preparation, crop_size, precision, view
         self._autocast = {"16": torch.float16}.get(precision)
         if precision == "bf16":
             halved = with_bfloat16_backbones(network)
@@ -69,6 +72,7 @@ class Scorer:
             network = network if halved is None else halved
         self.network = as_scoring_network(network)
         self.network.eval()
+        self.card = card or ModelCard(ClassSpec.of(self.network), asdict(preparation), view, crop_size)
         self._preparer: Preparer | None = None
         self._liqe: LIQE | None = None
         self.to(pick_device(device))
@@ -81,48 +85,29 @@ class Scorer:
         liqe: str | Path | None = None,
         device: str = "auto",
         precision: Precision = "32",
-        pairs: Mapping[str, Sequence[str]] | None = None,
+        prompts: Mapping[str, Sequence[str]] | None = None,
     ) -> Scorer:
-        """A scorer from a model file.
+        """Load a scorer from a model file.
 
         Args:
             path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
                 config of a network that needs no training, such as `clipiqa.yaml`.
-            liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+            liqe: Path of LIQE's checkpoint; default: the one in the model card.
             device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
             precision: `32`, `bf16` or `16`, as in the class.
-            pairs: Of CLIP-IQA, your own prompts to compare: two by name, the better one first, each a column; the first
-                pair gives the score.
+            prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
+                the first gives the score.
 
         Raises:
-            InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
-                of the training, or there is no such device.
+            InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
+                of the training.
         """
-        path = model_file.find_model(path)
-        network, card = (load_config if path.suffix in CONFIGS else model_file.load_model)(path)
-        if pairs:
-            network = with_prompts(network, pairs)
-        settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
-        if "liqe_logits" not in network.inputs:
-            settings["liqe"] = None
-        elif liqe is not None:
-            settings["liqe"] = str(liqe)
-        if settings.get("liqe") is not None and "liqe_digest" in card:
-            used = state_dicts.require(settings["liqe"], "liqe")
-            if digest_of(used) != card["liqe_digest"]:
-                raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
-        try:
-            preparation = Preparation(**settings)
-        except TypeError as error:
-            raise InputError(
-                f"{path}: its card names a preparation that this version does not know: {error}"
-            ) from error
-        return cls(network, preparation, card.get("crop", 384), device, precision, card, card.get("view", "crops"))
+        check_scoring(precision=precision)
+        network, preparation, card = load_parts(path, liqe, prompts)
+        return cls(network, preparation, card.crop_size, device, precision, card, cast(View, card.view))
 
     def to(self, device: torch.device) -> Scorer:
-        """Moves the scorer, and with it the network, to a device; on a CPU the process keeps memory that it frees."""
-        if device.type == "cpu":
-            keep_freed_memory()
+        """Move the scorer, and with it the network, to a device."""
         self.device = device
         self.network.to(device)
         self._preparer = None
@@ -132,22 +117,22 @@ class Scorer:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns of the scores: `COLUMNS`, then whatever else the network tells, found out on a blank image.
+        """Columns of the scores: `COLUMNS`, then the network's other outputs, as found with a blank image.
 
         Raises:
-            InputError: If the network takes what the preparation does not give, or its answers have taken names.
+            InputError: If the network takes what the preparation does not give, or an output is named as a column.
         """
-        blank = np.zeros((self.crop, self.crop, 3), np.uint8)
+        blank = np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
         logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
         portrait = Portrait(blank, blank, None, logits)
         outputs = self._outputs(self._collated([portrait], "one"))
         more = [name for name, values in outputs.items() if values.ndim == 1 and name != "score"]
         if taken := [name for name in more if name in COLUMNS]:
-            raise InputError(f"the network answers {', '.join(taken)}, which is a column of its own; rename its answer")
+            raise InputError(f"the network returns {', '.join(taken)}, which is a column of its own; rename the output")
         return COLUMNS + more
 
-    def settings(self, model: str | Path) -> dict[str, Any]:
-        """Everything that the scores depend on, apart from the images and their crops; files by their content.
+    def settings(self, model: str | Path) -> dict[str, object]:
+        """Return all that the scores depend on, apart from the images and their crops; files by their content.
 
         Args:
             model: The file that the scorer was loaded from.
@@ -158,10 +143,10 @@ class Scorer:
         return {
             "model": digest_of(model),
             "network": self.network.init_args,
-            "weights": self.card.get("weights"),
+            "weights": self.card.weights,
             "precision": self.precision,
             "view": self.view,
-            "crop": self.crop,
+            "crop": self.crop_size,
             "preparation": preparation,
         }
 
@@ -169,16 +154,16 @@ class Scorer:
         self,
         images: Iterable[str | Path],
         *,
-        crops: Crops = "five",
+        test_crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
     ) -> pd.DataFrame:
-        """Scores images; a bad one costs its row, not the run.
+        """Score images; an image that cannot be read has an error in its row.
 
         Args:
             images: Image files.
-            crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Of no account to
-                a model that sees whole images, or windows.
+            test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Ignored by
+                models that see whole images or windows.
             batch_size: Images in one pass through the network.
             workers: Processes that decode images and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
@@ -186,45 +171,47 @@ class Scorer:
         Returns:
             One row an image, in their order: `file`, `score` (higher is better, comparable among images of one
             scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, `error`, and
-            whatever else the network tells. An image that could not be read has an error and no score.
+            the network's other outputs. An image that could not be read has an error and no score.
 
         Raises:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
         """
-        batches = self.batches(images, crops=crops, batch_size=batch_size, workers=workers)
+        batches = self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers)
         return self._table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
         self,
         images: Iterable[str | Path],
         *,
-        crops: Crops = "five",
+        test_crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
     ) -> Iterator[pd.DataFrame]:
-        """Scores any number of images in constant memory: yields the rows of `score` batch by batch.
+        """Score any number of images in constant memory: yield the rows of `score` batch by batch.
 
         `images` may itself be an iterator; it is read only a few batches ahead.
         """
-        for batch in self.batches(images, crops=crops, batch_size=batch_size, workers=workers):
+        for batch in self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers):
             yield self._table(self.rows(batch))
 
     def batches(
-        self, images: Iterable[str | Path], *, crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[ImageBatch]:
-        """The first half of `stream`: images as prepared batches, for `rows`.
+        """Prepare images as batches, for `rows`: the first half of `stream`.
 
         Raises:
             InputError: If a worker process is killed.
         """
+        check_scoring(test_crops, batch_size)
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
-        prepare = BatchPreparer(self.preparation, self.crop, crops, set(self.network.inputs), preparer, self.view)
+        inputs = set(self.network.inputs)
+        prepare = BatchPreparer(self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
         yield from image_batches(map(str, images), prepare, batch_size, workers)
 
-    def rows(self, batch: ImageBatch) -> list[dict[str, Any]]:
-        """The second half of `stream`: a row, by column, for each image of a batch.
+    def rows(self, batch: ImageBatch) -> list[Row]:
+        """Return a row, by column, for each image of a batch: the second half of `stream`.
 
         Raises:
             InputError: If the device has too little memory for the batch.
@@ -233,7 +220,7 @@ class Scorer:
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
         for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
-            row: dict[str, Any] = dict.fromkeys(self.columns) | {"file": file, "error": error}
+            row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
             if error is None:
                 row |= {
                     "face_found": box is not None,
@@ -244,24 +231,25 @@ class Scorer:
         return rows
 
     def score_portraits(
-        self, portraits: Iterable[Portrait], *, crops: Crops = "five", batch_size: int = 4
+        self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
     ) -> list[float]:
-        """Scores of prepared portraits, in their order.
+        """Return the scores of prepared portraits, in their order.
 
         Args:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
-            crops: `five` crops whose scores are averaged, or `one` from the centre.
+            test_crops: `five` crops whose scores are averaged, or `one` from the centre.
             batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
         """
+        check_scoring(test_crops, batch_size)
         scores: list[float] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             with _enough_memory(len(batch)):
-                scores += self._outputs(self._collated(batch, crops))["score"].tolist()
+                scores += self._outputs(self._collated(batch, test_crops))["score"].tolist()
         return scores
 
-    def _collated(self, portraits: list[Portrait], crops: Crops) -> Batch:
-        batch = collate([crops_of(portrait, self.crop, crops, self.view) for portrait in portraits])
+    def _collated(self, portraits: list[Portrait], test_crops: Crops) -> Batch:
+        batch = collate([crops_of(portrait, self.crop_size, test_crops, self.view) for portrait in portraits])
         return {
             name: [one.to(self.device) for one in values]
             if isinstance(values, list)
@@ -269,13 +257,16 @@ class Scorer:
             for name, values in batch.items()
         }
 
-    def _outputs_of(self, batch: ImageBatch) -> list[dict[str, Any]]:
-        """The network's answers on the good images of a batch; class indices by their names."""
-        crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
+    def _outputs_of(self, batch: ImageBatch) -> list[Row]:
+        """Return the network's outputs on the good images of a batch; class indices by their names."""
+        crops: Batch = {
+            name: [self._on_device(own) for own in pixels] if isinstance(pixels, list) else self._on_device(pixels)
+            for name, pixels in batch.crops.items()
+        }
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = self.network.classes
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, list[Cell]] = {}
         for name, values in self._outputs(crops).items():
             if values.ndim > 1:
                 continue  # for losses
@@ -283,10 +274,8 @@ class Scorer:
             columns[name] = [classes[name][index] for index in plain] if name in classes else plain
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def _on_device(self, pixels: Pixels | list[Pixels]) -> Any:
-        """Bytes on the device; page-locked on their way to a GPU, which copies them while others work."""
-        if isinstance(pixels, list):
-            return [self._on_device(own) for own in pixels]
+    def _on_device(self, pixels: Pixels) -> Tensor:
+        """Move bytes to the device; page-locked on their way to a GPU, which copies them while it computes."""
         tensor = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
@@ -299,7 +288,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
-        """LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
+        """Return LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
         if self._liqe is None:
             assert self.preparation.liqe is not None
             self._liqe = state_dicts.load_liqe(self.preparation.liqe).to(self.device)
@@ -312,8 +301,8 @@ class Scorer:
             logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
-    def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
-        """Rows with the same types whatever they hold, so that tables of a stream fit together."""
+    def _table(self, rows: list[Row]) -> pd.DataFrame:
+        """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         texts = {"file", "error", *self.network.classes}
         types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)

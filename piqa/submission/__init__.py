@@ -7,7 +7,7 @@ lie in the same three folders, so that unpacking the zip on that level puts ever
     submission_<LAST>_<FIRST>.zip
         models/model_<LAST>_<FIRST>.py               the script
         weights/weights_<LAST>_<FIRST>.ckpt          the network, its card, and LIQE where the model uses it
-        assets/assets_<LAST>_<FIRST>/                the modules of piqa that scoring takes, importable by this name
+        assets/assets_<LAST>_<FIRST>/*.whl           the package piqa, from which the script imports
         assets/assets_<LAST>_<FIRST>/requirements.txt    the libraries, in the versions that the check ran with
 
 The script reads `images.csv` and `images/`, and writes `results/result_<LAST>_<FIRST>.csv` and

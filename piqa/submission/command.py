@@ -16,16 +16,18 @@ from rich.table import Table
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.scoring.scorer import Precision, Scorer
-from piqa.submission.check import Finding, Limits, check
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
+from piqa.submission.check import Finding, Limits, check_submission
 from piqa.submission.pack import bytes_of, pack, weights_file
 from piqa.system.command_line import Parser
+from piqa.system.memory import keep_freed_memory
 
 LIMITS = Limits()
 
 
 def main(args: list[str] | None = None) -> None:
-    """Packs and checks, from the command line or from a list of its arguments."""
+    """Pack and check, from the command line or from a list of its arguments."""
     parser = Parser(prog="piqa evaluate submission", description=__doc__)
     parser.add_argument("--name", nargs=2, required=True, metavar=("LAST", "FIRST"), help="Who submits.")
     parser.add_argument("--half", action="store_true", help="Store the weights in float16, whatever their size.")
@@ -43,23 +45,23 @@ def submit(
     ckpt_path: str,
     out: str = ".",
     half: bool = False,
-    crops: Crops = "five",
+    test_crops: Crops = "five",
     precision: Precision = "32",
     images: str | None = None,
     liqe: str | None = None,
     limits: Limits = LIMITS,
 ) -> tuple[Path, list[Finding]]:
-    """Writes the challenge's zip and checks it; tells on the way what it is at, as the check takes minutes on a CPU.
+    """Write the challenge's zip and check it; report what is being done, as the check takes minutes on a CPU.
 
     Args:
         name: Last and first name. Accents are taken off, spaces, hyphens and apostrophes left out.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
         out: Folder of the zip.
         half: Store the weights in float16; done unasked where they would exceed the limit.
-        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
         precision: What the zip computes in: `32`, or mixed precision in `bf16` or `16`.
         images: Folder of sample images for the check; by default two public-domain portraits in the challenge's sizes.
-        liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+        liqe: Path of LIQE's checkpoint; default: the one in the model card.
         limits: What the challenge allows.
 
     Returns:
@@ -73,21 +75,25 @@ def submit(
         raise InputError(f"there is no folder {images} of sample images")
     say = partial(Console().print, highlight=False, soft_wrap=True)
     source = Scorer.load(ckpt_path, liqe=liqe)
+    if source.device.type == "cpu":
+        keep_freed_memory()
     content = weights_file(source, half)
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)
         say(f"the weights exceed {limits.weights_gb:g} GB and are stored in half precision")
     archive = Path(out) / f"submission_{full_name}.zip"
-    pack(source, content, full_name, archive, crops, precision)
+    pack(source, content, full_name, archive, test_crops, precision)
     del content
     say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.
     scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision)
-    return archive, check(archive, full_name, scorer, crops, half, Path(images) if images else None, limits)
+    return archive, check_submission(
+        archive, full_name, scorer, test_crops, half, Path(images) if images else None, limits
+    )
 
 
 def plain(name: str) -> str:
-    """A name as it may stand in the names of files and of a Python package: `Núñez-O'Hara` gives `NunezOHara`.
+    """Return a name as it may be part of file and package names: `Núñez-O'Hara` gives `NunezOHara`.
 
     Raises:
         InputError: If it holds other than Latin letters and digits.
@@ -100,7 +106,7 @@ def plain(name: str) -> str:
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Prints a line for each finding."""
+    """Print a line for each finding."""
     table = Table("", "found", "limit", "")
     for finding in findings:
         table.add_row(finding.what, finding.value, finding.limit, "[green]pass" if finding.passed else "[red]fail")

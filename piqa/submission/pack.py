@@ -1,14 +1,14 @@
-"""Packs a model into the challenge's zip, with all that it takes to run it where piqa is not installed."""
+"""A model as the challenge's zip, with all that it takes to run it where piqa is not installed."""
 
 from __future__ import annotations
 
-import ast
+import base64
+import hashlib
 import importlib.metadata
+import io
 import re
-import sys
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,59 +16,73 @@ import torch
 import piqa
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
-from piqa.scoring.scorer import Precision, Scorer
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
 from piqa.system.files import replacing
 from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 SOURCE = Path(piqa.__file__).parent
+DISTRIBUTION = "dn-piqa"
+# Dependencies that training and evaluation take, and scoring does not.
+NOT_FOR_SCORING = {"lightning", "jsonargparse", "torchmetrics", "matplotlib", "jinja2", "scikit-image", "wandb"}
 SCRIPT = '''"""Scores the images of images.csv; run it from the folder that holds images.csv."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).absolute().parent.parent
-sys.path.insert(0, str(ROOT / "assets"))
+WHEEL = ROOT / "assets" / "assets_{name}" / "{wheel}"
+if not WHEEL.is_file():
+    sys.exit(f"{{WHEEL}} is missing")
+sys.path.insert(0, str(WHEEL))  # before any piqa that is installed
 
-from assets_{name}.submission.run import run  # noqa: E402
+from piqa.submission.run import run  # noqa: E402
 
 if __name__ == "__main__":
-    figures = run(ROOT, "{name}", crops="{crops}", precision="{precision}")
+    figures = run(ROOT, "{name}", test_crops="{test_crops}", precision="{precision}")
 '''
-PACKAGE = '"""Parts of piqa (Apache-2.0) under a name of their own, lest an installed piqa be taken for them."""\n'
+PACKAGE = '"""The package piqa (Apache-2.0), as a wheel from which the script imports it."""\n'
+WHEEL_FACTS = "Wheel-Version: 1.0\nGenerator: piqa\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-def pack(scorer: Scorer, content: dict[str, object], name: str, out: Path, crops: Crops, precision: Precision) -> None:
-    """Writes the zip, whole or not at all.
+def pack(
+    scorer: Scorer, content: dict[str, object], name: str, out: Path, test_crops: Crops, precision: Precision
+) -> None:
+    """Write the zip, whole or not at all.
 
     Args:
         scorer: The model.
         content: What `weights_file` gives.
         name: `<LAST>_<FIRST>`.
         out: The zip.
-        crops: As the script shall score.
+        test_crops: As the script shall score.
         precision: As the script shall score.
 
     Raises:
         InputError: If it cannot be written.
     """
-    package = f"assets_{name}"
-    sources = modules_needed(["piqa.submission.run", type(scorer.network).__module__])
+    try:
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise InputError(
+            f"{DISTRIBUTION} is not installed, so its dependencies are not known; `pip install` it"
+        ) from error
+    assets, wheel = f"assets/assets_{name}", f"{DISTRIBUTION.replace('-', '_')}-{distribution.version}-py3-none-any.whl"
+    script = SCRIPT.format(name=name, wheel=wheel, test_crops=test_crops, precision=precision)
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        script = SCRIPT.format(name=name, crops=crops, precision=precision)
         archive.writestr(_entry(f"models/model_{name}.py"), script)
-        for path, source in sources.items():
-            text = PACKAGE if path == Path("__init__.py") else renamed(source, package)
-            archive.writestr(_entry(f"assets/{package}/{path.as_posix()}"), text)
-        libraries = "\n".join(requirements(sources.values())) + "\n"
-        archive.writestr(_entry(f"assets/{package}/requirements.txt"), libraries)
+        archive.writestr(_entry(f"{assets}/__init__.py"), PACKAGE)
+        archive.writestr(_entry(f"{assets}/requirements.txt"), "\n".join(requirements(distribution)) + "\n")
+        archive.writestr(_entry(f"{assets}/{wheel}"), wheel_of(distribution))
         with archive.open(_entry(f"weights/weights_{name}.ckpt"), "w", force_zip64=True) as file:
             torch.save(content, file)
 
 
 def _entry(path: str) -> zipfile.ZipInfo:
-    """A file that everyone may read, of no date, so that the same model gives the same zip; stored as it is.
+    """Return an entry that everyone may read, without a date, so that the same model gives the same zip.
 
-    Weights would not shrink, and the rest is small.
+    It is stored as it is: weights would not shrink, and the rest is small.
     """
     entry = zipfile.ZipInfo(path)
     entry.external_attr = 0o644 << 16
@@ -76,9 +90,9 @@ def _entry(path: str) -> zipfile.ZipInfo:
 
 
 def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
-    """What the one weights file holds: a checkpoint that `load_model` reads, and LIQE's tensors in it.
+    """Return the content of the weights file: a checkpoint that `load_model` reads, with LIQE's tensors in it.
 
-    The card says how to build the network and prepare its images; where it was trained, and on what, stays at home.
+    The card describes network and preparation, and leaves out where and on what the model was trained.
 
     Args:
         scorer: The model.
@@ -87,14 +101,17 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     Raises:
         InputError: If the network is no class of piqa's, or a weight is too large for float16.
     """
-    network, preparation = scorer.network, asdict(scorer.preparation)
+    network, preparation = scorer.network, scorer.preparation
+    if preparation.liqe is not None:
+        preparation = replace(preparation, liqe="in the weights file")
     kind = type(network)
     if not kind.__module__.startswith("piqa."):
         raise InputError(f"the network {kind.__module__}.{kind.__qualname__} is no part of piqa and cannot be packed")
-    spec = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": network.init_args}
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content: dict[str, object] = {
-        state_dicts.CKPT_CARD: {"network": spec, "preparation": preparation, "view": scorer.view, "crop": scorer.crop},
+        state_dicts.CKPT_CARD: ModelCard(
+            ClassSpec.of(network), asdict(preparation), scorer.view, scorer.crop_size
+        ).to_dict(),
         "state_dict": {
             f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()
         },
@@ -102,12 +119,11 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     if scorer.preparation.liqe is not None:
         liqe = state_dicts.read_state_dict(scorer.preparation.liqe)
         content[state_dicts.CKPT_LIQE] = {name: _stored(name, tensor, half) for name, tensor in liqe.items()}
-        preparation["liqe"] = "in the weights file"
     return content
 
 
 def bytes_of(content: dict[str, object]) -> int:
-    """Size of all tensors of `weights_file`, bytes."""
+    """Return the size of all tensors of `weights_file`, bytes."""
     tables = (content.get(key, {}) for key in ("state_dict", state_dicts.CKPT_LIQE))
     return sum(tensor.nbytes for table in tables if isinstance(table, dict) for tensor in table.values())
 
@@ -120,50 +136,32 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return small
 
 
-def modules_needed(roots: Iterable[str]) -> dict[Path, str]:
-    """Sources of piqa's modules that importing the roots can lead to, by path below the package.
-
-    Imports inside functions count too; `piqa/__init__.py`, which imports nothing at once, is listed but not followed.
-    """
-    sources: dict[Path, str] = {Path("__init__.py"): ""}
-    left = list(roots)
-    while left:
-        name = left.pop()
-        path = _source_of(name)
-        if path is not None and path not in sources:
-            sources[path] = (SOURCE / path).read_text(encoding="utf-8")
-            left += [name.rpartition(".")[0], *imports_of(sources[path])]
-    return dict(sorted(sources.items()))
-
-
-def _source_of(name: str) -> Path | None:
-    """The path below the package of a module of piqa's; None for all other names."""
-    package, *parts = name.split(".")
-    if package != "piqa":
-        return None
-    candidates = (Path(*parts, "__init__.py"), Path("/".join(parts) + ".py"))
-    return next((path for path in candidates if (SOURCE / path).is_file()), None)
+def wheel_of(distribution: importlib.metadata.Distribution) -> bytes:
+    """Return this package as a wheel: all its files as they lie here, and what is known of its installation."""
+    files = {
+        f"piqa/{path.relative_to(SOURCE).as_posix()}": path.read_bytes()
+        for path in sorted(SOURCE.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    facts = f"{DISTRIBUTION.replace('-', '_')}-{distribution.version}.dist-info"
+    files[f"{facts}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
+    files[f"{facts}/WHEEL"] = WHEEL_FACTS.encode()
+    digests = {
+        path: base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+        for path, content in files.items()
+    }
+    record = [f"{path},sha256={digests[path]},{len(content)}\n" for path, content in files.items()]
+    files[f"{facts}/RECORD"] = "".join([*record, f"{facts}/RECORD,,\n"]).encode()
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(_entry(path), content)
+    return wheel.getvalue()
 
 
-def imports_of(source: str) -> Iterator[str]:
-    """Names of all modules that a source imports, wherever in it; `from a import b` gives both `a` and `a.b`."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def renamed(source: str, package: str) -> str:
-    """A module of piqa's whose imports of piqa are of `package`."""
-    return re.sub(r"^(\s*(?:from|import)) piqa\b", rf"\1 {package}", source, flags=re.MULTILINE)
-
-
-def requirements(sources: Iterable[str]) -> list[str]:
-    """The installed versions of the libraries that sources import, as `pip install -r` reads them."""
-    modules = {name.split(".")[0] for source in sources for name in imports_of(source)}
-    homes = importlib.metadata.packages_distributions()
-    libraries = {homes[name][0] for name in modules - sys.stdlib_module_names - {"piqa"} if name in homes}
+def requirements(distribution: importlib.metadata.Distribution) -> list[str]:
+    """Return the installed versions of the libraries that scoring takes, as `pip install -r` reads them."""
+    needed = [line for line in distribution.requires or [] if "extra ==" not in line]
+    libraries = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in needed} - NOT_FOR_SCORING
     # "2.6.0+cpu" names a build that an index may not have; the public version is what matters.
     return sorted(f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in libraries)

@@ -1,29 +1,43 @@
-"""Runs a submission's script where there is no piqa: `python -I run_isolated.py SCRIPT FIGURES.json`.
+"""Runs a submission's script without any installed piqa: `python -I run_isolated.py SCRIPT FIGURES.json`.
 
-Started by path in a new process, isolated from PYTHONPATH; it imports nothing but the standard library, and makes every
-import of `piqa` fail, so that an installed one cannot lend the submission what it lacks.
+Started by path in a new process, isolated from PYTHONPATH. It imports nothing but the standard library, and refuses
+every piqa that does not come from the submission's own folder, so that an installed one cannot lend what is missing.
 """
 
 import json
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
 
 
-class NoPiqa:
-    """An import finder that is asked first and refuses piqa."""
+class OwnPiqa:
+    """An import finder that is asked first and finds piqa below one folder only.
 
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        """Answers nothing, which sends the import on to the next finder; ModuleNotFoundError for piqa."""
-        if name.partition(".")[0] == "piqa":
+    Args:
+        root: The folder of the submission.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        """Find piqa and its modules; None, which sends the import on to the next finder, for all others.
+
+        Raises:
+            ModuleNotFoundError: If a module of piqa's is not below the folder.
+        """
+        if name.partition(".")[0] != "piqa":
+            return None
+        own = [place for place in (sys.path if path is None else path) if Path(place).is_relative_to(self._root)]
+        if (spec := PathFinder.find_spec(name, own)) is None:
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        return spec
 
 
 def peak_ram() -> int:
-    """The most memory that this process ever held, in bytes."""
+    """Return the most memory that this process ever held, in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():  # not `ru_maxrss`, which on Linux starts from what the parent process held
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
@@ -34,10 +48,11 @@ def peak_ram() -> int:
 
 
 def main() -> None:
-    """Runs the script and leaves its figures, with the peak RAM, as JSON."""
+    """Run the script and write its measurements, with the peak RAM, as JSON."""
     script, figures = sys.argv[1:]
-    sys.meta_path.insert(0, NoPiqa)
-    sys.path.insert(0, str(Path(script).absolute().parent))  # as `python SCRIPT` does
+    folder = Path(script).absolute().parent
+    sys.meta_path.insert(0, OwnPiqa(folder.parent))
+    sys.path.insert(0, str(folder))  # as `python SCRIPT` does
     sys.argv = [script]
     measured = runpy.run_path(script, run_name="__main__")["figures"]
     Path(figures).write_text(json.dumps(measured | {"ram_bytes": peak_ram()}), encoding="utf-8")

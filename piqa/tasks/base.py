@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from piqa.tasks.gathered_predictions import Predictions
 from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import BatchResult, stop_unless_finite
 from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 MakeOptimizer = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
@@ -164,16 +166,10 @@ class ScoringTask(LightningModule, ABC):
         optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
         return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> ModelCard:
         """Return what a reader of the weights must know: the network and the input that it expects."""
-        network = self.network
-        return {
-            "network": {
-                "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-                "init_args": network.init_args,
-            },
-            **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
-        }
+        expected = self.trainer.datamodule.contract()  # type: ignore[attr-defined]
+        return ModelCard.from_dict({"network": asdict(ClassSpec.of(self.network)), **expected}, "this run")
 
     def configure_gradient_clipping(
         self,
@@ -195,7 +191,7 @@ class ScoringTask(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the card, so that `load_model` reads the checkpoint, and the mean loss of the epoch so far."""
-        checkpoint[state_dicts.CKPT_CARD] = self.card()
+        checkpoint[state_dicts.CKPT_CARD] = self.card().to_dict()
         checkpoint[EPOCH_LOSS] = self._epoch_loss.metric_state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from piqa.tasks.losses import plcc_loss
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TuningRecipe:
     """How a model is fine-tuned on a person's images; not tuned on any database.
 
     Args:
@@ -49,15 +49,17 @@ class Recipe:
             )
 
 
-def fine_tune(network: ScoringModule, images: Batch, score: np.ndarray, recipe: Recipe, chance: random.Random) -> None:
-    """Fine-tunes a network in place.
+def fine_tune(
+    network: ScoringModule, images: Batch, score: np.ndarray, recipe: TuningRecipe, chance: random.Random
+) -> None:
+    """Fine-tune a network in place.
 
     Args:
-        network: Answers scores; in evaluation mode, in which it stays.
+        network: In evaluation mode, in which it stays.
         images: What it takes, as for `score_crops`; on any device.
         score: The person's ratings, shape (images,), at least two.
-        recipe: How.
-        chance: Draws the batches.
+        recipe: Settings of the fine-tuning.
+        chance: Random generator of the batches.
 
     Raises:
         InputError: If the recipe asks for a `head` that the network has not, or the network trains nothing.
@@ -82,7 +84,7 @@ def fine_tune(network: ScoringModule, images: Batch, score: np.ndarray, recipe: 
 
 
 def rows_of(images: Batch, rows: Sequence[int], device: torch.device) -> Batch:
-    """Some images of a batch, on a device."""
+    """Return some images of a batch, on a device."""
     return {
         name: [values[row].to(device, non_blocking=True) for row in rows]
         if isinstance(values, list)  # images of different sizes

@@ -1,7 +1,7 @@
 """Tensors from files into networks: piqa's own, and the published layouts of DN-PIQA, LSVQ, GFIQA, LIQE and others.
 
 A file is known by the keys inside it, not by its name. Every load is strict: what is missing, unexpected or of another
-shape is named. Nothing in a file is ever executed: `torch.load(weights_only=True)` and safetensors only.
+shape is named. Code in a file is never executed: `torch.load(weights_only=True)` and safetensors only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -51,10 +50,10 @@ HOW_WITHOUT = {
 
 
 def require(path: str | Path, kind: str) -> Path:
-    """The path of a weights file that must be there.
+    """Return the path of a weights file, which must exist.
 
     Raises:
-        InputError: If it is not; the message says what the file is, where it goes and how to do without.
+        InputError: If it does not; the message says what the file is, where it belongs and how to do without.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,7 +62,7 @@ def require(path: str | Path, kind: str) -> Path:
 
 
 def read_state_dict(path: str | Path) -> State:
-    """Reads the tensors of a `.safetensors` or `torch.save` file, without any `module.` prefix.
+    """Read the tensors of a `.safetensors` or `torch.save` file, without any `module.` prefix.
 
     Of a training checkpoint of piqa's these are the network's tensors.
 
@@ -73,12 +72,12 @@ def read_state_dict(path: str | Path) -> State:
     return tensors_of(read_file(path), path)
 
 
-def tensors_of(content: Mapping[str, Any], path: str | Path) -> State:
+def tensors_of(content: Mapping[str, object], path: str | Path) -> State:
     """The tensors among what `read_file` gave, as `read_state_dict`."""
     prefix = CKPT_NETWORK if CKPT_CARD in content else "module."
     for wrapper in ("state_dict", "model"):  # Lightning's and Swin's own releases
-        if isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+        if isinstance(inner := content.get(wrapper), Mapping):
+            content = inner
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(content):
         raise InputError(f"{path} holds no state dict (a table of named tensors); is it a weights file?")
@@ -91,8 +90,8 @@ def tensors_of(content: Mapping[str, Any], path: str | Path) -> State:
     return state
 
 
-def read_file(path: str | Path) -> dict[str, Any]:
-    """The content of a weights file, a table whose values need not be tensors.
+def read_file(path: str | Path) -> dict[str, object]:
+    """Read a weights file, a table whose values need not be tensors.
 
     Raises:
         InputError: As `read_state_dict`.
@@ -125,7 +124,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
 
 
 def layout_of(state: Mapping[str, Tensor]) -> str:
-    """Which layout the keys of a state dict show.
+    """Name the layout of a state dict by its keys.
 
     Returns:
         `dn_piqa`, `lsvq`, `gfiqa`, `liqe`, `piqa model`, `piqa backbone`, `timm` (a bare network) or `unknown`.
@@ -150,7 +149,7 @@ def layout_of(state: Mapping[str, Tensor]) -> str:
 
 
 def load_backbone(backbone: Backbone, path: str | Path) -> None:
-    """Fills a backbone from an LSVQ, GFIQA, timm or piqa backbone file; the file's own head is dropped.
+    """Fill a backbone from an LSVQ, GFIQA, timm or piqa backbone file; the file's own head is dropped.
 
     Raises:
         InputError: If the file is of another layout or does not fit the backbone.
@@ -172,7 +171,7 @@ def load_backbone(backbone: Backbone, path: str | Path) -> None:
 
 
 def load_model_weights(network: nn.Module, path: str | Path) -> None:
-    """Fills a whole network from an official DN-PIQA checkpoint or from piqa's own file.
+    """Fill a whole network from an official DN-PIQA checkpoint or from piqa's own file.
 
     Raises:
         InputError: If the file is of another layout or does not fit the network.
@@ -189,7 +188,7 @@ def load_model_weights(network: nn.Module, path: str | Path) -> None:
 
 
 def load_liqe(path: str | Path) -> LIQE:
-    """LIQE with the weights of the official `LIQE.pt` (a full CLIP state dict, text tower included).
+    """Load LIQE with the weights of the official `LIQE.pt` (a full CLIP state dict, text tower included).
 
     A submission's weights file, which carries them beside the network's, will do as well.
 
@@ -207,7 +206,7 @@ def load_liqe(path: str | Path) -> LIQE:
 
 
 def load_clip(network: PromptedCLIP, source: str | Path) -> None:
-    """Fills LIQE, CLIP-IQA or CLIP-IQA+.
+    """Fill LIQE, CLIP-IQA or CLIP-IQA+.
 
     Args:
         network: What to fill.
@@ -215,7 +214,7 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
             the state dict of a CLIP, OpenAI's, open_clip's or LIQE's; or piqa's own file of such a network.
 
     Raises:
-        InputError: If the weights cannot be had, are of another layout, or do not fit.
+        InputError: If the weights are not available, are of another layout, or do not fit.
     """
     if source == "openai":
         network.load_openai_weights()
@@ -230,7 +229,7 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
 
 
 def _clip_state(state: State, clip: nn.Module) -> State:
-    """Tensors of a published CLIP as open_clip's network takes them: single precision, and no facts beside them."""
+    """Return tensors of a published CLIP as open_clip's network takes them: float32, without the facts beside them."""
     facts = ("input_resolution", "context_length", "vocab_size")
     # How many batches a normalisation has seen matters to no result, and not every file tells it.
     counters = {key: value for key, value in clip.state_dict().items() if key.endswith("num_batches_tracked")}
@@ -239,7 +238,7 @@ def _clip_state(state: State, clip: nn.Module) -> State:
 
 
 def load_places365(network: nn.Module, path: str | Path) -> None:
-    """Fills a torchvision ResNet-18 of 365 outputs from the official `resnet18_places365.pth.tar`.
+    """Fill a torchvision ResNet-18 of 365 outputs from the official `resnet18_places365.pth.tar`.
 
     Raises:
         InputError: If the file is absent or of another network.
@@ -251,7 +250,7 @@ def load_places365(network: nn.Module, path: str | Path) -> None:
 
 
 def from_dn_piqa(state: State) -> State:
-    """Keys of the official DN-PIQA checkpoint -> keys of `DualBranch`."""
+    """Rename keys of the official DN-PIQA checkpoint to those of `DualBranch`."""
     ours: State = {}
     for branch, prefix in (("whole", WHOLE), ("face", FACE)):
         part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -263,7 +262,7 @@ def from_dn_piqa(state: State) -> State:
 
 
 def _current_swin_keys(state: State) -> State:
-    """Swin keys of timm < 0.9 -> today's: no fixed buffers, and downsampling opens a stage instead of closing one."""
+    """Rename Swin keys of timm < 0.9: no fixed buffers, and downsampling opens a stage instead of closing one."""
     kept = {key: value for key, value in state.items() if not key.endswith(("relative_position_index", "attn_mask"))}
     if "layers.0.downsample.reduction.weight" not in kept:
         return kept
@@ -274,7 +273,7 @@ def _current_swin_keys(state: State) -> State:
 
 
 def load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
-    """Fills a module.
+    """Fill a module.
 
     Raises:
         InputError: As `check_state_dict`.
@@ -284,7 +283,7 @@ def load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
 
 
 def check_state_dict(module: nn.Module, state: State, path: str | Path) -> None:
-    """Makes sure that tensors fit a module.
+    """Check that tensors fit a module.
 
     Raises:
         InputError: If one is missing, unexpected or of another shape.

@@ -34,7 +34,8 @@ from piqa.data.transforms import View
 from piqa.models import LIQE
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.preparation.portrait import Preparation
-from piqa.scoring.scorer import Precision
+from piqa.scoring.options import Precision
+from piqa.system.memory import keep_freed_memory
 
 BATCH = 8
 MODELS = ("liqe", "clip-iqa")
@@ -113,7 +114,7 @@ def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
     """LIQE, or CLIP-IQA with pyiqa's prompts, with random weights that both programs can hold."""
     torch.manual_seed(0)
     small = SMALL[model] if settings.smoke else None
-    network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(pairs=PYIQA_PAIRS, architecture=small)
+    network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(prompts=PYIQA_PAIRS, architecture=small)
     with torch.no_grad():
         network.clip.logit_scale.fill_(np.log(100))  # as CLIP's training ended; at its start scores hardly differ
         for name, weight in network.clip.named_parameters():
@@ -127,6 +128,8 @@ def scorer(network: LIQE | CLIPIQA, settings: Settings, precision: Precision = "
     """A scorer that sees images as pyiqa does."""
     view: View = "windows" if isinstance(network, LIQE) else "whole"
     preparation = Preparation(resize="keep", face_rule="none")
+    if settings.device.type == "cpu":
+        keep_freed_memory()  # as the commands do
     return Scorer(network, preparation, 224, str(settings.device), precision, view=view)
 
 

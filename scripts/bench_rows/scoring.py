@@ -18,8 +18,10 @@ from bench_rows.measure import Figures, PeakMemory, Row, Settings, in_child, in_
 from piqa import Scorer
 from piqa.models import LIQE, DualBranch
 from piqa.models.backbone import SWIN_B_384
-from piqa.models.liqe import LIQE_LOGITS, STRIDE, WINDOW, WINDOWS, cut_windows
+from piqa.models.liqe import LIQE_LOGITS
+from piqa.models.liqe_windows import STRIDE, WINDOW, WINDOWS, cut_windows
 from piqa.preparation.portrait import Portrait, Preparation
+from piqa.system.memory import keep_freed_memory
 from piqa.weights import model_file
 
 FIVE_CROPS = 5
@@ -83,6 +85,8 @@ def scoring(settings: Settings) -> Row:
     """From a file to a score, five crops: batched with bf16 weights against one image at a time in float32."""
     # Among few images the rank agreement is coarse: two neighbours of 12 that change places cost 0.007.
     agreeing, timed, megapixels = (6, 2, 0.2) if settings.smoke else (48, 4, 12)
+    if settings.device.type == "cpu":
+        keep_freed_memory()  # as the commands do
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(Path(folder), settings)
         files = write_spoilt(Path(folder), agreeing, megapixels)
@@ -112,7 +116,7 @@ def scoring(settings: Settings) -> Row:
     return Row(
         row="scoring",
         what=f"{timed} JPEGs of about {megapixels} MP, {FIVE_CROPS} crops of whole image and face each, "
-        f"{slow.card['network']['init_args']['backbone']} twice with random weights, LIQE: "
+        f"{slow.card.network.init_args['backbone']} twice with random weights, LIQE: "
         f"{slow.preparation.liqe is not None}; agreement over {agreeing} spoilt portraits",
         ratio=seconds[1] / seconds[0],
         compared="images/s batched with bf16 weights : one at a time in float32",
