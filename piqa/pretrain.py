@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
@@ -29,6 +29,7 @@ from piqa.models.regressor import Regressor
 from piqa.preparation.digests import digest_of
 from piqa.system.command_line import command
 from piqa.tasks.regression import RegressionTask
+from piqa.training.checkpoints import State
 from piqa.training.process_settings import set_up_process, set_up_training
 from piqa.training.run_record import fingerprint, write_record
 from piqa.weights import model_file
@@ -62,7 +63,7 @@ class PretrainCLI(PiqaCLI):
         self.settings = _settings_digest(yaml.safe_load(self.parser.dump(self.config)))
         backbone = Path(self.config.backbone)
         if self.config.skip_finished and _made_with(backbone) == self.settings:
-            print(f"{backbone} exists already, made with the same settings")
+            print(f"{backbone} is there already, made with the same settings")
             raise SystemExit(0)
         super().before_instantiate_classes()
 
@@ -91,7 +92,7 @@ def main(args: list[str] | None = None) -> None:
         status = _wait_for(["-m", "piqa.pretrain", "--config", stage, "--skip_finished=true", *args])
         if status:
             raise SystemExit(status)
-    print("`model.init.whole` and `model.init.face` of `fit` name these two files by default.")
+    print("`model.init.whole` and `model.init.face` in configs/piqa.yaml use them; its defaults already do.")
 
 
 def _wait_for(arguments: list[str]) -> int:
@@ -133,7 +134,7 @@ def _write_backbone(cli: PretrainCLI, best: str, metrics: Mapping[str, float]) -
     print(f"{cli.datamodule.table.name}: validation SROCC {srocc:.4f}, PLCC {plcc:.4f}; backbone: {path}")
 
 
-def _settings_digest(config: dict[str, Any]) -> str:
+def _settings_digest(config: State) -> str:
     """Return a digest of what determines the result of a stage: its settings and the weights that it starts from."""
     plain = {key: value for key, value in config.items() if key not in INCIDENTAL}
     plain["trainer"] = {key: config["trainer"].get(key) for key in ("max_epochs", "precision")}

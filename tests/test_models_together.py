@@ -183,7 +183,8 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
     table, store = json.dumps(tables["piq23"]), folder / "store"
     config.write_text(
         f"model: {{network: {{class_path: {__name__}.OwnModel, init_args: {{width: 6}}}}}}\n"
-        f"data: {{table: {table}, store: {store}, preparation: {{short_side: 64, face_rule: none}}, view: whole}}\n"
+        f"data: {{table: {table}, store: {{folder: {store}}}, inputs: {{view: whole}},\n"
+        "  preparation: {short_side: 64, face_rule: none}}\n"
     )
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
     network, card = load_model(tmp_path / "own")
@@ -216,7 +217,7 @@ def zero_shot(folder):
     config.write_text(
         f"model:\n  network: {{class_path: piqa.models.CLIPIQA, init_args: {{architecture: {json.dumps(RESNET)}}}}}\n"
         f"  init: {{clip: {folder / 'clip.pt'}}}\n"
-        "data: {preparation: {resize: keep, face_rule: none}, view: whole}\n"
+        "data: {preparation: {resize: keep, face_rule: none}, inputs: {view: whole}}\n"
     )
     return config
 
@@ -244,6 +245,13 @@ def test_pairs_are_refused_by_other_models(run_of):
 def test_a_config_that_must_be_trained_first_is_refused(config):
     with pytest.raises(InputError, match="must be trained first"):
         Scorer.load(config)
+
+
+def test_a_former_setting_in_the_config_of_a_model_is_answered(zero_shot, tmp_path):
+    former = tmp_path / "former.yaml"
+    former.write_text(zero_shot.read_text().replace("inputs: {view: whole}", "view: whole"))
+    with pytest.raises(InputError, match=r"`data.view` is now called `data.inputs.view`"):
+        Scorer.load(former)
 
 
 def test_an_image_too_small_to_be_seen_costs_its_row_alone(zero_shot, images, tmp_path):

@@ -15,6 +15,7 @@ from piqa.models.contract import Arguments, ScoringModule
 from piqa.models.liqe import LIQE
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
+from piqa.system.renamed import name_today
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.model_file import build_network
@@ -34,6 +35,9 @@ def load_config(path: str | Path) -> tuple[ScoringModule, ModelCard]:
     """
     content = _read(path)
     model, data = content["model"], content["data"]
+    former = [f"`data.{key}` is now called `{today}`" for key in data if (today := name_today(f"data.{key}", "fit"))]
+    if former:
+        raise InputError(f"{path}: {'; '.join(former)}")
     network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path)
     init = model.get("init", "openai")
     source = init.get("clip", "openai") if isinstance(init, Mapping) else str(init)

@@ -60,6 +60,12 @@ _UNKNOWN = re.compile(  # how it names a setting that it does not know, or one t
 _MOVED = re.compile(r"\bpiqa\.tasks\.scoring\.(\w+)")
 
 
+def name_today(former: str, command: str) -> str | None:
+    """Return today's name of a setting that has lost its former name; None for any other."""
+    today = SETTINGS[command].get(former)
+    return None if today is None or today.startswith(f"{former}.") else today
+
+
 def new_names(message: str, program: str) -> str | None:
     """Return the answer to a parser's error that names settings by their former names; None if it names none.
 

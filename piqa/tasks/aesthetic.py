@@ -227,8 +227,8 @@ class AestheticTask(ScoringTask):
         found["emd"] = float(emd(predicted, target, r=1).mean())
         if has_votes:
             voted = batch["votes"].isfinite().all(dim=1)
-            spreads = [rating_outputs(rows[voted])["std"].numpy() for rows in (target, predicted)]
-            found |= {"srocc_std": srocc(*spreads), "plcc_std": plcc(*spreads)}
+            deviations = [rating_outputs(rows[voted])["std"].numpy() for rows in (target, predicted)]
+            found |= {"srocc_std": srocc(*deviations), "plcc_std": plcc(*deviations)}
         return found
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from torchmetrics import MeanMetric
 from piqa.data.dataset import Batch
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
+from piqa.training.checkpoints import State
 from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import BatchResult, stop_unless_finite
 from piqa.weights import state_dicts
@@ -189,12 +190,12 @@ class ScoringTask(LightningModule, ABC):
             return
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: State) -> None:
         """Add the card, so that `load_model` reads the checkpoint, and the mean loss of the epoch so far."""
         checkpoint[state_dicts.CKPT_CARD] = self.card().to_dict()
         checkpoint[EPOCH_LOSS] = self._epoch_loss.metric_state
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: State) -> None:
         """Restore the mean loss of an epoch that is resumed in its middle."""
         for name, value in checkpoint.get(EPOCH_LOSS, {}).items():
             setattr(self._epoch_loss, name, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import ItemsView, Iterable
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from piqa.models.liqe import LIQE, distortion_labels, scene_labels
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
 from piqa.tasks.gathered_predictions import Predictions
 from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
+from piqa.training.checkpoints import State
 from piqa.weights import state_dicts
 
 HALF_PERIOD = 5  # epochs from the highest learning rate to 0
@@ -174,12 +175,12 @@ class LIQETask(ScoringTask):
             },
         }
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: State) -> None:
         """Add the state of the loss weights, summed over all processes, each of which calls this."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[LOSS_WEIGHTS] = self._loss_weights.state_dict(self._sum_over_processes)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: State) -> None:
         """Restore the state of the loss weights."""
         super().on_load_checkpoint(checkpoint)
         if LOSS_WEIGHTS in checkpoint:

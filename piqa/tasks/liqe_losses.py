@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from piqa.tasks.losses import EPSILON, mean_within_groups, pairs_within, published_fidelity_loss
+from piqa.training.checkpoints import State
 
 TEMPERATURE = 2.0  # of the dynamic weight average, as published
 FLOOR = 1e-8  # smallest epoch mean; a perfect fidelity loss is slightly negative because of its epsilons
@@ -131,12 +131,12 @@ class DynamicWeightAverage:
             weights |= dict(zip(names, values.tolist(), strict=True))
         return weights
 
-    def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> dict[str, Any]:
+    def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> State:
         """Return plain numbers for a checkpoint; `reduce` is that of `begin`."""
         means = [dict(means) for means in self._means]
         return {"epoch": self._epoch, "means": means, "sums": reduce(self._sums).tolist()}
 
-    def load_state_dict(self, state: Mapping[str, Any], first: bool = True) -> None:
+    def load_state_dict(self, state: State, first: bool = True) -> None:
         """Restore the state of a checkpoint.
 
         Args:

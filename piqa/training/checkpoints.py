@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: when they are written, how, and how a run goes on from one."""
+"""Checkpoints of a training run: when and how they are written, and how a run is resumed from one."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from piqa.errors import InputError
 from piqa.system.files import replacing
 from piqa.training.signals import StopOnSignal, leave_together
 
+State = dict[str, Any]  # content of a checkpoint
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best", "last"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, and reads nothing but plain data.
+    """Writes a checkpoint atomically, and reads nothing but plain data.
 
-    Lightning's own goes through memory and the system's folder for temporary files, from where a file cannot be moved
-    in one piece onto another disk.
+    Lightning's own implementation writes through memory and the system's folder for temporary files, from which a file
+    cannot be moved atomically to another disk.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes a checkpoint; Lightning calls it in one process.
+    def save_checkpoint(self, checkpoint: State, path: str | Path, storage_options: Path | None = None) -> None:
+        """Write a checkpoint; Lightning calls it in one process.
 
         Args:
             checkpoint: What `torch.save` takes.
@@ -37,7 +38,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             storage_options: A second name for the same file, or None.
 
         Raises:
-            InputError: If it cannot be written; then what was there before is still there.
+            InputError: If it cannot be written; a former checkpoint of that name is kept.
         """
         with replacing(path) as temporary, temporary.open("wb") as file:
             try:
@@ -45,7 +46,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             except RuntimeError as error:  # how torch's writer reports a full disk
                 raise OSError("not all of it could be written") from error
             file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave the new name with the old disk's bytes
+            os.fsync(file.fileno())  # after a power cut the name must not point to bytes that were never written
         if storage_options is not None:
             with replacing(storage_options) as temporary:
                 temporary.unlink()
@@ -54,17 +55,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 except OSError:  # a file system without hard links
                     shutil.copyfile(path, temporary)
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Reads a checkpoint; what would run code is refused, whatever `weights_only` says."""
-        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True) -> State:
+        """Read a checkpoint; content that would run code is refused, whatever `weights_only` says."""
+        content: State = torch.load(path, map_location=map_location, weights_only=True)
         return content
 
 
 def save_together(trainer: Trainer, path: str | Path, also: Path | None = None) -> None:
-    """Writes a checkpoint from all processes; where the writing one fails, all of them end.
+    """Write a checkpoint, called by all processes; if the writing process fails, all of them end.
 
     Raises:
-        InputError: If it cannot be written, or the weights are not finite: a checkpoint must be good to go on from.
+        InputError: If it cannot be written, or the weights are not finite, as such a checkpoint is useless.
     """
     failure = None
     parameters = trainer.lightning_module.parameters()
@@ -73,7 +74,7 @@ def save_together(trainer: Trainer, path: str | Path, also: Path | None = None) 
     else:
         try:
             trainer.save_checkpoint(path, weights_only=False, storage_options=also)
-        except InputError as error:  # in the writing process alone, ahead of the barrier where the others wait
+        except InputError as error:  # in the writing process only, before the barrier at which the others wait
             failure = str(error)
             trainer.strategy.barrier()
         failure = trainer.strategy.broadcast(failure)
@@ -86,11 +87,11 @@ def _kept(last: Path) -> str:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint with the highest measure, also over an interruption and when the run's folder moves.
+    """Keeps the checkpoint with the highest measure, also when the run is resumed or its folder has been moved.
 
     Args:
-        folder: Where to.
-        measure: Which of those that the task logs of the validation split.
+        folder: Folder of the checkpoint.
+        measure: One of the measures that the task logs of the validation split.
     """
 
     def __init__(self, folder: Path, measure: str = "srocc") -> None:
@@ -101,15 +102,17 @@ class BestCheckpoint(ModelCheckpoint):
         self._last_global_step_saved = trainer.global_step
         self._last_checkpoint_saved = filepath
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Looks for the best checkpoint beside the one that is resumed, then where it was when that was written."""
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
+        """Find the best checkpoint beside the resumed one, or else where it was when the resumed one was written."""
         state = checkpoint["callbacks"].get(self.state_key)
         if not state or not state["best_model_path"]:
             return
         beside = Path(str(trainer.ckpt_path)).resolve().with_name(f"{BEST}.ckpt")
         best = str(beside if beside.is_file() else state["best_model_path"])
         if not Path(best).is_file():
-            rank_zero_warn(f"the best checkpoint so far, {best}, is gone; the best of the epochs to come will be kept")
+            rank_zero_warn(
+                f"the best checkpoint so far, {best}, is missing; the best of later epochs will be kept"
+            )
             del checkpoint["callbacks"][self.state_key]
             return
         state |= {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
@@ -117,16 +120,23 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoints(Checkpoint):
-    """Writes a checkpoint every some optimiser steps, at the end of every epoch and before a run stops on a signal.
+    """Writes a checkpoint every N optimiser steps, at the end of every epoch, and before a run stops on a signal.
 
-    Each is `step-<number>.ckpt`; the newest is `last.ckpt` as well. A step that validation follows is saved after it,
-    so that no checkpoint stands between the two.
+    Each checkpoint is `step-<number>.ckpt`; the newest is also `last.ckpt`. If a validation follows the step, it is
+    saved after the validation, so that no checkpoint lies between the two.
+
+    Lightning's ModelCheckpoint cannot do this: it takes either an interval of steps or one of epochs; it saves before
+    the validation; without a measure it keeps one checkpoint or all; it writes `last` a second time, or as a link that
+    is missing for a moment; and on an exception it saves in the middle of a step, in one process of several.
 
     Args:
-        folder: Where they are.
-        every: Optimiser steps between two of them; 0 for the ends of epochs alone.
-        keep: How many to keep.
-        stop: Says when the run is to stop.
+        folder: Folder of the checkpoints.
+        every: Optimiser steps between two checkpoints; 0 for the ends of epochs only.
+        keep: Number of newest checkpoints to keep.
+        stop: Knows when the run is to stop.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     def __init__(self, folder: Path, every: int, keep: int, stop: StopOnSignal) -> None:
@@ -136,22 +146,22 @@ class LastCheckpoints(Checkpoint):
         self._every, self._keep, self._stop = every, keep, stop
         self._due = False
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Saves after a step whose turn it is."""
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Save after a step that is due."""
         loop = trainer.fit_loop.epoch_loop
-        if loop._should_accumulate() or loop.batch_progress.is_last_batch:  # the epoch's end saves anyway
+        if loop._should_accumulate() or loop.batch_progress.is_last_batch:  # the end of the epoch saves anyway
             return
         self._due = self._stop.agreed or (self._every > 0 and trainer.global_step % self._every == 0)
         if self._due and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
             self._save(trainer)
 
-    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
-        """Saves what waited for a validation in the middle of an epoch."""
+    def on_validation_end(self, trainer: Trainer, *_: object) -> None:
+        """Save what waited for a validation in the middle of an epoch."""
         if self._due:
             self._save(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Saves after the epoch's validation."""
+    def on_train_epoch_end(self, trainer: Trainer, *_: object) -> None:
+        """Save after the validation of the epoch."""
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
@@ -164,8 +174,8 @@ class LastCheckpoints(Checkpoint):
             for file in files[: -self._keep]:
                 file.unlink(missing_ok=True)
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Counts the batches that are done anew where a step is now accumulated from another number of them."""
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
+        """Recount the finished batches if steps are now accumulated from another number of batches."""
         loops = checkpoint["loops"]["fit_loop"]
         loaders = loops["state_dict"].get("combined_loader")
         accumulation_steps = trainer.accumulate_grad_batches
@@ -173,6 +183,6 @@ class LastCheckpoints(Checkpoint):
             return
         progress = loops["epoch_loop.batch_progress"]
         for count, steps in (("total", checkpoint["global_step"]), ("current", loaders[0]["steps"])):
-            open_ = progress[count]["ready"] - progress[count]["completed"]  # 1 for a batch whose end is not over
+            open_ = progress[count]["ready"] - progress[count]["completed"]  # 1 for a batch that is not completed
             progress[count] |= dict.fromkeys(("ready", "started", "processed"), steps * accumulation_steps)
             progress[count]["completed"] = steps * accumulation_steps - open_

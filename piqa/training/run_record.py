@@ -1,14 +1,14 @@
-"""A run's record: what was run, on which data, with which versions, so that a number can be traced to its making."""
+"""The record of a run: what was run, on which data, with which versions, so that its results can be traced."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -28,13 +28,13 @@ PACKAGES = (
 )
 
 
-def write_record(folder: str | Path, command: str, data: dict[str, Any]) -> Path:
-    """Writes `record.json` into a run's folder.
+def write_record(folder: str | Path, command: str, data: Mapping[str, object]) -> Path:
+    """Write `record.json` to the folder of a run; return its path.
 
     Args:
-        folder: The run's folder.
+        folder: Folder of the run.
         command: The command line.
-        data: Facts on the data, such as `fingerprint` gives.
+        data: Facts on the data, such as those of `fingerprint`.
     """
     record = {
         "command": command,
@@ -54,9 +54,9 @@ def write_record(folder: str | Path, command: str, data: dict[str, Any]) -> Path
     return path
 
 
-def fingerprint(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Counts of each split, and a digest of its images' names, scenes and scores, in table order."""
-    facts: dict[str, Any] = {}
+def fingerprint(splits: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int | str]]:
+    """Return counts of each split, and a digest of its images' names, scenes and scores in table order."""
+    facts: dict[str, dict[str, int | str]] = {}
     for name, frame in splits.items():
         rows = frame[["image", "scene", "score"]].to_csv(index=False).encode()
         facts[name] = {
@@ -74,8 +74,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git_state() -> dict[str, Any] | None:
-    """Commit of piqa's own source and whether it was changed since; None outside a checkout."""
+def _git_state() -> dict[str, object] | None:
+    """Return the commit of piqa's source and whether it was changed since; None outside a checkout."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parent
