@@ -69,8 +69,8 @@ class LIVE(LIQEDatabase):
         names = read_mat(self.root / "refnames_all.mat", "refnames_all")[0]
         if not len(IMAGES) == len(dmos) == len(originals) == len(names):
             raise InputError(
-                f"{self.labels} and refnames_all.mat name {len(dmos)}, {len(originals)} and {len(names)} images, "
-                f"not of {len(IMAGES)}; restore the database's own files"
+                f"{self.labels} and refnames_all.mat hold {len(dmos)}, {len(originals)} and {len(names)} images, "
+                f"not {len(IMAGES)}; restore the database's own files"
             )
         frame = pd.DataFrame(
             {"image": IMAGES, "score": 100.0 - dmos.astype(np.float64), "reference": names},
