@@ -337,7 +337,7 @@ def test_a_state_of_version_0_1_0_is_read_and_told_of_in_today_s_names(piq23):
 def test_the_data_and_their_options_are_public():
     assert piqa.data.PortraitData is PortraitData and piqa.data.SamplingOptions is SamplingOptions
     with pytest.raises(AttributeError, match=r"module 'piqa.data' has no attribute 'Nothing'"):
-        piqa.data.Nothing
+        _ = piqa.data.Nothing
 
 
 def test_the_contract_tells_preparation_and_crop(piq23):

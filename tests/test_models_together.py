@@ -183,7 +183,8 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
     table, store = json.dumps(tables["piq23"]), folder / "store"
     config.write_text(
         f"model: {{network: {{class_path: {__name__}.OwnModel, init_args: {{width: 6}}}}}}\n"
-        f"data: {{table: {table}, store: {store}, preparation: {{short_side: 64, face_rule: none}}, view: whole}}\n"
+        f"data: {{table: {table}, store: {{folder: {store}}}, preparation: {{short_side: 64, face_rule: none}}, "
+        "inputs: {view: whole}}\n"
     )
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
     network, card = load_model(tmp_path / "own")
@@ -216,7 +217,7 @@ def zero_shot(folder):
     config.write_text(
         f"model:\n  network: {{class_path: piqa.models.CLIPIQA, init_args: {{architecture: {json.dumps(RESNET)}}}}}\n"
         f"  init: {{clip: {folder / 'clip.pt'}}}\n"
-        "data: {preparation: {resize: keep, face_rule: none}, view: whole}\n"
+        "data: {preparation: {resize: keep, face_rule: none}, inputs: {view: whole}}\n"
     )
     return config
 
