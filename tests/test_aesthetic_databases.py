@@ -115,7 +115,7 @@ def test_some_themes_may_be_chosen(tmp_path):
 def test_unknown_themes_are_refused(tmp_path):
     root = write_tad66k(tmp_path)
     assert "no theme 'cats'" in refused(TAD66K(root, split="unmerge", themes=["cats"]))
-    with pytest.raises(InputError, match="merge tells no themes"):
+    with pytest.raises(InputError, match="merge does not name themes"):
         TAD66K(root, themes=["portrait"])
 
 

@@ -125,7 +125,7 @@ def test_an_empty_image_cell_is_refused_by_row(tmp_path):
 
 def test_a_file_with_only_a_header_is_refused(tmp_path):
     csv = write(tmp_path, "image,score,scene\n")
-    assert refused(csv) == f"{csv} has no rows below its header; it needs one row an image"
+    assert refused(csv) == f"{csv} has no rows below its header; it needs one row per image"
 
 
 def test_missing_columns_are_named_with_the_way_to_map_them(tmp_path):

@@ -11,6 +11,9 @@ import torch
 from data_options import portrait_data
 from look_alike import write_csv_dataset, write_piq23
 
+import piqa.data
+from piqa.data.datamodule import PortraitData
+from piqa.data.options import SamplingOptions
 from piqa.data.tables.csv_table import CSVTable
 from piqa.data.tables.piq23 import PIQ23
 from piqa.errors import InputError
@@ -315,6 +318,26 @@ def test_processes_train_on_different_portraits_and_together_on_all(piq23, world
     assert len({len(share) for share in shares}) == 1
     rows = [row for share in shares for batch in share for row in batch["index"].tolist()]
     assert sorted(rows) == list(range(3 * IMAGES))
+
+
+def test_a_state_of_version_0_1_0_is_read_and_told_of_in_today_s_names(piq23):
+    loader = set_up(piq23).train_dataloader()
+    today = loader.state_dict()["identity"]
+    names = {"seed_everything": "seed_everything", "data.table": "data.table", "data.pairs": "data.sampling.pairs"}
+    names |= {"data.groups": "data.sampling.groups_per_step", "data.group_size": "data.sampling.images_per_group"}
+    old = {"epoch": 0, "steps": 1, "parts": 1, "identity": {name: today[now] for name, now in names.items()}}
+    loader.load_state_dict(old)
+    assert loader.sampler.first == 1
+    old["identity"] |= {"data.groups": 4, "data.group_size": 9}
+    message = r"`data.sampling.groups_per_step` \(4 -> 2\), `data.sampling.images_per_group` \(9 -> 3\); use those"
+    with pytest.raises(InputError, match=message):
+        loader.load_state_dict(old)
+
+
+def test_the_data_and_their_options_are_public():
+    assert piqa.data.PortraitData is PortraitData and piqa.data.SamplingOptions is SamplingOptions
+    with pytest.raises(AttributeError, match=r"module 'piqa.data' has no attribute 'Nothing'"):
+        _ = piqa.data.Nothing
 
 
 def test_the_contract_tells_preparation_and_crop(piq23):

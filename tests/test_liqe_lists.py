@@ -250,7 +250,7 @@ def test_live_s_fast_fading_has_no_scenes_where_its_references_are_not_known(tmp
     ("content", "complaint"),
     [
         ({"orgs": np.zeros((1, 982))}, "lacks the variable dmos"),
-        ({"dmos": np.zeros((1, 5)), "orgs": np.zeros((1, 5))}, "speak of 5, 5 and 982 images, not of 982"),
+        ({"dmos": np.zeros((1, 5)), "orgs": np.zeros((1, 5))}, "hold 5, 5 and 982 images, not 982"),
     ],
 )
 def test_labels_that_are_not_live_s_are_refused(tmp_path, content, complaint):

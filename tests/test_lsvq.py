@@ -108,7 +108,7 @@ def test_a_video_that_is_learnt_and_judged_is_refused(tmp_path):
     content = HEADER + row("yfcc-batch1/v3", 1, True) + row("other", 1, True)
     root = write(write_training(tmp_path), content, "test.csv")
     message = refused(root, tests=["test.csv"], check_files=False)
-    assert "1 video(s), such as yfcc-batch1/v3, stand in more than one of" in message
+    assert "1 video(s), such as yfcc-batch1/v3, are in more than one of" in message
 
 
 def test_missing_videos_are_counted_and_named(tmp_path):

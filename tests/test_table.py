@@ -98,7 +98,7 @@ def test_missing_columns_are_named_with_those_found():
 
 
 def test_a_table_without_rows_is_refused():
-    assert refused(a_frame().iloc[:0]) == "my.csv has no rows below its header; it needs one row an image"
+    assert refused(a_frame().iloc[:0]) == "my.csv has no rows below its header; it needs one row per image"
 
 
 def test_empty_cells_are_refused_by_row():

@@ -1,4 +1,11 @@
-"""Tables of scored portraits, and the way from their rows to batches."""
+"""Tables of scored images, and the way from their rows to batches.
+
+Tables are imported at once. `PortraitData` and its option classes are imported when they are first asked for, as they
+need Lightning, which takes seconds to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from piqa.data.tables.ava import AVA
 from piqa.data.tables.bid import BID
@@ -15,6 +22,10 @@ from piqa.data.tables.mix import Mix
 from piqa.data.tables.piq23 import PIQ23
 from piqa.data.tables.tad66k import TAD66K
 
+if TYPE_CHECKING:
+    from piqa.data.datamodule import PortraitData
+    from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
+
 __all__ = [
     "AVA",
     "BID",
@@ -28,6 +39,25 @@ __all__ = [
     "TAD66K",
     "CSVTable",
     "FlickrAES",
+    "InputOptions",
     "KonIQ",
+    "LoadingOptions",
     "Mix",
+    "PortraitData",
+    "SamplingOptions",
+    "StoreOptions",
 ]
+
+_HOMES = {
+    "PortraitData": "piqa.data.datamodule",
+    "InputOptions": "piqa.data.options",
+    "LoadingOptions": "piqa.data.options",
+    "SamplingOptions": "piqa.data.options",
+    "StoreOptions": "piqa.data.options",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

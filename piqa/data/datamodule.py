@@ -1,4 +1,4 @@
-"""From a table to batches: splits, the prepared store, the loaders."""
+"""The data of a training run: the table, its splits, the prepared store, and the loaders."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ class PortraitData(LightningDataModule):
             )
 
     def prepare_data(self, verify: bool = False) -> None:
-        """Checks the table and prepares what the store lacks; Lightning calls it on one process a node.
+        """Check the table and prepare what the store lacks; Lightning calls it in one process per node.
 
         Args:
-            verify: Check also all that is in the store, as `PreparedStore.build` tells.
+            verify: Also check everything in the store, as `PreparedStore.build` does.
         """
         if self.splits:  # fit has asked before test does
             return
@@ -110,14 +110,12 @@ class PortraitData(LightningDataModule):
         print(f"{self.table.name}: {report}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Splits the table; images that could not be prepared are left out.
+        """Split the table; leave out images that could not be prepared.
 
         Raises:
             InputError: If a split that the stage needs is empty.
         """
-        choosing = (
-            self.checkpoint_selection_split == "validation" and stage != "test"
-        )  # a test alone needs no validation scenes
+        choosing = self.checkpoint_selection_split == "validation" and stage != "test"  # the test needs no validation
         if not self.splits or (choosing and self.splits["val"].empty):
             self._split(choosing)
         for name in NEEDED_SPLITS.get(stage or "", ()):
@@ -147,20 +145,20 @@ class PortraitData(LightningDataModule):
         return self.table.load()
 
     def _assigned(self, choosing: bool) -> pd.DataFrame:
-        """The table, with validation scenes held out where it names none and they are needed."""
+        """Return the table, with validation scenes held out where it names none and they are needed."""
         if choosing and "val" not in set(self._frame["split"]):
             return hold_out_scenes(self._frame, self.validation_fraction, self.seed)
         return self._frame
 
     def check_shares(self, world: int, accumulation_steps: int) -> None:
-        """Makes sure that every training process gets a group of every step, before anything is prepared or started.
+        """Check, before anything is prepared, that every training process gets a group of every step.
 
         Args:
             world: Number of processes.
             accumulation_steps: Accumulated batches in a step.
 
         Raises:
-            InputError: If not, or if the table cannot be read.
+            InputError: If one does not, or if the table cannot be read.
         """
         share = StepShare(0, world, accumulation_steps)
         if self.sampling.pairs != "databases":
@@ -177,7 +175,7 @@ class PortraitData(LightningDataModule):
             return False
 
     def train_dataloader(self) -> StepLoader:
-        """Whole training steps, each a batch of scene groups, or several where gradients are accumulated."""
+        """Return the loader of training steps: a batch each, or several where gradients are accumulated."""
         train = self.splits["train"]
         dataset = TrainingPortraits(train, self._prepared, self.inputs)
         sampling = self.sampling
@@ -210,18 +208,18 @@ class PortraitData(LightningDataModule):
         return StepSampler(make_groups, groups, self.seed, reference, share)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The portraits that choose the checkpoint."""
+        """Return the loader of the images that choose the checkpoint."""
         return self._scoring("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The test split, read once."""
+        """Return the loader of the test split."""
         return self._scoring("test")
 
     def _scoring(self, split: str) -> DataLoader[Batch]:
         dataset = ScoringPortraits(self.splits[split], self._prepared, self.inputs)
         share = self._share()
-        # All processes must run the same number of batches, or they wait for each other for ever. The first portraits
-        # fill up the last round; `Predictions` counts them once.
+        # All processes must run the same number of batches, or they wait for each other for ever. The first images
+        # are repeated to fill the last round; `Predictions` counts them once.
         rounds = math.ceil(len(dataset) / share.world)
         own = Subset(dataset, [row % len(dataset) for row in range(share.rank, rounds * share.world, share.world)])
         size, workers = self.loading.eval_batch_size, worker_arguments(self._workers())
@@ -244,7 +242,7 @@ class PortraitData(LightningDataModule):
         return seen_side(self.inputs.view, self.preparation, self.inputs.crop_size)
 
     def contract(self) -> dict[str, object]:
-        """What an image must go through to be scored as in training, for the model's card."""
+        """Return how an image is prepared and seen in training, for the model's card."""
         preparation = asdict(self.clip or self.preparation)
         contract: dict[str, object] = {
             "preparation": preparation,

@@ -1,8 +1,9 @@
-"""Rows of a table become the tensors of a batch, by way of the prepared store.
+"""Turn rows of a table into the tensors of a batch, out of the prepared store.
 
 A batch is a dictionary of tensors: `whole` (uint8; a list where images differ in size), `face_crop` where there
 are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
-where known `score_std`, `votes` (of the marks 1 to 10), `scene_labels` and `distortion_label` (LIQE's).
+where known `score_std`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and `distortion_label`
+(LIQE's).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Store = PreparedStore[Portrait] | PreparedStore[Clip]
 
 
 class TrainingPortraits(Dataset[Batch]):
-    """Whole training steps, each drawn by a `StepSampler`; load it with `batch_size=None`.
+    """Training steps, each drawn by an `EpochSampler`; load them with `batch_size=None`.
 
     Args:
         table: Training rows.
@@ -55,7 +56,7 @@ class TrainingPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, step: Step) -> Batch:
-        """One step's batch.
+        """Return the batch of one step.
 
         `whole` is (portraits, 3, crop, crop), of clips (clips, frames, 3, crop, crop); (portraits, 3, height,
         width) of whole images, or (portraits, 3 windows, 3, 224, 224).
@@ -82,7 +83,7 @@ class TrainingPortraits(Dataset[Batch]):
 
 
 class ScoringPortraits(Dataset[Batch]):
-    """Single portraits with their fixed crops, for validation and test.
+    """Single images with their fixed crops, for validation and test.
 
     Args:
         table: Rows to score.
@@ -100,14 +101,14 @@ class ScoringPortraits(Dataset[Batch]):
         return len(self.table)
 
     def __getitem__(self, row: int) -> Batch:
-        """One portrait; `whole` is as `crops_of` gives it."""
+        """Return one image; `whole` is as `crops_of` returns it."""
         item, inputs = self._store.load(self._paths[row]), self._inputs
         labels = {name: values[row] for name, values in self._labels.items()}
         return crops_of(item, inputs.crop_size, inputs.test_crops, inputs.view) | labels | {"index": torch.tensor(row)}
 
 
 def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:
-    """What a network scores of one portrait or clip.
+    """Return what a network sees of one portrait or clip to score it.
 
     Of a portrait `whole` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
     image as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
@@ -123,7 +124,7 @@ def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops
 
 
 def _vectors(item: Portrait | Clip) -> Batch:
-    """What comes beside the pixels: LIQE's logits, (495,), or motion features, (frames, 256), where there are any."""
+    """Return what comes beside the pixels: LIQE's logits, (495,), or motion features, (frames, 256), if any."""
     if isinstance(item, Portrait):
         return {} if item.liqe_logits is None else {"liqe_logits": torch.from_numpy(item.liqe_logits)}
     return {} if item.motion is None else {"motion": torch.from_numpy(item.motion)}

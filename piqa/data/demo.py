@@ -7,12 +7,12 @@ Layout::
         images/<scene>/<device>.png    .jpg where the device's last step is JPEG: its own file, not compressed again
 
 A scene is one portrait in its own framing, mirrored or not, in its own light. Every scene is shot by the same 16
-devices; each spoils the image in its own way, in every scene by another strength. `score` falls with the strength
-and imitates PIQ23's JOD: its mean is 0 and its standard deviation about 1.4 in every scene, and it carries a label
-noise of about 0.39 (`score_std`), so that even a perfect judge reaches an SROCC of only about 0.96.
+devices; each distorts the image in its own way, with another strength in every scene. `score` falls with the strength
+and imitates PIQ23's JOD: its mean is 0 and its standard deviation about 1.4 in every scene, and it has a label
+noise of about 0.39 (`score_std`), so that even a perfect model reaches an SROCC of only about 0.96.
 
 The same two people stand in training and test scenes. The demo shows that a model learns to see quality and that the
-whole way works; it says nothing about portraits of other people.
+whole pipeline works; it says nothing about portraits of other people.
 
 Sources: `skimage.data.astronaut` (Eileen Collins; NASA) and matplotlib's `grace_hopper.jpg` (Grace Hopper; US Navy).
 """
@@ -58,7 +58,7 @@ class Sitter:
     widths: tuple[int, int]
 
     def load(self) -> Image.Image:
-        """The whole source image, RGB."""
+        """Return the whole source image, RGB."""
         if self.name == "Collins":
             return Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
         return Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
@@ -86,7 +86,7 @@ DEVICES: dict[str, tuple[str, ...]] = {
         *("blur-noise", "blur-jpeg", "lowres-noise", "lowres-jpeg", "noise-jpeg"),
     ]
 }
-PAIR_FRACTION = 0.75  # two distortions at this share of their strength look about as bad as one at full strength
+PAIR_FRACTION = 0.75  # two distortions at this fraction of their strength look about as bad as one at full strength
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Scene:
 
     @classmethod
     def number(cls, index: int) -> Scene:
-        """The scene of a number: sitters, lights and mirror go through their 16 combinations, then start again."""
+        """Return the scene of a number; the combinations of sitter, light and mirror repeat after 16."""
         sitter, condition = SITTERS[index % 2], list(LIGHTS)[index // 2 % 4]
         return cls(f"{condition}_{sitter.name}_{index:02d}", sitter, condition, mirrored=index // 8 % 2 == 1)
 
@@ -125,22 +125,22 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
     """Take an image of a view with a device.
 
     Every distortion runs on a geometric scale from just visible to hardly recognisable, so that equal strengths of
-    different distortions look about equally bad to the eye; nobody was asked.
+    different distortions look about equally bad; no study has confirmed it.
 
     Args:
         view: The undistorted scene, `SIZE` pixels.
         device: A key of `DEVICES`.
-        strength: How much the device spoils it, in [0, 1].
+        strength: How strongly the device distorts it, in [0, 1].
         rng: Source of the grain.
 
     Returns:
         The image, and the JPEG quality at which the device stores it (None: losslessly).
     """
     steps = DEVICES[device]
-    share = strength * (PAIR_FRACTION if len(steps) == 2 else 1)
+    fraction = strength * (PAIR_FRACTION if len(steps) == 2 else 1)
 
     def between(weak: float, strong: float) -> float:
-        return float(weak * (strong / weak) ** share)
+        return float(weak * (strong / weak) ** fraction)
 
     for step in steps:
         if step == "under":
@@ -160,7 +160,7 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
 
 
 def demo_table(seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> pd.DataFrame:
-    """The demo's labels: one row an image, the columns of `demo.csv` and `strength` in [0, 1].
+    """Return the demo's labels: one row per image, the columns of `demo.csv` and `strength` in [0, 1].
 
     In every scene the strengths are spread evenly over the devices, in an order of its own; the reference has 0.
 
@@ -243,7 +243,7 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
 
 
 def is_written(folder: str | Path, seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> bool:
-    """Whether the folder holds the demo data of these settings, with every image."""
+    """Return whether the folder holds the demo data of these settings, with every image."""
     folder = Path(folder)
     table = demo_table(seed, scenes, test_scenes)
     try:
@@ -254,7 +254,7 @@ def is_written(folder: str | Path, seed: int = 0, scenes: int = 36, test_scenes:
 
 
 def _rng(seed: int, purpose: str) -> np.random.Generator:
-    """A random stream of its own for every purpose, so that an image does not depend on what was drawn before it."""
+    """Return a random generator for each purpose, so that an image does not depend on what was drawn before it."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
@@ -267,7 +267,7 @@ def _from_linear(light: NDArray[np.float64]) -> Image.Image:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the demo data and say where they are: `python -m piqa.data.demo [folder]`."""
+    """Write the demo data and print where they are: `python -m piqa.data.demo [folder]`."""
     parser = argparse.ArgumentParser(prog="python -m piqa.data.demo", description="Write piqa's demo data.")
     parser.add_argument("folder", nargs="?", default="data/demo", help="where to (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (default: %(default)s)")

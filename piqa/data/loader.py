@@ -1,4 +1,4 @@
-"""Loads training steps, and goes on in the middle of an epoch."""
+"""Load training steps, and resume in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from piqa.data.dataset import Batch, TrainingPortraits
 from piqa.data.sampler import EpochSampler
 from piqa.errors import InputError
 
-RENAMED = {  # settings of the identity in checkpoints of version 0.1.0, and what they are called today
+RENAMED = {  # settings as checkpoints of version 0.1.0 name them -> their names today
     "data.pairs": "data.sampling.pairs",
     "data.groups": "data.sampling.groups_per_step",
     "data.group_size": "data.sampling.images_per_group",
@@ -23,13 +23,13 @@ RENAMED = {  # settings of the identity in checkpoints of version 0.1.0, and wha
 
 
 class LoaderState(TypedDict):
-    """Where in the training a run stands; every checkpoint holds it.
+    """How far a run has come; every checkpoint holds it.
 
     Attributes:
-        epoch: The epoch.
-        steps: Its steps that are done.
+        epoch: Number of the epoch.
+        steps: Steps of it that are done.
         parts: Batches whose gradients were accumulated in a step.
-        identity: As of `StepLoader`.
+        identity: As the argument of `StepLoader`.
     """
 
     epoch: int
@@ -39,7 +39,7 @@ class LoaderState(TypedDict):
 
 
 class WorkerArguments(TypedDict):
-    """What a DataLoader is told of its worker processes."""
+    """The arguments of a DataLoader that concern its worker processes."""
 
     num_workers: int
     persistent_workers: bool
@@ -48,14 +48,14 @@ class WorkerArguments(TypedDict):
 
 
 class StepLoader(DataLoader[Batch]):
-    """Loads the steps of an epoch and knows how many are done.
+    """Load the steps of an epoch, and count those that are done.
 
-    Lightning keeps its state in every checkpoint, and hands it back when a run is resumed in the middle of an epoch.
+    Lightning keeps the state in every checkpoint and loads it when a run is resumed in the middle of an epoch.
 
     Args:
         dataset: Draws a step.
         sampler: The steps.
-        identity: What the sequence of steps follows from, by the names of the settings.
+        identity: The settings that the sequence of steps depends on, by name.
         workers: Worker processes; 0 loads in this one.
     """
 
@@ -76,7 +76,7 @@ class StepLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> LoaderState:
-        """Return where in the training the run stands."""
+        """Return how far the run has come."""
         accumulation_steps = self.sampler.share.accumulation_steps
         return {
             "epoch": self.sampler.epoch,
@@ -86,10 +86,10 @@ class StepLoader(DataLoader[Batch]):
         }
 
     def load_state_dict(self, state: LoaderState) -> None:
-        """Go on where another run stood.
+        """Continue where another run stopped.
 
         Raises:
-            InputError: If that run drew other steps, so that images would come twice and others not at all.
+            InputError: If that run drew other steps: some images would come twice and others not at all.
         """
         then = {RENAMED.get(name, name): was for name, was in state["identity"].items()}
         changed = [
@@ -99,8 +99,8 @@ class StepLoader(DataLoader[Batch]):
         ]
         if changed:
             raise InputError(
-                f"the checkpoint stands in the middle of an epoch whose steps were drawn with other settings: "
-                f"{', '.join(changed)}; go on with those, or from a checkpoint of an epoch's end"
+                f"the checkpoint was written in the middle of an epoch whose steps were drawn with other settings: "
+                f"{', '.join(changed)}; use those, or a checkpoint from the end of an epoch"
             )
         self.sampler.skip(state["epoch"], state["steps"])
 

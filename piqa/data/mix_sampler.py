@@ -1,4 +1,4 @@
-"""Which images of several databases make a training step: a fixed number from each."""
+"""Draw training steps from several databases: a fixed number of images from each."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ LIQE_STEPS = 200  # of an epoch, as published
 class MixSampler(EpochSampler):
     """The steps of an epoch over several databases.
 
-    Every step holds a mini-batch of each database, which is one group: images are compared inside it alone. A draw's
-    `group` is the place of its database in `images`, the same in every step. A database is gone through in random
-    order without repetition, and again in another when it is used up; the few that do not fill
-    a last mini-batch sit that pass out, so that no image is twice in one. Images of small databases thus come more
+    Every step holds a mini-batch of each database, which is one group: images are compared inside it only. A draw's
+    `group` is the place of its database in `images`, the same in every step. A pass through a database takes its images
+    in random order without repetition; the next pass takes another order. The few that do not fill the last mini-batch
+    of a pass are left out of it, so that no image is twice in a mini-batch. Images of small databases thus come more
     often, as in LIQE's training.
 
     The sequence of steps over all processes depends on the seed, the epoch, `images` and `steps` alone. Each process
-    takes an even share of every mini-batch (sizes differ by one at most) and compares inside its share: 16 images on
-    one process are 120 pairs, on two processes 2 x 28. The expected gradient stays the same, its noise grows a little.
+    takes an even share of every mini-batch (sizes differ by one at most) and compares inside its share: 16 images are
+    120 pairs in one process, 2 x 28 in two. The expected gradient stays the same; its variance grows a little.
 
     Args:
         databases: Database of each row of the training table.
-        images: Images in a step by database, over all processes; databases that it does not name are not drawn.
+        images: Images in a step by database, over all processes; other databases are not drawn.
         steps: Steps of an epoch.
-        seed: Of everything that is drawn.
-        share: What of every step this process takes.
+        seed: Seed of everything that is drawn.
+        share: Which part of every step this process takes.
 
     Raises:
         InputError: If a database has too few images for a step, or a step too few for every share to compare two.
@@ -79,7 +79,7 @@ class MixSampler(EpochSampler):
         first, share = self.first, self.share
         for step in range(self.steps):
             rows = [of_database[step] for of_database in batches]
-            # Seeds of all shares' images, so that all draw alike.
+            # All processes draw the seeds of all images, so that they draw alike.
             seeds = [rng.integers(2**31, size=len(own)) for own in rows]
             for batch in range(share.accumulation_steps if step >= first else 0):
                 mine = share.of_batch(batch)
@@ -92,7 +92,7 @@ class MixSampler(EpochSampler):
                 yield Step(tuple(draws), float(len(batches)))
 
     def _mini_batches(self, number: int) -> np.ndarray:
-        """The rows of a database's mini-batches of an epoch, (steps, images)."""
+        """Return the rows of a database's mini-batches of an epoch, (steps, images)."""
         rows, size = self._rows[number], self._sizes[number]
         rng = np.random.default_rng([self._seed, self.epoch, 1 + number])
         whole = len(rows) // size  # mini-batches of one pass

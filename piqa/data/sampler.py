@@ -1,4 +1,4 @@
-"""Which portraits make a training step: whole groups of one scene, so that every pair in a group is a comparison."""
+"""Draw training steps: whole groups of images of one scene, so that every pair in a group is a comparison."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Groups = list[list[int]]
 
 @dataclass(frozen=True)
 class Draw:
-    """One portrait in a step.
+    """One image in a step.
 
     Attributes:
         index: Its row in the training table.
         group: Number of its group, unique in the epoch.
-        seed: Of its augmentation, so that it does not depend on which worker process draws it.
+        seed: Seed of its augmentation, which thus does not depend on the worker process.
     """
 
     index: int
@@ -30,13 +30,13 @@ class Draw:
 
 @dataclass(frozen=True)
 class Step:
-    """What one process sees at once: its share of a training step, or of a part of it where gradients accumulate.
+    """One batch of one process: its share of a training step.
 
     Attributes:
-        draws: Its portraits, group by group.
-        groups: Groups of the step over all processes and accumulation steps, divided by the number of those shares:
-            what this share divides its sum over groups by, so that the average of all shares' gradients is the gradient
-            of the step.
+        draws: Its images, group by group.
+        groups: Groups of the step over all processes and accumulated batches, divided by the number of those shares.
+            This share divides its sum over groups by it, so that the mean of all shares' gradients is the gradient of
+            the step.
     """
 
     draws: tuple[Draw, ...]
@@ -44,18 +44,18 @@ class Step:
 
 
 def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator, multiple: int = 1) -> Groups:
-    """Every portrait once, in groups of one scene.
+    """Draw groups of one scene, with every image in one of them.
 
-    A scene of n portraits gives ceil(n / size) groups whose sizes differ by one at most, but none of a single portrait.
-    Where their number is no multiple of `multiple`, some scenes, drawn in proportion to their size, are split into one
-    more group each time until it is, so that all steps of an epoch hold the same number of groups. Of too few portraits
-    for that, the groups stay as they are.
+    A scene of n images gives ceil(n / size) groups whose sizes differ by one at most, and none of a single image. While
+    the number of groups is no multiple of `multiple`, a scene, drawn in proportion to its size, is split into one group
+    more, so that all steps of an epoch hold the same number of groups. If there are too few images for that, the groups
+    stay as they are.
 
     Args:
-        scenes: Scene of each portrait; each scene at least twice.
-        size: Portraits in a group, at most (a scene of three makes one group even for a size of two).
-        rng: Draws who is with whom.
-        multiple: What the number of groups shall be a multiple of.
+        scenes: Scene of each image; each scene at least twice.
+        size: Images in a group, at most (a scene of three makes one group even for a size of two).
+        rng: Draws the groups.
+        multiple: The number of groups becomes a multiple of it.
     """
     rows = _rows_by_scene(scenes)
     counts = _group_counts(np.array([len(own) for own in rows]), size, multiple, rng)
@@ -66,23 +66,23 @@ def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator, mul
     ]
 
 
-def _group_counts(portraits: np.ndarray, size: int, multiple: int, rng: np.random.Generator) -> np.ndarray:
-    """Groups of each scene, from its number of portraits."""
-    most = np.maximum(portraits // 2, 1)
-    counts: np.ndarray = np.minimum(-(-portraits // size), most)
+def _group_counts(images: np.ndarray, size: int, multiple: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the number of groups of each scene, from its number of images."""
+    most = np.maximum(images // 2, 1)
+    counts: np.ndarray = np.minimum(-(-images // size), most)
     missing = -int(counts.sum()) % multiple
     if counts.sum() + missing > most.sum():
         return counts
     for _ in range(missing):
-        weights = np.where(counts < most, portraits, 0)
+        weights = np.where(counts < most, images, 0)
         counts[rng.choice(len(counts), p=weights / weights.sum())] += 1
     return counts
 
 
 def reference_pairs(scenes: Sequence[str], rng: np.random.Generator) -> Groups:
-    """The published construction: each portrait with each of two partners, drawn uniformly from its scene.
+    """Pair each image with each of two partners drawn uniformly from its scene, as published.
 
-    Partners are drawn with replacement and may be the portrait itself, as counted in the released pair list.
+    Partners are drawn with replacement and may be the image itself, as in the released pair list.
     """
     pairs: Groups = []
     for rows in _rows_by_scene(scenes):
@@ -100,7 +100,7 @@ def _rows_by_scene(scenes: Sequence[str]) -> list[np.ndarray]:
 class StepShare:
     """Which part of every training step a process takes.
 
-    A step is dealt out evenly to all processes and, in each, to the batches whose gradients are accumulated.
+    A step is divided evenly among all processes and, in each, among the batches whose gradients are accumulated.
 
     Args:
         rank: Number of this process.
@@ -114,11 +114,11 @@ class StepShare:
 
     @property
     def total(self) -> int:
-        """Parts that a step is dealt out to."""
+        """The number of shares of a step."""
         return self.world * self.accumulation_steps
 
     def of_batch(self, number: int) -> slice:
-        """Return which items of a step make this process's batch of that number."""
+        """Return the items of a step that make one batch of this process, by the number of the batch."""
         return slice(number * self.world + self.rank, None, self.total)
 
     def __str__(self) -> str:
@@ -127,11 +127,11 @@ class StepShare:
 
 
 class EpochSampler(Sampler[Step]):
-    """The steps of an epoch, of which the first may be done already.
+    """Draws the steps of an epoch, the first of which may be done already.
 
     Args:
         steps: Training steps of an epoch.
-        share: What of every step this process takes.
+        share: Which part of every step this process takes.
     """
 
     def __init__(self, steps: int, share: StepShare) -> None:
@@ -158,7 +158,7 @@ class EpochSampler(Sampler[Step]):
 
 
 class StepSampler(EpochSampler):
-    """The steps of an epoch of groups.
+    """Draws the steps of an epoch, made of groups.
 
     The sequence of steps over all processes depends on the seed, the epoch and `groups_per_step` alone; each process
     takes its share of every step's groups, so all have the same number of steps and no group is split.
@@ -169,7 +169,7 @@ class StepSampler(EpochSampler):
             step less, and its steps are larger; they differ by one group at most.
         seed: Seed of everything that is drawn.
         frozen: Draw the groups once for all epochs (as the published pair list) and only shuffle them.
-        share: What of every step this process takes.
+        share: Which part of every step this process takes.
 
     Raises:
         InputError: If a step does not have a group for every process and accumulated batch.

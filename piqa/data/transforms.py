@@ -1,4 +1,4 @@
-"""How a network sees a prepared portrait: crops, the whole image, or LIQE's windows; random ones for training.
+"""Cut what a network sees out of a prepared portrait: crops, the whole image, or LIQE's windows.
 
 Nothing here changes an image's quality.
 
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for news of itself
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
 
 import albumentations
 import numpy as np
@@ -31,14 +31,14 @@ View = Literal["crops", "whole", "windows"]
 
 
 def seen_side(view: View, preparation: Preparation, crop: int) -> int | None:
-    """Side in pixels of the squares that a network sees; None where images keep their own shapes."""
+    """Return the side in pixels of the squares that a network sees; None where images keep their own shapes."""
     if view == "whole":
         return preparation.short_side if preparation.resize == "stretch" else None
     return WINDOW if view == "windows" else crop
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several images as a batch: what has the same shape in all is stacked, what differs stays a list of tensors."""
+    """Return several images as a batch: tensors of one shape are stacked, others stay a list."""
     batch: dict[str, Any] = {}
     for name in items[0]:
         values = [item[name] for item in items]
@@ -98,7 +98,7 @@ class TrainingCrops:
 
 
 def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
-    """The whole image, (3, height, width), or LIQE's three random windows of it, (3, 3, 224, 224); uint8.
+    """Return the whole image, (3, height, width), or three random windows, (3, 3, 224, 224); uint8.
 
     Args:
         pixels: uint8 RGB, (height, width, 3); it may still lie in the store.
@@ -113,14 +113,14 @@ def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
 
 
 def scoring_image(pixels: Pixels, view: View) -> Tensor:
-    """The whole image, (1, 3, height, width), or its up to 15 windows, (windows, 3, 224, 224); uint8.
+    """Return the whole image, (1, 3, height, width), or up to 15 windows, (windows, 3, 224, 224); uint8.
 
     Args:
         pixels: uint8 RGB, (height, width, 3).
         view: `whole` or `windows`.
 
     Raises:
-        InputError: If it is too small to be seen as a whole.
+        InputError: If it is too small for `view: whole`.
     """
     if view == "whole" and min(pixels.shape[:2]) < SMALLEST:
         raise InputError(f"its {pixels.shape[1]} x {pixels.shape[0]} pixels are too few; {SMALLEST} a side are needed")
@@ -128,7 +128,7 @@ def scoring_image(pixels: Pixels, view: View) -> Tensor:
 
 
 def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
-    """The fixed crops of a whole image or face whose scores are averaged.
+    """Return the fixed crops of a whole image or face whose scores are averaged.
 
     Args:
         pixels: uint8 RGB, (height, width, 3), no side below `size`.

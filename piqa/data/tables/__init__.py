@@ -1,1 +1,1 @@
-"""One file a dataset: which images, with which scores."""
+"""One file per dataset: which images, with which scores."""

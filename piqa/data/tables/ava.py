@@ -1,4 +1,4 @@
-"""AVA, photographs judged for their beauty."""
+"""AVA, photographs rated for their aesthetics."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,14 +21,14 @@ TANET = {f"score{place}": name for place, name in enumerate(VOTES, start=2)}  # 
 
 
 class AVA(Database):
-    """AVA (Aesthetic Visual Analysis): 255,530 photographs of contests, each with the votes of about 210 people.
+    """AVA (Aesthetic Visual Analysis): 255,530 photographs of photo contests, each with the votes of about 210 people.
 
     Layout:
 
     ```
     root/
       images/                                        the images, <id>.jpg
-      AVA.txt                                        index, id, ten counts of votes, two tags, contest; no header
+      AVA.txt                                        index, id, ten counts of votes, two tags, challenge; no header
       aesthetics_image_lists/generic_test.jpgl       ids of the official test
       tanet/train.csv  val.csv  test.csv             for `tanet`: image_id, score2 .. score11, tag1, tag2, tag3
     ```
@@ -54,10 +54,10 @@ class AVA(Database):
         labels: AVA.txt, below `root` or absolute; for tanet, the folder of its three files.
         test: List of the official test's ids, likewise.
         images: Folder of the images, likewise.
-        val_fraction: Share of the official training images for validation.
+        val_fraction: Fraction of the official training images for validation.
         seed: Seed of their draw.
         unit_range: Map scores of 1..10 to 0..1.
-        max_missing: Share of the images that may be missing; they are left out with a warning.
+        max_missing: Fraction of the images that may be missing; they are left out with a warning.
         check_files: Whether images must be on disk.
 
     Raises:
@@ -95,7 +95,7 @@ class AVA(Database):
         return "AVA, TANet's split" if self.split == "tanet" else "AVA, official test"
 
     def load(self) -> pd.DataFrame:
-        """Read the votes, split, leave out missing images as far as they may be, and check."""
+        """Read the votes, split, leave out missing images within `max_missing`, and check."""
         if self.split == "tanet":
             return self.finish(_with_scores(self._of_tanet(), self.labels), self.labels, ("train", "val", "test"))
         labels = read_lines(self.labels, LABELS)

@@ -1,4 +1,4 @@
-"""Anyone's own CSV file as a table."""
+"""A user's own CSV file as a table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
 
 
 class CSVTable(Table):
-    """Portraits and scores in a CSV file of one's own.
+    """Images and scores in a CSV file of your own.
 
-    One row an image, separated by commas, semicolons or tabs, in UTF-8; with decimal commas where no comma separates:
+    One row per image, separated by commas, semicolons or tabs, in UTF-8; with decimal commas where no comma separates:
 
     ```
     image,score,scene
@@ -34,15 +34,15 @@ class CSVTable(Table):
         csv: The label file.
         root: Folder of the images; by default the folder of the label file.
         columns: Names of the columns where they differ, ours to theirs: `{score: MOS, image: file}`.
-        test_fraction: Share of the scenes held out for the test where there is no `split` column; 0 keeps every scene
-            for training, 1 takes all for the test.
+        test_fraction: Fraction of the scenes held out for the test where there is no `split` column; 0: none,
+            1: all.
         seed: Seed of the draw of those scenes.
         required_splits: Splits that must hold images where there is a `split` column; `[test]` for a table that is
             only evaluated.
         check_files: Whether every image must be on disk; off, predictions can be judged without the images.
 
     Raises:
-        InputError: If `columns` or `test_fraction` make no sense.
+        InputError: If `columns` maps an unknown name or `test_fraction` is not in [0, 1].
 
     Examples:
         >>> rows = {"image": ["a.jpg", "b.jpg"], "score": [3.2, 1.7], "scene": ["hall", "hall"]}
@@ -102,7 +102,7 @@ class CSVTable(Table):
         )
 
     def _read(self) -> pd.DataFrame:
-        """The columns that we know, under our names; a `split` column without any value counts as absent."""
+        """Return the known columns under our names; a `split` column without any value counts as absent."""
         numbers = [self.columns.get(name, name) for name in ("score", "score_std")]
         labels = read_csv(self.csv, numbers=numbers)
         require_columns(labels, self.columns.values(), self.csv, "correct `columns`")

@@ -1,4 +1,4 @@
-"""What the public databases of scored images have in common: one scale of scores, splits by content, more columns."""
+"""What the public databases of scored images share: one scale of scores, splits by content, more columns."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ EXTRAS = (*TEXT_EXTRAS, *VOTES)
 
 
 class Database(Table):
-    """A database all of whose scores stand on one scale, so that it is one scene, named as the database.
+    """A database whose scores all lie on one scale, so that it is one scene, named after the database.
 
     Beside the columns of every table, where known:
 
-    - `reference`: the pristine image that an image was made from; no reference is both learnt and judged,
+    - `reference`: the pristine image that an image was made from; no reference is in both training and test,
     - `distortion`: one of LIQE's eleven groups (`piqa.models.liqe.DISTORTIONS`),
     - `scene_tags`: one to three of LIQE's nine scenes (`piqa.models.liqe.SCENES`) as "human;indoor"; "" if unknown,
-    - `theme`: what TAD66K calls so,
-    - `votes_1` .. `votes_10`: how many people gave each mark.
+    - `theme`: a theme of TAD66K,
+    - `votes_1` .. `votes_10`: how many people gave each rating.
 
     `score` is always higher for better images; every database says how it got there. `score_std`, where a database
     has it, is the standard deviation of the single ratings, on the scale of `score`.
@@ -39,11 +39,11 @@ class Database(Table):
     Args:
         images: Folder of the images.
         unit_range: Map `score_range` to 0..1, `score_std` with it; otherwise scores stay on the database's own scale.
-        max_missing: Share of the images that may be missing; they are left out with a warning.
+        max_missing: Fraction of the images that may be missing; they are left out with a warning.
         check_files: Whether images must be on disk.
 
     Raises:
-        InputError: If `max_missing` is no share.
+        InputError: If `max_missing` is not in [0, 1].
     """
 
     title: ClassVar[str]  # what reports call it, and its scene
@@ -60,17 +60,17 @@ class Database(Table):
     @property
     @abstractmethod
     def own_range(self) -> tuple[float, float]:
-        """The worst and the best score that the database's own scale knows, after turning it upwards."""
+        """The worst and the best score on the database's own scale, reversed where it counts downwards."""
 
     @property
     def score_range(self) -> tuple[float, float]:
-        """The worst and the best that `score` can be."""
+        """The worst and the best possible `score`."""
         return (0.0, 1.0) if self.unit_range else self.own_range
 
     def finish(
         self, frame: pd.DataFrame, source: str | Path, required_splits: Sequence[str], whole: bool = True
     ) -> pd.DataFrame:
-        """Find the images, leave out missing ones as far as they may be, check, and count.
+        """Find the images, leave out missing ones within `max_missing`, check, and count.
 
         Args:
             frame: `image` (below `images`), `score` on the database's own scale, `split`, and any extra columns; the
@@ -134,7 +134,7 @@ def read_lines(path: Path, columns: Sequence[str], separator: str | None = None)
 
 
 def read_mat(path: Path, *names: str) -> list[np.ndarray]:
-    """Vectors of a MATLAB file (version 7.2 or older); cells of text come as text.
+    """Read vectors of a MATLAB file (version 7.2 or older); cells of text come as text.
 
     Raises:
         InputError: If the file cannot be read or lacks a variable.
@@ -159,13 +159,13 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _check_references(table: pd.DataFrame, source: str | Path) -> None:
-    """Refuse splits that show a content in training and judge it afterwards."""
+    """Check that no reference image is in both training and test."""
     if "reference" not in table:
         return
     learnt = set(table.loc[table["split"] == "train", "reference"])
     shared = sorted(learnt & set(table.loc[table["split"] == "test", "reference"]))
     if shared:
         raise InputError(
-            f"{source} has {len(shared)} reference(s), such as {shared[0]}, in both train and test; what is judged "
-            "must not have been learnt: restore the lists, or draw a split"
+            f"{source} has {len(shared)} reference(s), such as {shared[0]}, in both train and test; restore the "
+            "lists, or draw a split"
         )

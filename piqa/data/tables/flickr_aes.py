@@ -1,4 +1,4 @@
-"""FLICKR-AES, photographs with the ratings of single people, for personal taste."""
+"""FLICKR-AES, photographs with the ratings of individual people, for personalised scoring."""
 
 from pathlib import Path
 from typing import Literal
@@ -17,21 +17,21 @@ WORKERS = {"user": "worker", "image": "imagePair", "score": "score"}
 class FlickrAES(Database):
     """FLICKR-AES: about 40,000 photographs, rated 1 to 5 by 210 people, each image by five of them.
 
-    Known from public code that reads it, not from the files themselves:
+    The layout is known from public code that reads it, not from the files themselves:
 
     ```
     root/
       40K/                                               the images
       FLICKR-AES_image_score.txt                         lines such as ` farm1_262_20009074919.jpg 0.25`, no header
-      FLICKR-AES_image_labeled_by_each_worker.csv        worker, imagePair, score; one row a rating
+      FLICKR-AES_image_labeled_by_each_worker.csv        worker, imagePair, score; one row per rating
     ```
 
-    Scores: of the table, the mean over people as published, 0 to 1; of `ratings`, the marks 1 to 5. Higher is better.
+    Scores: of the table, the mean over people as published, 0 to 1; of `ratings`, 1 to 5. Higher is better.
 
     Splits: the paper is said to test on 37 people, who rated 105 to 171 images each, and to train on what the other
     173 rated; who they are is not in the files. Here up to 37 people with as many ratings are drawn for the test. The
-    images that they rated are the test split, so that a general model has not learnt the images with which their
-    taste is later judged. 5 % of the other images are drawn for validation.
+    images that they rated are the test split, so that a general model has not been trained on the images with which
+    personalisation is tested. 5 % of the other images are drawn for validation.
 
     Terms: Creative Commons photographs; see the database's page.
 
@@ -42,20 +42,20 @@ class FlickrAES(Database):
         images: Folder of the images, below `root` or absolute.
         test_users: How many people to test on, at most.
         ratings_of_test_users: The fewest and the most ratings that such a person may have given.
-        val_fraction: Share of the other images for validation.
+        val_fraction: Fraction of the other images for validation.
         seed: Seed of the draws.
         unit_range: Has no effect on the table, whose scores lie in 0..1 already; it maps those of `ratings`.
-        max_missing: Share of the images that may be missing; they are left out with a warning.
+        max_missing: Fraction of the images that may be missing; they are left out with a warning.
         check_files: Whether images must be on disk.
 
     Raises:
-        InputError: If `test_users` is below 1 or `max_missing` is no share.
+        InputError: If `test_users` is below 1 or `max_missing` is not in [0, 1].
     """
 
     title = "FLICKR-AES"
     image_count = None  # the paper says 40,000, public readers count up to 40,988
     own_range = (0.0, 1.0)
-    marks = (1.0, 5.0)
+    rating_range = (1.0, 5.0)
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class FlickrAES(Database):
         return f"FLICKR-AES, {self.test_users} test users drawn with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
-        """Read the mean scores, split by who rated, leave out missing images as far as they may be, and check."""
+        """Read the mean scores, split by who rated, leave out missing images within `max_missing`, and check."""
         source = self.root / "FLICKR-AES_image_score.txt"
         frame = read_lines(source, ("image", "score"))
         judged = set(self._users("test")["image"])
@@ -91,7 +91,7 @@ class FlickrAES(Database):
         return self.finish(frame, source, splits_with(val=self.val_fraction, test=1))
 
     def ratings(self, users: Literal["train", "test", "all"] = "test") -> pd.DataFrame:
-        """The ratings of single people, as `python -m piqa.personalise` reads them from a CSV.
+        """Return the ratings of individual people, as `python -m piqa.personalise` reads them from a CSV.
 
         A person's ratings of the same image are averaged.
 
@@ -99,25 +99,25 @@ class FlickrAES(Database):
             users: Those drawn for the test, the others, or all.
 
         Returns:
-            One row a person and image: `image` (the file), `score` (1 to 5, or 0 to 1 with `unit_range`), `user`.
+            One row per person and image: `image` (the file), `score` (1 to 5, or 0 to 1 with `unit_range`), `user`.
         """
         ratings = self._users(users)
         ratings = ratings.assign(image=image_paths(self.images, ratings["image"].tolist()))
         if self.check_files:
             ratings = ratings[ratings["image"].map({path: Path(path).is_file() for path in set(ratings["image"])})]
         if self.unit_range:
-            low, high = self.marks
+            low, high = self.rating_range
             ratings = ratings.assign(score=(ratings["score"] - low) / (high - low))
         return ratings[["image", "score", "user"]].reset_index(drop=True)
 
     def _users(self, which: str) -> pd.DataFrame:
-        """`user`, `image` and `score` of the people of a split."""
+        """Return `user`, `image` and `score` of the people of a split."""
         source = self.root / "FLICKR-AES_image_labeled_by_each_worker.csv"
         labels = read_csv(source)
         require_columns(labels, WORKERS.values(), source, "restore the database's own file")
         labels = pd.DataFrame({name: labels[theirs] for name, theirs in WORKERS.items()})
         labels["score"] = as_numbers(labels["score"], source)
-        beyond = labels.index[~labels["score"].between(*self.marks)]
+        beyond = labels.index[~labels["score"].between(*self.rating_range)]
         if len(beyond):
             raise InputError(f"row {beyond[0]} of {source} has a score of {labels['score'][beyond[0]]:g}, not 1 to 5")
         ratings = labels.groupby(["user", "image"], sort=False)["score"].mean().reset_index()

@@ -20,14 +20,14 @@ class GFIQA(Table):
     ```
     root/
       image/                 the images
-      mos_val_rating.csv     img_name, mos; one row an image
+      mos_val_rating.csv     img_name, mos; one row per image
     ```
 
     Scores: MOS, higher is better, said to lie from 0 to 1; comparable between all images, so that they are one scene,
     "GFIQA".
 
     Splits: no official one is known, nor the one with which the published face branch was trained. Ours are the
-    images with the lowest hash of seed and name: 14,000 train, 2,000 val and 4,000 test, the shares of a public
+    images with the lowest hash of seed and name: 14,000 train, 2,000 val and 4,000 test, the fractions of a public
     benchmark (IQA-PyTorch), but not its images. The draw depends neither on the order of the rows nor on which
     images are on disk. Who is in an image is not told, so one person may be in two splits.
 
@@ -43,14 +43,14 @@ class GFIQA(Table):
         labels: Label file, below `root` or absolute.
         images: Folder of the images, likewise.
         columns: Names of the columns where they differ, ours to theirs: `{image: file, score: MOS}`.
-        val_fraction: Share of the images for validation.
-        test_fraction: Share of the images for the test.
+        val_fraction: Fraction of the images for validation.
+        test_fraction: Fraction of the images for the test.
         seed: Seed of the draw.
-        max_missing: Share of the images that may be missing.
+        max_missing: Fraction of the images that may be missing.
         check_files: Whether images must be on disk.
 
     Raises:
-        InputError: If a share is out of range or `columns` maps what is none of ours.
+        InputError: If a fraction is out of range or `columns` maps what is none of ours.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class GFIQA(Table):
         return f"GFIQA-20k, {self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
 
     def load(self) -> pd.DataFrame:
-        """Read the labels, split, leave out missing images as far as they may be, and check."""
+        """Read the labels, split, leave out missing images within `max_missing`, and check."""
         labels = read_csv(self.labels)
         require_columns(
             labels, self.columns.values(), self.labels, "map them in `columns`, such as {image: file, score: MOS}"

@@ -50,8 +50,8 @@ class KADID(LIQEDatabase):
       dmos.csv       dist_img, ref_img, dmos, var
     ```
 
-    Scores: 1 to 5 (1 to 4.93 found), higher is better: the column is called dmos, but holds mean marks. `var` is a
-    standard deviation, as far as can be told: the first row's 4.57 with 0.496 is what 30 marks of 4 and 5 give.
+    Scores: 1 to 5 (1 to 4.93 found), higher is better: the column is called dmos, but holds mean ratings. `var` is a
+    standard deviation, as far as can be told: the first row's 4.57 with 0.496 is what 30 ratings of 4 and 5 give.
     Distortion and reference follow from the file name.
 
     Splits: no official one. LIQE's ten: 7,125 train, 1,000 val, 2,000 test; 57, 8 and 16 of the 81 references, and

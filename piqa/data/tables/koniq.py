@@ -21,7 +21,7 @@ class KonIQ(LIQEDatabase):
 
     Scores, higher is better: the official MOS lies on a scale of 0 to 100, LIQE's on one of 1 to 5 (1.10 to 4.31
     found). Neither is the other's linear image: judge a model on the scale that it was trained on. SD is not used: it
-    seems to be the spread of the marks 1 to 5, another scale than the official MOS's.
+    seems to be the standard deviation of the ratings 1 to 5, another scale than the official MOS's.
 
     Splits: official, 7,058 train, 1,000 val, 2,015 test; LIQE's ten, 7,051 / 1,007 / 2,015, other partitions.
 

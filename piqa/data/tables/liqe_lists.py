@@ -18,7 +18,7 @@ Split = Literal["liqe", "official", "drawn"]
 
 REPOSITORY = "zwx8981/LIQE"  # on GitHub; has the lists, not the images
 CHECKOUTS = ("LIQE", "LIQE-main")  # the repository cloned, or downloaded as a zip
-SPLITS = 10
+SPLIT_COUNT = 10
 COLUMNS = ("image", "score", "distortion", "scene_1", "scene_2", "scene_3")
 NO_SCENE = "invalid"
 
@@ -61,12 +61,12 @@ class LIQEDatabase(Database):
         labels: The database's own labels, below `root` or absolute, if they have another name; for `official` and
             `drawn`.
         images: Folder of the images, likewise.
-        val_fraction: Share of the images, or of the references, that `drawn` takes for validation.
+        val_fraction: Fraction of the images, or of the references, that `drawn` takes for validation.
         test_fraction: The same for the test.
         seed: Seed of `drawn`.
-        mend: Mend what is known to be wrong in LIQE's lists; today only `LIVE` has something.
+        mend: Correct known errors in LIQE's lists; only `LIVE` has some.
         unit_range: Map the range of the scores to 0..1.
-        max_missing: Share of the images that may be missing; they are left out with a warning.
+        max_missing: Fraction of the images that may be missing; they are left out with a warning.
         check_files: Whether images must be on disk.
 
     Raises:
@@ -102,8 +102,8 @@ class LIQEDatabase(Database):
             self.root / (self.images_name if images is None else images), unit_range, max_missing, check_files
         )
         require_choice(self.title, "split", split, self.splits)
-        if not 1 <= number <= SPLITS:
-            raise InputError(f"LIQE has splits 1 to {SPLITS}, not {number}; correct `number`")
+        if not 1 <= number <= SPLIT_COUNT:
+            raise InputError(f"LIQE has splits 1 to {SPLIT_COUNT}, not {number}; correct `number`")
         self.split = split
         self.number = number
         self.lists = None if lists is None else Path(lists)
@@ -124,7 +124,7 @@ class LIQEDatabase(Database):
 
     @property
     def own_range(self) -> tuple[float, float]:
-        """The scale of the lists, or of the database's own labels."""
+        """The scale of the lists, or that of the database's own labels."""
         return self.liqe_range if self.split == "liqe" else self.labels_range
 
     def load(self) -> pd.DataFrame:
@@ -143,10 +143,10 @@ class LIQEDatabase(Database):
 
     @abstractmethod
     def _own_labels(self) -> pd.DataFrame:
-        """The database's own labels: `image`, `score` (higher is better), `split` where official, and extras."""
+        """Return the database's own labels: `image`, `score` (higher is better), `split` where official, and extras."""
 
     def _listed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """What a database adds to LIQE's lists (its `reference`), or mends in them."""
+        """Return LIQE's lists with what a database adds (its `reference`) or corrects."""
         return frame
 
     def _find_lists(self) -> Path:
@@ -166,12 +166,12 @@ class LIQEDatabase(Database):
 
 
 def read_lists(folder: Path, name: str, images: str) -> pd.DataFrame:
-    """One of LIQE's splits.
+    """Read one of LIQE's splits.
 
     Args:
         folder: Where `<name>_train_clip.txt`, `<name>_val_clip.txt` and `<name>_test_clip.txt` are.
         name: First word of their names.
-        images: Folder that the lists write in front of every image; taken off.
+        images: Folder that the lists write in front of every image; it is removed.
 
     Returns:
         `image`, `score` (as text), `distortion` (LIQE's group), `scene_tags` and `split`; the index is file and row.
@@ -197,7 +197,7 @@ def read_lists(folder: Path, name: str, images: str) -> pd.DataFrame:
 
 
 def _known(column: pd.Series[str], names: dict[str, str], what: str, source: Path) -> pd.Series[str]:
-    """The column translated; InputError at the first row that says something else."""
+    """Return the column translated; raise an InputError at the first unknown value."""
     unknown = column[~column.isin(list(names))]
     if len(unknown):
         raise InputError(

@@ -38,7 +38,7 @@ class LIVE(LIQEDatabase):
 
     LIQE's lists call the 145 images of fast fading "white noise", although LIQE's code has a name for them and counts
     them as JPEG 2000 compression, whose errors they show. Their scenes are wrong too: they differ between levels of one
-    image, while its other distortions agree (seen in split 1's val and test lists). By default both are mended: the
+    image, while its other distortions agree (seen in split 1's val and test lists). By default both are corrected: the
     distortion goes by the folder, the scenes are those of the same reference's other distortions where
     refnames_all.mat is there, and none where not. `mend: false` leaves the lists as they were published.
 
@@ -56,7 +56,7 @@ class LIVE(LIQEDatabase):
 
     @property
     def own_range(self) -> tuple[float, float]:
-        """As of every database; realigned scores reach beyond 0..100 on both sides."""
+        """As for every database; realigned scores reach beyond 0..100 on both sides."""
         return REALIGNED_RANGE if self._realigned and self.split != "liqe" else super().own_range
 
     @property
@@ -69,8 +69,8 @@ class LIVE(LIQEDatabase):
         names = read_mat(self.root / "refnames_all.mat", "refnames_all")[0]
         if not len(IMAGES) == len(dmos) == len(originals) == len(names):
             raise InputError(
-                f"{self.labels} and refnames_all.mat speak of {len(dmos)}, {len(originals)} and {len(names)} images, "
-                f"not of {len(IMAGES)}; restore the database's own files"
+                f"{self.labels} and refnames_all.mat hold {len(dmos)}, {len(originals)} and {len(names)} images, "
+                f"not {len(IMAGES)}; restore the database's own files"
             )
         frame = pd.DataFrame(
             {"image": IMAGES, "score": 100.0 - dmos.astype(np.float64), "reference": names},
@@ -87,16 +87,16 @@ class LIVE(LIQEDatabase):
             frame = frame.assign(reference=frame["image"].map(references))
             unknown = frame.index[frame["reference"].isna()]
             if len(unknown):
-                raise InputError(f"{file} knows no reference of {frame['image'][unknown[0]]}; restore the file")
-        return _mended(frame) if self.mend else frame
+                raise InputError(f"{file} names no reference of {frame['image'][unknown[0]]}; restore the file")
+        return _corrected(frame) if self.mend else frame
 
 
 def _distortion(images: "pd.Series[str]") -> "pd.Series[str]":
     return images.str.split("/").str[0].map({folder: GROUPS[raw] for folder, (_, raw) in FOLDERS.items()})
 
 
-def _mended(frame: pd.DataFrame) -> pd.DataFrame:
-    """Fast fading with the distortion of its folder and the scenes of its reference."""
+def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the lists with fast fading under the distortion of its folder and the scenes of its reference."""
     fading = frame["image"].str.startswith("fastfading/")
     tags = pd.Series("", index=frame.index[fading])
     if "reference" in frame:

@@ -45,12 +45,12 @@ class LSVQ(Table):
         root: Folder of the videos.
         labels: Label file, below `root` or absolute.
         tests: Label files of test videos alone, likewise.
-        val_fraction: Share of the training rows, the last of them, for validation.
-        max_missing: Share of the rows of a label file whose videos may be missing; they are left out with a warning.
+        val_fraction: Fraction of the training rows, the last of them, for validation.
+        max_missing: Fraction of the rows of a label file whose videos may be missing; they are left out with a warning.
         check_files: Whether videos must be on disk.
 
     Raises:
-        InputError: If a share is out of range.
+        InputError: If a fraction is out of range.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LSVQ(Table):
         return f"LSVQ, last {self.val_fraction:.0%} of the training rows for validation"
 
     def load(self) -> pd.DataFrame:
-        """Read the labels, split, leave out missing videos as far as they may be, and check.
+        """Read the labels, split, leave out missing videos within `max_missing`, and check.
 
         `image` is the authors' name of the video, without the suffix that its file adds; `path` is the video.
         """
@@ -90,14 +90,14 @@ class LSVQ(Table):
         shared = table.loc[table["image"].duplicated(), "image"].tolist()
         if shared:
             raise InputError(
-                f"{len(shared)} video(s), such as {shared[0]}, stand in more than one of {sources}; none may be both "
-                "learnt and judged: remove them from one"
+                f"{len(shared)} video(s), such as {shared[0]}, are in more than one of {sources}; remove them from all "
+                "but one"
             )
         required = ("train", "val") if self.val_fraction else ("train",)
         return validate(table, sources, required_splits=required, check_files=False)
 
     def _read(self, source: Path) -> pd.DataFrame:
-        """One label file, checked on its own, so that a message tells file and row."""
+        """Read and check one label file on its own, so that a message names file and row."""
         frame = _read_list(source) if _is_list(source) else _read_csv(source)
         if source in self.tests:
             if "train" in set(frame["split"]):
@@ -117,7 +117,7 @@ class LSVQ(Table):
 
 
 def _read_csv(source: Path) -> pd.DataFrame:
-    """The authors' labels: `image`, `score` and, from `is_test` where there is one, `split`."""
+    """Read the authors' labels: `image`, `score` and, from `is_test` where there is one, `split`."""
     labels = read_csv(source)
     require_columns(labels, ("name", "mos"), source, "restore the dataset's own file, or a list of FAST-VQA")
     frame = pd.DataFrame({"image": labels["name"].str.replace("\\", "/"), "score": labels["mos"], "split": ""})
@@ -133,7 +133,7 @@ def _read_csv(source: Path) -> pd.DataFrame:
 
 
 def _is_list(source: Path) -> bool:
-    """Whether the first line is one of FAST-VQA's; a file that cannot be read is left to `read_csv`."""
+    """Return whether the first line is one of FAST-VQA's; a file that cannot be read is left to `read_csv`."""
     try:
         lines = read_text(source, errors="replace").splitlines()
     except InputError:
@@ -143,7 +143,7 @@ def _is_list(source: Path) -> bool:
 
 
 def _read_list(source: Path) -> pd.DataFrame:
-    """FAST-VQA's labels: `image`, `score`, and `split` left open."""
+    """Read FAST-VQA's labels: `image`, `score`, and an empty `split`."""
     rows = {}
     for row, line in enumerate(read_text(source, errors="replace").splitlines(), start=1):
         if line.strip():

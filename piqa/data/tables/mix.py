@@ -1,4 +1,4 @@
-"""Several tables as one, to train on all of them at once."""
+"""Several tables as one, to train on all of them together."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from piqa.errors import InputError
 
 
 class Mix(Table):
-    """Several tables at once, such as the six databases of LIQE.
+    """Several tables together, such as the six databases of LIQE.
 
-    Scores of different databases are never compared: `database` tells where an image comes from, and `scene` becomes
+    Scores of different databases are never compared: `database` names where an image comes from, and `scene` becomes
     the database's name, or database and scene ("PIQ23/Indoor_Scene_0") where a table has several. `image` too begins
     with the database. A `MixSampler` draws batches with a fixed number of images from each database.
 
@@ -21,7 +21,7 @@ class Mix(Table):
 
     Args:
         tables: The tables, each with its own splits.
-        names: What to call them; by default a database's title, or the class of another table.
+        names: Names of the tables; by default a database's title, or the class of another table.
 
     Raises:
         InputError: If there is no table, or two have the same name.
@@ -42,11 +42,11 @@ class Mix(Table):
 
     @property
     def name(self) -> str:
-        """All that it is made of."""
+        """The names of all its tables."""
         return f"mix of {'; '.join(table.name for table in self.tables)}"
 
     def load(self) -> pd.DataFrame:
-        """Load every table and put them below each other, in their order."""
+        """Load every table and concatenate them in order."""
         parts = [_marked(table.load(), name) for table, name in zip(self.tables, self.names, strict=True)]
         frame = pd.concat(parts, ignore_index=True)
         if not all("score_std" in part for part in parts):

@@ -45,7 +45,7 @@ class PIQ23(Table):
 
     Scores: JOD (just objectionable differences), higher is better; centred on 0 in every scene, with a standard
     deviation of about 1.4, so comparable within a scene only. Exposure/1364_Indoor_Scene_13.jpg was never compared:
-    its score says nothing.
+    its score is meaningless.
 
     Splits, the same for every attribute:
 
@@ -60,7 +60,7 @@ class PIQ23(Table):
 
     Args:
         root: Folder of the dataset.
-        attribute: What was judged: overall, details or exposure.
+        attribute: Which attribute was judged: overall, details or exposure.
         split: Official split: scene (new scenes in the test) or device (new images of known scenes).
         labels: Folder of the CSV files, if it is another than `root`.
         check_files: Whether every image must be on disk; off, predictions can be judged without the images.
@@ -112,7 +112,7 @@ class PIQ23(Table):
         return validate(frame, source, rows=frame.index.tolist(), check_files=self.check_files)
 
     def _official_split(self, scores: pd.DataFrame, source: Path) -> "pd.Series[str]":
-        """The official split of every row, by exact name: Indoor_Scene_1 is not part of Indoor_Scene_12."""
+        """Return the official split of every row, by exact name: Indoor_Scene_1 is not part of Indoor_Scene_12."""
         file, pairs = self._split_list()
         key = pairs.columns[0]
         split = scores[key].map(_look_up(pairs, file))
@@ -125,7 +125,7 @@ class PIQ23(Table):
         return split
 
     def _split_list(self) -> tuple[Path, pd.DataFrame]:
-        """Where the split stands, and its two columns: SCENE or IMAGE, and SPLIT."""
+        """Return where the split is listed, and its two columns: SCENE or IMAGE, and SPLIT."""
         title = self.split.title()
         file = self._find(f"{title} Split.csv", "Test split")
         if file is not None:
@@ -137,7 +137,7 @@ class PIQ23(Table):
         return files[0].parent, pd.concat([self._read(file, "IMAGE", "SPLIT") for file in files])
 
     def _places(self, subfolder: str) -> list[Path]:
-        """Every folder in which a CSV file is looked for, the user's own first."""
+        """Return every folder in which a CSV file is looked for, the user's own first."""
         bases = [self.root] if self.labels is None else [self.labels, self.root]
         bases += [parent / name for base in bases for parent in (base, base.parent) for name in CHECKOUTS]
         return [folder for base in bases for folder in dict.fromkeys((base, base / subfolder))]
@@ -156,7 +156,7 @@ class PIQ23(Table):
 
 
 def _look_up(pairs: pd.DataFrame, source: Path) -> dict[str, str]:
-    """A dictionary of a two-column table, whose first column must not name anything twice."""
+    """Return a two-column table as a dictionary; its first column must not name anything twice."""
     keys = pairs.iloc[:, 0]
     if keys.duplicated().any():
         raise InputError(f"{source} lists {keys[keys.duplicated()].iloc[0]} more than once; restore the original file")

@@ -1,4 +1,4 @@
-"""The ratings of single people, for learning personal taste."""
+"""Read the ratings of individual people, for personalised scoring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from piqa.system.csv_text import as_numbers, read_csv, require_columns
 
 
 def read_ratings(source: str | Path) -> pd.DataFrame:
-    """The ratings of single people.
+    """Read the ratings of individual people.
 
     Returns:
         `image`, `path`, `score` and `user`, in the order of the file.

@@ -1,4 +1,4 @@
-"""What a table of scored portraits is, and the checks that every one passes before any work starts."""
+"""What a table of scored images is, and the checks that every table passes before any work starts."""
 
 import os
 import warnings
@@ -25,19 +25,19 @@ SPLITS = {  # every spelling that is understood, in any case
 
 
 class Table(ABC):
-    """A dataset as a table of scored portraits; a config names a subclass by its `class_path`."""
+    """A dataset as a table of scored images; a config names a subclass by its `class_path`."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the table is, in words for a report: "PIQ23 overall, scene split"."""
+        """What a report calls the table: "PIQ23 overall, scene split"."""
 
     @abstractmethod
     def load(self) -> pd.DataFrame:
         """Read and check the labels.
 
         Returns:
-            One row an image, index 0..n-1, with the columns
+            One row per image, index 0..n-1, with the columns
 
             - `image`: the name as it stands in the labels, with forward slashes; unique,
             - `path`: the file on disk,
@@ -87,7 +87,7 @@ def validate(
     """
     require_columns(frame, REQUIRED_COLUMNS, source, "tell which columns hold them with `columns`")
     if frame.empty:
-        raise InputError(f"{source} has no rows below its header; it needs one row an image")
+        raise InputError(f"{source} has no rows below its header; it needs one row per image")
     optional = [name for name in OPTIONAL_COLUMNS if name in frame and not _is_empty(frame[name]).all()]
     table = frame[[*REQUIRED_COLUMNS, *optional]]
     table = table.set_axis(pd.Index(range(2, len(frame) + 2) if rows is None else rows))  # the checks name these rows
@@ -107,7 +107,7 @@ def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: floa
     Args:
         frame: Columns `image` and `path`; the index is the row in the label file.
         source: The label file, for the messages.
-        max_missing: Largest share of the rows that may be left out, in [0, 1].
+        max_missing: Largest fraction of the rows that may be left out, in [0, 1].
 
     Raises:
         InputError: If more are missing.

@@ -1,4 +1,4 @@
-"""TAD66K, photographs judged for their beauty within themes."""
+"""TAD66K, photographs rated for their aesthetics within themes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ class TAD66K(Database):
     Scores: 0 to 10 (1.13 to 9.46 found, mean 5.43), higher is better.
 
     Splits: merge, 52,248 train and 14,079 test; unmerge, 52,726 and 13,601, another partition of the same images,
-    which also tells the `theme` (portrait, people and family are among them). Neither has a validation part: 5 % of the
+    which also names the `theme` (portrait, people and family are among them). Neither has a validation part: 5 % of the
     training images are drawn.
 
     Terms: the lists are Apache-2.0; the images are Flickr's, see the database's page.
@@ -46,14 +46,14 @@ class TAD66K(Database):
         themes: Only these themes, of unmerge.
         labels: Folder of the labels, below `root` or absolute.
         images: Folder of the images, likewise.
-        val_fraction: Share of the training images for validation.
+        val_fraction: Fraction of the training images for validation.
         seed: Seed of their draw.
         unit_range: Map scores of 0..10 to 0..1.
-        max_missing: Share of the images that may be missing; they are left out with a warning.
+        max_missing: Fraction of the images that may be missing; they are left out with a warning.
         check_files: Whether images must be on disk.
 
     Raises:
-        InputError: If there is no such split, or `themes` are asked of merge.
+        InputError: If there is no such split, or `themes` are given with merge.
     """
 
     title = "TAD66K"
@@ -77,7 +77,7 @@ class TAD66K(Database):
         super().__init__(root / images, unit_range, max_missing, check_files)
         require_choice(self.title, "split", split, get_args(Split))
         if themes and split == "merge":
-            raise InputError("TAD66K's split merge tells no themes; choose `split: unmerge` to take some of them")
+            raise InputError("TAD66K's split merge does not name themes; choose `split: unmerge` to take some of them")
         self.split = split
         self.themes = tuple(themes)
         self.labels = root / labels / split
@@ -89,7 +89,7 @@ class TAD66K(Database):
         return f"TAD66K, {self.split} split" + (f", only {', '.join(self.themes)}" if self.themes else "")
 
     def load(self) -> pd.DataFrame:
-        """Read the labels, split, leave out missing images as far as they may be, and check."""
+        """Read the labels, split, leave out missing images within `max_missing`, and check."""
         parts = []
         for split in ("train", "test"):
             for source in self._files(split):
