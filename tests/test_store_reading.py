@@ -16,7 +16,7 @@ from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.sampler import Draw, Step
 from piqa.data.transforms import TrainingCrops
-from piqa.preparation.portrait import Preparation
+from piqa.preparation.portrait import STORED_WHOLE, Preparation
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.store_entry import StoredImage, open_entry
 from piqa.preparation.video import ClipPreparation
@@ -85,7 +85,7 @@ def test_a_draw_reads_the_windows_of_its_crops_alone(folder, monkeypatch):
 def test_a_damaged_entry_is_mended_by_the_loaders_worker_that_meets_it(folder):
     sound = dataset(folder)[step()]
     entry = PreparedStore(folder / "store", PREPARATION).entry(images(folder)[3])
-    flip_in(entry, "whole")
+    flip_in(entry, STORED_WHOLE)
     steps = [step(), step()]  # whatever its crop is, the damaged band lies in the middle of the image
     loader = DataLoader(dataset(folder), sampler=steps, batch_size=None, num_workers=1)
     for batch in loader:
