@@ -30,7 +30,7 @@ def read(path):
         return entry.read(), entry.facts
 
 
-def crop(path, rows, columns, name="whole"):
+def crop(path, rows, columns, name=STORED_WHOLE):
     with open_entry(path) as entry:
         return entry.read(late=True)[name][rows, columns]
 

@@ -293,7 +293,7 @@ def test_a_damaged_entry_whose_source_is_spoilt_is_not_kept(store, images, monke
 def test_entries_of_another_format_are_prepared_anew(store, images, preparer):
     build(store, images)
     portrait = store.load(images[-1])
-    arrays = {"whole": np.ascontiguousarray(portrait.whole)}  # as the first version wrote them
+    arrays = {STORED_WHOLE: np.ascontiguousarray(portrait.whole)}  # as the first version wrote them
     save_file(arrays, store.entry(images[-1]), {"face_box": "null", "source": "x.png"})
     assert counts(build(store, images)) == (1, len(images) - 1)
     assert holds_all(store, images, preparer)

@@ -198,15 +198,7 @@ class PreparedStore(Generic[Item]):
         report = BuildReport()
         self._describe()
         remove_leftovers(self.root)
-        missing: dict[Path, list[str]] = {}
-        with show_progress(len(names), quiet=not progress, task="reading") as advance:
-            for path, found in self._look_up(names, report, verify):
-                advance(1)
-                if found is None:
-                    missing.setdefault(self.entry(path), []).append(path)
-                else:
-                    report.reused += 1
-                    report.no_face += not found
+        missing = self._missing(names, report, verify, quiet=not progress)
         self._digests.save()
         jobs = [EntryJob(same[0], entry) for entry, same in missing.items()]
         workers = worker_count(device, workers, len(jobs))
@@ -222,6 +214,19 @@ class PreparedStore(Generic[Item]):
                 advance(len(same), str(report))
         self._judge(report, names, max_failed)
         return report
+
+    def _missing(self, paths: Sequence[str], report: BuildReport, verify: bool, quiet: bool) -> dict[Path, list[str]]:
+        """Return the entries to be prepared, each with its files; count those that are there."""
+        missing: dict[Path, list[str]] = {}
+        with show_progress(len(paths), quiet=quiet, task="reading") as advance:
+            for path, found in self._look_up(paths, report, verify):
+                advance(1)
+                if found is None:
+                    missing.setdefault(self.entry(path), []).append(path)
+                else:
+                    report.reused += 1
+                    report.no_face += not found
+        return missing
 
     def _describe(self) -> None:
         described = self.folder / "settings.json"
