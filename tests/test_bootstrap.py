@@ -1,14 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy_measures
 from contests import made_up_truth, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piqa.evaluation import metrics
+from piqa.evaluation import measures, metrics
 from piqa.evaluation.leaderboard.entry_measures import FIGURES, measure
 from piqa.evaluation.pairs import Bands
-from piqa.evaluation.statistics import bootstrap_metrics
 from piqa.evaluation.statistics.bootstrap import interval, mean, median, resample
 
 MEASURES = ("srocc", "krocc", "plcc", "mae", "rmse")
@@ -67,8 +67,8 @@ def test_measures_of_resamples_equal_those_of_the_images_written_out(name):
     rng = np.random.default_rng(0)
     score, prediction = rng.normal(size=(2, 25)).round(1)
     counts = resample([25], samples=60, seed=0).counts[0]
-    found = getattr(bootstrap_metrics, name)(score, prediction, counts.astype(float))
-    expected = [getattr(metrics, name)(written_out(score, row), written_out(prediction, row)) for row in counts]
+    found = getattr(measures, name)(score, prediction, counts.astype(float))
+    expected = [getattr(scipy_measures, name)(written_out(score, row), written_out(prediction, row)) for row in counts]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -79,7 +79,7 @@ def test_ties_gaps_and_constants_are_treated_as_in_the_images_written_out(images
     if not counts.any():
         return
     for name in MEASURES:
-        found = getattr(bootstrap_metrics, name)(score, prediction, counts[None])[0]
+        found = getattr(measures, name)(score, prediction, counts[None])[0]
         expected = getattr(metrics, name)(written_out(score, counts), written_out(prediction, counts))
         assert found == pytest.approx(expected, abs=1e-12, nan_ok=True), name
 
@@ -88,25 +88,25 @@ def test_predictions_that_differ_by_rounding_only_are_constant_in_resamples_too(
     prediction = np.array([1.7, np.nextafter(np.float32(1.7), np.float32(2)), 1.7, 5.0])
     counts = np.array([[2.0, 2.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     for name in ("srocc", "krocc", "plcc"):
-        found = getattr(bootstrap_metrics, name)(np.arange(4.0), prediction, counts)
+        found = getattr(measures, name)(np.arange(4.0), prediction, counts)
         assert np.isnan(found[0]) and np.isfinite(found[1])
 
 
 def test_pairs_are_counted_with_those_that_an_image_makes_with_its_copies():
     score, prediction = np.array([0.0, 0.2, 3.0]), np.array([1.0, 0.0, 2.0])
     counts = np.array([[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]])
-    surplus, pairs = bootstrap_metrics.ordered_pairs(score, prediction, counts)
-    assert (surplus.tolist(), pairs.tolist()) == ([1.0, -2.0], [3.0, 2.0])
-    surplus, pairs = bootstrap_metrics.ordered_pairs(score, prediction, counts, above=1.0)
-    assert (surplus.tolist(), pairs.tolist()) == ([2.0, 0.0], [2.0, 0.0])
+    concordance, pairs = measures.concordance(score, prediction, counts)
+    assert (concordance.tolist(), pairs.tolist()) == ([1.0, -2.0], [3.0, 2.0])
+    concordance, pairs = measures.concordance(score, prediction, counts, above=1.0)
+    assert (concordance.tolist(), pairs.tolist()) == ([2.0, 0.0], [2.0, 0.0])
 
 
 def test_a_large_scene_is_counted_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     score, prediction, counts = rng.normal(size=50), rng.normal(size=50), rng.integers(3, size=(4, 50)).astype(float)
-    whole = bootstrap_metrics.ordered_pairs(score, prediction, counts)
-    monkeypatch.setattr(bootstrap_metrics, "BLOCK", 7)
-    np.testing.assert_array_equal(whole, bootstrap_metrics.ordered_pairs(score, prediction, counts))
+    whole = measures.concordance(score, prediction, counts)
+    monkeypatch.setattr(measures, "BLOCK", 350)
+    np.testing.assert_array_equal(whole, measures.concordance(score, prediction, counts))
 
 
 # The figures of the board on resamples
@@ -200,7 +200,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(levels, least, mos
         drawn = resample([6] * 20, samples=300, seed=run, levels=levels)
         error = rng.uniform(0.5, 1.5, size=(20, 1)) * np.abs(rng.normal(size=(20, 6)))
         scenes = zip(error, drawn.counts, strict=True)
-        found = [bootstrap_metrics.mae(row, np.zeros(6), counts.astype(float)) for row, counts in scenes]
+        found = [measures.mae(row, np.zeros(6), counts.astype(float)) for row, counts in scenes]
         low, high = interval(mean(drawn.in_slots(found)))
         covered += low <= np.sqrt(2 / np.pi) <= high
     assert least <= covered / runs <= most

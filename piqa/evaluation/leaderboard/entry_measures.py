@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from piqa.evaluation import measures
+from piqa.evaluation.measures import Array, all_measures, concordance, pair_accuracy
 from piqa.evaluation.metrics import fit_logistic
 from piqa.evaluation.pairs import Bands
-from piqa.evaluation.statistics import bootstrap_metrics
-from piqa.evaluation.statistics.bootstrap import Array, Resamples, mean, median
+from piqa.evaluation.statistics.bootstrap import Resamples, mean, median
 from piqa.evaluation.statistics.calibration import Mapping
 
 ERRORS = ("plcc", "mae", "rmse")  # measures that a mapping changes
@@ -45,7 +46,7 @@ class Measured:
     Attributes:
         scenes: Indexed by `scene`, all scenes of the truth: the columns of `metrics.per_scene` (`images` are those with
             a prediction, and may be 0), `pair_accuracy`, `mapped_plcc`, `mapped_mae`, `mapped_rmse` (NaN without a
-            mapping), and for each kind of pairs `<kind>_surplus` (right less wrong pairs) and `<kind>_pairs`.
+            mapping), and for each kind of pairs `<kind>_pairs` and `<kind>_concordance` (concordant minus discordant).
         samples: The measures of the same names on every resample, shape (samples, scenes).
     """
 
@@ -62,11 +63,10 @@ class Measured:
 
     def accuracy(self, kind: str) -> tuple[float, Array]:
         """Share of the pooled pairs of a kind in the right order: on all images, and on every resample."""
-        names = f"{kind}_surplus", f"{kind}_pairs"
-        surplus, pairs = (np.nansum(self.scenes[name].to_numpy(np.float64)) for name in names)
-        sampled_surplus, sampled_pairs = (np.nansum(self.samples[name], axis=1) for name in names)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return float((1 + surplus / pairs) / 2), (1 + sampled_surplus / sampled_pairs) / 2
+        names = f"{kind}_concordance", f"{kind}_pairs"
+        once = (np.nansum(self.scenes[name].to_numpy(np.float64)) for name in names)
+        resampled = (np.nansum(self.samples[name], axis=1) for name in names)
+        return float(pair_accuracy(*once)), pair_accuracy(*resampled)
 
 
 def measure(
@@ -111,33 +111,30 @@ def _measures(
     size = max(AT_ONCE // max(len(score), 1), 1)
     blocks = [drawn[start : start + size] for start in range(0, len(drawn), size)]
     parts = [_of_block(score, raw, curves, counts[block].astype(np.float64), bands) for block in blocks]
-    measures = {}
+    found = {}
     for name in _names(bands):
-        measures[name] = np.full(len(counts), np.nan)
+        found[name] = np.full(len(counts), np.nan)
         if parts:
-            measures[name][drawn] = np.concatenate([part[name] for part in parts])
-    return measures
+            found[name][drawn] = np.concatenate([part[name] for part in parts])
+    return found
 
 
 def _of_block(
     score: Array, raw: Array, curves: dict[str, Array | None], counts: Array, bands: Bands
 ) -> dict[str, Array]:
-    measures = {name: getattr(bootstrap_metrics, name)(score, raw, counts) for name in ("srocc", "krocc", *ERRORS)}
+    found = all_measures(score, raw, counts)
     for curve, mapped in curves.items():
         for name in ERRORS:
             unknown = np.full(len(counts), np.nan)
-            measures[f"{curve}_{name}"] = (
-                unknown if mapped is None else getattr(bootstrap_metrics, name)(score, mapped, counts)
-            )
+            found[f"{curve}_{name}"] = unknown if mapped is None else getattr(measures, name)(score, mapped, counts)
     for kind, limits in bands.limits().items():
-        surplus, pairs = bootstrap_metrics.ordered_pairs(score, raw, counts, *limits)
-        measures |= {f"{kind}_surplus": surplus, f"{kind}_pairs": pairs}
-    with np.errstate(invalid="ignore"):  # a scene without two different scores has no pairs: NaN
-        measures["pair_accuracy"] = (1 + measures["all_surplus"] / measures["all_pairs"]) / 2
-    return measures
+        every = found["concordance"], found["pairs"]
+        ordered, pairs = every if kind == "all" else concordance(score, raw, counts, *limits)
+        found |= {f"{kind}_concordance": ordered, f"{kind}_pairs": pairs}
+    return found
 
 
 def _names(bands: Bands) -> list[str]:
     mapped = [f"{curve}_{name}" for curve in ("fitted", "mapped") for name in ERRORS]
-    counted = [f"{kind}_{what}" for kind in bands.limits() for what in ("surplus", "pairs")]
+    counted = [f"{kind}_{what}" for kind in bands.limits() for what in ("concordance", "pairs")]
     return ["srocc", "krocc", *ERRORS, *mapped, *counted, "pair_accuracy"]

@@ -101,7 +101,7 @@ def stack(lines: Sequence[Line], frame_of: Callable[[Line], pd.DataFrame]) -> pd
 def scenes(line: Line) -> pd.DataFrame:
     """A line scene by scene, as `Leaderboard.scenes`."""
     table = line.measured.scenes.query("images > 0")
-    table = table[[name for name in table if not str(name).endswith(("_surplus", "_pairs"))]]
+    table = table[[name for name in table if not str(name).endswith(("_concordance", "_pairs"))]]
     conditions = pd.Series(None, index=table.index, dtype=object)
     if "condition" in line.frame:
         conditions = line.frame.groupby("scene")["condition"].agg(lambda rows: " and ".join(sorted(set(rows))))

@@ -21,7 +21,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from piqa.evaluation.measures import Array
+
 Levels = Literal["both", "scenes", "images"]
 
 CONFIDENCE = 0.95

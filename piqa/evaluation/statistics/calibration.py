@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from piqa.evaluation.statistics.bootstrap import Array
+from piqa.evaluation.measures import Array
 
 
 @dataclass(frozen=True)
