@@ -210,17 +210,17 @@ class PiqaCLI(LightningCLI):
         if self.ckpt_path is not None:
             model_file.check_resumable(self.ckpt_path, self.model.network)
         network, data = self.model.network, self.datamodule
-        if not hasattr(network, "init_args"):  # somebody else's, which the model's card must tell how to build
+        if not network.init_args:  # somebody else's, which the model's card must tell how to build
             arguments = self.config.model.network.get("init_args")
             network.init_args = plain(arguments.as_dict() if arguments else {})
-        size = getattr(network, "image_size", None)
+        size = network.image_size
         if size is not None and size != data.side:
             seen = "images of many shapes" if data.side is None else f"squares of {data.side} px"
             raise InputError(
                 f"the network was built for {size} px but is shown {seen}; set `data.crop`, or of whole images "
                 f"`data.preparation` to `{{short_side: {size}, resize: stretch}}`"
             )
-        if "liqe_logits" in getattr(network, "inputs", ()) and data.preparation.liqe is None:
+        if "liqe_logits" in network.inputs and data.preparation.liqe is None:
             raise InputError(
                 "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the "
                 "file, or leave the branch out as no_liqe.yaml does"

@@ -38,10 +38,13 @@ from piqa.evaluation.report import Report, print_report, write_report
 from piqa.evaluation.statistics.bootstrap import Levels
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.from_config import CONFIGS
-from piqa.scoring.scorer import Precision, Scorer
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
+from piqa.system.memory import keep_freed_memory
 from piqa.weights import model_file
+from piqa.weights.model_card import ModelCard
 
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
@@ -143,6 +146,8 @@ def evaluate(
     rules = Rules(samples, seed, levels, max_missing, Bands(clear, near))
     scoring = _Scoring(store, crops, batch_size, device, precision, liqe)
     scorer = scoring.load(next(iter(models.values()))) if models else None  # its card may name the table
+    if scorer is not None and scorer.device.type == "cpu":
+        keep_freed_memory()
     if table is None and scorer is not None:
         table = _trained_on(scorer.card, next(iter(models.values())))
     labels = None if table is None else _labels(table, split)
@@ -215,7 +220,7 @@ class _Scoring:
         """Every model's predictions of the frame's images; `scorer` is the first one's, loaded already."""
         for name, model in models.items():
             scorer = scorer or self.load(model)
-            selected_on = scorer.card.get("trained_on", {}).get("selected_on")
+            selected_on = scorer.card.trained_on.get("selected_on")
             scored = frame.assign(prediction=self._predict(scorer, frame))
             scorer = None  # one network in memory at a time
             predictions = scored.set_index("image")["prediction"]
@@ -225,7 +230,7 @@ class _Scoring:
         prepared = PreparedStore(self.store, scorer.preparation)
         prepared.build(frame["path"], str(scorer.device), max_failed=0)  # a missing prediction would flatter or hurt
         portraits = map(prepared.load, frame["path"])
-        return scorer.score_portraits(portraits, crops=self.crops, batch_size=self.batch_size)
+        return scorer.score_portraits(portraits, test_crops=self.crops, batch_size=self.batch_size)
 
 
 def _labels(table: Table, split: str) -> pd.DataFrame:
@@ -241,13 +246,13 @@ def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     return frame[frame["split"] == split].reset_index(drop=True)
 
 
-def _trained_on(card: dict[str, Any], model: str) -> Table:
+def _trained_on(card: ModelCard, model: str) -> Table:
     """The table that the model's card names.
 
     Raises:
         InputError: If it names none that can be had here.
     """
-    spec = card.get("trained_on", {}).get("data", {}).get("table")
+    spec = card.trained_on.get("data", {}).get("table")
     if spec is None:
         raise InputError(
             f"{model} does not say which images it was trained with; name some, such as "

@@ -7,6 +7,7 @@ predictions, metrics and plot, `metrics.csv` by epoch, `config.yaml`, `record.js
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -55,7 +56,8 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
 def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
     network = cli.model.network if best is None else model_file.load_model(best)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
-    model_file.save(network, cli.out / "model.safetensors", cli.model.card() | {"trained_on": {**facts, "data": data}})
+    card = replace(cli.model.card(), trained_on={**facts, "data": data})
+    model_file.save(network, cli.out / "model.safetensors", card)
     write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
     print(f"Model: {cli.out / 'model.safetensors'}")
 

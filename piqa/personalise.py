@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -158,7 +158,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, dict[str, float | int | None]]:
 def _images(scorer: Scorer, prepared: PreparedStore[Any], paths: Sequence[str]) -> Batch:
     """A user's images as the network takes them, of each the centre crop where it takes crops."""
     items = [
-        inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop, "one", scorer.view)) for path in paths
+        inputs_of(scorer.network, crops_of(prepared.load(path), scorer.crop_size, "one", scorer.view)) for path in paths
     ]
     return collate(items)
 
@@ -186,7 +186,7 @@ def _tunings(
             fine_tune(network, rows_of(images, own, torch.device("cpu")), score[own], recipe, chance)
             personal = _scores(scorer, images, others, recipe.batch_size)
             if keep is not None and draw == 0:
-                card = scorer.card | {"personal": {"user": user, "k": size, **asdict(recipe)}}
+                card = replace(scorer.card, personal={"user": user, "k": size, **asdict(recipe)})
                 model_file.save(network, keep / f"{quote(user, safe='')}-{size}.safetensors", card)
         finally:
             network.load_state_dict(before)

@@ -6,23 +6,23 @@ the run. An interrupted run goes on where it stopped when the same command is gi
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from rich.console import Console
 
 from piqa.data.transforms import Crops
-from piqa.errors import InputError, one_line_errors
+from piqa.errors import InputError
 from piqa.scoring.file_list import expand
+from piqa.scoring.options import Precision
 from piqa.scoring.resumable_csv import ScoreParts
-from piqa.scoring.scorer import Precision, Scorer
-from piqa.system.command_line import Parser
-from piqa.system.files import replacing
+from piqa.scoring.scorer import Scorer
+from piqa.system.command_line import run_command
+from piqa.system.device import core_count, pick_device
+from piqa.system.json_text import write_json
+from piqa.system.memory import keep_freed_memory
 from piqa.system.progress import progress
 from piqa.weights.model_file import find_model
 
@@ -32,21 +32,17 @@ MOST_WORKERS = 32  # half a gigabyte each
 
 
 def main(args: list[str] | None = None) -> None:
-    """Scores images, from the command line or from a list of its arguments."""
-    parser = Parser(prog="piqa predict", description=__doc__)
-    parser.add_argument("images", nargs="*", type=str, help="Images, and folders whose images are all scored.")
-    parser.add_function_arguments(predict, skip={"images"})
-    parsed = parser.parse_args(args)
-    with one_line_errors():
-        predict(**parser.instantiate(parsed).as_dict())
+    """Score images, from the command line or from a list of its arguments."""
+    text = "Images, and folders whose images are all scored."
+    run_command(predict, args, "piqa predict", __doc__, "images", nargs="*", help=text)
 
 
 def predict(
     images: Sequence[str],
     ckpt_path: str,
     out: str = "scores.csv",
-    names: str | None = None,
-    crops: Crops = "five",
+    list: str | None = None,
+    test_crops: Crops = "five",
     batch_size: int | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -54,99 +50,112 @@ def predict(
     precision: Precision = "32",
     workers: int | None = None,
     liqe: str | None = None,
-    pairs: dict[str, list[str]] | None = None,
+    prompts: dict[str, list[str]] | None = None,
 ) -> None:
-    """Scores images and writes a CSV, and beside it the run's figures as JSON.
+    """Score images and write a CSV, and beside it a summary of the run as JSON.
 
     Args:
         images: Images, and folders whose images are all scored.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
             the config of a network that needs no training, such as `clipiqa.yaml`.
         out: The CSV to write.
-        names: A text file that names more images, one a line, more than a command line holds.
-        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster. Of no
-            account to a model that sees whole images, or windows.
+        list: Text file that names more images, one a line, more than a command line holds.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+            Ignored by models that see whole images or windows.
         batch_size: Images in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
-        devices: How many devices of each machine share the images.
-        nodes: How many machines do; start the command on each by torchrun or Slurm, with `out` on a common disk.
+        devices: Number of devices of each machine that share the images.
+        nodes: Number of machines; start the command on each by torchrun or Slurm, with `out` on a common disk.
         precision: `32`; or `bf16`, faster where the hardware multiplies matrices in bfloat16; or `16` for older GPUs.
         workers: Processes of each device that decode images and find faces; 0 does it in the scoring process. By
             default all cores of a GPU machine, and a fourth of them where the networks run on the same cores.
-        liqe: LIQE's checkpoint, where it does not lie where it lay in training.
-        pairs: Your own prompts for CLIP-IQA, two by name, the better one first, such as
-            `{pose: [A relaxed pose., A stiff pose.]}`: each pair is a column, the first gives the score.
+        liqe: Path of LIQE's checkpoint; default: the one in the model card.
+        prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first, such as
+            `{pose: [A relaxed pose., A stiff pose.]}`. Each pair becomes a column; the first gives the score.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written. What was scored
             until then is kept, and the same command goes on from there.
     """
-    several = _several(devices, nodes, batch_size, workers)
-    if several:
-        from piqa.scoring import distributed  # Lightning takes seconds to import
-
-        kind, device = distributed.accelerator_of(device, devices), "cpu"  # until each process knows its own
-    files = expand(images, names)
+    run = _Devices(device, devices, nodes, batch_size, workers)
+    files = expand(images, list)
     model = find_model(ckpt_path)
-    scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision, pairs=pairs)
-    if not several:
-        kind = scorer.device.type
-    settings = scorer.settings(model) | {"crops": crops}
+    scorer = Scorer.load(model, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts)
+    settings = scorer.settings(model) | {"crops": test_crops}
     parts = ScoreParts(out, scorer.columns, settings)
     left = parts.left(files)
-    console = Console(quiet=several and not distributed.is_first_process())
+    console = Console(quiet=not run.is_first_process())
     if len(left) < len(files):
         console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
-    workers = _workers(kind, len(left), devices) if workers is None else workers
-    how: dict[str, Any] = {
-        "crops": crops,
-        "workers": workers,
-        "batch_size": batch_size or (16 if kind == "cuda" else 4),
-    }
-    if kind == "cpu":  # the workers have cores of their own
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() // devices - workers)))
     start = time.perf_counter()
     try:
-        if several and left:
-            module = distributed.ScoringModule(scorer, left, **how)
-            distributed.score_on_devices(module, len(left), parts, kind, devices, nodes)
-        elif left:
-            _score(scorer, left, len(files), parts, how)
+        run.score(scorer, left, len(files), parts, test_crops)
     except InputError as error:
         raise InputError(f"{error}; what was scored is kept: give the command again to go on") from error
-    if several and not distributed.is_first_process():
-        return
-    figures = {
-        "scored_now": len(left),
-        "seconds": round(time.perf_counter() - start, 3),
-        "device": kind if several else str(scorer.device),
-        "devices": devices * nodes,
-        **{name: settings[name] for name in ("model", "crops", "precision")},
-        "liqe": liqe,
-    }
-    _finish(parts, files, figures, console)
+    if run.is_first_process():
+        summary: dict[str, object] = {"scored_now": len(left), "seconds": round(time.perf_counter() - start, 3)}
+        summary |= {"device": run.kind if run.several else str(scorer.device), "devices": devices * nodes}
+        summary |= {"model": settings["model"], "test_crops": test_crops, "precision": precision, "liqe": liqe}
+        _finish(parts, files, summary, console)
 
 
-def _several(devices: int, nodes: int, batch_size: int | None, workers: int | None) -> bool:
-    """Whether more than one device is asked for, with numbers that make sense."""
-    if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 0):
-        raise InputError(f"`batch_size` {batch_size} and `workers` {workers}: at least 1 and 0 are needed")
-    if devices < 1 or nodes < 1:
-        raise InputError(f"`devices` {devices} and `nodes` {nodes}: at least 1 is needed")
-    return devices * nodes > 1
+class _Devices:
+    """What scores the images: one device, or several of one or more machines.
+
+    Args:
+        device: As in `predict`, as all that follow.
+        devices: Number of devices of each machine.
+        nodes: Number of machines.
+        batch_size: Images in one pass.
+        workers: Preparing processes of each device.
+
+    Raises:
+        InputError: If a number makes no sense, or there are not so many devices.
+    """
+
+    def __init__(self, device: str, devices: int, nodes: int, batch_size: int | None, workers: int | None) -> None:
+        if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 0):
+            raise InputError(f"`batch_size` {batch_size} and `workers` {workers}: at least 1 and 0 are needed")
+        if devices < 1 or nodes < 1:
+            raise InputError(f"`devices` {devices} and `nodes` {nodes}: at least 1 is needed")
+        self.devices, self.nodes, self._batch_size, self._workers = devices, nodes, batch_size, workers
+        self.several = devices * nodes > 1
+        self.loading_device = device
+        if self.several:
+            from piqa.scoring import distributed  # Lightning takes seconds to import
+
+            self._distributed = distributed
+            self.kind, self.loading_device = distributed.accelerator_of(device, devices), "cpu"  # then each its own
+        else:
+            self.kind = pick_device(device).type
+
+    def is_first_process(self) -> bool:
+        """Whether this process is the one that talks and writes the table."""
+        return not self.several or self._distributed.is_first_process()
+
+    def score(self, scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, test_crops: Crops) -> None:
+        """Score the images that are left of all, and append their rows to the parts."""
+        workers = _workers(self.kind, len(left), self.devices) if self._workers is None else self._workers
+        batch_size = self._batch_size or (16 if self.kind == "cuda" else 4)
+        if self.kind == "cpu":
+            keep_freed_memory()
+            cores = core_count() // self.devices - workers  # the workers have cores of their own
+            torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
+        if not left:
+            return
+        if self.several:
+            module = self._distributed.ScoringModule(scorer, left, test_crops, batch_size, workers)
+            self._distributed.score_on_devices(module, len(left), parts, self.kind, self.devices, self.nodes)
+            return
+        with parts.writing(), progress(total, total - len(left)) as advance:
+            for batch in scorer.batches(left, test_crops=test_crops, batch_size=batch_size, workers=workers):
+                parts.append(scorer.rows(batch), batch.stamps)
+                advance(len(batch.files))
 
 
-def _score(scorer: Scorer, left: Sequence[str], total: int, parts: ScoreParts, how: dict[str, Any]) -> None:
-    with parts.writing(), progress(total, total - len(left)) as advance:
-        for batch in scorer.batches(left, **how):
-            parts.append(scorer.rows(batch), batch.stamps)
-            advance(len(batch.files))
-
-
-def _finish(parts: ScoreParts, files: Sequence[str], figures: dict[str, Any], console: Console) -> None:
+def _finish(parts: ScoreParts, files: Sequence[str], summary: dict[str, object], console: Console) -> None:
     counts = parts.finish(files)
-    with replacing(parts.out.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(asdict(counts) | figures, indent=2) + "\n", encoding="utf-8")
+    write_json(asdict(counts) | summary, parts.out.with_suffix(".json"))
     console.print(
         f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {parts.out}",
         highlight=False,
@@ -155,14 +164,10 @@ def _finish(parts: ScoreParts, files: Sequence[str], figures: dict[str, Any], co
 
 
 def _workers(kind: str, images: int, devices: int) -> int:
-    """Preparing processes of each device."""
-    cores = _cores() // devices
+    """Return the number of preparing processes of each device."""
+    cores = core_count() // devices
     wanted = cores // CORES_PER_WORKER if kind == "cpu" else min(cores, MOST_WORKERS)
     return min(wanted, images // devices // PER_WORKER)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -14,17 +14,18 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from piqa.data.transforms import Crops
-from piqa.errors import InputError, one_line_errors
+from piqa.errors import InputError
 from piqa.scoring.file_list import expand
-from piqa.scoring.scorer import Precision, Scorer
-from piqa.system.command_line import Parser
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
+from piqa.system.command_line import run_command
 from piqa.system.files import replacing
+from piqa.system.memory import keep_freed_memory
 from piqa.weights.model_file import find_model
 
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
@@ -32,25 +33,21 @@ SETTINGS = "settings.json"
 
 
 def main(args: list[str] | None = None) -> None:
-    """Scores images, from the command line or from a list of its arguments."""
-    parser = Parser(prog="piqa.predict_ray", description=__doc__)
-    parser.add_argument("images", nargs="*", type=str, help="Images, and folders whose images are all scored.")
-    parser.add_function_arguments(predict_ray, skip={"images"})
-    parsed = parser.parse_args(args)
-    with one_line_errors():
-        predict_ray(**parser.instantiate(parsed).as_dict())
+    """Score images, from the command line or from a list of its arguments."""
+    text = "Images, and folders whose images are all scored."
+    run_command(predict_ray, args, "piqa.predict_ray", __doc__, "images", nargs="*", help=text)
 
 
 def predict_ray(
     images: Sequence[str],
     ckpt_path: str,
     out: str = "scores",
-    names: str | None = None,
+    list: str | None = None,
     address: str | None = None,
     actors: int = 1,
     cpus: float = 1,
     gpus: float = 0,
-    crops: Crops = "five",
+    test_crops: Crops = "five",
     batch_size: int = 4,
     precision: Precision = "32",
     liqe: str | None = None,
@@ -61,16 +58,16 @@ def predict_ray(
         images: Images, and folders whose images are all scored.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
         out: The folder to write.
-        names: A text file that names more images, one a line.
+        list: Text file that names more images, one a line.
         address: The cluster: `auto` for the one that this machine belongs to; by default Ray is started here alone.
         actors: Scorers that work side by side.
         cpus: Cores of each.
         gpus: GPUs of each. An actor prepares its images itself, on one core, so that several should share a GPU:
             0.125 lets eight do so.
-        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
         batch_size: Images in one pass through the network.
         precision: `32`, `bf16` or `16`, as in `piqa.predict`.
-        liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+        liqe: Path of LIQE's checkpoint; default: the one in the model card.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -79,28 +76,36 @@ def predict_ray(
     _require_ray()
     if actors < 1 or batch_size < 1:
         raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
-    files = [str(Path(file).absolute()) for file in expand(images, names)]
+    files = [str(Path(file).absolute()) for file in expand(images, list)]
     if bad := next((file for file in files if not _is_utf8(file)), None):
         raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
     model = str(find_model(ckpt_path).resolve())
     # Here too, so that a mistake is told in one line and before any actor starts.
     scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision)
     folder = Path(out).resolve()
-    _same_settings(folder, scorer.settings(model) | {"crops": crops})
+    _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
     done = set(_scored(folder))
     left = [file for file in files if file not in done]
     console = Console()
     if len(left) < len(files):
         console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
-    how: dict[str, Any] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
-    how |= {"crops": crops, "batch_size": batch_size}
+    how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
+    how |= {"test_crops": test_crops, "batch_size": batch_size}
     if left:
-        _score(left, folder, how, address, {"concurrency": actors, "num_cpus": cpus, "num_gpus": gpus})
+        _score(left, folder, how, address, actors, cpus, gpus)
     rows = sum(1 for _ in _scored(folder))
     console.print(f"{rows} images scored: {out}", highlight=False, soft_wrap=True)
 
 
-def _score(left: Sequence[str], folder: Path, how: dict[str, Any], address: str | None, share: dict[str, Any]) -> None:
+def _score(
+    left: Sequence[str],
+    folder: Path,
+    how: dict[str, object],
+    address: str | None,
+    actors: int,
+    cpus: float,
+    gpus: float,
+) -> None:
     import ray
     from ray.exceptions import RayError
 
@@ -108,10 +113,16 @@ def _score(left: Sequence[str], folder: Path, how: dict[str, Any], address: str 
     if started_here:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
         ray.init(address=address, include_dashboard=False, log_to_driver=False)
-    blocks = max(share["concurrency"], -(-len(left) // ROWS))
+    blocks = max(actors, -(-len(left) // ROWS))
     images = ray.data.from_items([{"file": file} for file in left], override_num_blocks=blocks)
     scores = images.map_batches(
-        ScoringActor, fn_constructor_kwargs=how, batch_size=None, batch_format="pandas", **share
+        ScoringActor,
+        fn_constructor_kwargs=how,
+        batch_size=None,
+        batch_format="pandas",
+        concurrency=actors,
+        num_cpus=cpus,
+        num_gpus=gpus,
     )
     try:
         # Without a core of their own: where the actors hold all, rows would otherwise be written at the end alone.
@@ -135,19 +146,21 @@ class ScoringActor:
         liqe: LIQE's checkpoint, or None for where it lay in training.
         gpu: Whether it runs on the GPU that Ray gives it, or on the CPU.
         precision: As in `Scorer`.
-        crops: As in `Scorer.score`.
+        test_crops: As in `Scorer.score`.
         batch_size: Likewise.
     """
 
     def __init__(
-        self, model: str, liqe: str | None, gpu: bool, precision: Precision, crops: Crops, batch_size: int
+        self, model: str, liqe: str | None, gpu: bool, precision: Precision, test_crops: Crops, batch_size: int
     ) -> None:
         self._scorer = Scorer.load(model, liqe=liqe, device="cuda" if gpu else "cpu", precision=precision)
-        self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size}
+        if not gpu:
+            keep_freed_memory()
+        self._test_crops, self._batch_size = test_crops, batch_size
 
     def __call__(self, images: pd.DataFrame) -> pd.DataFrame:
         """The scores of the images in one block, with the same types whatever came out."""
-        table = self._scorer.score(images["file"], **self._how)
+        table = self._scorer.score(images["file"], test_crops=self._test_crops, batch_size=self._batch_size)
         texts = [name for name in table if table[name].dtype == object]
         return table.astype(dict.fromkeys(texts, "string"))
 
@@ -166,7 +179,7 @@ def _is_utf8(name: str) -> bool:
         return False
 
 
-def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
+def _same_settings(folder: Path, settings: dict[str, object]) -> None:
     """Writes the settings beside the rows, or makes sure that they are those of the rows that are there."""
     described = folder / SETTINGS
     text = json.dumps(settings, indent=2) + "\n"

@@ -4,9 +4,9 @@ import torch
 
 from piqa.models import DualBranch
 from piqa.weights import model_file
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 BACKBONE, SIDE = "mobilenetv3_small_050", 32
-CARD = {"preparation": {"short_side": 40}, "crop": SIDE}
 
 
 def tiny(branches=("whole", "face", "liqe"), seed=0, **settings):
@@ -15,7 +15,7 @@ def tiny(branches=("whole", "face", "liqe"), seed=0, **settings):
 
 
 def card_of(network):
-    return CARD | {"network": {"class_path": "piqa.models.DualBranch", "init_args": network.init_args}}
+    return ModelCard(ClassSpec.of(network), {"short_side": 40}, crop_size=SIDE)
 
 
 def same_weights(one, other):

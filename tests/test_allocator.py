@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import write_tiny_model
+from tiny_models import write_images, write_tiny_model
 
 from piqa import cli, fit
 from piqa.system import memory
@@ -52,10 +52,18 @@ def test_settings_of_the_user_are_left_alone(variable):
     assert megabytes_left(KEEP, **{variable: "131072"}) < 20
 
 
-def test_a_scorer_on_a_cpu_keeps_it(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("from piqa import Scorer; Scorer.load('{model}', device='cpu').score(['{image}'])", False),
+        ("from piqa import predict; predict.predict(['{image}'], '{model}', '{model}/scores.csv', device='cpu')", True),
+    ],
+)
+def test_the_command_that_scores_on_a_cpu_keeps_it_and_the_library_leaves_the_process_alone(tmp_path, command, kept):
     write_tiny_model(tmp_path)
-    load = f"from piqa import Scorer; Scorer.load({str(tmp_path)!r}, device='cpu')\n"
-    assert megabytes_left(load) > MEGABYTES * 0.9
+    (image,) = write_images(tmp_path / "images", 1)
+    left = megabytes_left(command.format(model=tmp_path, image=image) + "\n")
+    assert left > MEGABYTES * 0.9 if kept else left < MEGABYTES * 0.2
 
 
 def test_training_on_a_cpu_keeps_it(tiny_config, tmp_path, monkeypatch):

@@ -175,8 +175,8 @@ def test_a_clean_photo_is_less_noisy_is_the_order_that_was_chosen():
 
 def test_a_users_own_pair_is_asked_and_turned_round_gives_the_rest():
     pair = ["A relaxed pose.", "A stiff pose."]
-    network = randomised(CLIPIQA(pairs={"pose": pair}, architecture=RESNET))
-    turned = CLIPIQA(pairs={"pose": pair[::-1]}, architecture=RESNET)
+    network = randomised(CLIPIQA(prompts={"pose": pair}, architecture=RESNET))
+    turned = CLIPIQA(prompts={"pose": pair[::-1]}, architecture=RESNET)
     turned.load_state_dict(network.state_dict())
     with torch.inference_mode():
         answers, rest = network(images(64, 64)), turned(images(64, 64))

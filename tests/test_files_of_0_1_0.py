@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from piqa import Scorer, evaluate, fit
+from piqa.weights.model_card import ModelCard
 from piqa.weights.model_file import build_network, load_model
 
 OLD = Path(__file__).parent / "data" / "v0.1.0"
@@ -60,7 +61,7 @@ def test_an_old_checkpoint_in_the_middle_of_an_epoch_is_resumed_to_the_same_weig
 
 @pytest.mark.parametrize("card", CARDS, ids=[card.stem for card in CARDS])
 def test_every_network_is_built_from_its_old_card(card):
-    network = build_network(json.loads(card.read_text()), card)
+    network = build_network(ModelCard.from_dict(json.loads(card.read_text()), str(card)).network, card)
     assert type(network).__name__ == card.stem
 
 

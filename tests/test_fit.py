@@ -50,7 +50,7 @@ def test_validation_scenes_are_neither_trained_on_nor_tested(tiny_run):
 def test_the_saved_model_is_the_best_checkpoint(tiny_run):
     network, card = load_model(tiny_run)
     best, best_card = load_model(tiny_run / "checkpoints" / "best.ckpt")
-    assert best_card["network"] == card["network"]
+    assert best_card.network == card.network
     for (name, ours), theirs in zip(network.state_dict().items(), best.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
 

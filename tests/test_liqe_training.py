@@ -383,7 +383,7 @@ def test_a_resumed_run_weighs_its_losses_as_one_that_was_not_stopped(data, tmp_p
     assert resumed._loss_weights.weights() == pytest.approx(whole._loss_weights.weights(), abs=1e-6)
     assert set(whole._loss_weights.weights().values()) != {1.0}
     network, card = model_file.load_model(path)  # the weights' state does not keep it from being read
-    assert card["network"]["class_path"] == "piqa.models.liqe.LIQE"
+    assert card.network.class_path == "piqa.models.LIQE"
     torch.testing.assert_close(network.state_dict(), resumed.network.state_dict())
 
 

@@ -185,18 +185,18 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
     )
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
     network, card = load_model(tmp_path / "own")
-    assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card["view"] == "whole"
+    assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card.view == "whole"
     scores = predicted(images, tmp_path, f"--ckpt_path={tmp_path / 'own'}")
     assert scores.columns.tolist() == [*COLUMNS, "redness"]
     assert scores["redness"].iloc[0] == pytest.approx(np.asarray(Image.open(images[0]))[..., 0].mean(), abs=2)
 
 
 def test_scores_of_another_shape_are_refused_in_one_line():
-    from piqa.models.contract import network_outputs
+    from piqa.models.contract import as_scoring_network, network_outputs
 
-    own = OwnModel()
-    own.forward = lambda whole: whole.float().mean(dim=(2, 3))[:, :1]
-    with pytest.raises(InputError, match=r"OwnModel answers scores of shape \(2, 1\) for 2 images; one number each"):
+    own = as_scoring_network(OwnModel())
+    own.forward = lambda whole: {"score": whole.float().mean(dim=(2, 3))[:, :1]}
+    with pytest.raises(InputError, match=r"OwnModel returns scores of shape \(2, 1\) for 2 images; one number each"):
         network_outputs(own, {"whole": torch.zeros(2, 3, 8, 8)})
 
 
@@ -226,7 +226,7 @@ def test_a_config_of_clip_iqa_is_a_model(zero_shot, images, tmp_path):
 
 def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_path):
     own, turned = (
-        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--pairs={json.dumps({'pose': pair})}")
+        predicted(images, tmp_path, f"--ckpt_path={zero_shot}", f"--prompts={json.dumps({'pose': pair})}")
         for pair in (["A relaxed pose.", "A stiff pose."], ["A stiff pose.", "A relaxed pose."])
     )
     assert own.columns.tolist() == [*COLUMNS, "pose"] and (own["score"] == own["pose"]).all()
@@ -235,7 +235,7 @@ def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_pa
 
 def test_pairs_are_refused_by_other_models(run_of):
     with pytest.raises(InputError, match="CLIP-IQA alone, not of a NIMA"):
-        Scorer.load(run_of("nima"), pairs={"pose": ["A relaxed pose.", "A stiff pose."]})
+        Scorer.load(run_of("nima"), prompts={"pose": ["A relaxed pose.", "A stiff pose."]})
 
 
 @pytest.mark.parametrize("config", ["piqa.yaml", "liqe.yaml", "clipiqa_plus.yaml"])

@@ -170,9 +170,9 @@ def test_a_trained_network_is_saved_and_scores_images(csv, tmp_path):
     again = NIMA(**TINY)
     InitialWeights(model=str(tmp_path / "nima.safetensors")).load(again)
     images = [csv.parent / f"{number}.png" for number in range(3)]
-    scores = Scorer.load(tmp_path / "nima.safetensors", device="cpu").score(images, crops="one")["score"]
+    scores = Scorer.load(tmp_path / "nima.safetensors", device="cpu").score(images, test_crops="one")["score"]
     assert scores.between(1, 10).all()
-    assert Scorer(again, data.preparation, 64, "cpu").score(images, crops="one")["score"].equals(scores)
+    assert Scorer(again, data.preparation, 64, "cpu").score(images, test_crops="one")["score"].equals(scores)
 
 
 def test_it_trains_on_portraits_by_scene_like_any_model(tiny_config, tmp_path):

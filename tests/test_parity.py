@@ -58,7 +58,7 @@ def test_scores_equal_the_published(golden, dual_branch):
             whole=network_input(*case["whole"]),
             face_crop=network_input(*case["face"]),
             liqe_logits=torch.from_numpy(logits),
-        )
+        )["score"]
     np.testing.assert_allclose(scores, case["score"], rtol=0, atol=1e-5)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from piqa.data.dataset import crops_of
 from piqa.models import DualBranch
-from piqa.models.contract import score_crops
+from piqa.models.contract import as_scoring_network, score_crops
 from piqa.preparation.faces import Face
 from piqa.preparation.portrait import Preparation, Preparer
 from piqa.weights.state_dicts import load_model_weights
@@ -61,12 +61,14 @@ def test_the_scores_of_the_crops_and_their_mean_equal_the_published(golden, case
         crops = crops_of(portrait, golden["five_crop"]["crop"], "five")
         crop_scores = []
 
-        def listened_to(heard=crop_scores, **inputs):
-            heard.append(network(**inputs))
-            return heard[-1]
+        def listened_to(whole, face_crop, liqe_logits, heard=crop_scores):
+            outputs = network(whole, face_crop, liqe_logits)
+            heard.append(outputs["score"])
+            return outputs
 
         with torch.inference_mode():
-            mean = score_crops(listened_to, {name: values.unsqueeze(0) for name, values in crops.items()})
+            batch = {name: values.unsqueeze(0) for name, values in crops.items()}
+            mean = score_crops(as_scoring_network(listened_to), batch)
         expected = case["crop_scores"]
         np.testing.assert_allclose(torch.cat(crop_scores), expected, rtol=0, atol=1e-5, err_msg=case["name"])
         np.testing.assert_allclose(mean, [case["score"]], rtol=0, atol=1e-5, err_msg=case["name"])

@@ -8,6 +8,7 @@ from portraits import collins, hopper
 from refusals import one_line
 
 from piqa import Scorer, evaluate, predict
+from piqa.models import DualBranch
 from piqa.preparation.digests import digest_of
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.weights import model_file
@@ -66,7 +67,7 @@ def test_worker_processes_give_the_same_scores(tiny_run, images):
 
 def test_one_crop_is_the_centre_of_five(tiny_run, images):
     scorer = Scorer.load(tiny_run, device="cpu")
-    five, one = (scorer.score([images / "astronaut.png"], crops=crops)["score"][0] for crops in ("five", "one"))
+    five, one = (scorer.score([images / "astronaut.png"], test_crops=crops)["score"][0] for crops in ("five", "one"))
     assert five != one
 
 
@@ -103,7 +104,7 @@ def test_an_interrupted_run_goes_on(tiny_run, images, tmp_path, monkeypatch, cap
     assert not list(tmp_path.glob(".scores*"))
 
 
-@pytest.mark.parametrize("option", ["--crops=one", "--precision=bf16"])
+@pytest.mark.parametrize("option", ["--test_crops=one", "--precision=bf16"])
 def test_rows_of_other_settings_are_not_used(tiny_run, images, tmp_path, monkeypatch, capsys, option):
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt_after(patched, 1)
@@ -159,7 +160,7 @@ def test_other_liqe_weights_than_in_training_are_refused(tmp_path, images, capsy
         "crop": 64,
         "liqe_digest": digest_of(liqe),
     }
-    model_file.save(model_file.build_network(card, "test"), tmp_path / "model.safetensors", card)
+    model_file.save(DualBranch(**card["network"]["init_args"]), tmp_path / "model.safetensors", card)
     Scorer.load(tmp_path)
     liqe.write_text("but these are others")
     message = one_line(capsys, lambda: run_predict(tmp_path, tmp_path / "scores.csv", images))

@@ -144,7 +144,7 @@ def test_an_image_that_vanishes_or_is_none_has_a_row_that_says_so(model, images,
     text.write_text("no image")
     names = tmp_path / "names.txt"
     names.write_text("\n".join([images[0], str(tmp_path / "gone.jpg"), str(text), images[1]]))
-    predict.main(["--names", str(names), "--ckpt_path", str(model), "--out", str(tmp_path / "scores.csv")])
+    predict.main(["--list", str(names), "--ckpt_path", str(model), "--out", str(tmp_path / "scores.csv")])
     table = pd.read_csv(tmp_path / "scores.csv")
     assert table["score"].notna().tolist() == [True, False, False, True]
     assert "gone.jpg" in table["error"][1] and "not an image" in table["error"][2]

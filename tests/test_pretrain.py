@@ -200,7 +200,7 @@ def test_a_clips_score_is_the_mean_over_its_frames(workplace):
     crops = crops_of(clip, 64, "one")
     assert crops["whole"].shape == (3, 3, 64, 64)
     with torch.no_grad():
-        each = network(crops["whole"])
+        each = network(crops["whole"])["score"]
         mean = score_crops(network, {"whole": crops["whole"].unsqueeze(0)})
     assert mean.item() == pytest.approx(each.mean().item(), abs=1e-6)
 

@@ -42,7 +42,7 @@ class Smoothness(nn.Module):
 
     def forward(self, whole):
         self.seen.append(len(whole))
-        return -self.slope * whole.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))
+        return {"score": -self.slope * whole.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))}
 
 
 class Constant(nn.Module):
@@ -55,7 +55,7 @@ class Constant(nn.Module):
         self.score = nn.Parameter(torch.tensor([score]))
 
     def forward(self, whole):
-        return self.score.expand(len(whole))
+        return {"score": self.score.expand(len(whole))}
 
 
 @pytest.fixture(scope="module")
@@ -303,8 +303,8 @@ def test_a_training_checkpoint_loads_as_the_network_it_holds(folder, tmp_path):
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     again, card = load_model(tmp_path / "last.ckpt")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
-    assert card == task.card() and card["crop"] == CROP
-    assert Preparation(**card["preparation"]) == PREPARATION
+    assert card == task.card() and card.crop_size == CROP
+    assert Preparation(**card.preparation) == PREPARATION
 
 
 def test_resuming_goes_on_as_if_it_had_never_stopped(folder, tmp_path):

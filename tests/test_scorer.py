@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from refusals import refusal
 from scipy.stats import spearmanr
 from small_clip import RESNET, VIT
-from test_scoring import Repeats
+from test_contract import Repeats
 from tiny_models import write_images, write_tiny_model
 from torch import nn
 from torch.nn import functional
@@ -21,6 +22,7 @@ from piqa.errors import InputError
 from piqa.models import LIQE, DualBranch
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.preparation.portrait import Preparation, Preparer
+from piqa.scoring.options import ScoringOptions
 from piqa.scoring.scorer import COLUMNS
 from piqa.weights import state_dicts
 
@@ -49,7 +51,7 @@ def scorer_with_liqe(liqe, monkeypatch):
     monkeypatch.setattr(state_dicts, "load_liqe", lambda path: liqe)
     torch.manual_seed(0)
     network = DualBranch("resnet10t", ("whole", "liqe"), image_size=32)
-    return Scorer(network, Preparation(40, face_rule="none", liqe="some/LIQE.pt"), crop=32, device="cpu")
+    return Scorer(network, Preparation(40, face_rule="none", liqe="some/LIQE.pt"), crop_size=32, device="cpu")
 
 
 # Streams
@@ -153,7 +155,7 @@ def test_bfloat16_works_on_a_copy(images):
     network = DualBranch("resnet10t", ("whole",), image_size=32)
     before = {name: values.clone() for name, values in network.state_dict().items()}
     preparation = Preparation(40, face_rule="none")
-    scorer = Scorer(network, preparation, crop=32, device="cpu", precision="bf16")
+    scorer = Scorer(network, preparation, crop_size=32, device="cpu", precision="bf16")
     scorer.score(images[:2])
     for name, values in network.state_dict().items():
         assert values.dtype == before[name].dtype and torch.equal(values, before[name]), name
@@ -214,7 +216,7 @@ def test_a_network_of_no_known_backbone_runs_under_autocast(images):
 
         def forward(self, whole):
             self.seen = self.layer(whole.float().mean(dim=(2, 3))).squeeze(1)
-            return self.seen
+            return {"score": self.seen}
 
     network = Mean()
     Scorer(network, Preparation(40, face_rule="none"), 32, "cpu", "bf16").score(images[:2])
@@ -231,7 +233,7 @@ def talkative():
             outputs = super().forward(whole.float())
             return outputs | {"scene": (outputs["score"] > 63).long()}
 
-    return Scorer(Colours(), Preparation(40, face_rule="none"), crop=32, device="cpu")
+    return Scorer(Colours(), Preparation(40, face_rule="none"), crop_size=32, device="cpu")
 
 
 def test_other_answers_become_columns_and_classes_text(talkative, images):
@@ -259,9 +261,33 @@ def test_an_answer_named_as_a_column_is_refused(images):
         def forward(self, whole):
             return {"score": whole[:, 0, 0, 0].float(), "error": whole[:, 0, 0, 0]}
 
-    scorer = Scorer(Wrong(), Preparation(40, face_rule="none"), crop=32, device="cpu")
+    scorer = Scorer(Wrong(), Preparation(40, face_rule="none"), crop_size=32, device="cpu")
     with pytest.raises(InputError, match="answers error, which is a column of its own"):
         scorer.score(images[:1])
+
+
+# Settings that make no sense
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` is 0; at least 1 is needed"),
+        ({"test_crops": "ten"}, "`test_crops` is 'ten'; choose one of five, one"),
+    ],
+)
+def test_impossible_settings_of_a_call_are_refused(talkative, images, settings, message):
+    assert message in refusal(talkative.score, images[:1], **settings)
+    assert message in refusal(lambda: list(talkative.stream(images[:1], **settings)))
+    assert message in refusal(talkative.score_portraits, [], **settings)
+
+
+def test_an_unknown_precision_is_refused(tmp_path):
+    message = "`precision` is 'fp8'; choose one of 32, bf16, 16"
+    assert message in refusal(Scorer, Repeats(), Preparation(), precision="fp8")
+    assert message in refusal(Scorer.load, tmp_path, precision="fp8")
+    assert message in refusal(ScoringOptions, precision="fp8")
+    assert "`batch_size` is -1" in refusal(ScoringOptions, batch_size=-1)
 
 
 # What scores depend on

@@ -137,9 +137,9 @@ def test_imports_are_found_wherever_they_stand():
 
 
 def test_the_card_keeps_where_the_model_was_trained_to_itself(scorer):
-    assert "trained_on" in scorer.card
+    assert scorer.card.trained_on
     card = weights_file(scorer, half=False)["piqa"]
-    assert set(card) == {"network", "preparation", "view", "crop"}
+    assert set(card) == {"format", "network", "preparation", "view", "crop"}
 
 
 def test_a_failed_write_leaves_the_old_zip(tiny_run, images, tmp_path, monkeypatch):
@@ -291,11 +291,12 @@ class Attention(nn.Module):
 
     def forward(self, whole):
         tokens = whole[:, 0, :16, :12].float()
-        return self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(dim=(1, 2))
+        attended = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return {"score": attended.mean(dim=(1, 2))}
 
 
 def test_operations_are_counted_in_fused_attention_too(images):
-    scorer = Scorer(Attention().eval(), Preparation(short_side=64, face_rule="none"), crop=64, device="cpu")
+    scorer = Scorer(Attention().eval(), Preparation(short_side=64, face_rule="none"), crop_size=64, device="cpu")
     per_crop = 2 * (16 * 12 * 36 + 16 * 16 * 12 + 16 * 16 * 12 + 16 * 12 * 12)  # projection in, QK', AV, projection out
     image = images / "a" / "one.jpg"
     scorer.score([image])
@@ -305,7 +306,7 @@ def test_operations_are_counted_in_fused_attention_too(images):
 def test_too_heavy_weights_are_halved_and_what_still_exceeds_a_limit_fails(tiny_run, images, tmp_path, capsys):
     arguments = ["--ckpt_path", tiny_run, "--name", "Nunez", "Ana", "--out", tmp_path, "--images", images]
     with pytest.raises(SystemExit) as stop:
-        evaluate.main(["submission", *map(str, arguments), "--limits.weights_gb", "1e-6", "--crops", "one"])
+        evaluate.main(["submission", *map(str, arguments), "--limits.weights_gb", "1e-6", "--test_crops", "one"])
     printed = capsys.readouterr().out
     assert stop.value.code == 1
     assert [line.split()[-2] for line in printed.splitlines() if "weights, GB" in line] == ["fail"]

@@ -6,22 +6,19 @@ import numpy as np
 import torch
 from PIL import Image
 
+from piqa.models import DualBranch
 from piqa.weights import model_file
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 
 def write_tiny_model(folder: Path, face_rule: str = "none", **init_args) -> Path:
     """Write a model of a small random network; returns its folder. By default no face is looked for, which is quick."""
     torch.manual_seed(0)
     init_args = {"backbone": "resnet10t", "branches": ["whole"], "image_size": 32} | init_args
-    card = {
-        "network": {
-            "class_path": "piqa.models.DualBranch",
-            "init_args": init_args,
-        },
-        "preparation": {"short_side": init_args["image_size"] + 8, "face_rule": face_rule},
-        "crop": init_args["image_size"],
-    }
-    model_file.save(model_file.build_network(card, "test"), folder / "model.safetensors", card)
+    network, side = DualBranch(**init_args), init_args["image_size"]
+    preparation = {"short_side": side + 8, "face_rule": face_rule}
+    card = ModelCard(ClassSpec.of(network), preparation, crop_size=side)
+    model_file.save(network, folder / "model.safetensors", card)
     return folder
 
 

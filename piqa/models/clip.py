@@ -15,11 +15,12 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from piqa.errors import InputError
+from piqa.models.contract import Arguments, ScoringModule
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-Architecture = dict[str, Any]
+Architecture = Arguments  # entries of open_clip's config
 
 _optimiser_steps = 0  # of all optimisers in this process
 
@@ -97,7 +98,7 @@ def encode_prompts(clip: Any, tokens: Tensor, embeddings: Tensor | None = None) 
     return features
 
 
-class PromptedCLIP(nn.Module):
+class PromptedCLIP(ScoringModule):
     """A CLIP, randomly initialised, and the prompts that images are compared with; `piqa.weights` fills it.
 
     The scale of the cosines, `logit_scale`, is never trained. Where no gradient is asked for, the prompts' features are
@@ -122,6 +123,7 @@ class PromptedCLIP(nn.Module):
         # Loading may put other tensors in the place of the weights, and so may a move: their changes count from 0.
         self.register_load_state_dict_post_hook(lambda module, _: module.forget_text_features())  # type: ignore[no-untyped-call]
 
+    inputs = ("whole",)
     clip: Any  # open_clip's
     tokens: Tensor
     mean: Tensor

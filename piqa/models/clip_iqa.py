@@ -6,7 +6,7 @@ Wang et al., "Exploring CLIP for Assessing the Look and Feel of Images", AAAI 20
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,9 +77,6 @@ class AntonymCLIP(PromptedCLIP):
         architecture: Entries of open_clip's config to replace; None for the published network.
     """
 
-    inputs: ClassVar[list[str]] = ["whole"]
-    classes: ClassVar[dict[str, Sequence[str]]] = {}
-
     def __init__(
         self, tokens: Tensor, attributes: Sequence[str] = (), architecture: Architecture | None = None
     ) -> None:
@@ -123,9 +120,9 @@ class CLIPIQA(AntonymCLIP):
     """CLIP-IQA: nothing is trained, the prompts say what is asked.
 
     Args:
-        attributes: What is asked, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
-            `pairs`; by default those of `pairs`, or `quality`.
-        pairs: Your own pairs of prompts by name, the better one first, such as
+        attributes: What is measured, each an output by its name; the first is the score. Names of `ATTRIBUTES` or of
+            `prompts`; by default those of `prompts`, or `quality`.
+        prompts: Your own pairs of prompts by name, the better one first, such as
             `{"pose": ["A relaxed pose.", "A stiff pose."]}`.
         architecture: Entries of open_clip's config to replace; None for the published network.
 
@@ -136,19 +133,19 @@ class CLIPIQA(AntonymCLIP):
     def __init__(
         self,
         attributes: Sequence[str] | None = None,
-        pairs: Mapping[str, Sequence[str]] | None = None,
+        prompts: Mapping[str, Sequence[str]] | None = None,
         architecture: Architecture | None = None,
     ) -> None:
-        own = {name: _checked_pair(name, pair) for name, pair in (pairs or {}).items()}
+        own = {name: _checked_pair(name, pair) for name, pair in (prompts or {}).items()}
         asked = list(attributes if attributes is not None else own or ["quality"])
         known = ATTRIBUTES | own
         unknown = [name for name in asked if name not in known]
         if unknown or not asked or len(set(asked)) < len(asked):
             raise InputError(f"`attributes` {asked}: name one or more of {', '.join(known)}, each once")
         super().__init__(tokenize(CLIP_NAME, [prompt for name in asked for prompt in known[name]]), asked, architecture)
-        self.init_args: dict[str, Any] = {
+        self.init_args = {
             "attributes": asked,
-            "pairs": {name: list(pair) for name, pair in own.items()},
+            "prompts": {name: list(pair) for name, pair in own.items()},
             "architecture": architecture,
         }
 
@@ -180,7 +177,7 @@ class CLIPIQAPlus(AntonymCLIP):
         words = _checked_pair("pair", pair)
         vocabulary, tokens = _templates(words, context)
         super().__init__(tokens, architecture=architecture)
-        self.init_args: dict[str, Any] = {"pair": list(words), "context": context, "architecture": architecture}
+        self.init_args = {"pair": list(words), "context": context, "architecture": architecture}
         self.register_buffer("vocabulary", vocabulary, persistent=False)
         self.context = nn.Parameter(torch.empty(context, self.clip.token_embedding.embedding_dim))
         nn.init.normal_(self.context, std=CONTEXT_STD)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from piqa.errors import InputError
 from piqa.models.backbone import SWIN_B_384, Backbone
+from piqa.models.contract import ScoringModule
 from piqa.models.liqe import LIQE_LOGITS
 
 Branch = Literal["whole", "face", "liqe"]
 INPUTS: dict[str, str] = {"whole": "whole", "face": "face_crop", "liqe": "liqe_logits"}  # in the published order
 
 
-class DualBranch(nn.Module):
+class DualBranch(ScoringModule):
     """Whole-image backbone + face backbone + LIQE logits -> MLP -> score.
 
     The branches' features are concatenated in the order whole (1024), face (1024), liqe (495); the MLP is
@@ -47,7 +48,7 @@ class DualBranch(nn.Module):
         super().__init__()
         if not branches or len(set(branches)) != len(branches) or not set(branches) <= set(INPUTS):
             raise InputError(f"branches {list(branches)}: name one or more of {', '.join(INPUTS)}, each once")
-        self.init_args: dict[str, Any] = {
+        self.init_args = {
             "backbone": backbone,
             "branches": [name for name in INPUTS if name in branches],
             "image_size": image_size,
@@ -55,6 +56,7 @@ class DualBranch(nn.Module):
             "dropout": dropout,
         }
         self.branches: list[str] = self.init_args["branches"]
+        self.inputs = [INPUTS[name] for name in self.branches]
         self.image_size = image_size
         self.backbones = nn.ModuleDict(
             {name: Backbone(backbone, image_size) for name in self.branches if name != "liqe"}
@@ -62,17 +64,12 @@ class DualBranch(nn.Module):
         widths: list[Any] = [LIQE_LOGITS if name == "liqe" else self.backbones[name].features for name in self.branches]
         self.head = nn.Sequential(nn.Linear(sum(widths), hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
 
-    @property
-    def inputs(self) -> list[str]:
-        """Names of the forward arguments that this network needs."""
-        return [INPUTS[name] for name in self.branches]
-
     def forward(
         self,
         whole: Tensor | None = None,
         face_crop: Tensor | None = None,
         liqe_logits: Tensor | None = None,
-    ) -> Tensor:
+    ) -> dict[str, Tensor]:
         """Scores portraits; higher is better, and only differences within a scene carry meaning.
 
         Args:
@@ -81,7 +78,7 @@ class DualBranch(nn.Module):
             liqe_logits: LIQE's raw logits, (portraits, 495).
 
         Returns:
-            Scores, float32 even under autocast, shape (portraits,).
+            `score`, float32 even under autocast, shape (portraits,).
 
         Raises:
             InputError: If an input that a branch needs is absent.
@@ -99,4 +96,4 @@ class DualBranch(nn.Module):
         features = torch.cat(parts, dim=1).float()
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 scores, of 3 digits, would tie in a scene
             scores: Tensor = self.head(features)  # (portraits, 1)
-        return scores.squeeze(1)
+        return {"score": scores.squeeze(1)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -184,8 +184,7 @@ class LIQE(PromptedCLIP):
         InputError: If `aspects` names something else or twice, or open_clip cannot build the architecture.
     """
 
-    inputs: ClassVar[list[str]] = ["whole"]
-    pools_windows: ClassVar[bool] = True  # the mean over `whole`'s second axis is taken here, not over scores
+    pools_windows = True  # the mean over `whole`'s second axis is taken here, not over scores
 
     def __init__(
         self, aspects: Sequence[Aspect] = ("scene", "distortion"), architecture: Architecture | None = None
@@ -193,9 +192,9 @@ class LIQE(PromptedCLIP):
         if len(set(aspects)) < len(aspects) or not set(aspects) <= {"scene", "distortion"}:
             raise InputError(f"`aspects` {list(aspects)}: name `scene`, `distortion`, both or none, each once")
         super().__init__(CLIP_NAME, tokenize(CLIP_NAME, prompts(aspects)), architecture)
-        self.init_args: dict[str, Any] = {"aspects": list(aspects), "architecture": architecture}
+        self.init_args = {"aspects": list(aspects), "architecture": architecture}
         known = {"scene": SCENES, "distortion": DISTORTIONS}  # in the order of the prompts
-        self.classes: dict[str, Sequence[str]] = {name: texts for name, texts in known.items() if name in aspects}
+        self.classes = {name: texts for name, texts in known.items() if name in aspects}
         self._axes = [len(QUALITIES), *(len(names) for names in self.classes.values())]
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:

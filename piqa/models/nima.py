@@ -5,17 +5,17 @@ Talebi and Milanfar, "NIMA: Neural Image Assessment", IEEE TIP 2018 (arXiv 1709.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from piqa.models.backbone import Backbone
+from piqa.models.contract import ScoringModule
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 
 
-class NIMA(nn.Module):
+class NIMA(ScoringModule):
     """Backbone -> Dropout -> Linear 10 -> softmax.
 
     The paper's backbones are MobileNet, VGG16 (timm's `vgg16` keeps its two wide layers, where re-implementations pool
@@ -30,12 +30,11 @@ class NIMA(nn.Module):
         InputError: If timm does not know the backbone.
     """
 
-    inputs: ClassVar[list[str]] = ["whole"]
-    classes: ClassVar[dict[str, Sequence[str]]] = {}
+    inputs = ("whole",)
 
     def __init__(self, backbone: str = "mobilenetv1_100", image_size: int = 224, dropout: float = 0.75) -> None:
         super().__init__()
-        self.init_args: dict[str, Any] = {"backbone": backbone, "image_size": image_size, "dropout": dropout}
+        self.init_args = {"backbone": backbone, "image_size": image_size, "dropout": dropout}
         self.image_size = image_size
         self.backbones = nn.ModuleDict({"whole": Backbone(backbone, image_size)})
         width: Any = self.backbones["whole"].features

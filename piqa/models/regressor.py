@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from piqa.models.backbone import SWIN_B_384, Backbone
+from piqa.models.contract import ScoringModule
 
 
-class Regressor(nn.Module):
+class Regressor(ScoringModule):
     """Backbone -> Linear 128 -> Linear 1, without an activation between, as published.
 
     Only the backbone is kept after pretraining. A video's score is the mean over its frames' scores.
@@ -28,7 +27,7 @@ class Regressor(nn.Module):
 
     def __init__(self, backbone: str = SWIN_B_384, image_size: int = 384, motion: int = 0, hidden: int = 128) -> None:
         super().__init__()
-        self.init_args: dict[str, Any] = {
+        self.init_args = {
             "backbone": backbone,
             "image_size": image_size,
             "motion": motion,
@@ -39,7 +38,7 @@ class Regressor(nn.Module):
         self.backbone = Backbone(backbone, image_size)
         self.head = nn.Sequential(nn.Linear(self.backbone.features + motion, hidden), nn.Linear(hidden, 1))
 
-    def forward(self, whole: Tensor, motion: Tensor | None = None) -> Tensor:
+    def forward(self, whole: Tensor, motion: Tensor | None = None) -> dict[str, Tensor]:
         """Scores images or frames.
 
         Args:
@@ -47,10 +46,10 @@ class Regressor(nn.Module):
             motion: Motion features, (images, motion), where the head takes them.
 
         Returns:
-            Scores, shape (images,), on the scale of the loss that trained them.
+            `score`, shape (images,), on the scale of the loss that trained them.
         """
         features = self.backbone(whole)
         if motion is not None:
             features = torch.cat([features, motion], dim=1)
         scores: Tensor = self.head(features)  # (images, 1)
-        return scores.squeeze(1)
+        return {"score": scores.squeeze(1)}

@@ -13,8 +13,7 @@ ten of the hundred products, plus b. Together they hold Equation 3's scalar prod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from torchvision.models import resnet18
 
 from piqa.errors import InputError
 from piqa.models.backbone import Backbone
+from piqa.models.contract import ScoringModule
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 
 PLACES = 365  # scene categories of Places365
@@ -81,7 +81,7 @@ class ColourRelations(nn.Module):
         return values
 
 
-class TANet(nn.Module):
+class TANet(ScoringModule):
     """Theme, colours and aesthetics, ten values each -> ReLU -> Dropout -> marks.
 
     Theme: a ResNet-18 that knows Places365, never trained here. Aesthetics: MobileNetV2, with the ReLU6 with which its
@@ -97,8 +97,7 @@ class TANet(nn.Module):
         InputError: If there is no such head, or timm does not know the backbone.
     """
 
-    inputs: ClassVar[list[str]] = ["whole"]
-    classes: ClassVar[dict[str, Sequence[str]]] = {}
+    inputs = ("whole",)
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class TANet(nn.Module):
         super().__init__()
         if head not in ("ava", "tad66k"):
             raise InputError(f"TANet has no head '{head}'; choose `ava` or `tad66k`")
-        self.init_args: dict[str, Any] = {
+        self.init_args = {
             "head": head,
             "backbone": backbone,
             "image_size": image_size,

@@ -53,15 +53,15 @@ class ScoringModule(LightningModule):
     Args:
         scorer: Still on the CPU.
         files: The images that all processes together score.
-        crops: As in `Scorer.score`.
+        test_crops: As in `Scorer.score`.
         batch_size: Likewise.
         workers: Of each process.
     """
 
-    def __init__(self, scorer: Scorer, files: Sequence[str], crops: Crops, batch_size: int, workers: int) -> None:
+    def __init__(self, scorer: Scorer, files: Sequence[str], test_crops: Crops, batch_size: int, workers: int) -> None:
         super().__init__()
         self._scorer, self._files = scorer, files
-        self._how: dict[str, Any] = {"crops": crops, "batch_size": batch_size, "workers": workers}
+        self._test_crops, self._batch_size, self._workers = test_crops, batch_size, workers
 
     def share(self) -> Sequence[str]:
         """Every n-th image: in a sorted list neighbours take about as long, so that all processes end together."""
@@ -73,7 +73,9 @@ class ScoringModule(LightningModule):
 
     def predict_dataloader(self) -> Iterator[ImageBatch]:
         """The batches of this process's share."""
-        return self._scorer.batches(self.share(), **self._how)
+        return self._scorer.batches(
+            self.share(), test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
+        )
 
     def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
         """Leaves that to the scorer."""

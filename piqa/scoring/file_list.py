@@ -12,24 +12,24 @@ from PIL import Image
 from piqa.errors import InputError
 
 
-def expand(images: Sequence[str], names: str | None = None) -> list[str]:
+def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
     """The files that are meant: what is named, and every image below each folder, in order of name.
 
     A file that is meant twice, or by two spellings of its path, comes once.
 
     Args:
         images: Images and folders.
-        names: A text file of more, one a line. Those are not looked up here: one that is not there costs its row.
+        listed: Text file of more, one a line. They are not looked up here: one that is not there costs its row.
 
     Raises:
         InputError: If something is not there, or a folder holds no image, or nothing is meant.
     """
-    if len(images) == 1 and names is None:
+    if len(images) == 1 and listed is None:
         return _meant_by(images[0])
-    listed = (file for image in images for file in _meant_by(image))
-    files = _each_once(chain(listed, [] if names is None else _lines(names)))
+    named = (file for image in images for file in _meant_by(image))
+    files = _each_once(chain(named, [] if listed is None else _lines(listed)))
     if not files:
-        raise InputError("there is nothing to score; name images or folders, or a list of them by `names`")
+        raise InputError("there is nothing to score; name images, folders, or a text file that lists images (`--list`)")
     return list(files.values())
 
 

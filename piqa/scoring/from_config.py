@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from torch import nn
 
 from piqa.data.transforms import seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
+from piqa.models.contract import ScoringModule
 from piqa.models.liqe import LIQE
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
-from piqa.weights import model_file, state_dicts
+from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
+from piqa.weights.model_file import build_network
 
 CONFIGS = (".yaml", ".yml")
 
 
-def load_config(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_config(path: str | Path) -> tuple[ScoringModule, ModelCard]:
     """The network that a training config describes, with the weights that training would start from, and its card.
 
     Args:
@@ -33,7 +35,7 @@ def load_config(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     content = _read(path)
     model, data = content["model"], content["data"]
-    network = model_file.build_network({"network": {"init_args": {}} | dict(model.get("network") or {})}, path)
+    network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path)
     init = model.get("init", "openai")
     source = init.get("clip", "openai") if isinstance(init, Mapping) else str(init)
     if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and Path(source).suffix)):
@@ -47,16 +49,9 @@ def load_config(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     except TypeError as error:
         raise InputError(f"{path}: `data.preparation` has a setting that there is not: {error}") from error
     view, crop = data.get("view", "crops"), data.get("crop", 384)
-    return network.eval(), {
-        "network": {
-            "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-            "init_args": network.init_args,
-        },
-        "preparation": asdict(preparation),
-        "view": view,
-        "crop": seen_side(view, preparation, crop) or crop,
-        "weights": digest_of(source) if Path(source).is_file() else source,
-    }
+    weights = digest_of(source) if Path(source).is_file() else source
+    side = seen_side(view, preparation, crop) or crop
+    return network.eval(), ModelCard(ClassSpec.of(network), asdict(preparation), view, side, weights=weights)
 
 
 def _read(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -70,18 +65,18 @@ def _read(path: str | Path) -> dict[str, dict[str, Any]]:
     return parts
 
 
-def with_prompts(network: nn.Module, pairs: Mapping[str, Sequence[str]]) -> CLIPIQA:
+def with_prompts(network: ScoringModule, prompts: Mapping[str, Sequence[str]]) -> CLIPIQA:
     """A CLIP-IQA with the same weights that compares a user's own pairs of prompts.
 
     Args:
         network: A CLIP-IQA.
-        pairs: Two prompts by name, the better one first; the first pair gives the score.
+        prompts: Pairs of prompts by name, the better one first; the first pair gives the score.
 
     Raises:
         InputError: If the network is no CLIP-IQA, or a pair is none.
     """
     if not isinstance(network, CLIPIQA):
         raise InputError(f"prompts of your own can be asked of CLIP-IQA alone, not of a {type(network).__name__}")
-    other = CLIPIQA(pairs=pairs, architecture=network.init_args["architecture"])
+    other = CLIPIQA(prompts=prompts, architecture=network.init_args["architecture"])
     other.load_state_dict(network.state_dict())
     return other.eval()

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,18 +19,18 @@ from piqa.data.dataset import Batch, crops_of
 from piqa.data.transforms import Crops, View, collate
 from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
-from piqa.models.contract import classes_of, input_names, network_outputs
+from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.models.liqe import LIQE, LIQE_LOGITS
 from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import VERSION, Portrait, Preparation, Preparer
-from piqa.scoring.from_config import CONFIGS, load_config, with_prompts
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
+from piqa.scoring.loading import load_parts
+from piqa.scoring.options import Precision, check_scoring
 from piqa.system.device import pick_device
-from piqa.system.memory import keep_freed_memory
-from piqa.weights import model_file, state_dicts
+from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
 
-Precision = Literal["32", "bf16", "16"]
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 COLUMNS = ["file", "score", "face_found", *BOX, "error"]
 
@@ -42,11 +42,11 @@ class Scorer:
         network: Answers scores; as `piqa.weights.model_file.load_model` gives it. It is moved to the device and
             evaluated; its weights are not changed, as `bf16` works on a copy.
         preparation: The preparation that the network was trained with.
-        crop: Side in pixels of its square crops.
+        crop_size: Side in pixels of its square crops.
         device: Where it runs.
         precision: `32`; or `bf16`, which holds the weights of the backbones and of LIQE's image tower in bfloat16;
             or `16`, float16 by autocast, for GPUs without bfloat16.
-        card: What else the model's file says of it.
+        card: The card of the model's file; by default one that describes the other arguments.
         view: How the network sees a portrait, as in training: `crops`, `whole` or `windows`.
     """
 
@@ -54,20 +54,22 @@ class Scorer:
         self,
         network: nn.Module,
         preparation: Preparation,
-        crop: int = 384,
+        crop_size: int = 384,
         device: str = "auto",
         precision: Precision = "32",
-        card: dict[str, Any] | None = None,
+        card: ModelCard | None = None,
         view: View = "crops",
     ) -> None:
-        self.preparation, self.crop, self.precision, self.card = preparation, crop, precision, card or {}
-        self.view = view
+        check_scoring(precision=precision)
+        self.preparation, self.crop_size, self.precision, self.view = preparation, crop_size, precision, view
         self._autocast = {"16": torch.float16}.get(precision)
         if precision == "bf16":
             halved = with_bfloat16_backbones(network)
             self._autocast = torch.bfloat16 if halved is None else None
             network = network if halved is None else halved
-        self.network = network.eval()
+        self.network = as_scoring_network(network)
+        self.network.eval()
+        self.card = card or ModelCard(ClassSpec.of(self.network), asdict(preparation), view, crop_size)
         self._preparer: Preparer | None = None
         self._liqe: LIQE | None = None
         self.to(pick_device(device))
@@ -80,48 +82,29 @@ class Scorer:
         liqe: str | Path | None = None,
         device: str = "auto",
         precision: Precision = "32",
-        pairs: Mapping[str, Sequence[str]] | None = None,
+        prompts: Mapping[str, Sequence[str]] | None = None,
     ) -> Scorer:
         """A scorer from a model file.
 
         Args:
             path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
                 config of a network that needs no training, such as `clipiqa.yaml`.
-            liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+            liqe: Path of LIQE's checkpoint; default: the one in the model card.
             device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
             precision: `32`, `bf16` or `16`, as in the class.
-            pairs: Of CLIP-IQA, your own prompts to compare: two by name, the better one first, each a column; the first
-                pair gives the score.
+            prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
+                the first gives the score.
 
         Raises:
             InputError: If the model, or LIQE's weights where it uses them, cannot be had, or those are not the weights
                 of the training, or there is no such device.
         """
-        path = model_file.find_model(path)
-        network, card = (load_config if path.suffix in CONFIGS else model_file.load_model)(path)
-        if pairs:
-            network = with_prompts(network, pairs)
-        settings = dict(card.get("preparation", {"liqe": "data/weights/LIQE.pt"}))
-        if "liqe_logits" not in input_names(network):
-            settings["liqe"] = None
-        elif liqe is not None:
-            settings["liqe"] = str(liqe)
-        if settings.get("liqe") is not None and "liqe_digest" in card:
-            used = state_dicts.require(settings["liqe"], "liqe")
-            if digest_of(used) != card["liqe_digest"]:
-                raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
-        try:
-            preparation = Preparation(**settings)
-        except TypeError as error:
-            raise InputError(
-                f"{path}: its card names a preparation that this version does not know: {error}"
-            ) from error
-        return cls(network, preparation, card.get("crop", 384), device, precision, card, card.get("view", "crops"))
+        check_scoring(precision=precision)
+        network, preparation, card = load_parts(path, liqe, prompts)
+        return cls(network, preparation, card.crop_size, device, precision, card, cast(View, card.view))
 
     def to(self, device: torch.device) -> Scorer:
-        """Moves the scorer, and with it the network, to a device; on a CPU the process keeps memory that it frees."""
-        if device.type == "cpu":
-            keep_freed_memory()
+        """Move the scorer, and with it the network, to a device."""
         self.device = device
         self.network.to(device)
         self._preparer = None
@@ -136,7 +119,7 @@ class Scorer:
         Raises:
             InputError: If the network takes what the preparation does not give, or its answers have taken names.
         """
-        blank = np.zeros((self.crop, self.crop, 3), np.uint8)
+        blank = np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
         logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
         portrait = Portrait(blank, blank, None, logits)
         outputs = self._outputs(self._collated([portrait], "one"))
@@ -156,11 +139,11 @@ class Scorer:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
         return {
             "model": digest_of(model),
-            "network": getattr(self.network, "init_args", {}),
-            "weights": self.card.get("weights"),
+            "network": self.network.init_args,
+            "weights": self.card.weights,
             "precision": self.precision,
             "view": self.view,
-            "crop": self.crop,
+            "crop": self.crop_size,
             "preparation": preparation,
         }
 
@@ -168,7 +151,7 @@ class Scorer:
         self,
         images: Iterable[str | Path],
         *,
-        crops: Crops = "five",
+        test_crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
     ) -> pd.DataFrame:
@@ -176,8 +159,8 @@ class Scorer:
 
         Args:
             images: Image files.
-            crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Of no account to
-                a model that sees whole images, or windows.
+            test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Ignored by
+                models that see whole images or windows.
             batch_size: Images in one pass through the network.
             workers: Processes that decode images and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
@@ -190,14 +173,14 @@ class Scorer:
         Raises:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
         """
-        batches = self.batches(images, crops=crops, batch_size=batch_size, workers=workers)
+        batches = self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers)
         return self._table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
         self,
         images: Iterable[str | Path],
         *,
-        crops: Crops = "five",
+        test_crops: Crops = "five",
         batch_size: int = 4,
         workers: int = 0,
     ) -> Iterator[pd.DataFrame]:
@@ -205,21 +188,23 @@ class Scorer:
 
         `images` may itself be an iterator; it is read only a few batches ahead.
         """
-        for batch in self.batches(images, crops=crops, batch_size=batch_size, workers=workers):
+        for batch in self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers):
             yield self._table(self.rows(batch))
 
     def batches(
-        self, images: Iterable[str | Path], *, crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[ImageBatch]:
         """The first half of `stream`: images as prepared batches, for `rows`.
 
         Raises:
             InputError: If a worker process is killed.
         """
+        check_scoring(test_crops, batch_size)
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
-        prepare = BatchPreparer(self.preparation, self.crop, crops, set(input_names(self.network)), preparer, self.view)
+        inputs = set(self.network.inputs)
+        prepare = BatchPreparer(self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
         yield from image_batches(map(str, images), prepare, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[dict[str, Any]]:
@@ -243,24 +228,25 @@ class Scorer:
         return rows
 
     def score_portraits(
-        self, portraits: Iterable[Portrait], *, crops: Crops = "five", batch_size: int = 4
+        self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
     ) -> list[float]:
         """Scores of prepared portraits, in their order.
 
         Args:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
-            crops: `five` crops whose scores are averaged, or `one` from the centre.
+            test_crops: `five` crops whose scores are averaged, or `one` from the centre.
             batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
         """
+        check_scoring(test_crops, batch_size)
         scores: list[float] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             with _enough_memory(len(batch)):
-                scores += self._outputs(self._collated(batch, crops))["score"].tolist()
+                scores += self._outputs(self._collated(batch, test_crops))["score"].tolist()
         return scores
 
-    def _collated(self, portraits: list[Portrait], crops: Crops) -> Batch:
-        batch = collate([crops_of(portrait, self.crop, crops, self.view) for portrait in portraits])
+    def _collated(self, portraits: list[Portrait], test_crops: Crops) -> Batch:
+        batch = collate([crops_of(portrait, self.crop_size, test_crops, self.view) for portrait in portraits])
         return {
             name: [one.to(self.device) for one in values]
             if isinstance(values, list)
@@ -273,7 +259,7 @@ class Scorer:
         crops: Batch = {name: self._on_device(pixels) for name, pixels in batch.crops.items()}
         if batch.windows is not None:
             crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
-        classes = classes_of(self.network)
+        classes = self.network.classes
         columns: dict[str, list[Any]] = {}
         for name, values in self._outputs(crops).items():
             if values.ndim > 1:
@@ -313,7 +299,7 @@ class Scorer:
 
     def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
         """Rows with the same types whatever they hold, so that tables of a stream fit together."""
-        texts = {"file", "error", *classes_of(self.network)}
+        texts = {"file", "error", *self.network.classes}
         types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
 

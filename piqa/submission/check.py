@@ -60,7 +60,7 @@ class Finding:
 
 
 def check(
-    archive: Path, name: str, scorer: Scorer, crops: Crops, half: bool, images: Path | None, limits: Limits
+    archive: Path, name: str, scorer: Scorer, test_crops: Crops, half: bool, images: Path | None, limits: Limits
 ) -> list[Finding]:
     """Unpacks the zip into an empty folder and runs its script there, in a process that has no piqa.
 
@@ -68,7 +68,7 @@ def check(
         archive: The zip.
         name: `<LAST>_<FIRST>`.
         scorer: The model that was packed, with the precision of the script.
-        crops: As the script scores.
+        test_crops: As the script scores.
         half: Whether the weights were rounded to float16; then it is told what that does to the scores.
         images: A folder of sample images; None takes two public-domain portraits, upright and across.
         limits: The limits.
@@ -85,10 +85,10 @@ def check(
         except OSError as error:
             raise InputError(f"cannot unpack {archive} into {folder}: {error}; is there room?") from error
         weights = root / "weights" / f"weights_{name}.ckpt"
-        expected = before = _scores(scorer, files, crops)
+        expected = before = _scores(scorer, files, test_crops)
         if half:
             scorer = Scorer.load(weights, liqe=weights, device=str(scorer.device), precision=scorer.precision)
-            expected = _scores(scorer, files, crops)
+            expected = _scores(scorer, files, test_crops)
         readable = np.isfinite(expected)
         if not readable.any():
             raise InputError(f"none of the {len(files)} sample images can be scored; name others by `--images`")
@@ -98,7 +98,7 @@ def check(
             change, spread = np.abs(expected - before)[readable].max(), np.ptp(before[readable])
             value = f"scores change by {change:.2g} at most; they span {spread:.2g}"
             findings.append(Finding("half precision", value, "", passed=True))
-        flops = count_flops(scorer, files[int(readable.argmax())], crops)
+        flops = count_flops(scorer, files[int(readable.argmax())], test_crops)
         size = weights.stat().st_size
     measured = [
         ("seconds an image", figures.get("seconds", np.nan), limits.seconds),
@@ -191,7 +191,7 @@ def check_result(root: Path, name: str, expected: np.ndarray) -> Finding:
     return Finding("result file", value, limit, passed=bool(difference <= TOLERANCE))
 
 
-def count_flops(scorer: Scorer, file: Path, crops: Crops) -> int:
+def count_flops(scorer: Scorer, file: Path, test_crops: Crops) -> int:
     """Floating-point operations of one image, in all networks: face detector, LIQE's image tower, the model.
 
     Counted are products of matrices and convolutions, two operations each multiplication. The fused forms of attention
@@ -202,14 +202,16 @@ def count_flops(scorer: Scorer, file: Path, crops: Crops) -> int:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            scorer.score([file], crops=crops, batch_size=1, workers=0)
+            scorer.score([file], test_crops=test_crops, batch_size=1, workers=0)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return int(counter.get_total_flops())
 
 
-def _scores(scorer: Scorer, files: list[Path], crops: Crops) -> np.ndarray:
-    return scorer.score(files, crops=crops, batch_size=1, workers=0)["score"].to_numpy(dtype=float, na_value=np.nan)
+def _scores(scorer: Scorer, files: list[Path], test_crops: Crops) -> np.ndarray:
+    return scorer.score(files, test_crops=test_crops, batch_size=1, workers=0)["score"].to_numpy(
+        dtype=float, na_value=np.nan
+    )
 
 
 def _within(what: str, value: float, limit: float) -> Finding:

@@ -16,10 +16,12 @@ from rich.table import Table
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.scoring.scorer import Precision, Scorer
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
 from piqa.submission.check import Finding, Limits, check
 from piqa.submission.pack import bytes_of, pack, weights_file
 from piqa.system.command_line import Parser
+from piqa.system.memory import keep_freed_memory
 
 LIMITS = Limits()
 
@@ -43,7 +45,7 @@ def submit(
     ckpt_path: str,
     out: str = ".",
     half: bool = False,
-    crops: Crops = "five",
+    test_crops: Crops = "five",
     precision: Precision = "32",
     images: str | None = None,
     liqe: str | None = None,
@@ -56,10 +58,10 @@ def submit(
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
         out: Folder of the zip.
         half: Store the weights in float16; done unasked where they would exceed the limit.
-        crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
         precision: What the zip computes in: `32`, or mixed precision in `bf16` or `16`.
         images: Folder of sample images for the check; by default two public-domain portraits in the challenge's sizes.
-        liqe: LIQE's checkpoint, where it does not lie where it lay in training.
+        liqe: Path of LIQE's checkpoint; default: the one in the model card.
         limits: What the challenge allows.
 
     Returns:
@@ -73,17 +75,19 @@ def submit(
         raise InputError(f"there is no folder {images} of sample images")
     say = partial(Console().print, highlight=False, soft_wrap=True)
     source = Scorer.load(ckpt_path, liqe=liqe)
+    if source.device.type == "cpu":
+        keep_freed_memory()
     content = weights_file(source, half)
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)
         say(f"the weights exceed {limits.weights_gb:g} GB and are stored in half precision")
     archive = Path(out) / f"submission_{full_name}.zip"
-    pack(source, content, full_name, archive, crops, precision)
+    pack(source, content, full_name, archive, test_crops, precision)
     del content
     say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.
     scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision)
-    return archive, check(archive, full_name, scorer, crops, half, Path(images) if images else None, limits)
+    return archive, check(archive, full_name, scorer, test_crops, half, Path(images) if images else None, limits)
 
 
 def plain(name: str) -> str:

@@ -8,7 +8,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,9 +16,11 @@ import torch
 import piqa
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
-from piqa.scoring.scorer import Precision, Scorer
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
 from piqa.system.files import replacing
 from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 SOURCE = Path(piqa.__file__).parent
 SCRIPT = '''"""Scores the images of images.csv; run it from the folder that holds images.csv."""
@@ -32,12 +34,14 @@ sys.path.insert(0, str(ROOT / "assets"))
 from assets_{name}.submission.run import run  # noqa: E402
 
 if __name__ == "__main__":
-    figures = run(ROOT, "{name}", crops="{crops}", precision="{precision}")
+    figures = run(ROOT, "{name}", test_crops="{crops}", precision="{precision}")
 '''
 PACKAGE = '"""Parts of piqa (Apache-2.0) under a name of their own, lest an installed piqa be taken for them."""\n'
 
 
-def pack(scorer: Scorer, content: dict[str, object], name: str, out: Path, crops: Crops, precision: Precision) -> None:
+def pack(
+    scorer: Scorer, content: dict[str, object], name: str, out: Path, test_crops: Crops, precision: Precision
+) -> None:
     """Writes the zip, whole or not at all.
 
     Args:
@@ -45,7 +49,7 @@ def pack(scorer: Scorer, content: dict[str, object], name: str, out: Path, crops
         content: What `weights_file` gives.
         name: `<LAST>_<FIRST>`.
         out: The zip.
-        crops: As the script shall score.
+        test_crops: As the script shall score.
         precision: As the script shall score.
 
     Raises:
@@ -54,7 +58,7 @@ def pack(scorer: Scorer, content: dict[str, object], name: str, out: Path, crops
     package = f"assets_{name}"
     sources = modules_needed(["piqa.submission.run", type(scorer.network).__module__])
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        script = SCRIPT.format(name=name, crops=crops, precision=precision)
+        script = SCRIPT.format(name=name, crops=test_crops, precision=precision)
         archive.writestr(_entry(f"models/model_{name}.py"), script)
         for path, source in sources.items():
             text = PACKAGE if path == Path("__init__.py") else renamed(source, package)
@@ -87,14 +91,17 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     Raises:
         InputError: If the network is no class of piqa's, or a weight is too large for float16.
     """
-    network, preparation = scorer.network, asdict(scorer.preparation)
+    network, preparation = scorer.network, scorer.preparation
+    if preparation.liqe is not None:
+        preparation = replace(preparation, liqe="in the weights file")
     kind = type(network)
     if not kind.__module__.startswith("piqa."):
         raise InputError(f"the network {kind.__module__}.{kind.__qualname__} is no part of piqa and cannot be packed")
-    spec = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": getattr(network, "init_args", {})}
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content: dict[str, object] = {
-        state_dicts.CKPT_CARD: {"network": spec, "preparation": preparation, "view": scorer.view, "crop": scorer.crop},
+        state_dicts.CKPT_CARD: ModelCard(
+            ClassSpec.of(network), asdict(preparation), scorer.view, scorer.crop_size
+        ).to_dict(),
         "state_dict": {
             f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()
         },
@@ -102,7 +109,6 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     if scorer.preparation.liqe is not None:
         liqe = state_dicts.read_state_dict(scorer.preparation.liqe)
         content[state_dicts.CKPT_LIQE] = {name: _stored(name, tensor, half) for name, tensor in liqe.items()}
-        preparation["liqe"] = "in the weights file"
     return content
 
 

@@ -16,14 +16,16 @@ from PIL import Image
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError, one_line_errors
-from piqa.scoring.scorer import Precision, Scorer
+from piqa.scoring.options import Precision
+from piqa.scoring.scorer import Scorer
 from piqa.system.csv_text import read_labels, require_columns
 from piqa.system.files import replacing
+from piqa.system.memory import keep_freed_memory
 
 EXTENSIONS = (".tiff", ".tif", ".TIFF", ".TIF", ".jpg", ".JPG", ".jpeg")  # those of the kit
 
 
-def run(root: Path, name: str, crops: Crops = "five", precision: Precision = "32") -> dict[str, float]:
+def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision = "32") -> dict[str, float]:
     """Scores the images that `images.csv` names, and writes the result and the log.
 
     An image that cannot be read gets the median SCORE of its CLASS (of all images where the class has none, 0 where
@@ -32,7 +34,7 @@ def run(root: Path, name: str, crops: Crops = "five", precision: Precision = "32
     Args:
         root: The folder that holds `images.csv`, `images`, `weights` and `assets`.
         name: The submission's `<LAST>_<FIRST>`.
-        crops: `five` crops whose scores are averaged, or `one`.
+        test_crops: `five` crops whose scores are averaged, or `one`.
         precision: As `Scorer`'s.
 
     Returns:
@@ -49,13 +51,15 @@ def run(root: Path, name: str, crops: Crops = "five", precision: Precision = "32
             raise InputError(f"{root / 'images.csv'} names no image")
         weights = root / "weights" / f"weights_{name}.ckpt"
         scorer = Scorer.load(weights, liqe=weights, precision=precision)
-        _warm_up(scorer, crops)
-        log.info("%d images on %s, %s crop(s), precision %s", len(table), scorer.device, crops, precision)
+        if scorer.device.type == "cpu":
+            keep_freed_memory()
+        _warm_up(scorer, test_crops)
+        log.info("%d images on %s, %s crop(s), precision %s", len(table), scorer.device, test_crops, precision)
         scores: list[float] = []
         seconds: list[float] = []
         for image in table["IMAGE"]:
             start = time.perf_counter()
-            row = scorer.score([find_image(root, image)], crops=crops, batch_size=1, workers=0).iloc[0]
+            row = scorer.score([find_image(root, image)], test_crops=test_crops, batch_size=1, workers=0).iloc[0]
             seconds.append(time.perf_counter() - start)
             scores.append(math.nan if pd.isna(row["score"]) else float(row["score"]))
             if math.isnan(scores[-1]):
@@ -96,12 +100,12 @@ def _reason(error: object) -> str:
     return error if isinstance(error, str) else "its score is not a number"
 
 
-def _warm_up(scorer: Scorer, crops: Crops) -> None:
+def _warm_up(scorer: Scorer, test_crops: Crops) -> None:
     """One empty image, so that what is loaded or computed once is not counted as an image's time."""
     with tempfile.TemporaryDirectory() as folder:
         blank = Path(folder) / "blank.png"
         Image.new("RGB", (1280, 960)).save(blank)
-        scorer.score([blank], crops=crops, batch_size=1, workers=0)
+        scorer.score([blank], test_crops=test_crops, batch_size=1, workers=0)
 
 
 @contextmanager

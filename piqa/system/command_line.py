@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
+from piqa.errors import one_line_errors
 from piqa.system.config_files import find_config
 
 
@@ -30,6 +32,32 @@ class ConfigFile(ActionConfigFile):
     def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
         """Reads the file that the value means; jsonargparse calls it."""
         ActionConfigFile.apply_config(parser, cfg, dest, find_config(value))
+
+
+def run_command(
+    function: Callable[..., object],
+    args: list[str] | None,
+    prog: str,
+    description: str | None,
+    positional: str,
+    **settings: Any,
+) -> None:
+    """Run a command: a function whose parameters are the options.
+
+    Args:
+        function: What is run.
+        args: Arguments; None for the program's own.
+        prog: Name of the command.
+        description: What `--help` tells first.
+        positional: The function's parameter that is given without `--`.
+        settings: Of that one, as for `add_argument`: `help`, and `nargs` where it takes several values.
+    """
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument(positional, type=str, **settings)
+    parser.add_function_arguments(function, skip={positional})
+    parsed = parser.parse_args(args)
+    with one_line_errors():
+        function(**parser.instantiate(parsed).as_dict())
 
 
 def command() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
-from piqa.models.contract import network_outputs
+from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
 from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import Share, stop_unless_finite
 from piqa.weights import state_dicts
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 MakeOptimizer = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
@@ -43,7 +45,7 @@ class ScoringTask(LightningModule, ABC):
     """Trains a network that scores images; a subclass says by which loss and what to measure.
 
     Args:
-        network: Answers scores for the entries of a batch that its `inputs` name.
+        network: Answers as `piqa.models.contract.ScoringNetwork`.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once an epoch.
         speed: How the training step is computed.
@@ -53,7 +55,7 @@ class ScoringTask(LightningModule, ABC):
         self, network: nn.Module, optimizer: MakeOptimizer, schedule: MakeSchedule, speed: ComputeOptions | None = None
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = as_scoring_network(network)
         self._make_optimizer, self._make_schedule, self._speed = optimizer, schedule, speed or ComputeOptions()
         self._shares: list[Share] = []  # of the step under way
         self._epoch_loss = MeanMetric()
@@ -156,16 +158,10 @@ class ScoringTask(LightningModule, ABC):
         optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
         return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> ModelCard:
         """What a reader of the weights must know: the network and the input that it expects."""
-        network = self.network
-        return {
-            "network": {
-                "class_path": f"{type(network).__module__}.{type(network).__qualname__}",
-                "init_args": getattr(network, "init_args", {}),
-            },
-            **self.trainer.datamodule.contract(),  # type: ignore[attr-defined]
-        }
+        expected = self.trainer.datamodule.contract()  # type: ignore[attr-defined]
+        return ModelCard.from_dict({"network": asdict(ClassSpec.of(self.network)), **expected}, "this run")
 
     def configure_gradient_clipping(
         self,
@@ -187,7 +183,7 @@ class ScoringTask(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lets `load_model` read a training checkpoint, and keeps the epoch's mean loss so far."""
-        checkpoint[state_dicts.CKPT_CARD] = self.card()
+        checkpoint[state_dicts.CKPT_CARD] = self.card().to_dict()
         checkpoint[LOSS_SO_FAR] = self._epoch_loss.metric_state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
-from piqa.models.contract import score_crops
+from piqa.models.contract import ScoringModule, score_crops
 from piqa.tasks.losses import plcc_loss
 
 
@@ -49,7 +49,7 @@ class Recipe:
             )
 
 
-def fine_tune(network: nn.Module, images: Batch, score: np.ndarray, recipe: Recipe, chance: random.Random) -> None:
+def fine_tune(network: ScoringModule, images: Batch, score: np.ndarray, recipe: Recipe, chance: random.Random) -> None:
     """Fine-tunes a network in place.
 
     Args:

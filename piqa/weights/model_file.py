@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from torch import nn
 
 from piqa.errors import InputError
 from piqa.models import DualBranch
+from piqa.models.contract import Arguments, ScoringModule, as_scoring_network
 from piqa.system.config_files import find_config
 from piqa.system.files import replacing
+from piqa.weights.model_card import CARD_FORMAT, PUBLIC, ClassSpec, ModelCard
 from piqa.weights.state_dicts import (
     CKPT_CARD,
     check_state_dict,
@@ -27,25 +30,27 @@ from piqa.weights.state_dicts import (
     tensors_of,
 )
 
-FORMAT = "piqa 1"  # in every card; a change of meaning gets a new number
+# Names of constructors' arguments in cards of version 0.1.0.
+FORMER_ARGUMENTS = {"test_share": "test_fraction", "val_share": "val_fraction", "pairs": "prompts"}
 
 
-def save(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
-    """Writes a module as safetensors and its card as JSON beside it, each atomically.
+def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, object]) -> Path:
+    """Write a module as safetensors and its card as JSON beside it, each atomically.
 
     Args:
         module: A network whose whole state dict is written.
         path: The `.safetensors` file; the card gets the same name with `.json`.
-        card: What a reader must know to use the weights: how to build the network, and the input that it expects.
+        card: What a reader must know to use the weights; of a part of a model, such as a backbone, any table.
     """
     path = Path(path)
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    content = card.to_dict() if isinstance(card, ModelCard) else {"format": CARD_FORMAT, **card}
     with replacing(path) as weights, replacing(path.with_suffix(".json")) as sidecar:
         try:
             save_file(state, weights)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
-        sidecar.write_text(json.dumps({"format": FORMAT, **card}, indent=2) + "\n", encoding="utf-8")
+        sidecar.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -65,7 +70,7 @@ def find_model(path: str | Path) -> Path:
     raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
 
 
-def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
     """A trained network in evaluation mode, and its card.
 
     Args:
@@ -80,13 +85,13 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     path = find_model(path)
     if path.suffix == ".safetensors":
         card = _read_card(path.with_suffix(".json"))
-        network = build_network(card, path)
+        network = build_network(card.network, path)
         load_strictly(network, read_state_dict(path), path)
         return network.eval(), card
     content = read_file(path)
     if isinstance(content.get(CKPT_CARD), Mapping):
-        card = dict(content[CKPT_CARD])
-        network = build_network(card, path)
+        card = ModelCard.from_dict(content[CKPT_CARD], f"the card in {path}")
+        network = build_network(card.network, path)
         load_strictly(network, tensors_of(content, path), path)
         return network.eval(), card
     state = tensors_of(content, path)
@@ -94,7 +99,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
     network = DualBranch()
     load_strictly(network, from_dn_piqa(state), path)
-    return network.eval(), {"network": {"class_path": "piqa.models.DualBranch", "init_args": {}}}
+    return network.eval(), ModelCard(ClassSpec.of(network))
 
 
 def check_resumable(path: str | Path, network: nn.Module) -> None:
@@ -112,46 +117,64 @@ def check_resumable(path: str | Path, network: nn.Module) -> None:
     check_state_dict(network, state, path)
 
 
-def build_network(card: Mapping[str, Any], source: str | Path) -> nn.Module:
-    """The network that a card describes, randomly initialised.
+def build_network(spec: ClassSpec, path: str | Path) -> ScoringModule:
+    """Build the network that a card describes, randomly initialised.
 
     Raises:
         InputError: As `instantiate`.
     """
-    network: nn.Module = instantiate(card.get("network"), nn.Module, f"the card of {source}")
-    return network
+    return as_scoring_network(instantiate(spec, nn.Module, f"the card of {path}"))
 
 
-def instantiate(spec: Any, kind: type, source: str) -> Any:
-    """Builds what a card describes by `class_path` and `init_args`.
+def instantiate(spec: object, kind: type, source: str) -> Any:
+    """Build what a card describes by `class_path` and `init_args`.
 
     A card may come from anywhere, so nothing but the constructor of a `kind` is ever called.
+
+    Args:
+        spec: A `ClassSpec`, or the table of one.
+        kind: The class, or a base class of it.
+        source: Where the description stands, for the error's message.
 
     Raises:
         InputError: If the card names something else, or something that cannot be built so.
     """
+    spec = spec if isinstance(spec, ClassSpec) else ClassSpec.from_dict(spec, source)
     try:
-        module, _, name = spec["class_path"].rpartition(".")
-        if module.split(".")[0] == "piqa":  # this package, which a challenge's submission carries under another name
-            module = __name__.split(".")[0] + module.removeprefix("piqa")
-        named = getattr(importlib.import_module(module), name)
+        named = _find_class(spec.class_path)
         if isinstance(named, type) and issubclass(named, kind):
-            return named(**spec["init_args"])
+            return named(**_current_arguments(named, spec.init_args))
     except InputError:
         raise
     except Exception as error:  # the card's arguments may make a constructor fail in any way
         raise InputError(f"{source} describes no {kind.__name__} that can be built here ({error})") from error
-    raise InputError(f"{source} names {spec['class_path']}, which is no {kind.__name__}")
+    raise InputError(f"{source} names {spec.class_path}, which is no {kind.__name__}")
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def _find_class(class_path: str) -> object:
+    """Import what a path names; of this package by its public name, wherever the path has it."""
+    module, _, name = class_path.rpartition(".")
+    if module.split(".")[0] == "piqa":
+        for package in map(importlib.import_module, PUBLIC):
+            if hasattr(package, name):
+                return getattr(package, name)
+    return getattr(importlib.import_module(module), name)
+
+
+def _current_arguments(named: type, init_args: Arguments) -> Arguments:
+    """Arguments by today's names: a former one counts where the class has the new one in its place."""
+    known = inspect.signature(named).parameters
+    return {
+        new if old not in known and (new := FORMER_ARGUMENTS.get(old, old)) in known else old: value
+        for old, value in init_args.items()
+    }
+
+
+def _read_card(path: Path) -> ModelCard:
     if not path.is_file():
         raise InputError(f"{path} is missing: piqa's weights need the card that was written beside them")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is no JSON: {error}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else type(card).__name__
-        raise InputError(f"{path} is no card of this version (format {found!r} instead of {FORMAT!r})")
-    return card
+    return ModelCard.from_dict({"format": None} | card if isinstance(card, dict) else card, str(path))

@@ -110,8 +110,8 @@ def saved_bytes(network: DualBranch, portraits: int, device: str, mixed: bool) -
             own = {value.untyped_storage()._cdata for value in (*network.parameters(), *network.buffers())}
             batch = batch_of(1, portraits, network.image_size)
             with half_precision(device, mixed):
-                scores = network(**{name: batch[name].to(device) for name in network.inputs})
-            del scores
+                outputs = network(**{name: batch[name].to(device) for name in network.inputs})
+            del outputs
     finally:
         for handle in hooks:
             handle.remove()

@@ -34,7 +34,7 @@ from piqa.data.transforms import View
 from piqa.models import LIQE
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.preparation.portrait import Preparation
-from piqa.scoring.scorer import Precision
+from piqa.scoring.options import Precision
 
 BATCH = 8
 MODELS = ("liqe", "clip-iqa")
@@ -113,7 +113,7 @@ def random_network(model: str, settings: Settings) -> LIQE | CLIPIQA:
     """LIQE, or CLIP-IQA with pyiqa's prompts, with random weights that both programs can hold."""
     torch.manual_seed(0)
     small = SMALL[model] if settings.smoke else None
-    network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(pairs=PYIQA_PAIRS, architecture=small)
+    network = LIQE(architecture=small) if model == "liqe" else CLIPIQA(prompts=PYIQA_PAIRS, architecture=small)
     with torch.no_grad():
         network.clip.logit_scale.fill_(np.log(100))  # as CLIP's training ended; at its start scores hardly differ
         for name, weight in network.clip.named_parameters():

@@ -112,7 +112,7 @@ def scoring(settings: Settings) -> Row:
     return Row(
         row="scoring",
         what=f"{timed} JPEGs of about {megapixels} MP, {FIVE_CROPS} crops of whole image and face each, "
-        f"{slow.card['network']['init_args']['backbone']} twice with random weights, LIQE: "
+        f"{slow.card.network.init_args['backbone']} twice with random weights, LIQE: "
         f"{slow.preparation.liqe is not None}; agreement over {agreeing} spoilt portraits",
         ratio=seconds[1] / seconds[0],
         compared="images/s batched with bf16 weights : one at a time in float32",

@@ -221,7 +221,7 @@ def flops_of(network: DualBranch) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True), plain, FlopCounterMode(display=False) as counter:
         network.to_empty(device="cpu")
         batch = batch_of(1, 1, network.image_size)
-        network(**{name: batch[name] for name in network.inputs}).sum().backward()
+        network(**{name: batch[name] for name in network.inputs})["score"].sum().backward()
     return int(counter.get_total_flops())
 
 

@@ -1,0 +1,53 @@
+"""How images are scored: the settings that commands take together, with their validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from piqa.data.transforms import Crops
+from piqa.errors import InputError
+
+Precision = Literal["32", "bf16", "16"]
+
+
+def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str = "32") -> None:
+    """Make sure that settings of scoring are possible ones.
+
+    Raises:
+        InputError: If one is not.
+    """
+    if test_crops not in get_args(Crops):
+        raise InputError(f"`test_crops` is {test_crops!r}; choose one of {', '.join(get_args(Crops))}")
+    if batch_size < 1:
+        raise InputError(f"`batch_size` is {batch_size}; at least 1 is needed")
+    if precision not in get_args(Precision):
+        raise InputError(f"`precision` is {precision!r}; choose one of {', '.join(get_args(Precision))}")
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How the images of a table are scored.
+
+    Args:
+        store: Folder of the prepared store.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
+            Ignored by models that see whole images or windows.
+        batch_size: Images in one pass through the network.
+        device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
+        precision: `32`; or `bf16`, faster where the hardware multiplies matrices in bfloat16; or `16` for older GPUs.
+        liqe: Path of LIQE's checkpoint; default: the one in the model card.
+
+    Raises:
+        InputError: If a setting is not possible.
+    """
+
+    store: str = "data/prepared"
+    test_crops: Crops = "five"
+    batch_size: int = 4
+    device: str = "auto"
+    precision: Precision = "32"
+    liqe: str | None = None
+
+    def __post_init__(self) -> None:
+        check_scoring(self.test_crops, self.batch_size, self.precision)
