@@ -16,7 +16,7 @@ from rich.console import Console
 from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
-from piqa.evaluation.report import print_report, write_report
+from piqa.evaluation.report import ReportFacts, print_report, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
 from piqa.training.run_record import fingerprint, write_record
@@ -44,7 +44,7 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, Any]:
     return {
         "table": cli.datamodule.table.name,
         "split": "test",
-        "attribute": getattr(cli.datamodule.table, "attribute", None),
+        "attribute": cli.datamodule.table.attribute,
         "selected_on": chosen_on if best else f"nothing: {why}",
         "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
         "checkpoint": best or ("last epoch" if cli.trainable else "as it was"),
@@ -64,7 +64,7 @@ def _leave_model(cli: PiqaCLI, best: str | None, facts: dict[str, Any]) -> None:
 
 @rank_zero_only
 def _leave_report(cli: PiqaCLI, facts: dict[str, Any]) -> None:
-    print_report(write_report(cli.model.test_table, cli.out / "test", facts), Console())
+    print_report(write_report(cli.model.test_table, cli.out / "test", ReportFacts.from_dict(facts)), Console())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from piqa.errors import InputError
 from piqa.evaluation import measures
 from piqa.evaluation.measures import Array
 
+Summary = dict[str, Any]  # as JSON has it: numbers, texts, lists and tables of these
+
 LOGISTIC_PARAMETERS = 4
 MAX_EVALUATIONS = 10_000  # the published 1e8 can take hours; a fit that converges needs a few hundred
 
@@ -118,7 +120,7 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scene")
 
 
-def summarise(scenes: pd.DataFrame) -> dict[str, Any]:
+def summarise(scenes: pd.DataFrame) -> Summary:
     """The measures of all scenes summed up by the two protocols in use; neither maps onto the other.
 
     `official` is the PIQ23 board's: the median over scenes of each measure of the raw predictions. `authors` is that of

@@ -23,7 +23,7 @@ FEWEST = 5  # images of a group in a scene; a correlation of fewer is mostly cha
 
 
 @dataclass(frozen=True)
-class Bands:
+class PairBands:
     """Which pairs are clear and which are near ties, in units of the score.
 
     Attributes:
@@ -39,7 +39,7 @@ class Bands:
         return {"all": (0.0, np.inf), "clear": (self.clear, np.inf), "near": (0.0, self.near)}
 
 
-def preferences(frame: pd.DataFrame, bands: Bands | None = None) -> pd.DataFrame:
+def preferences(frame: pd.DataFrame, bands: PairBands | None = None) -> pd.DataFrame:
     """Calibration of the predicted preference: the Brier score of each kind of pairs.
 
     The predicted probability that A beats B is Phi(prediction of A - prediction of B), Thurstone's model as the
@@ -57,7 +57,7 @@ def preferences(frame: pd.DataFrame, bands: Bands | None = None) -> pd.DataFrame
     apart = np.concatenate([score for score, _ in differences])
     lost = np.square(1 - ndtr(np.concatenate([prediction for _, prediction in differences])))
     rows = []
-    for kind, limits in (bands or Bands()).limits().items():
+    for kind, limits in (bands or PairBands()).limits().items():
         counted = (apart > limits[0]) & (apart < limits[1])
         ordered, pairs = np.sum([concordance(*scene, None, *limits) for scene in _scenes(frame)], axis=0)
         rows.append(
