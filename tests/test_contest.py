@@ -6,14 +6,16 @@ import pytest
 from contests import made_up_truth, needs_piq23, noisy, real_labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refusal
 
 from piqa.errors import InputError
 from piqa.evaluation.inputs import naive_candidates
 from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
 from piqa.evaluation.leaderboard.entries import Candidate
-from piqa.evaluation.leaderboard.facts import PROTOCOLS, Subject
+from piqa.evaluation.leaderboard.facts import PROTOCOLS, LeaderboardFacts, Subject
 from piqa.evaluation.leaderboard.published import published_entries
 from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
+from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.statistics.calibration import fit_mapping
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.evaluation.statistics.significance import holm
@@ -253,10 +255,49 @@ def test_what_cannot_be_measured_is_refused_in_one_line(candidates, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("options", [{"samples": 0}, {"max_missing": 1.0}, {"max_missing": -0.1}])
-def test_rules_that_make_no_sense_are_refused(options):
-    with pytest.raises(InputError):
-        LeaderboardOptions(**options)
+@pytest.mark.parametrize(
+    "make, name, value",
+    [
+        (StatisticsOptions, "bootstrap_samples", 0),
+        (StatisticsOptions, "levels", "images and scenes"),
+        (StatisticsOptions, "seed", -1),
+        (PairBands, "clear", -0.5),
+        (PairBands, "near", float("nan")),
+        (LeaderboardOptions, "max_missing", 1.0),
+        (LeaderboardOptions, "max_missing", -0.1),
+        (LeaderboardOptions, "permutations", 0),
+        (LeaderboardOptions, "draws", 0),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name_and_value(make, name, value):
+    assert f"`{name}` is {value!r}; " in refusal(make, **{name: value})
+
+
+FACTS = {
+    **{"images": 12, "scenes": 2, "seed": 0, "bootstrap_samples": 10, "levels": "both", "permutations": 10},
+    **{"draws": 10, "max_missing": 0.0, "clear": 1.0, "near": 0.25},
+}
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"images": 0}, "`images` is 0; at least 1"),
+        ({"draws": 0}, "`draws` is 0; at least 1"),
+        ({"scenes": 13}, "13 scenes have 12 images"),
+        ({"unavailable": {"best": {}}}, "unknown protocol 'best'; the protocols are official, authors, calibrated"),
+    ],
+)
+def test_facts_that_cannot_be_are_refused(wrong, message):
+    LeaderboardFacts(**FACTS)
+    with pytest.raises(ValueError, match=message):
+        LeaderboardFacts(**FACTS | wrong)
+
+
+def test_facts_of_the_command_are_told_only_where_they_are_known():
+    assert "command" not in LeaderboardFacts(**FACTS).to_dict()
+    known = LeaderboardFacts(**FACTS, command="piqa evaluate", test_crops="one").to_dict()
+    assert list(known)[-2:] == ["command", "test_crops"] and list(known)[:2] == ["table", "split"]
 
 
 # The calibrated protocol

@@ -6,6 +6,8 @@ import pytest
 from refusals import one_line
 
 from piqa import evaluate
+from piqa.data import CSVTable
+from piqa.data.tables.table import Table
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.scoring.options import ScoringOptions
 
@@ -181,3 +183,58 @@ def test_a_card_cannot_name_anything_but_a_table(tiny_run, tmp_path, capsys):
     (tmp_path / "model.json").write_text(json.dumps(card))
     assert "os.mkdir" in one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tmp_path)]))
     assert not witness.exists()
+
+
+class Stars(Table):
+    """A table of its own, with scores centred on 3 and ratings of another kind of the same images."""
+
+    name = "stars"
+    attribute = "sharpness"
+    official_split = "2026"
+    centred_score = 3.0
+
+    def load(self):
+        score = np.random.default_rng(0).permutation(48).reshape(2, 4, 6) % 5 + 1.0
+        names = [f"{part}/{scene}/{place}.jpg" for part, scene, place in np.ndindex(score.shape)]
+        frame = pd.DataFrame({"image": names, "path": names, "score": score.ravel()})
+        return frame.assign(scene=frame["image"].str[:3], split=np.repeat(["train", "test"], 24))
+
+    def rival_scores(self):
+        return {"noise": self.load().set_index("image")["score"] + 1}
+
+
+def test_any_table_tells_its_centre_its_split_and_its_rivals(tmp_path):
+    Stars().load()[["image"]].assign(prediction=range(48)).to_csv(tmp_path / "some.csv", index=False)
+    options = StatisticsOptions(20)
+    found = evaluate.evaluate(predictions=str(tmp_path / "some.csv"), table=Stars(), statistics=options).board
+    assert (found.facts.attribute, found.facts.official_split) == ("sharpness", "2026")
+    entries = found.entries.set_index("model")
+    assert entries.index[entries["kind"] == "naive"].to_list() == ["constant", "noise"]
+    assert entries.loc["constant", "source"] == "3 for every image, which the scores are centred on"
+    train = evaluate.evaluate(
+        predictions=str(tmp_path / "some.csv"), table=Stars(), split="train", statistics=options
+    ).board
+    assert train.facts.official_split is None  # published results are of the test split
+
+
+def test_a_table_knows_nothing_of_these_by_itself(tmp_path):
+    table = CSVTable(tmp_path / "some.csv", check_files=False)
+    assert (table.attribute, table.official_split, table.centred_score, table.rival_scores()) == (None, None, None, {})
+
+
+@pytest.mark.parametrize("arguments, kept", [(["--scoring.device", "cpu"], True), ([], False)])
+def test_only_the_command_changes_the_process_and_only_where_a_network_runs_on_a_cpu(arguments, kept, monkeypatch):
+    called = []
+    monkeypatch.setattr(evaluate, "keep_freed_memory", lambda: called.append(True))
+    given = ["--ckpt_path", "no such run"] if kept else ["--predictions", "no such.csv"]
+    with pytest.raises(SystemExit):
+        evaluate.main([*given, *arguments])
+    assert called == [True] * kept
+
+
+@pytest.mark.parametrize(
+    "argument, value", [("statistics.bootstrap_samples", "0"), ("pairs.near", "-1"), ("scoring.batch_size", "0")]
+)
+def test_a_setting_of_a_group_is_refused_in_one_line(argument, value, capsys):
+    line = one_line(capsys, lambda: evaluate.main(["--predictions", "some.csv", f"--{argument}", value]))
+    assert f"`{argument.split('.')[1]}` is {value}" in line

@@ -116,7 +116,7 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     check_table(predictions)
     scenes = predictions.groupby("scene", sort=True)
-    rows = {scene: _measures(rows["score"].to_numpy(), rows["prediction"].to_numpy()) for scene, rows in scenes}
+    rows = {scene: _measures(*rows[["score", "prediction"]].to_numpy(np.float64).T) for scene, rows in scenes}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scene")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
+from piqa.errors import InputError
 from piqa.evaluation.measures import Array, concordance, pair_accuracy, srocc
 
 BINS = 10
@@ -26,13 +27,21 @@ FEWEST = 5  # images of a group in a scene; a correlation of fewer is mostly cha
 class PairBands:
     """Which pairs are clear and which are near ties, in units of the score.
 
-    Attributes:
-        clear: Experts separate a pair clearly above this difference; of 1 JOD, three in four prefer the better one.
-        near: A pair is a near tie below this difference.
+    Args:
+        clear: A pair is clear if its scores differ by more. At 1 JOD, three in four experts prefer the same image.
+        near: A pair is a near tie if its scores differ by less.
+
+    Raises:
+        InputError: If a difference is negative.
     """
 
     clear: float = 1.0
     near: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("clear", "near"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"`{name}` is {getattr(self, name)}; a difference of scores of at least 0 is needed")
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """For each kind of pairs, the differences between which (both excluded) its pairs lie."""
