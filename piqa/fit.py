@@ -15,7 +15,7 @@ from rich.console import Console
 from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
-from piqa.evaluation.report import print_report, write_report
+from piqa.evaluation.report import ReportFacts, print_report, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
 from piqa.training.process_settings import set_up_process, set_up_training
@@ -47,7 +47,7 @@ def _facts(cli: PiqaCLI, best: str | None) -> dict[str, object]:
     return {
         "table": cli.datamodule.table.name,
         "split": "test",
-        "attribute": getattr(cli.datamodule.table, "attribute", None),
+        "attribute": cli.datamodule.table.attribute,
         "selected_on": chosen_on if best else f"nothing: {why}",
         "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
         "checkpoint": best or ("last epoch" if cli.trainable else "as it was"),
@@ -67,7 +67,7 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> No
 
 @rank_zero_only
 def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
-    print_report(write_report(cli.model.test_table, cli.out / "test", facts), Console())
+    print_report(write_report(cli.model.test_table, cli.out / "test", ReportFacts.from_dict(facts)), Console())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from piqa.evaluation.leaderboard.leaderboard import PROTOCOLS, Leaderboard
+from piqa.evaluation.leaderboard.facts import LeaderboardFacts
+from piqa.evaluation.leaderboard.leaderboard import Leaderboard
 from piqa.evaluation.metrics import pair_accuracy, per_scene
 
 RAW = ["srocc", "plcc", "krocc", "mae", "rmse"]
@@ -14,11 +15,13 @@ FACTS = {
     "attribute": "overall",
     "official_split": "scene",
     "seed": 0,
-    "samples": 2000,
+    "bootstrap_samples": 2000,
     "levels": "both",
+    "permutations": 10_000,
+    "draws": 1000,
+    "max_missing": 0.0,
     "clear": 1.0,
     "near": 0.25,
-    "protocols": PROTOCOLS,
     "unavailable": {"calibrated": {"peer": "no predictions of training images"}},
     "missing": {},
     "unmatched": {},
@@ -48,7 +51,7 @@ def noisy(table, spread, seed):
 
 
 def leaderboard(table=None, /, models=None, ceiling=None, paths=None, selected_on=None, **facts):
-    """A board of a constant, the models (name to predictions), two published lines and a ceiling.
+    """A board of a constant, the models (name to predictions), two published entries and a ceiling.
 
     `paths` gives the files of images by name, `selected_on` what chose each model, `facts` replaces some of FACTS.
     """
@@ -71,7 +74,7 @@ def leaderboard(table=None, /, models=None, ceiling=None, paths=None, selected_o
     ]
     entries += [_entry("noise ceiling", "ceiling", {}, source="scores + N(0, their standard deviation)")]
     return Leaderboard(
-        facts=FACTS | {"images": len(table), "scenes": table["scene"].nunique()} | facts,
+        facts=LeaderboardFacts(**FACTS | {"images": len(table), "scenes": table["scene"].nunique()} | facts),
         entries=pd.DataFrame(entries),
         measures=_marked(measures, list(models)),
         scenes=pd.concat([s.assign(model=name).reset_index() for name, s in scenes.items()], ignore_index=True),
@@ -148,7 +151,7 @@ def _comparisons(measures, models):
                 ends = (d - 0.04, d + 0.05)
                 rows.append([a, b, "official", measure, 24, d, *ends, 0.0004, 0.004, 2000])
     columns = ["model_a", "model_b", "protocol", "measure", "images", "difference", "low", "high", "p", "p_adjusted"]
-    return pd.DataFrame(rows, columns=[*columns, "samples"])
+    return pd.DataFrame(rows, columns=[*columns, "bootstrap_samples"])
 
 
 def all_pairs(frame):

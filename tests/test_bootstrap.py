@@ -1,14 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy_measures
 from contests import made_up_truth, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piqa.evaluation import metrics
-from piqa.evaluation.leaderboard.entry_measures import FIGURES, measure
-from piqa.evaluation.pairs import Bands
-from piqa.evaluation.statistics import bootstrap_metrics
+from piqa.evaluation import measures, metrics
+from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES, measure_predictions
+from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.statistics.bootstrap import interval, mean, median, resample
 
 MEASURES = ("srocc", "krocc", "plcc", "mae", "rmse")
@@ -24,7 +24,7 @@ def written_out(values, counts):
 
 
 def test_every_resample_has_as_many_scenes_and_each_as_many_images_as_there_are():
-    drawn = resample([3, 5, 8], samples=40, seed=0)
+    drawn = resample([3, 5, 8], bootstrap_samples=40, seed=0)
     assert drawn.slots.shape == (40, 3)
     assert [counts.shape[1] for counts in drawn.counts] == [3, 5, 8]
     assert sum(len(counts) for counts in drawn.counts) == 40 * 3
@@ -33,26 +33,26 @@ def test_every_resample_has_as_many_scenes_and_each_as_many_images_as_there_are(
 
 
 def test_the_levels_are_drawn_one_by_one_or_both():
-    images, scenes = (resample([6, 6], samples=50, seed=0, levels=levels) for levels in ("images", "scenes"))
+    images, scenes = (resample([6, 6], bootstrap_samples=50, seed=0, levels=levels) for levels in ("images", "scenes"))
     assert (images.slots == [0, 1]).all() and (images.counts[0] != 1).any()
     assert (scenes.slots != [0, 1]).any() and (scenes.counts[0] == 1).all()
 
 
 def test_a_seed_gives_the_same_resamples_and_another_gives_others():
-    first, again, other = (resample([6, 6], samples=5, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (resample([6, 6], bootstrap_samples=5, seed=seed) for seed in (1, 1, 2))
     assert (first.slots == again.slots).all() and (first.counts[1] == again.counts[1]).all()
     assert (first.slots != other.slots).any()
 
 
 def test_images_and_scenes_are_drawn_evenly():
-    drawn = resample([4, 10], samples=20_000, seed=0)
+    drawn = resample([4, 10], bootstrap_samples=20_000, seed=0)
     assert np.bincount(drawn.slots.ravel()) / 40_000 == pytest.approx(0.5, abs=0.02)
     assert drawn.counts[1].mean(axis=0) == pytest.approx(np.ones(10), abs=0.05)
     assert drawn.counts[1].var(axis=0) == pytest.approx(np.full(10, 0.9), abs=0.05)  # multinomial: 10 x 1/10 x 9/10
 
 
 def test_what_is_measured_of_a_scene_stands_where_it_was_drawn():
-    drawn = resample([2, 2, 2], samples=30, seed=0)
+    drawn = resample([2, 2, 2], bootstrap_samples=30, seed=0)
     placed = drawn.in_slots([np.arange(len(counts)) + 1000.0 * scene for scene, counts in enumerate(drawn.counts)])
     assert (placed // 1000 == drawn.slots).all()
     for scene in range(3):
@@ -66,9 +66,9 @@ def test_what_is_measured_of_a_scene_stands_where_it_was_drawn():
 def test_measures_of_resamples_equal_those_of_the_images_written_out(name):
     rng = np.random.default_rng(0)
     score, prediction = rng.normal(size=(2, 25)).round(1)
-    counts = resample([25], samples=60, seed=0).counts[0]
-    found = getattr(bootstrap_metrics, name)(score, prediction, counts.astype(float))
-    expected = [getattr(metrics, name)(written_out(score, row), written_out(prediction, row)) for row in counts]
+    counts = resample([25], bootstrap_samples=60, seed=0).counts[0]
+    found = getattr(measures, name)(score, prediction, counts.astype(float))
+    expected = [getattr(scipy_measures, name)(written_out(score, row), written_out(prediction, row)) for row in counts]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -79,7 +79,7 @@ def test_ties_gaps_and_constants_are_treated_as_in_the_images_written_out(images
     if not counts.any():
         return
     for name in MEASURES:
-        found = getattr(bootstrap_metrics, name)(score, prediction, counts[None])[0]
+        found = getattr(measures, name)(score, prediction, counts[None])[0]
         expected = getattr(metrics, name)(written_out(score, counts), written_out(prediction, counts))
         assert found == pytest.approx(expected, abs=1e-12, nan_ok=True), name
 
@@ -88,31 +88,31 @@ def test_predictions_that_differ_by_rounding_only_are_constant_in_resamples_too(
     prediction = np.array([1.7, np.nextafter(np.float32(1.7), np.float32(2)), 1.7, 5.0])
     counts = np.array([[2.0, 2.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     for name in ("srocc", "krocc", "plcc"):
-        found = getattr(bootstrap_metrics, name)(np.arange(4.0), prediction, counts)
+        found = getattr(measures, name)(np.arange(4.0), prediction, counts)
         assert np.isnan(found[0]) and np.isfinite(found[1])
 
 
 def test_pairs_are_counted_with_those_that_an_image_makes_with_its_copies():
     score, prediction = np.array([0.0, 0.2, 3.0]), np.array([1.0, 0.0, 2.0])
     counts = np.array([[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]])
-    surplus, pairs = bootstrap_metrics.ordered_pairs(score, prediction, counts)
-    assert (surplus.tolist(), pairs.tolist()) == ([1.0, -2.0], [3.0, 2.0])
-    surplus, pairs = bootstrap_metrics.ordered_pairs(score, prediction, counts, above=1.0)
-    assert (surplus.tolist(), pairs.tolist()) == ([2.0, 0.0], [2.0, 0.0])
+    concordance, pairs = measures.concordance(score, prediction, counts)
+    assert (concordance.tolist(), pairs.tolist()) == ([1.0, -2.0], [3.0, 2.0])
+    concordance, pairs = measures.concordance(score, prediction, counts, above=1.0)
+    assert (concordance.tolist(), pairs.tolist()) == ([2.0, 0.0], [2.0, 0.0])
 
 
 def test_a_large_scene_is_counted_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     score, prediction, counts = rng.normal(size=50), rng.normal(size=50), rng.integers(3, size=(4, 50)).astype(float)
-    whole = bootstrap_metrics.ordered_pairs(score, prediction, counts)
-    monkeypatch.setattr(bootstrap_metrics, "BLOCK", 7)
-    np.testing.assert_array_equal(whole, bootstrap_metrics.ordered_pairs(score, prediction, counts))
+    whole = measures.concordance(score, prediction, counts)
+    monkeypatch.setattr(measures, "BLOCK", 350)
+    np.testing.assert_array_equal(whole, measures.concordance(score, prediction, counts))
 
 
-# The figures of the board on resamples
+# The values of the board on resamples
 
 
-def plain_figures(truth, prediction, drawn, sample):
+def plain_values(truth, prediction, drawn, sample):
     """A second, slow implementation: write one resample out as a table and measure it with scipy."""
     names, seen, parts = sorted(truth["scene"].unique()), {}, []
     for row, slots in enumerate(drawn.slots):
@@ -131,14 +131,14 @@ def plain_figures(truth, prediction, drawn, sample):
 def test_the_bootstrap_equals_a_plain_loop_over_the_same_resamples(levels):
     truth = made_up_truth(scenes=4)
     prediction = noisy(truth, 0.8).round(1).to_numpy()
-    drawn = resample(truth.groupby("scene").size().to_list(), samples=12, seed=3, levels=levels)
-    measured = measure(truth, prediction, None, drawn, Bands())
-    raw = [f for f in FIGURES if f.protocol == "official" or (f.protocol, f.measure) == ("authors", "srocc")]
+    drawn = resample(truth.groupby("scene").size().to_list(), bootstrap_samples=12, seed=3, levels=levels)
+    measured = measure_predictions(truth, prediction, None, drawn, PairBands())
+    raw = [f for f in BOARD_VALUES if f.protocol == "official" or (f.protocol, f.measure) == ("authors", "srocc")]
     for sample in range(12):
-        summary, median_accuracy, pooled_accuracy = plain_figures(truth, prediction, drawn, sample)
-        for figure in raw:
-            expected = (summary[figure.protocol] | {"pair_accuracy": median_accuracy})[figure.measure]
-            assert measured.resampled(figure)[sample] == pytest.approx(expected, abs=1e-9)
+        summary, median_accuracy, pooled_accuracy = plain_values(truth, prediction, drawn, sample)
+        for one in raw:
+            expected = (summary[one.protocol] | {"pair_accuracy": median_accuracy})[one.measure]
+            assert measured.resampled(one)[sample] == pytest.approx(expected, abs=1e-9)
         assert measured.accuracy("all")[1][sample] == pytest.approx(pooled_accuracy, abs=1e-12)
 
 
@@ -146,33 +146,33 @@ def test_figures_on_the_images_themselves_equal_those_of_the_report():
     truth = made_up_truth()
     prediction = noisy(truth, 0.8)
     frame = truth.assign(prediction=prediction.to_numpy())
-    drawn = resample(truth.groupby("scene").size().to_list(), samples=1, seed=0)
-    measured = measure(truth, prediction.to_numpy(), None, drawn, Bands())
+    drawn = resample(truth.groupby("scene").size().to_list(), bootstrap_samples=1, seed=0)
+    measured = measure_predictions(truth, prediction.to_numpy(), None, drawn, PairBands())
     scenes = metrics.per_scene(frame)
     pd.testing.assert_frame_equal(measured.scenes[scenes.columns], scenes, check_dtype=False, atol=1e-12)
     summary = metrics.summarise(scenes)
-    for figure in FIGURES:
-        if figure.measure != "pair_accuracy" and figure.protocol in summary:
-            assert measured.value(figure) == pytest.approx(summary[figure.protocol][figure.measure], abs=1e-12)
+    for one in BOARD_VALUES:
+        if one.measure != "pair_accuracy" and one.protocol in summary:
+            assert measured.value(one) == pytest.approx(summary[one.protocol][one.measure], abs=1e-12)
     assert measured.accuracy("all")[0] == pytest.approx(metrics.pair_accuracy(frame), abs=1e-12)
 
 
 def test_fitted_measures_of_resamples_keep_the_curve_of_the_scene():
     truth = made_up_truth(scenes=1, images=30)
     prediction = noisy(truth, 0.8).to_numpy()
-    drawn = resample([30], samples=5, seed=0)
+    drawn = resample([30], bootstrap_samples=5, seed=0)
     fitted = metrics.fit_logistic(prediction, truth["score"])
     expected = [metrics.rmse(written_out(truth["score"], row), written_out(fitted, row)) for row in drawn.counts[0]]
-    found = measure(truth, prediction, None, drawn, Bands()).samples["fitted_rmse"][:, 0]
+    found = measure_predictions(truth, prediction, None, drawn, PairBands()).resamples["fitted_rmse"][:, 0]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_many_resamples_at_once_are_measured_in_parts(monkeypatch):
     truth = made_up_truth(scenes=2)
-    drawn = resample(truth.groupby("scene").size().to_list(), samples=30, seed=0)
-    whole = measure(truth, noisy(truth, 1.0).to_numpy(), None, drawn, Bands()).samples
+    drawn = resample(truth.groupby("scene").size().to_list(), bootstrap_samples=30, seed=0)
+    whole = measure_predictions(truth, noisy(truth, 1.0).to_numpy(), None, drawn, PairBands()).resamples
     monkeypatch.setattr("piqa.evaluation.leaderboard.entry_measures.AT_ONCE", 100)
-    parts = measure(truth, noisy(truth, 1.0).to_numpy(), None, drawn, Bands()).samples
+    parts = measure_predictions(truth, noisy(truth, 1.0).to_numpy(), None, drawn, PairBands()).resamples
     for name in whole:
         np.testing.assert_allclose(whole[name], parts[name], atol=1e-12, err_msg=name)
 
@@ -197,10 +197,10 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(levels, least, mos
     """Both levels are a little too careful, as documented; scenes alone miss a little with 20 of them."""
     rng, covered, runs = np.random.default_rng(0), 0, 300
     for run in range(runs):
-        drawn = resample([6] * 20, samples=300, seed=run, levels=levels)
+        drawn = resample([6] * 20, bootstrap_samples=300, seed=run, levels=levels)
         error = rng.uniform(0.5, 1.5, size=(20, 1)) * np.abs(rng.normal(size=(20, 6)))
         scenes = zip(error, drawn.counts, strict=True)
-        found = [bootstrap_metrics.mae(row, np.zeros(6), counts.astype(float)) for row, counts in scenes]
+        found = [measures.mae(row, np.zeros(6), counts.astype(float)) for row, counts in scenes]
         low, high = interval(mean(drawn.in_slots(found)))
         covered += low <= np.sqrt(2 / np.pi) <= high
     assert least <= covered / runs <= most

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy_measures
 from contests import made_up_truth, needs_piq23, real_labels
 
 from piqa.evaluation import metrics
@@ -13,7 +14,7 @@ def test_the_ceiling_equals_measuring_every_draw_with_scipy():
         noise = rng.standard_normal((draws, len(rows)))
         predictions = rows["score"].to_numpy() + 0.4 * noise
         names = ("srocc", "krocc", "plcc", "mae", "rmse")
-        measured.append([[getattr(metrics, name)(rows["score"], one) for name in names] for one in predictions])
+        measured.append([[getattr(scipy_measures, name)(rows["score"], one) for name in names] for one in predictions])
     by_draw = np.median(measured, axis=0)
     found = noise_ceiling(truth, draws, seed=5).loc[list(names)]
     np.testing.assert_allclose(found["value"], by_draw.mean(axis=0), atol=1e-12)
@@ -36,7 +37,7 @@ def test_scores_without_error_have_no_ceiling_below_1():
 def test_large_scenes_are_drawn_in_blocks(monkeypatch):
     truth = made_up_truth(scenes=2)
     whole = noise_ceiling(truth, draws=30)
-    monkeypatch.setattr("piqa.evaluation.statistics.noise_ceiling.BLOCK", 200)
+    monkeypatch.setattr("piqa.evaluation.measures.BLOCK", 200)
     np.testing.assert_array_equal(whole, noise_ceiling(truth, draws=30))
 
 

@@ -6,11 +6,26 @@ import pytest
 from refusals import one_line
 
 from piqa import evaluate
+from piqa.data import CSVTable
+from piqa.data.tables.table import Table
+from piqa.evaluation.statistics.options import StatisticsOptions
+from piqa.scoring.options import ScoringOptions
 
 
 def test_evaluating_the_model_gives_the_figures_that_fit_gave(tiny_config, tiny_run, tmp_path):
     store = str(tiny_config.parent / "store")
-    evaluate.main(["--ckpt_path", str(tiny_run), "--store", store, "--out", str(tmp_path), "--samples", "50"])
+    evaluate.main(
+        [
+            "--ckpt_path",
+            str(tiny_run),
+            "--scoring.store",
+            store,
+            "--out",
+            str(tmp_path),
+            "--statistics.bootstrap_samples",
+            "50",
+        ]
+    )
     ours, theirs = (pd.read_csv(folder / "predictions.csv") for folder in (tmp_path, tiny_run / "test"))
     assert ours["prediction"].tolist() == pytest.approx(theirs["prediction"].tolist(), abs=1e-5)
     facts = json.loads((tmp_path / "metrics.json").read_text())["facts"]
@@ -40,8 +55,10 @@ def test_a_csv_with_scores_needs_no_table(tmp_path):
 
 def test_another_split_can_be_evaluated(tiny_config, tiny_run, tmp_path):
     store = str(tiny_config.parent / "store")
-    found = evaluate.evaluate(str(tiny_run), split="train", out=str(tmp_path), store=store, samples=20)
-    assert found.board.facts["images"] == 24
+    found = evaluate.evaluate(
+        str(tiny_run), split="train", out=str(tmp_path), scoring=ScoringOptions(store), statistics=StatisticsOptions(20)
+    )
+    assert found.board.facts.images == 24
 
 
 def test_several_models_and_csvs_stand_on_one_board_and_leave_a_report_each(tiny_config, tiny_run, tmp_path):
@@ -50,37 +67,47 @@ def test_several_models_and_csvs_stand_on_one_board_and_leave_a_report_each(tiny
     found = evaluate.evaluate(
         f"ours={tiny_run}",
         [f"their model={tmp_path / 'peer.csv'}"],
-        store=str(tiny_config.parent / "store"),
+        scoring=ScoringOptions(str(tiny_config.parent / "store")),
         out=str(tmp_path / "out"),
         selected_on={"their model": "test"},
-        samples=20,
+        statistics=StatisticsOptions(20),
     )
     entries = found.board.entries.set_index("model")
     assert entries["kind"].value_counts().to_dict() == {"published": 6, "naive": 3, "model": 2, "ceiling": 1}
     assert entries.loc[["ours", "their model"], "selected_on"].to_list() == ["val", "test"]
     srocc = {name: report.summary["official"]["srocc"] for name, report in found.reports.items()}
     assert srocc["ours"] == pytest.approx(-srocc["their model"], abs=1e-6)
-    assert found.board.facts["attribute"] == "overall" and found.board.facts["official_split"] == "scene"
-    assert found.board.facts["crops"] == "five"
+    assert found.board.facts.attribute == "overall" and found.board.facts.official_split == "scene"
+    assert found.board.facts.test_crops == "five"
     assert (tmp_path / "out" / "their_model" / "metrics.json").is_file() and (tmp_path / "out" / "ours").is_dir()
 
 
 def test_a_model_scores_the_training_images_for_the_calibrated_protocol_when_asked(tiny_config, tiny_run, tmp_path):
     store = str(tiny_config.parent / "store")
-    found = evaluate.evaluate(str(tiny_run), store=store, out=str(tmp_path), calibrate=True, samples=20)
-    assert found.board.facts["calibration_images"]["run"] == 24
+    found = evaluate.evaluate(
+        str(tiny_run),
+        scoring=ScoringOptions(store),
+        out=str(tmp_path),
+        calibrate=True,
+        statistics=StatisticsOptions(20),
+    )
+    assert found.board.facts.calibration_images["run"] == 24
     measures = found.board.measures.set_index(["model", "protocol", "measure"])["value"]
     assert measures[("run", "calibrated", "mae")] < 2
     assert found.reports["run"].summary["images"] == 12
-    plain = evaluate.evaluate(str(tiny_run), store=store, out=str(tmp_path), samples=20)
-    assert "run" in plain.board.facts["unavailable"]["calibrated"]
+    plain = evaluate.evaluate(
+        str(tiny_run), scoring=ScoringOptions(store), out=str(tmp_path), statistics=StatisticsOptions(20)
+    )
+    assert "run" in plain.board.facts.unavailable["calibrated"]
 
 
 def test_only_the_official_test_split_stands_beside_published_lines(tiny_config, tiny_run, tmp_path):
     store = str(tiny_config.parent / "store")
-    found = evaluate.evaluate(str(tiny_run), store=store, out=str(tmp_path), split="train", samples=20)
+    found = evaluate.evaluate(
+        str(tiny_run), scoring=ScoringOptions(store), out=str(tmp_path), split="train", statistics=StatisticsOptions(20)
+    )
     assert "published" not in set(found.board.entries["kind"])
-    assert found.board.facts["unavailable"]["calibrated"]["run"] == "the table has no training images"
+    assert found.board.facts.unavailable["calibrated"]["run"] == "the table has no training images"
 
 
 def test_a_table_of_ones_own_needs_no_images_to_judge_csvs(tmp_path):
@@ -92,9 +119,20 @@ def test_a_table_of_ones_own_needs_no_images_to_judge_csvs(tmp_path):
         noisy = mine["score"] + rng.normal(0, 10, 24)
         mine[["image"]].assign(prediction=noisy).to_csv(tmp_path / f"{name}.csv", index=False)
     table = ["piqa.data.CSVTable", "--table.csv", str(tmp_path / "mine.csv"), "--table.required_splits", "[test]"]
-    table += ["--table.check_files", "false", "--clear", "20", "--near", "5"]
+    table += ["--table.check_files", "false", "--pairs.clear", "20", "--pairs.near", "5"]
     both = [str(tmp_path / "one.csv"), f"zwei={tmp_path / 'two.csv'}"]
-    evaluate.main(["--predictions", *both, "--table", *table, "--samples", "20", "--out", str(tmp_path / "out")])
+    evaluate.main(
+        [
+            "--predictions",
+            *both,
+            "--table",
+            *table,
+            "--statistics.bootstrap_samples",
+            "20",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"one", "zwei"}
 
 
@@ -102,7 +140,7 @@ def test_missing_images_are_an_error_unless_a_share_is_allowed(tiny_config, tiny
     theirs = pd.read_csv(tiny_run / "test" / "predictions.csv")[["image", "prediction"]]
     theirs.iloc[1:].to_csv(tmp_path / "theirs.csv", index=False)
     arguments = ["--predictions", str(tmp_path / "theirs.csv"), "--table", "piqa.data.PIQ23"]
-    arguments += ["--table.root", str(tiny_config.parent / "piq23"), "--samples", "20"]
+    arguments += ["--table.root", str(tiny_config.parent / "piq23"), "--statistics.bootstrap_samples", "20"]
     assert "predicts 11 of the 12 images" in one_line(capsys, lambda: evaluate.main(arguments))
     evaluate.main([*arguments, "--max_missing", "0.1"])
     assert "1 images of the table have no prediction" in capsys.readouterr().out
@@ -116,7 +154,7 @@ def test_names_that_could_be_taken_for_each_other_are_refused(names, tiny_run, c
 
 def test_what_chose_the_checkpoint_of_a_stranger_is_refused(capsys):
     arguments = ["--predictions", "peer=some.csv", "--selected_on", "{pear: test}"]
-    assert "tells of 'pear', but the CSVs are peer" in one_line(capsys, lambda: evaluate.main(arguments))
+    assert "names 'pear', but the CSVs are peer" in one_line(capsys, lambda: evaluate.main(arguments))
 
 
 def test_neither_model_nor_predictions_is_told_in_one_line(capsys):
@@ -145,3 +183,58 @@ def test_a_card_cannot_name_anything_but_a_table(tiny_run, tmp_path, capsys):
     (tmp_path / "model.json").write_text(json.dumps(card))
     assert "os.mkdir" in one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tmp_path)]))
     assert not witness.exists()
+
+
+class Stars(Table):
+    """A table of its own, with scores centred on 3 and ratings of another kind of the same images."""
+
+    name = "stars"
+    attribute = "sharpness"
+    official_split = "2026"
+    centred_score = 3.0
+
+    def load(self):
+        score = np.random.default_rng(0).permutation(48).reshape(2, 4, 6) % 5 + 1.0
+        names = [f"{part}/{scene}/{place}.jpg" for part, scene, place in np.ndindex(score.shape)]
+        frame = pd.DataFrame({"image": names, "path": names, "score": score.ravel()})
+        return frame.assign(scene=frame["image"].str[:3], split=np.repeat(["train", "test"], 24))
+
+    def rival_scores(self):
+        return {"noise": self.load().set_index("image")["score"] + 1}
+
+
+def test_any_table_tells_its_centre_its_split_and_its_rivals(tmp_path):
+    Stars().load()[["image"]].assign(prediction=range(48)).to_csv(tmp_path / "some.csv", index=False)
+    options = StatisticsOptions(20)
+    found = evaluate.evaluate(predictions=str(tmp_path / "some.csv"), table=Stars(), statistics=options).board
+    assert (found.facts.attribute, found.facts.official_split) == ("sharpness", "2026")
+    entries = found.entries.set_index("model")
+    assert entries.index[entries["kind"] == "naive"].to_list() == ["constant", "noise"]
+    assert entries.loc["constant", "source"] == "3 for every image, which the scores are centred on"
+    train = evaluate.evaluate(
+        predictions=str(tmp_path / "some.csv"), table=Stars(), split="train", statistics=options
+    ).board
+    assert train.facts.official_split is None  # published results are of the test split
+
+
+def test_a_table_knows_nothing_of_these_by_itself(tmp_path):
+    table = CSVTable(tmp_path / "some.csv", check_files=False)
+    assert (table.attribute, table.official_split, table.centred_score, table.rival_scores()) == (None, None, None, {})
+
+
+@pytest.mark.parametrize("arguments, kept", [(["--scoring.device", "cpu"], True), ([], False)])
+def test_only_the_command_changes_the_process_and_only_where_a_network_runs_on_a_cpu(arguments, kept, monkeypatch):
+    called = []
+    monkeypatch.setattr(evaluate, "keep_freed_memory", lambda: called.append(True))
+    given = ["--ckpt_path", "no such run"] if kept else ["--predictions", "no such.csv"]
+    with pytest.raises(SystemExit):
+        evaluate.main([*given, *arguments])
+    assert called == [True] * kept
+
+
+@pytest.mark.parametrize(
+    "argument, value", [("statistics.bootstrap_samples", "0"), ("pairs.near", "-1"), ("scoring.batch_size", "0")]
+)
+def test_a_setting_of_a_group_is_refused_in_one_line(argument, value, capsys):
+    line = one_line(capsys, lambda: evaluate.main(["--predictions", "some.csv", f"--{argument}", value]))
+    assert f"`{argument.split('.')[1]}` is {value}" in line

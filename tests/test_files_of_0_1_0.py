@@ -40,7 +40,7 @@ def test_an_old_training_checkpoint_scores(old):
 
 def test_an_old_run_is_evaluated_on_the_table_that_its_card_names_out_of_its_old_store(old, monkeypatch):
     monkeypatch.setattr("piqa.preparation.portrait.Preparer", None)  # all 20 portraits are in the store
-    evaluate.main(["--ckpt_path", "run", "--store", "store", "--out", "evaluation", "--device", "cpu"])
+    evaluate.main(["--ckpt_path", "run", "--scoring.store", "store", "--out", "evaluation", "--scoring.device", "cpu"])
     found, expected = (
         json.loads(Path(folder, "metrics.json").read_text()) for folder in ("evaluation", "run/evaluation")
     )

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from piqa.errors import InputError
-from piqa.evaluation.inputs import naive, named_paths, read_entries
+from piqa.evaluation.inputs import naive_candidates, named_paths, read_candidates
 
 TABLE = pd.DataFrame(
     {
@@ -47,9 +47,9 @@ def test_names_that_say_nothing_are_refused(arguments, message):
 
 def test_training_rows_are_kept_for_the_mapping_and_not_evaluated(tmp_path):
     rows = ["a/1.jpg,1", "b/2.jpg,4", "B\\9.jpg,9", "b/1.JPG,3"]
-    (entry,) = read_entries({"m": write(tmp_path / "m.csv", rows)}, TABLE, "test", selected_on={"m": "val"})
-    assert entry.contestant.predictions.to_dict() == {"a/1.jpg": 1.0, "b/2.jpg": 4.0, "b/1.jpg": 3.0}
-    assert entry.contestant.unmatched == ("B\\9.jpg",) and entry.contestant.selected_on == "val"
+    (entry,) = read_candidates({"m": write(tmp_path / "m.csv", rows)}, TABLE, "test", selected_on={"m": "val"})
+    assert entry.candidate.predictions.to_dict() == {"a/1.jpg": 1.0, "b/2.jpg": 4.0, "b/1.jpg": 3.0}
+    assert entry.candidate.unmatched == ("B\\9.jpg",) and entry.candidate.selected_on == "val"
     assert entry.frame["image"].to_list() == ["b/2.jpg", "b/1.jpg"]
     assert entry.frame.attrs == {"missing": [], "unmatched": ["B\\9.jpg"]}
 
@@ -57,9 +57,9 @@ def test_training_rows_are_kept_for_the_mapping_and_not_evaluated(tmp_path):
 def test_without_a_table_the_first_file_has_the_labels_of_all(tmp_path):
     first = write(tmp_path / "a.csv", ["1.jpg,s,1,5", "2.jpg,s,2,6"], "image,scene,score,prediction")
     second = write(tmp_path / "b.csv", ["x/2.JPG,8", "x/1.jpg,7"])
-    a, b = read_entries({"a": first, "b": second}, None, "test")
+    a, b = read_candidates({"a": first, "b": second}, None, "test")
     assert a.frame["prediction"].to_list() == [5, 6]
-    assert b.contestant.predictions.to_dict() == {"2.jpg": 8.0, "1.jpg": 7.0}
+    assert b.candidate.predictions.to_dict() == {"2.jpg": 8.0, "1.jpg": 7.0}
     assert b.frame["score"].to_list() == [2, 1]
 
 
@@ -67,28 +67,28 @@ def test_other_labels_than_those_of_the_first_file_are_refused(tmp_path):
     first = write(tmp_path / "a.csv", ["1.jpg,s,1,5"], "image,scene,score,prediction")
     second = write(tmp_path / "b.csv", ["1.jpg,s,9,5"], "image,scene,score,prediction")
     with pytest.raises(InputError, match=r"b.csv: `score` is not the table's in row 2"):
-        read_entries({"a": first, "b": second}, None, "test")
+        read_candidates({"a": first, "b": second}, None, "test")
 
 
 def test_the_constant_is_the_mean_of_the_training_scores():
     test, train = TABLE[2:], TABLE[:2]
-    (constant,) = naive(test, train)
+    (constant,) = naive_candidates(test, train)
     assert constant.predictions.to_dict() == dict.fromkeys(TABLE["image"], 1.5)
     assert "training" in constant.source and constant.kind == "naive"
 
 
 def test_without_training_scores_the_constant_is_the_mean_of_the_evaluated_ones_and_says_so():
-    (constant,) = naive(TABLE[2:], None)
+    (constant,) = naive_candidates(TABLE[2:], None)
     assert constant.predictions.to_dict() == {"b/1.jpg": 4.0, "b/2.jpg": 4.0}
     assert "evaluated" in constant.source
 
 
 def test_a_constant_that_is_known_needs_no_mean():
-    (constant,) = naive(TABLE[2:], TABLE[:2], constant=0.0)
+    (constant,) = naive_candidates(TABLE[2:], TABLE[:2], constant=0.0)
     assert (constant.predictions == 0).all() and "centred" in constant.source
 
 
 def test_other_scores_take_part_where_they_know_every_image():
     known = TABLE.set_index("image")["score"]
-    found = naive(TABLE[2:], None, {"Exposure JOD": known, "Details JOD": known.iloc[:3]})
-    assert [contestant.name for contestant in found] == ["constant", "Exposure JOD"]
+    found = naive_candidates(TABLE[2:], None, {"Exposure JOD": known, "Details JOD": known.iloc[:3]})
+    assert [candidate.name for candidate in found] == ["constant", "Exposure JOD"]

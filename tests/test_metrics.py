@@ -158,6 +158,13 @@ def test_every_scene_is_measured_by_itself():
     assert scenes.loc["scene 1", "mae"] == pytest.approx((one["score"] - one["prediction"]).abs().mean())
 
 
+def test_predictions_in_float32_are_measured_in_float64():
+    frame = table(images=100).assign(prediction=lambda frame: (frame["prediction"] / 3 + 100).astype("float32"))
+    wide = frame.assign(prediction=frame["prediction"].astype("float64"))
+    pd.testing.assert_frame_equal(metrics.per_scene(frame), metrics.per_scene(wide), check_exact=True)
+    assert metrics.pair_accuracy(frame) == metrics.pair_accuracy(wide)
+
+
 def test_a_monotone_map_leaves_the_rank_correlations():
     frame = table()
     mapped = frame.assign(prediction=np.exp(frame["prediction"]) + 5)

@@ -15,8 +15,9 @@ from PIL import Image
 from portraits import collins
 
 from piqa.errors import InputError
-from piqa.evaluation.output import page
-from piqa.evaluation.output.page import THUMBNAIL_SIDE, render, thumbnail, write_page
+from piqa.evaluation.output import thumbnails
+from piqa.evaluation.output.page import render, write_page
+from piqa.evaluation.output.thumbnails import THUMBNAIL_SIDE, thumbnail
 
 EVIL = "</script><script>console.error('owned')</script><img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "input", "br", "wbr", "line", "rect"}
@@ -193,8 +194,8 @@ def test_every_failure_shows_both_images_with_a_text_and_each_file_is_embedded_o
     images = Reader(text).all("img")
     assert len(images) == 2 * len(board.failures)
     assert all(image["alt"] for image in images)
-    thumbnails = data_of(text)["thumbnails"]
-    assert len(thumbnails) == len(set(thumbnails)) == len({*board.failures["path_a"], *board.failures["path_b"]})
+    encoded = data_of(text)["thumbnails"]
+    assert len(encoded) == len(set(encoded)) == len({*board.failures["path_a"], *board.failures["path_b"]})
     assert str(tmp_path) not in text
 
 
@@ -208,7 +209,7 @@ def test_an_image_that_cannot_be_read_leaves_its_name(tmp_path):
 
 
 def test_images_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "THUMBNAIL_BYTES", 1)
+    monkeypatch.setattr(thumbnails, "THUMBNAIL_BYTES", 1)
     text = render(with_images(tmp_path))
     assert len(data_of(text)["thumbnails"]) == 1
     assert re.search(r"[123] images are left out", text)

@@ -5,7 +5,7 @@ from contests import made_up_truth, noisy
 from scipy.stats import norm
 
 from piqa.evaluation import metrics
-from piqa.evaluation.pairs import Bands, by_group, preferences, reliability, worst_pairs
+from piqa.evaluation.pairs import PairBands, by_group, preferences, reliability, worst_pairs
 
 
 def table(noise=0.8, **options):
@@ -45,7 +45,7 @@ def test_a_constant_scores_a_brier_of_a_quarter_and_the_truth_far_apart_0():
 
 def test_kinds_without_pairs_have_no_figures():
     frame = pd.DataFrame({"scene": "s", "score": [0.0, 0.5], "prediction": [0.0, 1.0]})
-    found = preferences(frame, Bands(clear=2.0, near=0.1)).set_index("kind")
+    found = preferences(frame, PairBands(clear=2.0, near=0.1)).set_index("kind")
     assert found["pairs"].to_dict() == {"all": 1, "clear": 0, "near": 0}
     assert found["accuracy"].isna().to_dict() == {"all": False, "clear": True, "near": True}
 

@@ -1,20 +1,20 @@
 import pandas as pd
 import pytest
 
-from piqa.evaluation.leaderboard.published import FILE, MEASURES, published
+from piqa.evaluation.leaderboard.published import FILE, PUBLISHED_MEASURES, published_entries
 
 
 def test_the_boards_lines_are_those_of_the_attribute_and_the_split():
-    scene, device = published("overall", "scene"), published("overall", "device")
+    scene, device = published_entries("overall", "scene"), published_entries("overall", "device")
     assert scene["model"].tolist()[-1] == "FULL-HyperIQA" and "SEM-HyperIQA-SO" not in set(scene["model"])
     assert device["model"].tolist()[-1] == "SEM-HyperIQA-SO" and "FULL-HyperIQA" not in set(device["model"])
-    last = scene.set_index("model").loc["FULL-HyperIQA", list(MEASURES)].to_list()
+    last = scene.set_index("model").loc["FULL-HyperIQA", list(PUBLISHED_MEASURES)].to_list()
     assert last == [0.78, 0.78, 0.59, 1.12]  # srocc, plcc, krocc, mae
 
 
 @pytest.mark.parametrize("attribute, split", [(None, None), ("overall", None), ("sharpness", "scene")])
 def test_another_table_has_no_published_lines(attribute, split):
-    assert published(attribute, split).empty
+    assert published_entries(attribute, split).empty
 
 
 def test_every_line_says_what_chose_it_and_where_it_stands():

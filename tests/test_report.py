@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -13,15 +14,16 @@ from rich.console import Console
 from piqa.errors import InputError
 from piqa.evaluation.metrics import per_scene
 from piqa.evaluation.predictions import read_predictions
-from piqa.evaluation.report import ORANGE, draw_scatter, print_report, write_report
+from piqa.evaluation.report import ORANGE, ReportFacts, draw_scatter, print_report, write_report
 
-FACTS = {
+GIVEN = {
     "table": "PIQ23 overall",
     "split": "test",
     "attribute": "overall",
     "selected_on": "val",
     "checkpoint": "best.ckpt",
 }
+FACTS = ReportFacts(**GIVEN)
 
 
 def predictions(scenes=3, images=8):
@@ -66,23 +68,28 @@ def test_the_files_hold_what_was_measured(tmp_path):
     assert metrics["official"]["srocc"] == scenes["srocc"].median()
     assert metrics["authors"]["mae"] == pytest.approx(scenes["fitted_mae"].mean())
     assert 0.5 < metrics["pair_accuracy"] < 1
-    assert metrics["facts"] == FACTS
+    assert metrics["facts"] == GIVEN
 
 
 def test_what_is_undefined_is_null_in_valid_json(tmp_path):
-    report = write_report(predictions().assign(prediction=1.0), tmp_path, {"gain": float("nan")})
+    report = write_report(predictions().assign(prediction=1.0), tmp_path, ReportFacts.from_dict({"gain": float("nan")}))
     text = report.metrics_json.read_text()
     metrics = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert metrics["official"]["srocc"] is None
     assert metrics["undefined"]["count"] == 3
-    assert metrics["facts"] == {"gain": None}
+    assert metrics["facts"] == {"selected_on": None, "gain": None}
 
 
 def test_facts_of_any_type_are_written(tmp_path):
-    facts = {"checkpoint": tmp_path / "a.ckpt", "epoch": np.int64(3), "command": ["piqa", "evaluate"], "best": np.True_}
-    report = write_report(predictions(), tmp_path, facts)
-    expected = {"checkpoint": str(tmp_path / "a.ckpt"), "epoch": 3, "command": ["piqa", "evaluate"], "best": True}
-    assert json.loads(report.metrics_json.read_text())["facts"] == expected
+    facts = {
+        "checkpoint": tmp_path / "a.ckpt",
+        "epoch": np.int64(3),
+        "arguments": ["piqa", "evaluate"],
+        "best": np.True_,
+    }
+    report = write_report(predictions(), tmp_path, ReportFacts.from_dict(facts))
+    expected = {"checkpoint": str(tmp_path / "a.ckpt"), "epoch": 3, "arguments": ["piqa", "evaluate"], "best": True}
+    assert json.loads(report.metrics_json.read_text())["facts"] == {"selected_on": None, **expected}
 
 
 def test_images_left_out_by_the_join_are_reported(tmp_path):
@@ -140,13 +147,15 @@ def test_the_heading_says_what_was_evaluated_and_what_chose_the_checkpoint(tmp_p
 
 
 def test_a_checkpoint_chosen_on_the_test_set_is_labelled(tmp_path):
-    text = printed(write_report(predictions(), tmp_path, {**FACTS, "selected_on": "test"}))
+    text = printed(write_report(predictions(), tmp_path, replace(FACTS, selected_on="test")))
     assert "CHOSEN ON THE TEST SET" in text
     assert "The checkpoint was chosen on the test set: compare only" in text
 
 
 def test_without_a_checkpoint_nothing_is_claimed_about_its_choice(tmp_path):
-    assert "what chose the checkpoint is not known" in printed(write_report(predictions(), tmp_path, {}))
+    assert "what the checkpoint was chosen on is not known" in printed(
+        write_report(predictions(), tmp_path, ReportFacts())
+    )
 
 
 def test_undefined_scenes_are_printed_as_nan_and_counted(tmp_path):

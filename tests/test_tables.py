@@ -80,7 +80,7 @@ def test_every_line_fits_into_80_columns():
 def test_published_lines_are_marked_and_said_to_be_chosen_on_the_test_set():
     text = " ".join(printed(leaderboard()).split())
     mark = re.search(r"MUSIQ \((\w)\)", text)[1]
-    note = text.split(f"({mark}) published figures")[1]
+    note = text.split(f"({mark}) published values")[1]
     assert note.startswith(", not measured here; checkpoint CHOSEN ON THE TEST SET; any mapping is not stated")
 
 
@@ -179,7 +179,7 @@ def test_json_holds_every_digit_and_null_for_what_is_not_defined(tmp_path):
         **{"model": "constant", "protocol": "official", "measure": "srocc"},
         **{"value": None, "low": None, "high": None, "best": False, "significant": False},
     }
-    assert content["facts"]["samples"] == 2000
+    assert content["facts"]["bootstrap_samples"] == 2000
     assert [entry["model"] for entry in content["entries"]] == list(board.entries["model"])
     assert len(content["failures"]) == len(board.failures)
 
@@ -247,7 +247,7 @@ def test_latex_shows_best_bold_significant_with_a_dagger_and_explains_it():
     value = f"{official(board, 'ours')['value']:.3f}"
     text = as_latex(board)
     assert rf"\textbf{{{value}}}$^{{\dagger}}$ {{\scriptsize[" in text
-    assert r"$^{\dagger}$: better than every other line it was compared with (Holm-adjusted p \textless{} 0.05)" in text
+    assert r"$^{\dagger}$: significantly better than every other entry that it was compared with (Holm" in text
     assert "nan" not in text and "CHOSEN ON THE TEST SET" in text
 
 

@@ -1,4 +1,4 @@
-"""From files and tables to contestants: named CSVs of predictions, and the naive rules that everyone must beat."""
+"""From files and tables to candidates: named CSVs of predictions, and the naive rules that every model must beat."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from pathlib import Path
 import pandas as pd
 
 from piqa.errors import InputError
-from piqa.evaluation.leaderboard.entries import Contestant
+from piqa.evaluation.leaderboard.entries import Candidate
 from piqa.evaluation.predictions import read_predictions
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A contestant, and the table of its predictions of the evaluated images.
+class CandidateTable:
+    """A candidate and the table of its predictions of the evaluated images.
 
     Attributes:
-        contestant: Its predictions by image.
+        candidate: Its predictions by image.
         frame: One row an image to be evaluated, with `image`, `scene`, `score`, `prediction` and whatever else is
             known; `attrs` as `read_predictions` leaves them.
     """
 
-    contestant: Contestant
+    candidate: Candidate
     frame: pd.DataFrame
 
 
 def named_paths(arguments: Sequence[str]) -> dict[str, str]:
-    """`ours=a.csv` as name and path; a bare path is named by its stem, a run's `model.safetensors` by its folder.
+    """Return paths by name: `ours=a.csv` has a name, a file takes its stem, a run's `model.safetensors` its folder.
 
     Raises:
-        InputError: If a name stands twice or a path is empty.
+        InputError: If a name repeats or a path is empty.
     """
     paths: dict[str, str] = {}
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not equals or not name or Path(argument).exists():
-            name, path = _own_name(Path(argument)), argument
+            name, path = _default_name(Path(argument)), argument
         if not path:
             raise InputError(f"{argument!r} names no file; write it as {name or 'name'}=file")
         if name in paths:
@@ -46,39 +46,39 @@ def named_paths(arguments: Sequence[str]) -> dict[str, str]:
     return paths
 
 
-def _own_name(path: Path) -> str:
+def _default_name(path: Path) -> str:
     if path.is_dir():
         return path.resolve().name
     return path.resolve().parent.name if path.stem == "model" else path.stem
 
 
-def read_entries(
+def read_candidates(
     paths: Mapping[str, str],
     table: pd.DataFrame | None,
     split: str,
     max_missing: float = 0.0,
     selected_on: Mapping[str, str] | None = None,
-) -> list[Entry]:
-    """Reads CSVs of predictions of the same images.
+) -> list[CandidateTable]:
+    """Read CSVs of predictions of the same images.
 
     Args:
         paths: Files by name.
         table: The whole table of labels, with `split`; without it the first file must have `scene` and `score`, all its
             rows are evaluated, and the other files are matched with it.
         split: The split that is evaluated.
-        max_missing: The share of its images that a file may lack.
-        selected_on: What chose the checkpoints behind the files, by name, where it is known.
+        max_missing: The fraction of its images that a file may leave without a prediction.
+        selected_on: The sets that the checkpoints behind the files were chosen on, by name, where they are known.
 
     Raises:
         InputError: If a file cannot be read, contradicts the labels, or lacks too many images.
     """
-    entries: list[Entry] = []
+    found: list[CandidateTable] = []
     for name, path in paths.items():
-        if table is None and entries:
-            frame = read_predictions(path, entries[0].frame.drop(columns="prediction"), max_missing=max_missing)
+        if table is None and found:
+            frame = read_predictions(path, found[0].frame.drop(columns="prediction"), max_missing=max_missing)
         else:
             frame = read_predictions(path, table, split=None if table is None else split, max_missing=max_missing)
-        contestant = Contestant(
+        candidate = Candidate(
             name,
             frame.set_index("image")["prediction"],
             selected_on=(selected_on or {}).get(name),
@@ -87,38 +87,38 @@ def read_entries(
         )
         evaluated = frame if table is None else frame[frame["split"] == split].reset_index(drop=True)
         evaluated.attrs = dict(frame.attrs)
-        entries.append(Entry(contestant, evaluated))
-    return entries
+        found.append(CandidateTable(candidate, evaluated))
+    return found
 
 
-def naive(
+def naive_candidates(
     truth: pd.DataFrame,
     training: pd.DataFrame | None,
     others: Mapping[str, pd.Series[float]] | None = None,
     constant: float | None = None,
-) -> list[Contestant]:
-    """The rules that a model must beat: one score for every image, and other scores of the same images.
+) -> list[Candidate]:
+    """Return the rules that a model must beat: one score for every image, and other scores of the same images.
 
     Args:
         truth: The images to be evaluated, with `image` and `score`.
         training: The training images, with the same; None if not known.
         others: Other scores by image, such as another attribute's, by name; those that lack an image are left out.
         constant: The one score, where it is known without looking, as 0 is for scores that are centred in every scene;
-            else the mean score of the training images, or of the evaluated ones if there are no others.
+            else the mean score of the training images, or of the evaluated ones if there are no training images.
     """
     images = truth["image"] if training is None else pd.concat([truth["image"], training["image"]])
     rule = "which the scores are centred on"
     if constant is None and training is not None and len(training):
         constant, rule = float(training["score"].mean()), "the mean score of the training images"
-    elif constant is None:  # kind to the rule, never to a model
+    elif constant is None:  # this favours the rule, never a model
         constant, rule = float(truth["score"].mean()), "the mean score of the evaluated images"
     one_score = pd.Series(constant, index=images, dtype="float64")
     source = f"{constant:.3g} for every image, {rule}"
     complete = {name: scores for name, scores in (others or {}).items() if truth["image"].isin(scores.index).all()}
     return [
-        Contestant("constant", one_score, "naive", source=source),
+        Candidate("constant", one_score, "naive", source=source),
         *(
-            Contestant(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction")
+            Candidate(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction")
             for name, scores in complete.items()
         ),
     ]

@@ -11,64 +11,57 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import expit
 
 from piqa.errors import InputError
+from piqa.evaluation import measures
+from piqa.evaluation.measures import Array
 
-Vector = NDArray[np.float64]
+Summary = dict[str, Any]  # as JSON has it: numbers, texts, lists and tables of these
 
-# A network that answers the same for every image still differs in the last digits of float32, by batch and by device.
-ROUNDING = 8 * float(np.finfo(np.float32).eps)
 LOGISTIC_PARAMETERS = 4
 MAX_EVALUATIONS = 10_000  # the published 1e8 can take hours; a fit that converges needs a few hundred
 
 
 def srocc(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Spearman's rank correlation, ties given their mean rank.
+    """Return Spearman's rank correlation of one scene; tied images have their mean rank.
 
     Args:
         score: The experts' scores, shape (images,).
         prediction: The predicted scores, shape (images,), on any scale.
 
     Returns:
-        A number in [-1, 1]; NaN for fewer than two images, for a value that is not finite, and where either side is
-        constant, which here includes a spread that is no more than the rounding of float32.
+        A number in [-1, 1]; NaN where `measures` says that no correlation is defined.
 
     Raises:
         ValueError: If the shapes differ.
     """
-    x, y = _vectors(score, prediction)
-    return float("nan") if _is_constant(x) or _is_constant(y) else float(stats.spearmanr(x, y).statistic)
+    return float(measures.srocc(*_vectors(score, prediction)))
 
 
 def krocc(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Kendall's rank correlation, tau-b; arguments, result and errors as for `srocc`."""
-    x, y = _vectors(score, prediction)
-    return float("nan") if _is_constant(x) or _is_constant(y) else float(stats.kendalltau(x, y).statistic)
+    """Return Kendall's rank correlation, tau-b; arguments, result and errors as for `srocc`."""
+    return float(measures.krocc(*_vectors(score, prediction)))
 
 
 def plcc(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Pearson's linear correlation; arguments, result and errors as for `srocc`."""
-    x, y = _vectors(score, prediction)
-    return float("nan") if _is_constant(x) or _is_constant(y) else float(stats.pearsonr(x, y).statistic)
+    """Return Pearson's linear correlation; arguments, result and errors as for `srocc`."""
+    return float(measures.plcc(*_vectors(score, prediction)))
 
 
 def mae(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Mean absolute error in units of the score; NaN without images. Raises ValueError if the shapes differ."""
-    x, y = _vectors(score, prediction)
-    return float(np.abs(x - y).mean()) if x.size else float("nan")
+    """Return the mean absolute error in units of the score; NaN without images. Raises ValueError as `srocc`."""
+    return float(measures.mae(*_vectors(score, prediction)))
 
 
 def rmse(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Root of the mean squared error in units of the score; NaN without images. Raises ValueError as `mae`."""
-    x, y = _vectors(score, prediction)
-    return float(np.sqrt(np.square(x - y).mean())) if x.size else float("nan")
+    """Return the root of the mean squared error in units of the score; NaN without images. Raises as `srocc`."""
+    return float(measures.rmse(*_vectors(score, prediction)))
 
 
-def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Vector | None:
+def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Array | None:
     """Predictions of one scene mapped to the scale of its scores by the DN-PIQA authors' four-parameter logistic.
 
     f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), least squares from b1 = max(score), b2 = min(score),
@@ -93,7 +86,7 @@ def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Vector | None:
     Reference: Sun et al., Dual-Branch Network for Portrait Image Quality Assessment, CVPRW 2024, published code.
     """
     x, y = _vectors(prediction, score)
-    if x.size < LOGISTIC_PARAMETERS or _is_constant(x) or _is_constant(y):
+    if x.size < LOGISTIC_PARAMETERS or measures.is_constant(x) or measures.is_constant(y):
         return None
     start = (y.max(), y.min(), x.mean(), 0.5)
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -103,7 +96,7 @@ def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Vector | None:
         except RuntimeError:  # no convergence
             return None
         mapped = _logistic(x, *parameters)
-    return None if _is_constant(mapped) or not np.isfinite(mapped).all() else mapped
+    return None if measures.is_constant(mapped) or not np.isfinite(mapped).all() else mapped
 
 
 def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -123,11 +116,11 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     check_table(predictions)
     scenes = predictions.groupby("scene", sort=True)
-    rows = {scene: _measures(rows["score"].to_numpy(), rows["prediction"].to_numpy()) for scene, rows in scenes}
+    rows = {scene: _measures(*rows[["score", "prediction"]].to_numpy(np.float64).T) for scene, rows in scenes}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scene")
 
 
-def summarise(scenes: pd.DataFrame) -> dict[str, Any]:
+def summarise(scenes: pd.DataFrame) -> Summary:
     """The measures of all scenes summed up by the two protocols in use; neither maps onto the other.
 
     `official` is the PIQ23 board's: the median over scenes of each measure of the raw predictions. `authors` is that of
@@ -173,8 +166,7 @@ def summarise(scenes: pd.DataFrame) -> dict[str, Any]:
 def pair_accuracy(predictions: pd.DataFrame) -> float:
     """Share of all pairs inside a scene that the predictions put in the right order.
 
-    Pairs with equal scores are not counted, equal predictions count half. With C right and D wrong pairs the share is
-    (1 + (C - D) / pairs) / 2, and C - D is the numerator of Kendall's tau-b, which takes n log n steps rather than n².
+    Pairs with equal scores are not counted, equal predictions count half.
 
     Args:
         predictions: As for `per_scene`.
@@ -186,38 +178,26 @@ def pair_accuracy(predictions: pd.DataFrame) -> float:
         InputError: As `per_scene`.
     """
     check_table(predictions)
-    surplus, pairs = 0, 0
-    for _, rows in predictions.groupby("scene"):
-        score, prediction = rows["score"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
-        in_scene, tau = _untied_pairs(score), krocc(score, prediction)
-        pairs += in_scene
-        if not np.isnan(tau):
-            surplus += round(tau * np.sqrt(float(in_scene)) * np.sqrt(float(_untied_pairs(prediction))))
-    return (1 + surplus / pairs) / 2 if pairs else float("nan")
+    scenes = (rows[["score", "prediction"]].to_numpy(np.float64).T for _, rows in predictions.groupby("scene"))
+    counted = [measures.concordance(score, prediction) for score, prediction in scenes]
+    difference, pairs = np.sum(counted, axis=0)
+    return float(measures.pair_accuracy(difference, pairs))
 
 
-def _measures(score: Vector, prediction: Vector) -> dict[str, float | int | bool]:
+def _measures(score: Array, prediction: Array) -> dict[str, float | int | bool]:
     mapped = fit_logistic(prediction, score)
     judged = np.full(len(score), np.nan) if mapped is None else mapped
-    return {
-        "images": len(score),
-        "srocc": srocc(score, prediction),
-        "krocc": krocc(score, prediction),
-        "plcc": plcc(score, prediction),
-        "mae": mae(score, prediction),
-        "rmse": rmse(score, prediction),
-        "fitted_plcc": plcc(score, judged),
-        "fitted_mae": mae(score, judged),
-        "fitted_rmse": rmse(score, judged),
-        "fit_converged": mapped is not None,
-    }
+    raw = {name: getattr(measures, name)(score, prediction) for name in ("srocc", "krocc", "plcc", "mae", "rmse")}
+    fitted = {f"fitted_{name}": getattr(measures, name)(score, judged) for name in ("plcc", "mae", "rmse")}
+    numbers = {name: float(value) for name, value in (raw | fitted).items()}
+    return {"images": len(score), **numbers, "fit_converged": mapped is not None}
 
 
-def _logistic(x: Vector, b1: float, b2: float, b3: float, b4: float) -> Vector:
+def _logistic(x: Array, b1: float, b2: float, b3: float, b4: float) -> Array:
     return np.asarray(b2 + (b1 - b2) * expit((x - b3) / np.abs(b4)), dtype=np.float64)
 
 
-def _logistic_slopes(x: Vector, b1: float, b2: float, b3: float, b4: float) -> Vector:
+def _logistic_slopes(x: Array, b1: float, b2: float, b3: float, b4: float) -> Array:
     """Derivatives of the logistic by its parameters, shape (images, 4)."""
     z = (x - b3) / np.abs(b4)
     rise = expit(z)
@@ -225,23 +205,11 @@ def _logistic_slopes(x: Vector, b1: float, b2: float, b3: float, b4: float) -> V
     return np.stack([rise, 1 - rise, -bend / np.abs(b4), -bend * z / b4], axis=1)
 
 
-def _vectors(first: ArrayLike, second: ArrayLike) -> tuple[Vector, Vector]:
+def _vectors(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"Expected two vectors of one length, found shapes {x.shape} and {y.shape}")
     return x, y
-
-
-def _is_constant(values: Vector) -> bool:
-    """Whether no correlation with these values is defined."""
-    if values.size < 2 or not np.isfinite(values).all():
-        return True
-    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
-
-
-def _untied_pairs(values: Vector) -> int:
-    counts = np.unique(values, return_counts=True)[1]
-    return int((len(values) * (len(values) - 1) - (counts * (counts - 1)).sum()) // 2)
 
 
 def check_table(predictions: pd.DataFrame) -> None:

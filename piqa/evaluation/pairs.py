@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from piqa.evaluation.metrics import srocc
-from piqa.evaluation.statistics import bootstrap_metrics
-from piqa.evaluation.statistics.bootstrap import Array
+from piqa.errors import InputError
+from piqa.evaluation.measures import Array, concordance, pair_accuracy, srocc
 
 BINS = 10
 WORST = 24
@@ -26,23 +24,31 @@ FEWEST = 5  # images of a group in a scene; a correlation of fewer is mostly cha
 
 
 @dataclass(frozen=True)
-class Bands:
+class PairBands:
     """Which pairs are clear and which are near ties, in units of the score.
 
-    Attributes:
-        clear: Experts separate a pair clearly above this difference; of 1 JOD, three in four prefer the better one.
-        near: A pair is a near tie below this difference.
+    Args:
+        clear: A pair is clear if its scores differ by more. At 1 JOD, three in four experts prefer the same image.
+        near: A pair is a near tie if its scores differ by less.
+
+    Raises:
+        InputError: If a difference is negative.
     """
 
     clear: float = 1.0
     near: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("clear", "near"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"`{name}` is {getattr(self, name)}; a difference of scores of at least 0 is needed")
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """For each kind of pairs, the differences between which (both excluded) its pairs lie."""
         return {"all": (0.0, np.inf), "clear": (self.clear, np.inf), "near": (0.0, self.near)}
 
 
-def preferences(frame: pd.DataFrame, bands: Bands | None = None) -> pd.DataFrame:
+def preferences(frame: pd.DataFrame, bands: PairBands | None = None) -> pd.DataFrame:
     """Calibration of the predicted preference: the Brier score of each kind of pairs.
 
     The predicted probability that A beats B is Phi(prediction of A - prediction of B), Thurstone's model as the
@@ -56,20 +62,19 @@ def preferences(frame: pd.DataFrame, bands: Bands | None = None) -> pd.DataFrame
     Returns:
         One row a kind: `kind`, `pairs`, `accuracy` and `brier`, NaN without pairs.
     """
-    pairs = list(_pairs(frame))
-    apart = np.concatenate([score for score, _ in pairs])
-    difference = np.concatenate([prediction for _, prediction in pairs])
+    differences = list(_differences(frame))
+    apart = np.concatenate([score for score, _ in differences])
+    lost = np.square(1 - ndtr(np.concatenate([prediction for _, prediction in differences])))
     rows = []
-    for kind, (above, below) in (bands or Bands()).limits().items():
-        counted = (apart > above) & (apart < below)
-        right, lost = (1 + np.sign(difference[counted])) / 2, np.square(1 - ndtr(difference[counted]))
-        empty = not counted.any()
+    for kind, limits in (bands or PairBands()).limits().items():
+        counted = (apart > limits[0]) & (apart < limits[1])
+        ordered, pairs = np.sum([concordance(*scene, None, *limits) for scene in _scenes(frame)], axis=0)
         rows.append(
             {
                 "kind": kind,
-                "pairs": int(counted.sum()),
-                "accuracy": float("nan") if empty else float(right.mean()),
-                "brier": float("nan") if empty else float(lost.mean()),
+                "pairs": int(pairs),
+                "accuracy": float(pair_accuracy(ordered, pairs)),
+                "brier": float(lost[counted].mean()) if counted.any() else float("nan"),
             }
         )
     return pd.DataFrame(rows)
@@ -86,7 +91,7 @@ def reliability(frame: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
         One row a bin that holds pairs: `bin`, `predicted` (mean probability of the preferred image), `observed` (share
         of the pairs whose preferred image has the higher score) and `pairs`. On a calibrated model both are equal.
     """
-    differences = np.concatenate([prediction for _, prediction in _pairs(frame)])
+    differences = np.concatenate([prediction for _, prediction in _differences(frame)])
     sure, right = ndtr(np.abs(differences)), (1 + np.sign(differences)) / 2
     place = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1)
     table = pd.DataFrame({"bin": place, "predicted": sure, "observed": right})
@@ -126,23 +131,22 @@ def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
         One row a group: `by`, `group`, `images`, `pairs`, `pair_accuracy` (NaN without pairs) and `srocc` (mean over
         the scenes in which the group has at least five images and it is defined; NaN without).
     """
-    sums: dict[str, list[tuple[float, float, float]]] = {}
-    for _, rows in frame.groupby("scene", sort=True):
-        score, prediction = rows["score"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
+    sums: dict[str, list[list[float]]] = {}
+    for (score, prediction), (_, rows) in zip(_scenes(frame), frame.groupby("scene", sort=True), strict=True):
         labels = rows[by].to_numpy()
-        for group in dict.fromkeys(labels):
-            members = labels == group
-            surplus, pairs = _ordered(score[members], prediction[members])
-            if by != "condition":
-                others_surplus, others = _ordered_across(score, prediction, members)
-                surplus, pairs = surplus + others_surplus, pairs + others
-            enough = members.sum() >= FEWEST
-            correlation = srocc(score[members], prediction[members]) if enough else float("nan")
-            sums.setdefault(str(group), []).append((surplus, pairs, correlation))
+        names = list(dict.fromkeys(labels))
+        members = np.array([labels == name for name in names], dtype=np.float64)
+        ordered, pairs = concordance(score, prediction, members)
+        if by != "condition":  # all pairs but those of two other images
+            every, others = concordance(score, prediction), concordance(score, prediction, 1 - members)
+            ordered, pairs = every[0] - others[0], every[1] - others[1]
+        correlation = np.where(members.sum(axis=1) >= FEWEST, srocc(score, prediction, members), np.nan)
+        for name, *numbers in zip(names, ordered, pairs, correlation, strict=True):
+            sums.setdefault(str(name), []).append(numbers)
     images = frame[by].astype(str).value_counts()
     rows_out = []
     for group in sorted(sums):
-        surplus, pairs, _ = np.sum(sums[group], axis=0)
+        ordered, pairs, _ = np.sum(sums[group], axis=0)
         defined = [correlation for *_, correlation in sums[group] if not np.isnan(correlation)]
         rows_out.append(
             {
@@ -150,32 +154,26 @@ def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
                 "group": group,
                 "images": int(images[group]),
                 "pairs": int(pairs),
-                "pair_accuracy": float((1 + surplus / pairs) / 2) if pairs else float("nan"),
+                "pair_accuracy": float(pair_accuracy(ordered, pairs)),
                 "srocc": float(np.mean(defined)) if defined else float("nan"),
             }
         )
     return pd.DataFrame(rows_out)
 
 
-def _pairs(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
-    """For the pairs of each scene how far the better one is ahead: in score, above 0, and in prediction."""
+def _scenes(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
+    """Yield score and prediction of each scene."""
     for _, rows in frame.groupby("scene", sort=True):
-        score, prediction = rows["score"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
+        yield rows["score"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
+
+
+def _differences(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
+    """Yield the pairs of each scene: the better image's score and prediction, less the other's."""
+    for score, prediction in _scenes(frame):
         first, second = np.triu_indices(len(score), k=1)
         apart, difference = score[first] - score[second], prediction[first] - prediction[second]
-        told = apart != 0
-        yield np.abs(apart[told]), (np.sign(apart) * difference)[told]
-
-
-def _ordered(score: Array, prediction: Array) -> tuple[float, float]:
-    surplus, pairs = bootstrap_metrics.ordered_pairs(score, prediction, np.ones((1, len(score))))
-    return float(surplus[0]), float(pairs[0])
-
-
-def _ordered_across(score: Array, prediction: Array, members: NDArray[np.bool_]) -> tuple[float, float]:
-    """Right less wrong pairs, and pairs, of one member and one other."""
-    order = np.sign(score[members, None] - score[~members])
-    return float((order * np.sign(prediction[members, None] - prediction[~members])).sum()), float(np.abs(order).sum())
+        untied = apart != 0
+        yield np.abs(apart[untied]), (np.sign(apart) * difference)[untied]
 
 
 def _wrong_pairs(score: Array, prediction: Array, count: int) -> list[tuple[int, int]]:

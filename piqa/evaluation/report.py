@@ -1,16 +1,15 @@
-"""What an evaluation leaves behind: the predictions, the measures of every scene, their summary as JSON, and a plot.
+"""The files of an evaluation: the predictions, the measures of every scene, their summary as JSON, and a plot.
 
-Every figure is named with its protocol, and the report says which set chose the checkpoint, because a model chosen on
-the test set looks better than it is.
+Every value is named with its protocol, and the report says which set the checkpoint was chosen on, because a model
+chosen on the test set looks better than it is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from piqa.evaluation.metrics import pair_accuracy, per_scene, summarise
+from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
 from piqa.evaluation.predictions import write_predictions
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
@@ -30,9 +29,57 @@ MAX_PANELS = 60  # more cannot be read on one page
 LONGEST_NAME = 24  # characters of a scene's name above its panel
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportFacts:
+    """What was evaluated, as far as it is known.
+
+    Args:
+        table: Name of the table, or of the files that hold the labels.
+        split: The part of the table.
+        attribute: What was judged, such as PIQ23's `exposure`.
+        command: The command line.
+        checkpoint: The model's file, if a model was evaluated.
+        predictions: The CSV, if predictions were evaluated.
+        selected_on: The set that the checkpoint was chosen on.
+        test_crops: How the model saw the images.
+        more: Other facts by name, which are only written.
+    """
+
+    table: str | None = None
+    split: str | None = None
+    attribute: str | None = None
+    command: str | None = None
+    checkpoint: str | Path | None = None
+    predictions: str | None = None
+    selected_on: str | None = None
+    test_crops: str | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, object]) -> ReportFacts:
+        """Take the facts that have a field of their own, and all others as `more`.
+
+        Raises:
+            ValueError: If one that has a field is not a text or a path.
+        """
+        names = {one.name for one in fields(cls)} - {"more"}
+        own = {name: value for name, value in facts.items() if name in names}
+        for name, value in own.items():
+            if not isinstance(value, str | Path | None):
+                raise ValueError(f"`{name}` is {value!r}; a text is needed")
+        more = {name: value for name, value in facts.items() if name not in names}
+        return cls(**own, more=more)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the facts by name, without those that are not known; an unknown `selected_on` is told as None."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "more"}
+        known = {name: value for name, value in own.items() if value is not None or name == "selected_on"}
+        return {**known, **self.more}
+
+
 @dataclass(frozen=True)
 class Report:
-    """An evaluation: its files, its figures and what they were measured on.
+    """An evaluation: its files, its values and what they were measured on.
 
     Attributes:
         predictions_csv: The predictions, one row an image.
@@ -41,7 +88,7 @@ class Report:
         scatter_png: Predicted against true score, one panel a scene.
         scenes: The measures of every scene, as from `metrics.per_scene`.
         summary: Both aggregates and the counts, as from `metrics.summarise`, and `pair_accuracy`.
-        facts: What was evaluated, as handed to `write_report`.
+        facts: What was evaluated.
     """
 
     predictions_csv: Path
@@ -49,19 +96,18 @@ class Report:
     metrics_json: Path
     scatter_png: Path
     scenes: pd.DataFrame
-    summary: dict[str, Any]
-    facts: dict[str, object]
+    summary: Summary
+    facts: ReportFacts
 
 
-def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[str, object]) -> Report:
-    """Measures predictions and writes `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png`.
+def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFacts) -> Report:
+    """Measure predictions and write `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png`.
 
     Args:
         predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
             What `read_predictions` leaves in its `attrs` is counted in the summary.
-        folder: Where to; made if it is not there, earlier reports in it are replaced.
-        facts: What was evaluated, by name. The report shows `table`, `split`, `attribute`, `checkpoint` and
-            `selected_on` (the set that chose the checkpoint); everything goes into `metrics.json`.
+        folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
+        facts: What was evaluated.
 
     Returns:
         The report, for `print_report`.
@@ -71,7 +117,7 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[s
     """
     folder = Path(folder)
     scenes = per_scene(predictions)
-    counts: dict[str, Any] = {
+    counts: dict[str, int] = {
         name: len(predictions.attrs[name]) for name in ("missing", "unmatched") if name in predictions.attrs
     }
     report = Report(
@@ -81,45 +127,45 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: Mapping[s
         scatter_png=folder / "scatter.png",
         scenes=scenes,
         summary={**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts},
-        facts=dict(facts),
+        facts=facts,
     )
-    figure = draw_scatter(predictions, scenes, _heading(report))
+    plot = draw_scatter(predictions, scenes, _heading(report))
     write_predictions(predictions, report.predictions_csv)
     write_predictions(scenes.reset_index(), report.per_scene_csv)
-    write_json({**report.summary, "facts": report.facts}, report.metrics_json)
+    write_json({**report.summary, "facts": facts.to_dict()}, report.metrics_json)
     with replacing(report.scatter_png) as path:
-        figure.savefig(path, format="png", dpi=110)
+        plot.savefig(path, format="png", dpi=110)
     return report
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Prints one line a scene, both aggregates by name, and everything that a reader must know to trust them.
+    """Print one line a scene, both aggregates by name, and all warnings.
 
     Args:
         report: From `write_report`.
-        console: Where to.
+        console: Where to print.
     """
     console.print(_table(report))
     for name in ("official", "authors"):
         console.print(f"{name}: {report.summary[name]['protocol']}", highlight=False)
     console.print(f"pairs in the right order: {_number(report.summary['pair_accuracy'])}", highlight=False)
-    if report.facts.get("checkpoint") is not None:
-        console.print(f"checkpoint: {report.facts['checkpoint']}", markup=False, highlight=False)
+    if report.facts.checkpoint is not None:
+        console.print(f"checkpoint: {report.facts.checkpoint}", markup=False, highlight=False)
     for warning in _warnings(report):
         console.print(warning, style="bold red", markup=False, highlight=False)
     console.print(f"Written to {report.metrics_json.parent}", markup=False, highlight=False)
 
 
 def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) -> Figure:
-    """Predicted against true score, one panel a scene with its SROCC, all on the same axes.
+    """Draw predicted against true score, one panel a scene with its SROCC, all on the same axes.
 
     Args:
         predictions: One row an image with columns `scene`, `score` and `prediction`.
         scenes: The result of `per_scene` for them. Of more than 60 scenes, 60 are shown, evenly from worst to best.
-        title: What stands above all panels.
+        title: The title above all panels.
 
     Returns:
-        The figure, not tied to pyplot or to a screen.
+        The plot, not tied to pyplot or to a screen.
     """
     shown = scenes
     if len(scenes) > MAX_PANELS:
@@ -129,8 +175,8 @@ def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) ->
     columns = min(len(shown), math.ceil(math.sqrt(1.4 * len(shown))))
     rows = math.ceil(len(shown) / columns)
     side = 1.9 if len(shown) > 6 else 3.2  # inches
-    figure = Figure(figsize=(max(side * columns, 5.0) + 0.5, side * rows + 1.0), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    plot = Figure(figsize=(max(side * columns, 5.0) + 0.5, side * rows + 1.0), layout="constrained")
+    panels = plot.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     points = predictions.groupby("scene")
     for panel, (scene, row) in zip(panels, shown.iterrows(), strict=False):
         _draw_scene(panel, points.get_group(scene), str(scene), row["srocc"])
@@ -138,10 +184,10 @@ def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) ->
         panel.set_axis_off()
     for panel in panels[max(len(shown) - columns, 0) : len(shown)]:
         panel.xaxis.set_tick_params(labelbottom=True)  # also above a gap in the last row
-    figure.supxlabel("true score", fontsize=11)
-    figure.supylabel("predicted score", fontsize=11)
-    figure.suptitle(title, fontsize=11, parse_math=False)
-    return figure
+    plot.supxlabel("true score", fontsize=11)
+    plot.supylabel("predicted score", fontsize=11)
+    plot.suptitle(title, fontsize=11, parse_math=False)
+    return plot
 
 
 def _draw_scene(panel: Axes, points: pd.DataFrame, scene: str, srocc: float) -> None:
@@ -172,37 +218,41 @@ def _table(report: Report) -> Table:
 
 
 def _heading(report: Report) -> str:
-    """What was evaluated, and what chose the checkpoint."""
+    """Return what was evaluated, and what the checkpoint was chosen on."""
     facts = report.facts
-    named = [str(facts["table"])] if facts.get("table") is not None else []
-    named += [f"{name} {facts[name]}" for name in ("split", "attribute") if facts.get(name) is not None]
-    return "\n".join(filter(None, [" · ".join(named), _selection(facts)]))
+    named = [facts.table] if facts.table is not None else []
+    named += [f"split {facts.split}"] if facts.split is not None else []
+    named += [f"attribute {facts.attribute}"] if facts.attribute is not None else []
+    return "\n".join(filter(None, [" · ".join(named), _selection(facts.selected_on)]))
 
 
-def _selection(facts: Mapping[str, object]) -> str:
-    selected_on = facts.get("selected_on")
+def _selection(selected_on: str | None) -> str:
     if selected_on == "test":
-        return "checkpoint CHOSEN ON THE TEST SET, so the figures flatter it"
+        return "checkpoint CHOSEN ON THE TEST SET, which flatters its values"
     if selected_on == "val":
         return "checkpoint chosen on held-out validation scenes"
-    return "what chose the checkpoint is not known" if selected_on is None else f"checkpoint chosen on: {selected_on}"
+    return (
+        "what the checkpoint was chosen on is not known"
+        if selected_on is None
+        else f"checkpoint chosen on: {selected_on}"
+    )
 
 
 def _warnings(report: Report) -> list[str]:
-    """What makes the figures less than they seem, one line each."""
+    """Return what limits the values, one line each."""
     summary, found = report.summary, []
     for key, trouble, loss in (
         ("undefined", "No correlation is defined (too few images, or all equal)", "medians and means"),
         ("failed_fits", "No logistic could be fitted", "the authors' PLCC, MAE and RMSE"),
     ):
         if summary[key]["count"]:
-            share = f"{summary[key]['count']} of {summary['scenes']} scenes"
-            found.append(f"{trouble} in {share}, left out of {loss}: {_some(summary[key]['scenes'])}")
+            scenes = f"{summary[key]['count']} of {summary['scenes']} scenes"
+            found.append(f"{trouble} in {scenes}, left out of {loss}: {_some(summary[key]['scenes'])}")
     if summary.get("missing"):
-        found.append(f"{summary['missing']} images of the table have no prediction and are not in these figures")
+        found.append(f"{summary['missing']} images of the table have no prediction and are not in these values")
     if summary.get("unmatched"):
         found.append(f"{summary['unmatched']} predictions are for images that are not in the table and were left out")
-    if report.facts.get("selected_on") == "test":
+    if report.facts.selected_on == "test":
         found.append("The checkpoint was chosen on the test set: compare only with results chosen in the same way")
     return found
 

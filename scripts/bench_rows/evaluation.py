@@ -10,11 +10,12 @@ import torch
 from scipy import stats
 
 from bench_rows.measure import Row, Settings, in_turn
-from piqa.evaluation.leaderboard.build import Rules, hold
-from piqa.evaluation.leaderboard.entries import Contestant
-from piqa.evaluation.leaderboard.entry_measures import measure
-from piqa.evaluation.pairs import Bands
+from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
+from piqa.evaluation.leaderboard.entries import Candidate
+from piqa.evaluation.leaderboard.entry_measures import measure_predictions
+from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.statistics.bootstrap import Resamples, resample
+from piqa.evaluation.statistics.options import StatisticsOptions
 
 # Images in each of the 15 test scenes of PIQ23's official scene split, 1486 together.
 SCENES = (45, 50, 74, 78, 87, 94, 102, 112, 112, 114, 119, 124, 125, 125, 125)
@@ -30,7 +31,12 @@ def evaluation(settings: Settings) -> Row:
     drawn = resample(scenes, looped, seed=0)
     ways = in_turn(
         {
-            "board": partial(hold, truth, [Contestant("model", predictions)], rules=Rules(samples=samples)),
+            "board": partial(
+                build_leaderboard,
+                truth,
+                [Candidate("model", predictions)],
+                options=LeaderboardOptions(StatisticsOptions(samples)),
+            ),
             "scipy's loop": partial(loop, truth, predictions.to_numpy(), drawn),
         },
         settings.times(5),
@@ -103,5 +109,5 @@ def measures(x: np.ndarray, y: np.ndarray) -> list[float]:
 
 def difference(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> float:
     """Return the largest difference of the two ways on the same resamples."""
-    board = measure(truth, prediction, None, drawn, Bands()).samples
+    board = measure_predictions(truth, prediction, None, drawn, PairBands()).resamples
     return max(float(np.abs(values - board[name]).max()) for name, values in loop(truth, prediction, drawn).items())

@@ -1,5 +1,6 @@
 """PIQ23 as it is downloaded."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -80,7 +81,7 @@ class PIQ23(Table):
         for argument, value, choices in (("attribute", attribute, Attribute), ("split", split, OfficialSplit)):
             require_choice("PIQ23", argument, value, get_args(choices))
         self.root = Path(root)
-        self.attribute = attribute
+        self._attribute = attribute
         self.split = split
         self.labels = None if labels is None else Path(labels)
         self.check_files = check_files
@@ -89,6 +90,31 @@ class PIQ23(Table):
     def name(self) -> str:
         """The dataset, its attribute and its split."""
         return f"PIQ23 {self.attribute}, {self.split} split"
+
+    @property
+    def attribute(self) -> Attribute:
+        """What was judged: overall, details or exposure."""
+        return self._attribute
+
+    @property
+    def official_split(self) -> OfficialSplit:
+        """The official split: scene or device."""
+        return self.split
+
+    @property
+    def centred_score(self) -> float:
+        """The mean JOD of every scene."""
+        return 0.0
+
+    def rival_scores(self) -> dict[str, "pd.Series[float]"]:
+        """Load the JODs of the other attributes whose labels are there."""
+        found = {}
+        for attribute in get_args(Attribute):
+            if attribute != self.attribute:
+                with suppress(InputError):
+                    other = PIQ23(self.root, attribute, self.split, self.labels, check_files=False)
+                    found[f"{attribute.title()} JOD"] = other.load().set_index("image")["score"]
+        return found
 
     def load(self) -> pd.DataFrame:
         """Read the scores, join the official split and the devices, and check."""

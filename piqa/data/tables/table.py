@@ -49,6 +49,25 @@ class Table(ABC):
             InputError: If the labels or the files that they name cannot be used.
         """
 
+    @property
+    def attribute(self) -> str | None:
+        """What was judged, where a dataset has scores of several attributes, such as PIQ23's `exposure`; else None."""
+        return None
+
+    @property
+    def official_split(self) -> str | None:
+        """The name of the dataset's published split that `load` gives, for its published results; else None."""
+        return None
+
+    @property
+    def centred_score(self) -> float | None:
+        """The mean score of every scene, where scores are centred by definition, as JODs are on 0; else None."""
+        return None
+
+    def rival_scores(self) -> dict[str, "pd.Series[float]"]:
+        """Load other scores of the same images by name, each indexed by `image`, to be compared as predictions."""
+        return {}
+
 
 def require_choice(owner: str, setting: str, value: str, choices: Sequence[str]) -> None:
     """Check that a table's setting is one of its choices.

@@ -1,135 +1,132 @@
-"""Holds the contest: everyone's predictions of the same scored images become a `Leaderboard`."""
+"""Build the leaderboard: measure all candidates on the same images and compare them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
 from piqa.errors import InputError
 from piqa.evaluation.leaderboard import frames
-from piqa.evaluation.leaderboard.entries import Contestant, Line, check, enter
-from piqa.evaluation.leaderboard.entry_measures import FIGURES
-from piqa.evaluation.leaderboard.leaderboard import KINDS, PROTOCOLS, Leaderboard
-from piqa.evaluation.pairs import Bands, reliability, worst_pairs
-from piqa.evaluation.statistics.bootstrap import Levels, resample
+from piqa.evaluation.leaderboard.entries import Candidate, MeasuredEntry, check_candidates, measure_candidate
+from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES
+from piqa.evaluation.leaderboard.facts import LeaderboardFacts, Subject
+from piqa.evaluation.leaderboard.leaderboard import KINDS, Leaderboard
+from piqa.evaluation.pairs import PairBands, reliability, worst_pairs
+from piqa.evaluation.statistics.bootstrap import resample
 from piqa.evaluation.statistics.noise_ceiling import DRAWS, noise_ceiling
+from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.evaluation.statistics.significance import PERMUTATIONS
 
-OFFICIAL_SROCC = FIGURES[0]
+OFFICIAL_SROCC = BOARD_VALUES[0]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How the contest is held.
+class LeaderboardOptions:
+    """How a leaderboard is computed.
 
-    Attributes:
-        samples: Resamples of the bootstrap.
-        seed: Of resamples, permutations and the ceiling's draws.
-        levels: What the bootstrap resamples: scenes and images of each (`both`), or one of the two.
-        max_missing: Largest share of the images that a contestant may leave unpredicted, in [0, 1).
-        bands: What clear and near pairs are.
-        permutations: Patterns of the permutation test.
-        draws: Of the noise ceiling.
+    Args:
+        statistics: Of the confidence intervals.
+        pairs: What clear pairs and near ties are.
+        max_missing: Largest fraction of the images that a candidate may leave without a prediction, in [0, 1).
+        permutations: Sign patterns drawn for the permutation test.
+        draws: Draws of the noise ceiling.
+
+    Raises:
+        InputError: If a setting is not possible.
     """
 
-    samples: int = 2000
-    seed: int = 0
-    levels: Levels = "both"
+    statistics: StatisticsOptions = field(default_factory=StatisticsOptions)
+    pairs: PairBands = field(default_factory=PairBands)
     max_missing: float = 0.0
-    bands: Bands = field(default_factory=Bands)
     permutations: int = PERMUTATIONS
     draws: int = DRAWS
 
     def __post_init__(self) -> None:
-        if min(self.samples, self.permutations, self.draws) < 1:
-            raise InputError(f"at least 1 resample is needed, not {self.samples}; 2000 give steady intervals")
+        for name in ("permutations", "draws"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` is {getattr(self, name)}; at least 1 is needed")
         if not 0 <= self.max_missing < 1:
-            raise InputError(f"max_missing is {self.max_missing}; it is a share of the images, at least 0 and below 1")
+            raise InputError(f"`max_missing` is {self.max_missing}; a fraction of at least 0 and below 1 is needed")
 
 
-def hold(
+def build_leaderboard(
     truth: pd.DataFrame,
-    contestants: Sequence[Contestant],
+    candidates: Sequence[Candidate],
     *,
     training: pd.DataFrame | None = None,
     published: pd.DataFrame | None = None,
-    facts: Mapping[str, object] | None = None,
-    rules: Rules | None = None,
+    subject: Subject | None = None,
+    options: LeaderboardOptions | None = None,
 ) -> Leaderboard:
-    """Measures everyone on the same images and the same resamples, and compares them.
+    """Measure all candidates on the same images and the same resamples, and compare them.
 
     Args:
         truth: The images, one row each: `image`, `scene`, `score`, and where known `score_std` (without it there is no
             ceiling), `condition`, `device` and `path`.
-        contestants: Who takes part; names must differ.
+        candidates: The candidates; names must differ.
         training: `image` and `score` of the training images, for the calibrated protocol; none of them is in `truth`.
-        published: Other people's lines for the same table and split, as from `published.published`.
-        facts: What was measured: `table`, `split`, `attribute`, `official_split`, `command`, ...
-        rules: How.
+        published: Published results for the same table and split, as from `published.published_entries`.
+        subject: What is evaluated.
+        options: How.
 
     Raises:
-        InputError: If nobody takes part, a name stands twice, a prediction is not finite, or too many images lack one.
+        InputError: If there is no candidate, a name repeats, a prediction is not finite, or too many images have none.
     """
-    rules = rules or Rules()
-    check(truth, contestants, rules.max_missing)
-    truth = truth.sort_values(["scene", "image"]).reset_index(drop=True)  # no figure depends on the order of a file
+    options = options or LeaderboardOptions()
+    statistics, bands = options.statistics, options.pairs
+    check_candidates(truth, candidates, options.max_missing)
+    truth = truth.sort_values(["scene", "image"]).reset_index(drop=True)  # no value depends on the order of a file
     sizes = [len(rows) for _, rows in truth.groupby("scene", sort=True)]
-    drawn = resample(sizes, rules.samples, rules.seed, rules.levels)
-    lines = sorted([enter(truth, one, training, drawn, rules.bands) for one in contestants], key=_place)
-    models = [line for line in lines if line.contestant.kind == "model"]
-    comparisons = frames.compared(truth, lines, drawn, rules.bands, rules.permutations, rules.seed)
-    ceiling = noise_ceiling(truth, rules.draws, rules.seed) if "score_std" in truth else None
-    others = pd.DataFrame() if published is None else _apart(published, lines)
+    drawn = resample(sizes, statistics.bootstrap_samples, statistics.seed, statistics.levels)
+    entries = sorted([measure_candidate(truth, one, training, drawn, bands) for one in candidates], key=_place)
+    models = [entry for entry in entries if entry.candidate.kind == "model"]
+    comparisons = frames.comparisons(truth, entries, drawn, bands, options.permutations, statistics.seed)
+    ceiling = noise_ceiling(truth, options.draws, statistics.seed) if "score_std" in truth else None
+    others = pd.DataFrame() if published is None else _named_apart(published, entries)
     return Leaderboard(
-        facts=_facts(truth, lines, rules) | dict(facts or {}),
-        entries=frames.entries(truth, lines, others, ceiling),
-        measures=frames.measures(lines, others, ceiling, comparisons),
-        scenes=frames.stack(lines, frames.scenes),
-        groups=frames.stack(lines, frames.groups),
+        facts=_facts(truth, entries, subject or Subject(), options),
+        entries=frames.entries(truth, entries, others, ceiling),
+        measures=frames.measures(entries, others, ceiling, comparisons),
+        scenes=frames.stack(entries, frames.scenes),
+        groups=frames.stack(entries, frames.groups),
         comparisons=comparisons,
-        pairs=frames.stack(lines, lambda line: frames.pairs(line, rules.bands)),
-        reliability=frames.stack(models, lambda line: reliability(line.known)),
-        failures=frames.stack(models, lambda line: worst_pairs(line.known)),
-        predictions=frames.stack(lines, lambda line: line.known[["image", "scene", "score", "prediction"]]),
+        pairs=frames.stack(entries, lambda entry: frames.pairs(entry, bands)),
+        reliability=frames.stack(models, lambda entry: reliability(entry.known)),
+        failures=frames.stack(models, lambda entry: worst_pairs(entry.known)),
+        predictions=frames.stack(entries, lambda entry: entry.known[["image", "scene", "score", "prediction"]]),
     )
 
 
-def _place(line: Line) -> tuple[int, float]:
-    """Naive lines first, as they came; then models, the highest SROCC first, those without one last."""
-    value = line.measured.value(OFFICIAL_SROCC) if line.contestant.kind == "model" else 0.0
-    return KINDS.index(line.contestant.kind), float("inf") if value != value else -value
+def _place(entry: MeasuredEntry) -> tuple[int, float]:
+    """Sort naive entries first, in their order; then models by falling SROCC, those without one last."""
+    value = entry.measured.value(OFFICIAL_SROCC) if entry.candidate.kind == "model" else 0.0
+    return KINDS.index(entry.candidate.kind), float("inf") if value != value else -value
 
 
-def _apart(published: pd.DataFrame, lines: Sequence[Line]) -> pd.DataFrame:
-    """A published line whose name a contestant bears is told apart from it."""
-    ours = {line.name for line in lines}
+def _named_apart(published: pd.DataFrame, entries: Sequence[MeasuredEntry]) -> pd.DataFrame:
+    """Return the published results, renamed where a candidate has the same name."""
+    ours = {entry.name for entry in entries}
     names = [f"{name} (published)" if name in ours else name for name in published["model"]]
     return published.assign(model=names)
 
 
-def _facts(truth: pd.DataFrame, lines: Sequence[Line], rules: Rules) -> dict[str, Any]:
-    calibrated = [line for line in lines if line.mapping is not None]
-    return {
-        "table": None,
-        "split": None,
-        "attribute": None,
-        "official_split": None,
-        "images": len(truth),
-        "scenes": int(truth["scene"].nunique()),
-        "seed": rules.seed,
-        "samples": rules.samples,
-        "levels": rules.levels,
-        "permutations": rules.permutations,
-        "draws": rules.draws,
-        "max_missing": rules.max_missing,
-        "clear": rules.bands.clear,
-        "near": rules.bands.near,
-        "protocols": dict(PROTOCOLS),
-        "unavailable": {"calibrated": {line.name: line.reason for line in lines if line.mapping is None}},
-        "calibration_images": {line.name: line.trained for line in calibrated},
-        "missing": {line.name: line.missing for line in lines if line.missing},
-        "unmatched": {line.name: list(line.contestant.unmatched) for line in lines if line.contestant.unmatched},
-    }
+def _facts(
+    truth: pd.DataFrame, entries: Sequence[MeasuredEntry], subject: Subject, options: LeaderboardOptions
+) -> LeaderboardFacts:
+    calibrated = [entry for entry in entries if entry.mapping is not None]
+    return LeaderboardFacts(
+        **vars(subject),
+        **vars(options.statistics),
+        **vars(options.pairs),
+        images=len(truth),
+        scenes=int(truth["scene"].nunique()),
+        permutations=options.permutations,
+        draws=options.draws,
+        max_missing=options.max_missing,
+        unavailable={"calibrated": {entry.name: entry.reason for entry in entries if entry.mapping is None}},
+        calibration_images={entry.name: entry.calibration_images for entry in calibrated},
+        missing={entry.name: entry.missing for entry in entries if entry.missing},
+        unmatched={entry.name: list(entry.candidate.unmatched) for entry in entries if entry.candidate.unmatched},
+    )

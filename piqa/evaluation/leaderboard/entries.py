@@ -1,4 +1,4 @@
-"""Who takes part in a contest: somebody's predictions, and the same as a measured line of the board."""
+"""The candidates of a leaderboard, and the same measured: the entries of the board."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 import pandas as pd
 
 from piqa.errors import InputError
-from piqa.evaluation.leaderboard.entry_measures import Measured, measure
+from piqa.evaluation.leaderboard.entry_measures import EntryMeasures, measure_predictions
 from piqa.evaluation.metrics import check_table
-from piqa.evaluation.pairs import Bands
+from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.statistics.bootstrap import Resamples
-from piqa.evaluation.statistics.calibration import Mapping, fit_mapping
+from piqa.evaluation.statistics.calibration import ScoreMapping, fit_mapping
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """Somebody's predictions.
+class Candidate:
+    """Predictions of a model or of a naive rule.
 
     Attributes:
-        name: Its line on the board.
+        name: Its name on the board.
         predictions: Predicted scores by the table's image name, finite; those of training images may be among them.
-        kind: `model`, or `naive` for a rule to be beaten.
-        selected_on: The set that chose the checkpoint: `val`, `test`, ...; None if not known.
+        kind: `model`, or `naive` for a rule that a model must beat.
+        selected_on: The set that the checkpoint was chosen on: `val`, `test`, ...; None if not known.
         source: The file, or the rule in words.
-        unmatched: Images that were predicted and are not in the table.
+        unmatched: Predicted images that are not in the table.
     """
 
     name: str
@@ -39,96 +39,94 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A contestant, measured.
+class MeasuredEntry:
+    """A candidate with its measures.
 
     Attributes:
-        contestant: Whose line it is.
+        candidate: The candidate.
         frame: The truth with the column `prediction`, NaN where there is none.
-        mapping: To the scale of the score; None where there is none.
+        mapping: From the predictions to the scale of the score; None where there is none.
         reason: Why there is no mapping; "" where there is one.
-        trained: Training images behind the mapping.
+        calibration_images: Number of training images behind the mapping.
         measured: Its measures.
     """
 
-    contestant: Contestant
+    candidate: Candidate
     frame: pd.DataFrame
-    mapping: Mapping | None
+    mapping: ScoreMapping | None
     reason: str
-    trained: int
-    measured: Measured
+    calibration_images: int
+    measured: EntryMeasures
 
     @property
     def name(self) -> str:
-        """The contestant's."""
-        return self.contestant.name
+        """The candidate's name."""
+        return self.candidate.name
 
     @property
     def known(self) -> pd.DataFrame:
-        """The rows that are predicted."""
+        """The rows with a prediction."""
         return self.frame[self.frame["prediction"].notna()]
 
     @property
     def missing(self) -> list[str]:
-        """Images without a prediction."""
+        """The images without a prediction."""
         return self.frame.loc[self.frame["prediction"].isna(), "image"].to_list()
 
 
-def enter(
-    truth: pd.DataFrame, contestant: Contestant, training: pd.DataFrame | None, drawn: Resamples, bands: Bands
-) -> Line:
-    """Measures a contestant.
+def measure_candidate(
+    truth: pd.DataFrame, candidate: Candidate, training: pd.DataFrame | None, drawn: Resamples, bands: PairBands
+) -> MeasuredEntry:
+    """Measure a candidate.
 
     Args:
         truth: One row an image with columns `image`, `scene` and `score`, index 0..n-1.
-        contestant: Who.
+        candidate: The candidate.
         training: `image` and `score` of the training images, none of which is in `truth`; None if not known.
         drawn: The resamples of `truth`.
-        bands: What clear and near pairs are.
+        bands: What clear pairs and near ties are.
     """
-    frame = truth.assign(prediction=truth["image"].map(contestant.predictions).astype(np.float64))
-    mapping, trained, reason = None, 0, "the table has no training images"
+    frame = truth.assign(prediction=truth["image"].map(candidate.predictions).astype(np.float64))
+    mapping, images, reason = None, 0, "the table has no training images"
     if training is not None and len(training):
-        predicted = training["image"].map(contestant.predictions).astype(np.float64)
+        predicted = training["image"].map(candidate.predictions).astype(np.float64)
         known = predicted.notna()
-        trained, reason = int(known.sum()), "no training image has a prediction"
-        if trained:
+        images, reason = int(known.sum()), "no training image has a prediction"
+        if images:
             mapping, reason = fit_mapping(predicted[known], training.loc[known, "score"]), ""
-    measured = measure(truth, frame["prediction"].to_numpy(), mapping, drawn, bands)
-    return Line(contestant, frame, mapping, reason, trained, measured)
+    measured = measure_predictions(truth, frame["prediction"].to_numpy(), mapping, drawn, bands)
+    return MeasuredEntry(candidate, frame, mapping, reason, images, measured)
 
 
-def check(truth: pd.DataFrame, contestants: Sequence[Contestant], max_missing: float) -> None:
-    """Refuses contestants that cannot be measured on the truth.
+def check_candidates(truth: pd.DataFrame, candidates: Sequence[Candidate], max_missing: float) -> None:
+    """Make sure that candidates can be measured on the truth.
 
     Raises:
-        InputError: If the truth is not sound, there is nobody, a name or an image stands twice, a prediction is not
-            finite, or too many images lack one.
+        InputError: If the truth cannot be used, there is no candidate, a name or an image repeats, a prediction is not
+            finite, or too many images have none.
     """
     check_table(truth.assign(prediction=0.0))
-    if not contestants:
-        raise InputError("nobody takes part; give a model or a CSV of predictions")
-    names = [contestant.name for contestant in contestants]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InputError(
-            f"two lines are called {twice[0]!r}; name them apart, such as --predictions ours=a.csv peer=b.csv"
-        )
-    for contestant in contestants:
-        _check_predictions(truth["image"], contestant, max_missing)
+    if not candidates:
+        raise InputError("no model and no predictions to evaluate; give at least one")
+    names = [candidate.name for candidate in candidates]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise InputError(f"two candidates are called {repeated[0]!r}; name them apart, such as ours=a.csv peer=b.csv")
+    for candidate in candidates:
+        _check_predictions(truth["image"], candidate, max_missing)
 
 
-def _check_predictions(images: pd.Series[str], contestant: Contestant, max_missing: float) -> None:
-    name, predictions = contestant.name, contestant.predictions
+def _check_predictions(images: pd.Series[str], candidate: Candidate, max_missing: float) -> None:
+    name, predictions = candidate.name, candidate.predictions
     if predictions.index.has_duplicates:
         repeated = predictions.index[predictions.index.duplicated()][0]
         raise InputError(f"{name} predicts {repeated} more than once; keep one row an image")
     wrong = predictions.index[~np.isfinite(predictions.to_numpy(np.float64))]
     if len(wrong):
-        raise InputError(f"{name} has {len(wrong)} predictions that are not finite (first: {wrong[0]}); mend them")
+        raise InputError(f"{name} has {len(wrong)} predictions that are not finite (first: {wrong[0]}); correct them")
     missing = images[~images.isin(predictions.index)]
     if len(missing) > max_missing * len(images) or len(missing) == len(images):
         raise InputError(
             f"{name} predicts {len(images) - len(missing)} of the {len(images)} images to be evaluated (first without: "
-            f"{missing.iloc[0]}); add them, or raise max_missing (now {max_missing:g})"
+            f"{missing.iloc[0]}); add them, or raise `max_missing` (now {max_missing:g})"
         )

@@ -1,28 +1,35 @@
-"""One line of the board measured in every scene: on its images as they are, and on every resample of them."""
+"""The measures of one entry in every scene: on its images as they are, and on every bootstrap resample of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from piqa.evaluation import measures
+from piqa.evaluation.measures import Array, all_measures, concordance, pair_accuracy
 from piqa.evaluation.metrics import fit_logistic
-from piqa.evaluation.pairs import Bands
-from piqa.evaluation.statistics import bootstrap_metrics
-from piqa.evaluation.statistics.bootstrap import Array, Resamples, mean, median
-from piqa.evaluation.statistics.calibration import Mapping
+from piqa.evaluation.pairs import PairBands
+from piqa.evaluation.statistics.bootstrap import Resamples, mean, median
+from piqa.evaluation.statistics.calibration import ScoreMapping
 
-ERRORS = ("plcc", "mae", "rmse")  # measures that a mapping changes
+ERRORS = ("plcc", "mae", "rmse")  # measures that depend on the scale of the predictions
 AT_ONCE = 2_000_000  # counts in memory at a time, times a dozen intermediate arrays
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of the board: a column of the scenes and how it is summed up."""
+class BoardValue:
+    """A value that the board shows of every entry.
+
+    Attributes:
+        protocol: The protocol that it belongs to.
+        measure: The measure.
+        column: The column of `EntryMeasures.scenes` that it sums up.
+        summary: How it sums up the scenes: their median or mean, over the last axis.
+    """
 
     protocol: str
     measure: str
@@ -30,114 +37,110 @@ class Figure:
     summary: Callable[[Array], Array]
 
 
-FIGURES = (
-    *(Figure("official", name, name, median) for name in ("srocc", "krocc", *ERRORS, "pair_accuracy")),
-    *(Figure("authors", name, name, mean) for name in ("srocc", "krocc")),
-    *(Figure("authors", name, f"fitted_{name}", mean) for name in ERRORS),
-    *(Figure("calibrated", name, f"mapped_{name}", median) for name in ERRORS),
+BOARD_VALUES = (
+    *(BoardValue("official", name, name, median) for name in ("srocc", "krocc", *ERRORS, "pair_accuracy")),
+    *(BoardValue("authors", name, name, mean) for name in ("srocc", "krocc")),
+    *(BoardValue("authors", name, f"fitted_{name}", mean) for name in ERRORS),
+    *(BoardValue("calibrated", name, f"mapped_{name}", median) for name in ERRORS),
 )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A line's measures scene by scene.
+class EntryMeasures:
+    """An entry's measures scene by scene.
 
     Attributes:
         scenes: Indexed by `scene`, all scenes of the truth: the columns of `metrics.per_scene` (`images` are those with
             a prediction, and may be 0), `pair_accuracy`, `mapped_plcc`, `mapped_mae`, `mapped_rmse` (NaN without a
-            mapping), and for each kind of pairs `<kind>_surplus` (right less wrong pairs) and `<kind>_pairs`.
-        samples: The measures of the same names on every resample, shape (samples, scenes).
+            mapping), and for each kind of pairs `<kind>_pairs` and `<kind>_concordance` (concordant minus discordant).
+        resamples: The measures of the same names on every resample, shape (bootstrap samples, scenes).
     """
 
     scenes: pd.DataFrame
-    samples: dict[str, Array]
+    resamples: dict[str, Array]
 
-    def value(self, figure: Figure) -> float:
-        """The figure on all images; NaN where nothing is defined."""
-        return float(figure.summary(self.scenes[figure.column].to_numpy(np.float64)))
+    def value(self, of: BoardValue) -> float:
+        """Return the value on all images; NaN where it is not defined."""
+        return float(of.summary(self.scenes[of.column].to_numpy(np.float64)))
 
-    def resampled(self, figure: Figure) -> Array:
-        """The figure on every resample, shape (samples,)."""
-        return figure.summary(self.samples[figure.column])
+    def resampled(self, of: BoardValue) -> Array:
+        """Return the value on every resample, shape (bootstrap samples,)."""
+        return of.summary(self.resamples[of.column])
 
     def accuracy(self, kind: str) -> tuple[float, Array]:
-        """Share of the pooled pairs of a kind in the right order: on all images, and on every resample."""
-        names = f"{kind}_surplus", f"{kind}_pairs"
-        surplus, pairs = (np.nansum(self.scenes[name].to_numpy(np.float64)) for name in names)
-        sampled_surplus, sampled_pairs = (np.nansum(self.samples[name], axis=1) for name in names)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return float((1 + surplus / pairs) / 2), (1 + sampled_surplus / sampled_pairs) / 2
+        """Return the fraction of the pooled pairs of a kind in the experts' order, on all images and on resamples."""
+        names = f"{kind}_concordance", f"{kind}_pairs"
+        once = (np.nansum(self.scenes[name].to_numpy(np.float64)) for name in names)
+        resampled = (np.nansum(self.resamples[name], axis=1) for name in names)
+        return float(pair_accuracy(*once)), pair_accuracy(*resampled)
 
 
-def measure(
-    truth: pd.DataFrame, prediction: Array, mapping: Mapping | None, drawn: Resamples, bands: Bands
-) -> Measured:
-    """Measures a line.
+def measure_predictions(
+    truth: pd.DataFrame, prediction: Array, mapping: ScoreMapping | None, drawn: Resamples, bands: PairBands
+) -> EntryMeasures:
+    """Measure predictions scene by scene.
 
-    The logistic of the authors' protocol is fitted once in every scene, on its images as they are, and held fixed in
-    the resamples; likewise the mapping. Their intervals are for the curve as it is.
+    The logistic of the authors' protocol is fitted once in every scene, on its images as they are, and is held fixed in
+    the resamples. So is the mapping. Their intervals therefore do not include the uncertainty of the curve.
 
     Args:
         truth: One row an image with columns `scene` and `score`.
-        prediction: The line's predictions in the order of `truth`, shape (images,), NaN where there is none.
+        prediction: The predictions in the order of `truth`, shape (images,), NaN where there is none.
         mapping: To the scale of the score, from training scenes; None where there is none.
         drawn: The resamples of the scenes of `truth`, in sorted order, and of their images, in the order of `truth`.
-        bands: What clear and near pairs are.
+        bands: What clear pairs and near ties are.
     """
     frame = truth[["scene", "score"]].assign(prediction=prediction)
     names = sorted(frame["scene"].unique())
-    rows, sampled = [], []
+    rows, resampled = [], []
     for scene, counts in zip(names, drawn.counts, strict=True):
         images = frame[frame["scene"] == scene]
         known = images["prediction"].notna().to_numpy()
         score, raw = images.loc[known, ["score", "prediction"]].to_numpy(np.float64).T
         curves = {"fitted": fit_logistic(raw, score), "mapped": None if mapping is None else mapping(raw)}
-        once = _measures(score, raw, curves, np.ones((1, len(score))), bands)
+        once = _measures(score, raw, curves, np.ones((1, len(score)), np.int32), bands)
         rows.append(
             {"images": len(score)}
             | {name: float(values[0]) for name, values in once.items()}
             | {"fit_converged": curves["fitted"] is not None}
         )
-        sampled.append(_measures(score, raw, curves, counts[:, known], bands))
-    samples = {name: drawn.in_slots([values[name] for values in sampled]) for name in sampled[0]}
-    return Measured(pd.DataFrame(rows, index=pd.Index(names, name="scene")), samples)
+        resampled.append(_measures(score, raw, curves, counts[:, known], bands))
+    resamples = {name: drawn.in_slots([values[name] for values in resampled]) for name in resampled[0]}
+    return EntryMeasures(pd.DataFrame(rows, index=pd.Index(names, name="scene")), resamples)
 
 
 def _measures(
-    score: Array, raw: Array, curves: dict[str, Array | None], counts: NDArray[Any], bands: Bands
+    score: Array, raw: Array, curves: dict[str, Array | None], counts: NDArray[np.int32], bands: PairBands
 ) -> dict[str, Array]:
-    """All measures of one scene on resamples, shape (resamples, images); NaN where no image was drawn."""
+    """Return all measures of one scene on resamples, shape (resamples, images); NaN where no image was drawn."""
     drawn = np.flatnonzero(counts.sum(axis=1))
     size = max(AT_ONCE // max(len(score), 1), 1)
     blocks = [drawn[start : start + size] for start in range(0, len(drawn), size)]
     parts = [_of_block(score, raw, curves, counts[block].astype(np.float64), bands) for block in blocks]
-    measures = {}
+    found = {}
     for name in _names(bands):
-        measures[name] = np.full(len(counts), np.nan)
+        found[name] = np.full(len(counts), np.nan)
         if parts:
-            measures[name][drawn] = np.concatenate([part[name] for part in parts])
-    return measures
+            found[name][drawn] = np.concatenate([part[name] for part in parts])
+    return found
 
 
 def _of_block(
-    score: Array, raw: Array, curves: dict[str, Array | None], counts: Array, bands: Bands
+    score: Array, raw: Array, curves: dict[str, Array | None], counts: Array, bands: PairBands
 ) -> dict[str, Array]:
-    measures = {name: getattr(bootstrap_metrics, name)(score, raw, counts) for name in ("srocc", "krocc", *ERRORS)}
+    found = all_measures(score, raw, counts)
     for curve, mapped in curves.items():
         for name in ERRORS:
             unknown = np.full(len(counts), np.nan)
-            measures[f"{curve}_{name}"] = (
-                unknown if mapped is None else getattr(bootstrap_metrics, name)(score, mapped, counts)
-            )
+            found[f"{curve}_{name}"] = unknown if mapped is None else getattr(measures, name)(score, mapped, counts)
     for kind, limits in bands.limits().items():
-        surplus, pairs = bootstrap_metrics.ordered_pairs(score, raw, counts, *limits)
-        measures |= {f"{kind}_surplus": surplus, f"{kind}_pairs": pairs}
-    with np.errstate(invalid="ignore"):  # a scene without two different scores has no pairs: NaN
-        measures["pair_accuracy"] = (1 + measures["all_surplus"] / measures["all_pairs"]) / 2
-    return measures
+        every = found["concordance"], found["pairs"]
+        ordered, pairs = every if kind == "all" else concordance(score, raw, counts, *limits)
+        found |= {f"{kind}_concordance": ordered, f"{kind}_pairs": pairs}
+    return found
 
 
-def _names(bands: Bands) -> list[str]:
+def _names(bands: PairBands) -> list[str]:
     mapped = [f"{curve}_{name}" for curve in ("fitted", "mapped") for name in ERRORS]
-    counted = [f"{kind}_{what}" for kind in bands.limits() for what in ("surplus", "pairs")]
+    counted = [f"{kind}_{what}" for kind in bands.limits() for what in ("concordance", "pairs")]
     return ["srocc", "krocc", *ERRORS, *mapped, *counted, "pair_accuracy"]

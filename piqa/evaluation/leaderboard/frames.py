@@ -1,39 +1,39 @@
-"""The frames of a `Leaderboard`, from its measured lines."""
+"""The frames of a `Leaderboard`, from its measured entries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from piqa.evaluation.leaderboard.entries import Line
-from piqa.evaluation.leaderboard.entry_measures import FIGURES, Figure, Measured, measure
+from piqa.evaluation.leaderboard.entries import MeasuredEntry
+from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES, BoardValue, EntryMeasures, measure_predictions
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER
-from piqa.evaluation.leaderboard.published import MEASURES, NOTE
-from piqa.evaluation.pairs import Bands, by_group, preferences
+from piqa.evaluation.leaderboard.published import NOTE, PUBLISHED_MEASURES
+from piqa.evaluation.pairs import PairBands, by_group, preferences
 from piqa.evaluation.statistics.bootstrap import Resamples, interval
 from piqa.evaluation.statistics.significance import adjust, permutation_p
 
 SIGNIFICANT = 0.05
 CEILING = "noise ceiling"
 CEILING_SOURCE = "score + N(0, score_std), drawn many times"
-COMPARED = ["model_a", "model_b", "protocol", "measure", "images", "difference", "low", "high", "p", "samples"]
+COMPARED = ["model_a", "model_b", "protocol", "measure", "images", "difference", "low", "high", "p"]
 
 
 def entries(
-    truth: pd.DataFrame, lines: Sequence[Line], published: pd.DataFrame, ceiling: pd.DataFrame | None
+    truth: pd.DataFrame, measured: Sequence[MeasuredEntry], published: pd.DataFrame, ceiling: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """The lines of the board in its order, as `Leaderboard.entries`."""
-    ours = [_entry(line) for line in lines]
+    """Return `Leaderboard.entries`."""
+    ours = [_entry(entry) for entry in measured]
     others = [
         {"model": row["model"], "kind": "published", "protocol_note": NOTE}
         | {"selected_on": row["selected_on"], "source": row["source"]}
         for _, row in published.iterrows()
     ]
-    last: list[dict[str, Any]] = []
+    last: list[dict[str, object]] = []
     if ceiling is not None:
         last = [{"model": CEILING, "kind": "ceiling", "protocol_note": "", "selected_on": None}]
         last[0] |= {"source": CEILING_SOURCE, "images": len(truth)}
@@ -43,17 +43,22 @@ def entries(
 
 
 def measures(
-    lines: Sequence[Line], published: pd.DataFrame, ceiling: pd.DataFrame | None, comparisons: pd.DataFrame
+    measured: Sequence[MeasuredEntry],
+    published: pd.DataFrame,
+    ceiling: pd.DataFrame | None,
+    compared: pd.DataFrame,
 ) -> pd.DataFrame:
-    """All figures, as `Leaderboard.measures`."""
-    rows: list[tuple[Any, ...]] = []
-    for line in lines:
-        for figure in _figures(line):
-            value, (low, high) = line.measured.value(figure), interval(line.measured.resampled(figure))
+    """Return `Leaderboard.measures`."""
+    rows: list[tuple[object, ...]] = []
+    for entry in measured:
+        for one in _board_values(entry):
+            value, (low, high) = entry.measured.value(one), interval(entry.measured.resampled(one))
             low, high = (low, high) if np.isfinite(value) else (np.nan, np.nan)
-            rows.append((line.name, figure.protocol, figure.measure, value, low, high, line.contestant.kind))
+            rows.append((entry.name, one.protocol, one.measure, value, low, high, entry.candidate.kind))
     for _, row in published.iterrows():
-        rows += [(row["model"], "official", name, row[name], np.nan, np.nan, "published") for name in MEASURES]
+        rows += [
+            (row["model"], "official", name, row[name], np.nan, np.nan, "published") for name in PUBLISHED_MEASURES
+        ]
     if ceiling is not None:
         limits = ceiling[["value", "low", "high"]].itertuples()
         rows += [(CEILING, "official", name, *numbers, "ceiling") for name, *numbers in limits]
@@ -61,93 +66,98 @@ def measures(
     table = pd.DataFrame(rows, columns=columns)
     table["best"] = _best(table)
     table["significant"] = [
-        kind == "model" and _beats_all(model, protocol, measure, comparisons)
+        kind == "model" and _beats_all(model, protocol, measure, compared)
         for model, protocol, measure, kind in table[["model", "protocol", "measure", "kind"]].to_numpy()
     ]
     return table.drop(columns="kind")
 
 
-def compared(
-    truth: pd.DataFrame, lines: Sequence[Line], drawn: Resamples, bands: Bands, permutations: int, seed: int
+def comparisons(
+    truth: pd.DataFrame,
+    measured: Sequence[MeasuredEntry],
+    drawn: Resamples,
+    bands: PairBands,
+    permutations: int,
+    seed: int,
 ) -> pd.DataFrame:
-    """Every model against every other and against the naive lines, as `Leaderboard.comparisons`.
+    """Compare every model with every other model and every naive entry; return `Leaderboard.comparisons`.
 
-    All stand on the images that all lines predict, so that no line gains by what it leaves out.
+    All comparisons use the images that all entries predict, so that no entry gains by leaving images out.
     """
-    common = np.all([line.frame["prediction"].notna() for line in lines], axis=0)
-    on_common = {line.name: _restricted(truth, line, common, drawn, bands) for line in lines}
+    common = np.all([entry.frame["prediction"].notna() for entry in measured], axis=0)
+    on_common = {entry.name: _restricted(truth, entry, common, drawn, bands) for entry in measured}
     rows = []
-    for a, b in combinations(lines, 2):
-        if a.contestant.kind == b.contestant.kind == "naive":
+    for a, b in combinations(measured, 2):
+        if a.candidate.kind == b.candidate.kind == "naive":
             continue
-        if a.contestant.kind == "naive":
+        if a.candidate.kind == "naive":
             a, b = b, a
-        shared = [figure for figure in _figures(a) if figure in _figures(b)]
-        for figure in shared if common.any() else []:
-            row = _comparison(on_common[a.name], on_common[b.name], figure, permutations, seed)
+        shared = [one for one in _board_values(a) if one in _board_values(b)]
+        for one in shared if common.any() else []:
+            row = _comparison(on_common[a.name], on_common[b.name], one, permutations, seed)
             if row is not None:
                 rows.append({"model_a": a.name, "model_b": b.name, "images": int(common.sum()), **row})
-    return adjust(pd.DataFrame(rows, columns=COMPARED).astype({"p": "float64"}))
+    return adjust(pd.DataFrame(rows, columns=[*COMPARED, "bootstrap_samples"]).astype({"p": "float64"}))
 
 
-def stack(lines: Sequence[Line], frame_of: Callable[[Line], pd.DataFrame]) -> pd.DataFrame:
-    """One frame of all lines with the column `model` in front."""
-    frames = [frame_of(line) for line in lines]
-    stacked = [frame.assign(model=line.name) for line, frame in zip(lines, frames, strict=True)]
+def stack(measured: Sequence[MeasuredEntry], frame_of: Callable[[MeasuredEntry], pd.DataFrame]) -> pd.DataFrame:
+    """Return one frame of all entries with the column `model` in front."""
+    frames = [frame_of(entry) for entry in measured]
+    stacked = [frame.assign(model=entry.name) for entry, frame in zip(measured, frames, strict=True)]
     table = pd.concat([frame for frame in stacked if len(frame)] or stacked or [pd.DataFrame({"model": []})])
     return table[["model", *table.columns.drop("model")]].reset_index(drop=True)
 
 
-def scenes(line: Line) -> pd.DataFrame:
-    """A line scene by scene, as `Leaderboard.scenes`."""
-    table = line.measured.scenes.query("images > 0")
-    table = table[[name for name in table if not str(name).endswith(("_surplus", "_pairs"))]]
+def scenes(entry: MeasuredEntry) -> pd.DataFrame:
+    """Return an entry's rows of `Leaderboard.scenes`."""
+    table = entry.measured.scenes.query("images > 0")
+    table = table[[name for name in table if not str(name).endswith(("_concordance", "_pairs"))]]
     conditions = pd.Series(None, index=table.index, dtype=object)
-    if "condition" in line.frame:
-        conditions = line.frame.groupby("scene")["condition"].agg(lambda rows: " and ".join(sorted(set(rows))))
+    if "condition" in entry.frame:
+        conditions = entry.frame.groupby("scene")["condition"].agg(lambda rows: " and ".join(sorted(set(rows))))
     table.insert(0, "condition", conditions.reindex(table.index))
     return table.rename_axis("scene").reset_index()
 
 
-def groups(line: Line) -> pd.DataFrame:
-    """A line by condition and device, where the table knows them, as `Leaderboard.groups`."""
-    known = [by for by in ("condition", "device") if by in line.frame]
+def groups(entry: MeasuredEntry) -> pd.DataFrame:
+    """Return an entry's rows of `Leaderboard.groups`, where the table knows conditions or devices."""
+    known = [by for by in ("condition", "device") if by in entry.frame]
     columns = ["by", "group", "images", "pairs", "pair_accuracy", "srocc"]
-    return pd.concat([by_group(line.known, by) for by in known]) if known else pd.DataFrame(columns=columns)
+    return pd.concat([by_group(entry.known, by) for by in known]) if known else pd.DataFrame(columns=columns)
 
 
-def pairs(line: Line, bands: Bands) -> pd.DataFrame:
-    """A line's pairs, as `Leaderboard.pairs`."""
-    table = preferences(line.known, bands)
-    limits = [interval(line.measured.accuracy(kind)[1]) for kind in table["kind"]]
+def pairs(entry: MeasuredEntry, bands: PairBands) -> pd.DataFrame:
+    """Return an entry's rows of `Leaderboard.pairs`."""
+    table = preferences(entry.known, bands)
+    limits = [interval(entry.measured.accuracy(kind)[1]) for kind in table["kind"]]
     table.insert(3, "low", [low for low, _ in limits])
     table.insert(4, "high", [high for _, high in limits])
     return table
 
 
-def _entry(line: Line) -> dict[str, Any]:
-    contestant, table = line.contestant, line.measured.scenes.query("images > 0")
+def _entry(entry: MeasuredEntry) -> dict[str, object]:
+    candidate, table = entry.candidate, entry.measured.scenes.query("images > 0")
     return {
-        "model": line.name,
-        "kind": contestant.kind,
+        "model": entry.name,
+        "kind": candidate.kind,
         "protocol_note": "",
-        "selected_on": contestant.selected_on,
-        "source": contestant.source,
-        "images": len(line.known),
-        "missing": len(line.missing),
-        "unmatched": len(contestant.unmatched),
+        "selected_on": candidate.selected_on,
+        "source": candidate.source,
+        "images": len(entry.known),
+        "missing": len(entry.missing),
+        "unmatched": len(candidate.unmatched),
         "undefined_scenes": int(table["srocc"].isna().sum()),
         "failed_fits": int((~table["fit_converged"]).sum()),
-        "predicted_fraction": len(line.known) / len(line.frame),
+        "predicted_fraction": len(entry.known) / len(entry.frame),
     }
 
 
-def _figures(line: Line) -> list[Figure]:
-    return [figure for figure in FIGURES if figure.protocol != "calibrated" or line.mapping is not None]
+def _board_values(entry: MeasuredEntry) -> list[BoardValue]:
+    return [one for one in BOARD_VALUES if one.protocol != "calibrated" or entry.mapping is not None]
 
 
 def _best(table: pd.DataFrame) -> pd.Series[bool]:
-    """Whether no other model and no published line is better; naive lines and the ceiling are no candidates."""
+    """Return whether no other model and no published entry is better; naive entries and the ceiling do not count."""
     sign = np.where(table["measure"].isin(LOWER_IS_BETTER), -1, 1)
     standing = (sign * table["value"]).where(table["kind"].isin(["model", "published"]))
     best: pd.Series[bool] = standing.notna() & (
@@ -156,35 +166,40 @@ def _best(table: pd.DataFrame) -> pd.Series[bool]:
     return best
 
 
-def _beats_all(model: str, protocol: str, measure: str, comparisons: pd.DataFrame) -> bool:
-    rows = comparisons[(comparisons["protocol"] == protocol) & (comparisons["measure"] == measure)]
+def _beats_all(model: str, protocol: str, measure: str, compared: pd.DataFrame) -> bool:
+    rows = compared[(compared["protocol"] == protocol) & (compared["measure"] == measure)]
     rows = rows[(rows["model_a"] == model) | (rows["model_b"] == model)]
     ahead = rows["difference"].where(rows["model_a"] == model, -rows["difference"])
     better = ahead < 0 if measure in LOWER_IS_BETTER else ahead > 0
     return bool(len(rows) and (better & (rows["p_adjusted"] < SIGNIFICANT)).all())
 
 
-def _restricted(truth: pd.DataFrame, line: Line, common: Any, drawn: Resamples, bands: Bands) -> Measured:
-    prediction = line.frame["prediction"].where(common)
-    if prediction.notna().sum() == len(line.known):
-        return line.measured
-    return measure(truth, prediction.to_numpy(), line.mapping, drawn, bands)
+def _restricted(
+    truth: pd.DataFrame, entry: MeasuredEntry, common: NDArray[np.bool_], drawn: Resamples, bands: PairBands
+) -> EntryMeasures:
+    """Return the entry's measures on the images that are common to all entries."""
+    prediction = entry.frame["prediction"].where(common)
+    if prediction.notna().sum() == len(entry.known):
+        return entry.measured
+    return measure_predictions(truth, prediction.to_numpy(), entry.mapping, drawn, bands)
 
 
-def _comparison(a: Measured, b: Measured, figure: Figure, permutations: int, seed: int) -> dict[str, Any] | None:
-    difference = a.value(figure) - b.value(figure)
+def _comparison(
+    a: EntryMeasures, b: EntryMeasures, value: BoardValue, permutations: int, seed: int
+) -> dict[str, object] | None:
+    difference = a.value(value) - b.value(value)
     if np.isnan(difference):
         return None
-    sampled = a.resampled(figure) - b.resampled(figure)
-    low, high = interval(sampled)
-    by_scene = a.scenes[figure.column] - b.scenes[figure.column]
+    resampled = a.resampled(value) - b.resampled(value)
+    low, high = interval(resampled)
+    by_scene = a.scenes[value.column] - b.scenes[value.column]
     p = permutation_p(by_scene, seed, permutations)
     return {
-        "protocol": figure.protocol,
-        "measure": figure.measure,
+        "protocol": value.protocol,
+        "measure": value.measure,
         "difference": difference,
         "low": low,
         "high": high,
         "p": p if np.sign(by_scene.mean()) == np.sign(difference) else 1.0,
-        "samples": len(sampled),
+        "bootstrap_samples": len(resampled),
     }

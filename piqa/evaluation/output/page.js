@@ -39,8 +39,8 @@ function width(from, to) {
   return to - from > 1e-9 * Math.max(Math.abs(from), Math.abs(to)) ? to - from : 1;
 }
 
-function widened([low, high], share) {
-  const more = width(low, high) * share;
+function widened([low, high], fraction) {
+  const more = width(low, high) * fraction;
   return [low - more, high + more];
 }
 
@@ -58,7 +58,7 @@ function ticks(from, to, about) {
   return { at: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-// A shape of its own for every line, besides its colour
+// A shape of its own for every entry, besides its colour
 function marker(place, x, y, size, hollow = false) {
   const shapes = [
     `M${x - size},${y}a${size},${size} 0 1 0 ${2 * size},0a${size},${size} 0 1 0 ${-2 * size},0`,
@@ -112,55 +112,55 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// The board's intervals
+// The values of the leaderboard with their intervals
 
 function drawForest() {
   const [block, measure] = document.getElementById("forest-choice").value.split(" ").map(Number);
-  const { name, lines } = data.board[block].measures[measure];
-  const known = lines.filter((line) => line.value !== null);
-  const figure = document.getElementById("forest");
-  const wide = Math.max(figure.clientWidth, 280);
+  const { name, rows } = data.board[block].measures[measure];
+  const known = rows.filter((row) => row.value !== null);
+  const plot = document.getElementById("forest");
+  const wide = Math.max(plot.clientWidth, 280);
   const left = Math.min(190, wide * 0.4);
-  const height = lines.length * 26 + 34;
-  const ends = known.flatMap((line) => [line.value, line.low, line.high]).filter((value) => value !== null);
+  const height = rows.length * 26 + 34;
+  const ends = known.flatMap((row) => [row.value, row.low, row.high]).filter((value) => value !== null);
   const [from, to] = widened(ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1], 0.04);
   const x = scale(from, to, left + 12, wide - 14);
   const title = `${name}, ${data.board[block].protocol} protocol`;
-  const svg = canvas(wide, height, `${title}: value and 95 % interval of every line, as in the table above`);
+  const svg = canvas(wide, height, `${title}: value and 95 % interval of every entry, as in the table above`);
   const marks = ticks(from, to, wide < 500 ? 4 : 8);
   for (const at of marks.at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: 4, y2: height - 24, class: "grid" }));
     svg.append(drawn("text", { x: x(at), y: height - 8, "text-anchor": "middle", class: "soft" }, number(at, marks.digits)));
   }
-  lines.forEach((line, i) => {
+  rows.forEach((row, i) => {
     const y = 18 + 26 * i;
-    const place = data.models.findIndex((model) => model.name === line.model);
-    const own = line.kind === "model" ? place : 6;
-    svg.append(drawn("text", { x: left, y: y + 4, "text-anchor": "end", class: line.kind === "model" ? "" : "soft" }, short(line.model, Math.floor(left / 7))));
-    if (line.value === null) return svg.append(drawn("text", { x: left + 12, y: y + 4, class: "soft" }, "not defined"));
-    if (line.low !== null && line.high !== null) svg.append(drawn("path", { d: `M${x(line.low)},${y}H${x(line.high)}`, class: `stroke s${own % COLOURS}` }));
-    const mark = marker(line.kind === "model" ? place : 0, x(line.value), y, 5, line.kind !== "model");
-    mark.setAttribute("class", `${line.kind === "model" ? "mark" : "hollow"} s${own % COLOURS}`);
-    mark.append(drawn("title", {}, `${line.model}: ${number(line.value)}`));
+    const place = data.models.findIndex((model) => model.name === row.model);
+    const own = row.kind === "model" ? place : 6;
+    svg.append(drawn("text", { x: left, y: y + 4, "text-anchor": "end", class: row.kind === "model" ? "" : "soft" }, short(row.model, Math.floor(left / 7))));
+    if (row.value === null) return svg.append(drawn("text", { x: left + 12, y: y + 4, class: "soft" }, "not defined"));
+    if (row.low !== null && row.high !== null) svg.append(drawn("path", { d: `M${x(row.low)},${y}H${x(row.high)}`, class: `stroke s${own % COLOURS}` }));
+    const mark = marker(row.kind === "model" ? place : 0, x(row.value), y, 5, row.kind !== "model");
+    mark.setAttribute("class", `${row.kind === "model" ? "mark" : "hollow"} s${own % COLOURS}`);
+    mark.append(drawn("title", {}, `${row.model}: ${number(row.value)}`));
     svg.append(mark);
   });
-  figure.replaceChildren(svg);
+  plot.replaceChildren(svg);
 }
 
 // The reliability curve
 
 function drawReliability() {
-  const figure = document.getElementById("reliability");
+  const plot = document.getElementById("reliability");
   const places = data.reliability.map((_, i) => i).filter((i) => data.reliability[i].length);
   if (!places.length) return;
-  const wide = Math.min(Math.max(figure.clientWidth, 240), 420);
+  const wide = Math.min(Math.max(plot.clientWidth, 240), 420);
   const height = wide * 0.86;
   const bins = places.flatMap((place) => data.reliability[place]);
   const low = Math.min(0.5, ...bins.map((bin) => Math.floor(bin.observed * 10) / 10));
   const x = scale(0.5, 1, 44, wide - 12);
   const y = scale(low, 1, height - 40, 10);
   const most = Math.max(...bins.map((bin) => bin.pairs));
-  const svg = canvas(wide, height, "Reliability: share of pairs in which experts agree, by predicted preference");
+  const svg = canvas(wide, height, "Reliability: fraction of pairs in which experts agree, by predicted preference");
   for (const at of ticks(0.5, 1, 5).at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: y(1), y2: y(low), class: "grid" }));
     svg.append(drawn("text", { x: x(at), y: height - 23, "text-anchor": "middle", class: "soft" }, number(at, 1)));
@@ -182,13 +182,13 @@ function drawReliability() {
     }
   }
   const caption = element("figcaption", {}, "Reliability: the dashed line is perfect calibration; larger marks stand for more pairs.");
-  figure.replaceChildren(svg, key(places), caption);
+  plot.replaceChildren(svg, key(places), caption);
 }
 
-// SROCC scene by scene, the easiest scene first
+// SROCC scene by scene, the scene with the highest mean first
 
 function drawScenes() {
-  const figure = document.getElementById("scene-ranks");
+  const plot = document.getElementById("scene-ranks");
   const places = data.srocc.map((_, i) => i).filter((i) => data.srocc[i].some((value) => value !== null));
   const mean = (scene) => {
     const values = places.map((place) => data.srocc[place][scene]).filter((value) => value !== null);
@@ -196,13 +196,13 @@ function drawScenes() {
   };
   const order = data.scenes.map((_, i) => i).sort((a, b) => mean(b) - mean(a));
   const values = places.flatMap((place) => data.srocc[place]).filter((value) => value !== null);
-  if (!values.length) return figure.replaceChildren("No SROCC is defined in any scene.");
-  const wide = Math.max(figure.clientWidth, 280);
+  if (!values.length) return plot.replaceChildren("No SROCC is defined in any scene.");
+  const wide = Math.max(plot.clientWidth, 280);
   const left = Math.min(160, wide * 0.38);
   const height = order.length * 20 + 34;
   const from = Math.min(Math.floor(Math.min(...values) * 10) / 10, 0.9);
   const x = scale(from, 1, left + 12, wide - 14);
-  const svg = canvas(wide, height, "SROCC of every scene and line, the scene with the highest mean first; as in the table below");
+  const svg = canvas(wide, height, "SROCC of every scene and entry, the scene with the highest mean first; as in the table below");
   const marks = ticks(from, 1, wide < 500 ? 4 : 10);
   for (const at of marks.at) {
     svg.append(drawn("line", { x1: x(at), x2: x(at), y1: 4, y2: height - 24, class: "grid" }));
@@ -222,12 +222,12 @@ function drawScenes() {
       svg.append(mark);
     }
   });
-  figure.replaceChildren(key(places), svg);
+  plot.replaceChildren(key(places), svg);
 }
 
 // Predictions image by image
 
-// Where each stands between the lowest (0) and the highest (1), so that scenes of any size look alike
+// The rank of each value from 0 (lowest) to 1 (highest), so that scenes of any size look alike
 function ranks(values) {
   const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
   const found = new Array(values.length);
@@ -306,8 +306,8 @@ function drawScatter() {
   const panels = data.scenes.map((scene) => pointsOf(scene, place, asRanks));
   const range = (name) => panels.flat().reduce(([low, high], point) => [Math.min(low, point[name]), Math.max(high, point[name])], [Infinity, -Infinity]);
   const [xs, ys] = asRanks ? [[0, 1], [0, 1]] : [widened(range("x"), 0.03), widened(range("y"), 0.03)];
-  const axes = asRanks ? "Horizontal: rank by the experts' score, vertical: by the prediction; 0 is the lowest of the scene, 1 the highest" : "Horizontal: the experts' score; vertical: the prediction";
-  document.getElementById("scatter-note").textContent = `${axes}; the axes of all scenes are alike. Point at a dot for its image.`;
+  const axes = asRanks ? "Horizontal: rank of the experts' score, vertical: rank of the prediction; 0 is the lowest of the scene, 1 the highest" : "Horizontal: the experts' score; vertical: the prediction";
+  document.getElementById("scatter-note").textContent = `${axes}; all scenes have the same axes. Point at a dot to see its image.`;
   document.getElementById("scatter").replaceChildren(
     ...data.scenes.map((scene, i) => panel(scene, panels[i], data.srocc[place][i], place, xs, ys)),
   );
@@ -323,7 +323,7 @@ function tell(text, left, top) {
   tip.style.top = `${top - box.height - 10 > 4 ? top - box.height - 10 : top + 12}px`;
 }
 
-// Which model is shown in detail
+// The model that is shown in detail
 
 function choose(name) {
   for (const select of document.querySelectorAll(".model-choice")) {
@@ -336,13 +336,13 @@ function choose(name) {
 }
 
 for (const image of document.querySelectorAll("img[data-thumbnail]")) image.src = data.thumbnails[image.dataset.thumbnail];
-const plot = document.getElementById("forest-choice");
+const plotChoice = document.getElementById("forest-choice");
 data.board.forEach((block, i) => {
   const group = element("optgroup", { label: `${block.protocol} protocol` });
   block.measures.forEach((measure, k) => group.append(element("option", { value: `${i} ${k}` }, `${measure.name}, ${block.protocol}`)));
-  plot.append(group);
+  plotChoice.append(group);
 });
-plot.addEventListener("change", drawForest);
+plotChoice.addEventListener("change", drawForest);
 for (const select of document.querySelectorAll(".model-choice")) select.addEventListener("change", () => choose(select.value));
 for (const radio of document.querySelectorAll("input[name=axes]")) radio.addEventListener("change", drawScatter);
 

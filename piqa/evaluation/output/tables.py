@@ -1,7 +1,7 @@
 """The leaderboard as JSON, CSV, Markdown and LaTeX files.
 
-JSON holds everything but the predictions, with every digit; CSV one number a row, each with its protocol, split,
-attribute and what chose the checkpoint; Markdown and LaTeX are for reading and publishing.
+JSON holds everything but the predictions, with every digit. CSV has one value a row, each with its protocol, split,
+attribute and what the checkpoint was chosen on. Markdown and LaTeX are for reading and publishing.
 """
 # ruff: noqa: RUF001 - a minus and an en dash are meant
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 from piqa.evaluation.output import text
-from piqa.evaluation.output.text import DAGGER, DASH, MEASURES, Block, Cell, number, one_line
+from piqa.evaluation.output.text import DAGGER, DASH, MEASURE_NAMES, Block, Cell, number, one_line
 from piqa.evaluation.predictions import write_predictions
 from piqa.system.files import replacing
 from piqa.system.json_text import json_text
@@ -37,14 +37,14 @@ LATEX = {
 
 
 def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
-    """Writes `leaderboard.json`, `.csv`, `.md` and `.tex`, each whole or not at all.
+    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`, each whole or not at all.
 
     Args:
         board: The leaderboard.
-        folder: Where to; made if it is not there.
+        folder: Where to write; created if it does not exist.
 
     Returns:
-        The files by the end of their name: `json`, `csv`, `md`, `tex`.
+        The files by extension: `json`, `csv`, `md`, `tex`.
 
     Raises:
         InputError: If a file cannot be written.
@@ -58,34 +58,34 @@ def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
 
 
 def as_json(board: Leaderboard) -> str:
-    """The facts and all frames but the predictions; a number that is not defined is null."""
-    return json_text({"facts": board.facts, **{name: getattr(board, name) for name in FRAMES}})
+    """Return the facts and all frames but the predictions; a number that is not defined is null."""
+    return json_text({"facts": board.facts.to_dict(), **{name: getattr(board, name) for name in FRAMES}})
 
 
 def measures_frame(board: Leaderboard) -> pd.DataFrame:
-    """One row a number: what was measured on what, by which protocol, what chose the checkpoint, and the interval."""
-    facts = {name: board.facts.get(name) for name in ("table", "split", "attribute", "official_split")}
-    lines = board.entries[["model", "kind", "images", "missing", "selected_on", "protocol_note", "source"]]
-    frame = board.measures.merge(lines, on="model", how="left", validate="many_to_one").assign(**facts)
+    """Return one row a value, with its interval, its protocol, its subject and what the checkpoint was chosen on."""
+    facts = {name: getattr(board.facts, name) for name in ("table", "split", "attribute", "official_split")}
+    entries = board.entries[["model", "kind", "images", "missing", "selected_on", "protocol_note", "source"]]
+    frame = board.measures.merge(entries, on="model", how="left", validate="many_to_one").assign(**facts)
     first = [*facts, "model", "kind", "protocol", "measure", "value", "low", "high", "best", "significant"]
     frame = frame.astype(dict.fromkeys(("images", "missing"), "Int64"))  # whole numbers also where some are unknown
     return frame[[*first, *(name for name in frame if name not in first)]]
 
 
 def as_markdown(board: Leaderboard) -> str:
-    """A section for every protocol with its table, the pairwise view, the notes and warnings."""
+    """Return a section for every protocol with its table, the table of pairs, notes and warnings."""
     parts = [f"# Leaderboard\n\n{_markdown(text.heading(board))}"]
     for block in text.blocks(board):
         parts.append(f"## {block.protocol}: {_markdown(block.sentence)}")
         rows = [
             (
-                _markdown(line.model) + (f" <sup>{line.mark}</sup>" if line.mark else ""),
-                text.KIND_NAMES[line.kind],
-                *(_markdown_cell(line.cells.get(name)) for name in block.measures),
+                _markdown(row.model) + (f" <sup>{row.mark}</sup>" if row.mark else ""),
+                text.KIND_NAMES[row.kind],
+                *(_markdown_cell(row.cells.get(name)) for name in block.measures),
             )
-            for line in block.lines
+            for row in block.rows
         ]
-        names = [MEASURES[name] + (" ↓" if name in LOWER_IS_BETTER else "") for name in block.measures]
+        names = [MEASURE_NAMES[name] + (" ↓" if name in LOWER_IS_BETTER else "") for name in block.measures]
         parts += [_markdown_table(["model", "kind", *names], rows)] if rows else []
         parts += [f"Not available for {_markdown(reason)}" for reason in block.absent]
     if not board.pairs.empty:
@@ -98,8 +98,8 @@ def as_markdown(board: Leaderboard) -> str:
 
 
 def as_latex(board: Leaderboard) -> str:
-    """A booktabs table for every protocol, the best in bold, the surely best with a dagger; a preamble is needed."""
-    tables = [_latex_table(board, block) for block in text.blocks(board) if block.lines]
+    """Return a booktabs table for every protocol, the best in bold, the significantly best with a dagger."""
+    tables = [_latex_table(board, block) for block in text.blocks(board) if block.rows]
     return "\n\n".join(["% \\usepackage{booktabs} in the preamble", *tables]) + "\n"
 
 
@@ -117,21 +117,21 @@ def _markdown_cell(cell: Cell | None) -> str:
 
 
 def _markdown(text: str) -> str:
-    """The text with everything escaped that Markdown would read as markup, on one line."""
+    """Return the text on one line, with everything escaped that Markdown would read as markup."""
     escaped = "".join("\\" + character if character in r"\`*_[]|#~$" else character for character in one_line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _latex_table(board: Leaderboard, block: Block) -> str:
     rows, kind = [], ""
-    for line in block.lines:
-        rows += [r"\midrule"] if line.kind != kind else []
-        kind = line.kind
-        mark = rf"\textsuperscript{{{line.mark}}}" if line.mark else ""
-        cells = (_latex_cell(line.cells.get(name)) for name in block.measures)
-        rows.append(" & ".join([_latex(line.model) + mark, *cells]) + r" \\")
-    names = [MEASURES[name] + (r" $\downarrow$" if name in LOWER_IS_BETTER else "") for name in block.measures]
-    marks = {line.mark for line in block.lines}
+    for row in block.rows:
+        rows += [r"\midrule"] if row.kind != kind else []
+        kind = row.kind
+        mark = rf"\textsuperscript{{{row.mark}}}" if row.mark else ""
+        cells = (_latex_cell(row.cells.get(name)) for name in block.measures)
+        rows.append(" & ".join([_latex(row.model) + mark, *cells]) + r" \\")
+    names = [MEASURE_NAMES[name] + (r" $\downarrow$" if name in LOWER_IS_BETTER else "") for name in block.measures]
+    marks = {row.mark for row in block.rows}
     notes = [rf"\textsuperscript{{{mark}}}{_latex(t)}." for mark, t in text.footnotes(board).items() if mark in marks]
     caption = f"{text.heading(board)}. Protocol {block.protocol}: {block.sentence}."
     return "\n".join(

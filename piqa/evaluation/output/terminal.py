@@ -9,23 +9,23 @@ from rich.table import Table
 
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 from piqa.evaluation.output import text
-from piqa.evaluation.output.text import DAGGER, DASH, MEASURES, Block, Cell, number, one_line
+from piqa.evaluation.output.text import DAGGER, DASH, MEASURE_NAMES, Block, Cell, number, one_line
 
 WORST = 3  # scenes of a model that are named
 
 
 def print_board(board: Leaderboard, console: Console) -> None:
-    """Prints a block for every protocol, the pairwise view, comparisons and worst scenes, and what weakens them.
+    """Print a block for every protocol, the pairs, comparisons, worst scenes, footnotes and warnings.
 
     Args:
         board: The leaderboard.
-        console: Where to; 80 columns are enough.
+        console: Where to print; 80 columns are enough.
     """
     console.print(text.heading(board), style="bold", markup=False, highlight=False)
     for block in text.blocks(board):
         console.print()
         console.print(f"{block.protocol}: {block.sentence}", style="bold", markup=False, highlight=False)
-        if block.lines:
+        if block.rows:
             console.print(_block_table(block))
         for reason in block.absent:
             console.print(f"not available for {reason}", style="dim", markup=False, highlight=False)
@@ -47,17 +47,19 @@ def _block_table(block: Block) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", overflow="fold")
     for name in block.measures:
-        table.add_column(MEASURES[name] + (" ↓" if name in LOWER_IS_BETTER else " ↑"), justify="right", no_wrap=True)
-    for line in block.lines:
-        mark = f" ({line.mark})" if line.mark else ""
-        kind = f"\n[dim]{line.kind}[/]" if line.kind in ("naive", "published") else ""
-        cells = (_cell(line.cells.get(name)) for name in block.measures)
-        table.add_row(escape(one_line(line.model)) + mark + kind, *cells)
+        table.add_column(
+            MEASURE_NAMES[name] + (" ↓" if name in LOWER_IS_BETTER else " ↑"), justify="right", no_wrap=True
+        )
+    for row in block.rows:
+        mark = f" ({row.mark})" if row.mark else ""
+        kind = f"\n[dim]{row.kind}[/]" if row.kind in ("naive", "published") else ""
+        cells = (_cell(row.cells.get(name)) for name in block.measures)
+        table.add_row(escape(one_line(row.model)) + mark + kind, *cells)
     return table
 
 
 def _cell(cell: Cell | None) -> str:
-    """The value, with its interval below: beside it six measures would not fit into 80 columns."""
+    """Return the value with its interval below, as six measures with intervals beside them exceed 80 columns."""
     if cell is None:
         return DASH
     text = number(cell.value) + (DAGGER if cell.significant else "")
@@ -77,14 +79,14 @@ def _pairs_table(board: Leaderboard) -> Table:
 
 
 def _compared(board: Leaderboard) -> list[str]:
-    """The models' differences in official SROCC, one sentence each."""
+    """Return the differences between models in official SROCC, one line each."""
     models = set(board.entries.loc[board.entries["kind"] == "model", "model"])
     frame = board.comparisons
     shown = frame[(frame["measure"] == "srocc") & (frame["protocol"] == "official")]
     return [
         f"SROCC, official: {row.model_a} − {row.model_b} = {number(row.difference)} "
         f"[{number(row.low)}, {number(row.high)}], p {_equals(row.p)} (Holm {text.p_value(row.p_adjusted)})"
-        for row in text.rows(shown)
+        for row in text.tuples(shown)
         if {row.model_a, row.model_b} <= models
     ]
 
@@ -94,7 +96,7 @@ def _worst_scenes(board: Leaderboard) -> list[str]:
     for model in board.entries.loc[board.entries["kind"] == "model", "model"]:
         worst = board.scenes[board.scenes["model"] == model].sort_values("srocc").head(WORST).dropna(subset="srocc")
         if len(worst):
-            named = ", ".join(f"{row.scene} {number(row.srocc)}" for row in text.rows(worst))
+            named = ", ".join(f"{row.scene} {number(row.srocc)}" for row in text.tuples(worst))
             lines.append(f"{model}: lowest SROCC in {named}")
     return lines
 

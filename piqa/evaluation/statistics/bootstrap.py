@@ -21,7 +21,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from piqa.evaluation.measures import Array
+
 Levels = Literal["both", "scenes", "images"]
 
 CONFIDENCE = 0.95
@@ -32,7 +33,7 @@ class Resamples:
     """What was drawn.
 
     Attributes:
-        slots: The scene in each place of each resample, shape (samples, scenes).
+        slots: The scene in each place of each resample, shape (bootstrap samples, scenes).
         counts: For each scene how often each of its images was drawn, shape (times the scene was drawn, images), in the
             order in which the scene occurs in `slots`, row by row.
     """
@@ -47,7 +48,7 @@ class Resamples:
             values: For each scene, one number each time it was drawn, as many as `counts` has rows.
 
         Returns:
-            Shape (samples, scenes).
+            Shape (bootstrap samples, scenes).
         """
         placed = np.empty(self.slots.size)
         placed[self._places] = np.concatenate(values)
@@ -59,20 +60,20 @@ class Resamples:
         return np.argsort(self.slots, axis=None, kind="stable")
 
 
-def resample(sizes: Sequence[int], samples: int, seed: int, levels: Levels = "both") -> Resamples:
+def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Levels = "both") -> Resamples:
     """Draws scenes and images within scenes.
 
     Args:
         sizes: Number of images of every scene.
-        samples: Number of resamples.
+        bootstrap_samples: Number of resamples.
         seed: Of the draw.
         levels: `both` levels, or `scenes` with their images as they are, or `images` of all scenes as they are.
     """
     scenes = len(sizes)
     choosing, *drawing = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(scenes + 1))
-    slots = np.tile(np.arange(scenes), (samples, 1))
+    slots = np.tile(np.arange(scenes), (bootstrap_samples, 1))
     if levels != "images":
-        slots = choosing.integers(scenes, size=(samples, scenes))
+        slots = choosing.integers(scenes, size=(bootstrap_samples, scenes))
     counts = []
     for scene, size in enumerate(sizes):
         times = int((slots == scene).sum())
@@ -98,12 +99,12 @@ def mean(values: Array) -> Array:
         return np.asarray(np.where(defined, values, 0).sum(axis=-1) / defined.sum(axis=-1))
 
 
-def interval(samples: Array) -> tuple[float, float]:
+def interval(resampled: Array) -> tuple[float, float]:
     """The 95 % percentile interval of a figure's resamples, shape (samples,).
 
     Resamples in which the figure is not defined are left out; the interval is NaN where none is left.
     """
-    defined = samples[~np.isnan(samples)]
+    defined = resampled[~np.isnan(resampled)]
     if not defined.size:
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

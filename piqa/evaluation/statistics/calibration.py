@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from piqa.evaluation.statistics.bootstrap import Array
+from piqa.evaluation.measures import Array
 
 
 @dataclass(frozen=True)
-class Mapping:
+class ScoreMapping:
     """A curve through knots, straight between them and level beyond the outermost.
 
     Attributes:
@@ -36,7 +36,7 @@ class Mapping:
         return np.asarray(np.interp(np.asarray(prediction, np.float64), self.prediction, self.score))
 
 
-def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> Mapping:
+def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> ScoreMapping:
     """The centred isotonic regression of score on prediction.
 
     Isotonic least squares gives a staircase; each of its levels becomes one knot, at the mean prediction of its images.
@@ -63,4 +63,4 @@ def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> Mapping:
     fit = isotonic_regression(np.bincount(group, weights=y) / images, weights=images)
     starts = fit.blocks[:-1]
     centres = np.add.reduceat(values * images, starts) / np.add.reduceat(images, starts)
-    return Mapping(centres, fit.x[starts])
+    return ScoreMapping(centres, fit.x[starts])

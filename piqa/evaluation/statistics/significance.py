@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from piqa.evaluation.statistics.bootstrap import Array
+from piqa.evaluation.measures import Array
 
 PERMUTATIONS = 10_000
 SAME = 1e-12  # two patterns that are equally far from 0 but for rounding
