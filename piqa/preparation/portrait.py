@@ -39,11 +39,6 @@ class Preparation:
         face_margin: Pixels added on every side of the face box, at original resolution.
         detection_side: Longest side in pixels of the copy in which faces are looked for.
         liqe: LIQE's checkpoint; None leaves the 495 logits out.
-
-    Examples:
-        >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
-        >>> min(portrait.whole.shape[:2]), portrait.face_found
-        (64, False)
     """
 
     short_side: int = 448

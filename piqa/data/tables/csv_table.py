@@ -42,13 +42,6 @@ class CSVTable(Table):
 
     Raises:
         InputError: If `columns` or `test_fraction` make no sense.
-
-    Examples:
-        >>> rows = {"image": ["a.jpg", "b.jpg"], "score": [3.2, 1.7], "scene": ["hall", "hall"]}
-        >>> pd.DataFrame(rows).to_csv("scores.csv", index=False)
-        >>> table = CSVTable("scores.csv", test_fraction=1)
-        >>> table.load()[["image", "score", "scene", "split"]].values.tolist()
-        [['a.jpg', 3.2, 'hall', 'test'], ['b.jpg', 1.7, 'hall', 'test']]
     """
 
     def __init__(
