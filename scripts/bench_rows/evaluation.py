@@ -102,6 +102,6 @@ def measures(x: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 def difference(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> float:
-    """Return the largest difference of the two ways on the same resamples."""
+    """By how much the two ways differ at most, on the same resamples."""
     board = measure(truth, prediction, None, drawn, Bands()).samples
     return max(float(np.abs(values - board[name]).max()) for name, values in loop(truth, prediction, drawn).items())
