@@ -39,7 +39,7 @@ class Preparation:
             faces, which saves time where only the whole image is used.
         face_threshold: Lowest detector confidence of a face that counts, in [0, 1].
         face_margin: Pixels added on every side of the face box, at original resolution.
-            detection_side: Longest side in pixels of the copy in which faces are detected.
+        detection_side: Longest side in pixels of the copy in which faces are detected.
         liqe: LIQE's checkpoint; None for no LIQE logits.
 
     Examples:
