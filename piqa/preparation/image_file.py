@@ -32,6 +32,10 @@ def open_image(path: str | Path) -> Image.Image:
     Raises:
         InputError: If the file is absent, no image, truncated, damaged, larger than `MAX_PIXELS`, or a strip of more
             than `MAX_ASPECT` times its short side.
+
+    Examples:
+        >>> open_image("a.jpg").size
+        (50, 60)
     """
     try:
         content = Path(path).read_bytes()

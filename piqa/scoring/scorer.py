@@ -51,6 +51,12 @@ class Scorer:
             or `16`, float16 by autocast, for GPUs without bfloat16.
         card: The card of the model's file; by default one that describes the other arguments.
         view: How the network sees a portrait, as in training: `crops`, `whole` or `windows`.
+
+    Examples:
+        >>> scorer = Scorer.load("runs/demo")
+        >>> table = scorer.score(["a.jpg", "b.jpg", "missing.jpg"])
+        >>> table["file"].tolist(), table["score"].notna().tolist()
+        (['a.jpg', 'b.jpg', 'missing.jpg'], [True, True, False])
     """
 
     def __init__(

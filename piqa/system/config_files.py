@@ -15,6 +15,10 @@ def find_config(value: str) -> str:
 
     Raises:
         InputError: If there is no such file.
+
+    Examples:
+        >>> Path(find_config("piqa.yaml")).name
+        'piqa.yaml'
     """
     if Path(value).suffix not in (".yaml", ".yml", ".json") or "\n" in value or Path(value).is_file():
         return value

@@ -40,6 +40,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises:
         InputError: If the file cannot be written (no permission, no room, a file where a folder should be).
+
+    Examples:
+        >>> with replacing("notes.txt") as temporary:
+        ...     _ = temporary.write_text("done", encoding="utf-8")
+        >>> Path("notes.txt").read_text(encoding="utf-8")
+        'done'
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{HERE}.{os.getpid()}.{threading.get_ident()}.part")

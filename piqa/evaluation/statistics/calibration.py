@@ -50,6 +50,11 @@ def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> ScoreMapping:
         ValueError: If the shapes differ or there is nothing to fit.
 
     Reference: Oron and Flournoy, Centered isotonic regression, Statistics in Biopharmaceutical Research, 2017.
+
+    Examples:
+        >>> mapping = fit_mapping(prediction=[0.1, 0.2, 0.4], score=[1.0, 2.0, 4.0])
+        >>> mapping([0.0, 0.3, 0.9]).tolist()
+        [1.0, 3.0, 4.0]
     """
     x, y = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
     if x.ndim != 1 or x.shape != y.shape or not x.size:

@@ -37,6 +37,10 @@ def permutation_p(differences: ArrayLike, seed: int = 0, permutations: int = PER
 
     Returns:
         A p-value in (0, 1]; NaN if no scene is left.
+
+    Examples:
+        >>> permutation_p([0.1, 0.2, 0.1, 0.3])
+        0.125
     """
     values = np.asarray(differences, np.float64)
     values = values[~np.isnan(values)]
@@ -62,6 +66,10 @@ def holm(p: ArrayLike) -> Array:
         Adjusted p-values: rejecting those below 0.05 keeps the chance of any false rejection below 0.05.
 
     Reference: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics, 1979.
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.5]).tolist()
+        [0.03, 0.08, 0.5]
     """
     values = np.asarray(p, dtype=np.float64)
     adjusted = np.full(values.shape, np.nan)
