@@ -237,7 +237,7 @@ def test_a_pair_of_prompts_of_ones_own_gives_the_score(zero_shot, images, tmp_pa
 
 
 def test_pairs_are_refused_by_other_models(run_of):
-    with pytest.raises(InputError, match="CLIP-IQA alone, not of a NIMA"):
+    with pytest.raises(InputError, match="for CLIP-IQA only; the model is a NIMA"):
         Scorer.load(run_of("nima"), prompts={"pose": ["A relaxed pose.", "A stiff pose."]})
 
 

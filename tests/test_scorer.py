@@ -262,7 +262,7 @@ def test_an_answer_named_as_a_column_is_refused(images):
             return {"score": whole[:, 0, 0, 0].float(), "error": whole[:, 0, 0, 0]}
 
     scorer = Scorer(Wrong(), Preparation(40, face_rule="none"), crop_size=32, device="cpu")
-    with pytest.raises(InputError, match="answers error, which is a column of its own"):
+    with pytest.raises(InputError, match="returns error, which is a column of its own"):
         scorer.score(images[:1])
 
 
