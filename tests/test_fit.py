@@ -131,6 +131,7 @@ MISTAKES = {
     "a missing data folder": (["--data.table.root", "/no/such/folder"], "/no/such/folder"),
     "an unknown attribute": (["--data.table.attribute", "colour"], "colour"),
     "a misspelled option": (["--data.inputs.corp_size", "64"], "--data.inputs.corp_size"),
+    "a batch of no images": (["--data.loading.eval_batch_size", "0"], "eval_batch_size` must be at least 1 image"),
     "a crop of another size": (["--data.inputs.crop_size", "32"], "64 px"),
     "a branch without its weights": (["--model.network.branches", "[whole,face,liqe]"], "data.preparation.liqe"),
     "an unknown backbone": (["--model.network.backbone", "resnet10x"], "resnet10x"),

@@ -48,13 +48,8 @@ __all__ = [
     "StoreOptions",
 ]
 
-_HOMES = {
-    "PortraitData": "piqa.data.datamodule",
-    "InputOptions": "piqa.data.options",
-    "LoadingOptions": "piqa.data.options",
-    "SamplingOptions": "piqa.data.options",
-    "StoreOptions": "piqa.data.options",
-}
+_OPTIONS = ("InputOptions", "LoadingOptions", "SamplingOptions", "StoreOptions")
+_HOMES = {"PortraitData": "piqa.data.datamodule"} | dict.fromkeys(_OPTIONS, "piqa.data.options")
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from piqa.data.mix_sampler import LIQE_STEPS
+from piqa.data.tables.table import require_choice
 from piqa.data.transforms import Crops, View
 from piqa.errors import InputError
 
@@ -58,8 +59,8 @@ class InputOptions:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("data.inputs.view", self.view, get_args(View))
-        _check_choice("data.inputs.test_crops", self.test_crops, get_args(Crops))
+        require_choice("`data.inputs`", "view", self.view, get_args(View))
+        require_choice("`data.inputs`", "test_crops", self.test_crops, get_args(Crops))
         if self.crop_size < 1:
             raise InputError(f"`data.inputs.crop_size` must be at least 1 px, not {self.crop_size}")
 
@@ -88,7 +89,7 @@ class SamplingOptions:
     steps_per_epoch: int = LIQE_STEPS
 
     def __post_init__(self) -> None:
-        _check_choice("data.sampling.pairs", self.pairs, get_args(Pairs))
+        require_choice("`data.sampling`", "pairs", self.pairs, get_args(Pairs))
         if self.steps_per_epoch < 1:
             raise InputError(f"`data.sampling.steps_per_epoch` must be at least 1, not {self.steps_per_epoch}")
         if self.images_per_database is not None and not self.images_per_database:
@@ -126,8 +127,3 @@ class LoadingOptions:
 def _check_workers(setting: str, workers: int | None) -> None:
     if workers is not None and workers < 0:
         raise InputError(f"`{setting}` must be 0 or more processes, not {workers}")
-
-
-def _check_choice(setting: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"`{setting}` is one of {', '.join(choices)}, not {value!r}")

@@ -70,7 +70,7 @@ class Table(ABC):
 
 
 def require_choice(owner: str, setting: str, value: str, choices: Sequence[str]) -> None:
-    """Check that a table's setting is one of its choices.
+    """Check that a setting is one of its choices.
 
     Raises:
         InputError: Naming the choices, if it is not.
