@@ -110,9 +110,7 @@ class BestCheckpoint(ModelCheckpoint):
         beside = Path(str(trainer.ckpt_path)).resolve().with_name(f"{BEST}.ckpt")
         best = str(beside if beside.is_file() else state["best_model_path"])
         if not Path(best).is_file():
-            rank_zero_warn(
-                f"the best checkpoint so far, {best}, is missing; the best of later epochs will be kept"
-            )
+            rank_zero_warn(f"the best checkpoint so far, {best}, is missing; the best of later epochs will be kept")
             del checkpoint["callbacks"][self.state_key]
             return
         state |= {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
