@@ -25,11 +25,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from piqa.cli import PiqaCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import InputError, one_line_errors
+from piqa.models.contract import Arguments
 from piqa.models.regressor import Regressor
 from piqa.preparation.digests import digest_of
 from piqa.system.command_line import command
 from piqa.tasks.regression import RegressionTask
-from piqa.training.checkpoints import State
 from piqa.training.process_settings import set_up_process, set_up_training
 from piqa.training.run_record import fingerprint, write_record
 from piqa.weights import model_file
@@ -134,7 +134,7 @@ def _write_backbone(cli: PretrainCLI, best: str, metrics: Mapping[str, float]) -
     print(f"{cli.datamodule.table.name}: validation SROCC {srocc:.4f}, PLCC {plcc:.4f}; backbone: {path}")
 
 
-def _settings_digest(config: State) -> str:
+def _settings_digest(config: Arguments) -> str:
     """Return a digest of what determines the result of a stage: its settings and the weights that it starts from."""
     plain = {key: value for key, value in config.items() if key not in INCIDENTAL}
     plain["trainer"] = {key: config["trainer"].get(key) for key in ("max_epochs", "precision")}

@@ -81,9 +81,9 @@ def test_an_image_without_votes_is_refused():
         vote_fractions(torch.zeros(1, 10))
 
 
-def test_mean_and_spread_are_those_of_numpy():
+def test_mean_and_std_are_those_of_numpy():
     votes = np.array([1, 0, 2, 5, 9, 4, 4, 2, 0, 1])
     marks = np.repeat(np.arange(1, 11), votes)
     answer = rating_outputs(vote_fractions(torch.from_numpy(votes)[None]))
     assert answer["score"].item() == pytest.approx(marks.mean(), abs=1e-5)
-    assert answer["spread"].item() == pytest.approx(marks.std(), abs=1e-5)
+    assert answer["std"].item() == pytest.approx(marks.std(), abs=1e-5)

@@ -185,8 +185,8 @@ class AestheticTask(ScoringTask):
     def _distribution(self, outputs: dict[str, Tensor]) -> Tensor:
         if "distribution" not in outputs:
             raise InputError(
-                f"{type(self.network).__name__} as configured outputs no distribution, which `model.loss: emd` needs; "
-                "set `model.loss: mse`, or TANet's `head: ava`"
+                f"`model.loss: emd` needs a network that outputs a distribution; {type(self.network).__name__} as "
+                "configured does not; set `model.loss: mse`, or TANet's `head: ava`"
             )
         return outputs["distribution"]
 
