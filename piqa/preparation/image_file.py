@@ -69,7 +69,7 @@ def _decoded(content: bytes) -> tuple[Image.Image, Image.Transpose | None]:
     formats = [known for known in Image.ID if known not in OTHER_PROGRAMS]
     with _own_pixel_limit(), Image.open(io.BytesIO(content), formats=formats) as image:
         if max(image.size) > MAX_ASPECT * min(image.size):
-            raise InputError(f"its {image.width} x {image.height} pixels are too narrow a strip; crop it")
+            raise InputError(f"its {image.width} x {image.height} pixels are a strip, too narrow to be judged; crop it")
         image.load()
         return _to_rgb(image), _turn(image)
 
