@@ -208,7 +208,7 @@ def test_two_rows_for_one_image_of_the_table_are_refused(tmp_path):
 def test_missing_images_are_counted_and_named(tmp_path):
     message = complaint(csv(tmp_path, "image,prediction\n1_A.jpg,1\nz.jpg,2\n"), LABELS)
     assert "predicts 1 of the 4 images to be evaluated, without 2_A.JPG, 3_B.tiff, 4_B.jpg; " in message
-    assert "rows that fit no image: z.jpg; add them, or raise max_missing" in message
+    assert "rows that fit no image: z.jpg; add them, or raise `max_missing`" in message
 
 
 def test_a_share_of_the_images_may_be_missing_and_is_listed(tmp_path):
@@ -216,7 +216,7 @@ def test_a_share_of_the_images_may_be_missing_and_is_listed(tmp_path):
     frame = read_predictions(path, LABELS, max_missing=0.25)
     assert len(frame) == 3
     assert frame.attrs == {"missing": ["4_B.jpg"], "unmatched": ["z.jpg"]}
-    assert "raise max_missing (now 0.24)" in complaint(path, LABELS, max_missing=0.24)
+    assert "raise `max_missing` (now 0.24)" in complaint(path, LABELS, max_missing=0.24)
 
 
 def test_a_file_that_fits_no_image_is_refused_whatever_may_be_missing(tmp_path):

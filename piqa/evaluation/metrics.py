@@ -1,7 +1,7 @@
-"""How well predictions follow the experts' scores: measures of one scene, and the two ways of summing up scenes.
+"""How well predictions follow the experts' scores: measures of every scene, and the two ways to sum up scenes.
 
-Scores such as JODs are centred in each scene and mean nothing across scenes, so everything here is computed inside
-scenes first. A measure that is not defined is NaN, never a plausible number.
+Scores such as JODs are centred in each scene and cannot be compared across scenes, so everything here is computed
+within scenes first. A measure that is not defined is NaN, never a plausible number.
 """
 
 from __future__ import annotations
@@ -62,23 +62,23 @@ def rmse(score: ArrayLike, prediction: ArrayLike) -> float:
 
 
 def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Array | None:
-    """Predictions of one scene mapped to the scale of its scores by the DN-PIQA authors' four-parameter logistic.
+    """Map predictions of one scene to the scale of its scores by the DN-PIQA authors' four-parameter logistic.
 
     f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), least squares from b1 = max(score), b2 = min(score),
     b3 = mean(prediction), b4 = 0.5. The start is the published one and suits predictions that span a few units; on
-    another scale the fit can end in a step function. It is fitted on the labels it is then judged with, so the measures
-    that follow are optimistic.
+    another scale the fit can end in a step function. The curve is fitted to the labels that it is then evaluated on, so
+    the resulting measures are optimistic.
 
-    Unlike the published code, the derivatives are exact. Numeric ones take steps in proportion to the parameter, so b3
-    never leaves a mean that is zero but for rounding, which is what scores centred per scene have.
+    Unlike in the published code, the derivatives are exact. The steps of numeric ones are proportional to the
+    parameter, so b3 would never leave a mean that is zero but for rounding, as that of scores centred per scene.
 
     Args:
         prediction: The predicted scores, shape (images,).
         score: The experts' scores, shape (images,).
 
     Returns:
-        The mapped predictions, shape (images,), or None where there is no sound fit: fewer than four images, a constant
-        side, no convergence in a bounded number of steps, or a curve that came out flat.
+        The mapped predictions, shape (images,), or None where the fit fails: fewer than four images, a constant side,
+        no convergence within a fixed number of steps, or a flat curve.
 
     Raises:
         ValueError: If the shapes differ.
@@ -100,7 +100,7 @@ def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Array | None:
 
 
 def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
-    """All measures of every scene.
+    """Return all measures of every scene.
 
     Args:
         predictions: One row an image with columns `scene`, `score` and `prediction`; `image`, where it is there, must
@@ -121,15 +121,15 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(scenes: pd.DataFrame) -> Summary:
-    """The measures of all scenes summed up by the two protocols in use; neither maps onto the other.
+    """Sum up the measures of all scenes by the two protocols in use, which cannot be converted into each other.
 
     `official` is the PIQ23 board's: the median over scenes of each measure of the raw predictions. `authors` is that of
     the DN-PIQA code: the mean over scenes, SROCC and KROCC of the raw predictions, PLCC, MAE and RMSE after the
     per-scene logistic fit.
 
-    A scene whose correlations are undefined, or whose fit failed, cannot enter the aggregate it has no number for, and
-    the authors' own mean would become NaN with it. It is left out there, and both are counted and named in the result,
-    because leaving scenes out can flatter a model.
+    A scene with undefined correlations or a failed fit is left out of the aggregates for which it has no number; the
+    authors' own mean would become NaN. Such scenes are counted and named in the result, because leaving them out can
+    flatter a model.
 
     Args:
         scenes: The result of `per_scene`.
@@ -141,7 +141,7 @@ def summarise(scenes: pd.DataFrame) -> Summary:
     """
     undefined, failed = scenes["srocc"].isna(), ~scenes["fit_converged"]
     measures = ["srocc", "krocc", "plcc", "mae", "rmse"]
-    spread = {"min": 0.0, "lower_quartile": 0.25, "upper_quartile": 0.75, "max": 1.0}
+    quantiles = {"min": 0.0, "lower_quartile": 0.25, "upper_quartile": 0.75, "max": 1.0}
     return {
         "images": int(scenes["images"].sum()),
         "scenes": len(scenes),
@@ -157,14 +157,14 @@ def summarise(scenes: pd.DataFrame) -> Summary:
             **{name: float(scenes[name].mean()) for name in ("srocc", "krocc")},
             **{name: float(scenes[f"fitted_{name}"].mean()) for name in ("plcc", "mae", "rmse")},
         },
-        "srocc_quantiles": {name: float(scenes["srocc"].quantile(share)) for name, share in spread.items()},
+        "srocc_quantiles": {name: float(scenes["srocc"].quantile(level)) for name, level in quantiles.items()},
         "undefined": {"count": int(undefined.sum()), "scenes": [str(scene) for scene in scenes.index[undefined]]},
         "failed_fits": {"count": int(failed.sum()), "scenes": [str(scene) for scene in scenes.index[failed]]},
     }
 
 
 def pair_accuracy(predictions: pd.DataFrame) -> float:
-    """Share of all pairs inside a scene that the predictions put in the right order.
+    """Return the fraction of all pairs within scenes that the predictions put in the experts' order.
 
     Pairs with equal scores are not counted, equal predictions count half.
 
@@ -198,7 +198,7 @@ def _logistic(x: Array, b1: float, b2: float, b3: float, b4: float) -> Array:
 
 
 def _logistic_slopes(x: Array, b1: float, b2: float, b3: float, b4: float) -> Array:
-    """Derivatives of the logistic by its parameters, shape (images, 4)."""
+    """Return the derivatives of the logistic by its parameters, shape (images, 4)."""
     z = (x - b3) / np.abs(b4)
     rise = expit(z)
     bend = (b1 - b2) * rise * (1 - rise)
@@ -208,18 +208,18 @@ def _logistic_slopes(x: Array, b1: float, b2: float, b3: float, b4: float) -> Ar
 def _vectors(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"Expected two vectors of one length, found shapes {x.shape} and {y.shape}")
+        raise ValueError(f"expected two vectors of one length, found shapes {x.shape} and {y.shape}")
     return x, y
 
 
 def check_table(predictions: pd.DataFrame) -> None:
-    """Refuses a table that cannot be measured, with an InputError; as `per_scene` says."""
+    """Make sure that a table can be measured; raise an InputError as `per_scene` does."""
     missing = [name for name in ("scene", "score", "prediction") if name not in predictions]
     if missing:
         found = ", ".join(map(str, predictions.columns))
-        raise InputError(f"The predictions have no column {', '.join(missing)} (found: {found}); add or rename it")
+        raise InputError(f"the predictions have no column {', '.join(missing)} (found: {found}); add or rename it")
     if predictions.empty:
-        raise InputError("There are no predictions to evaluate; check that the split holds images")
+        raise InputError("no predictions to evaluate; check that the split has images")
     if predictions["scene"].isna().any():
         raise InputError(f"{predictions['scene'].isna().sum()} predictions have no scene; name one for every image")
     for column in ("score", "prediction"):

@@ -1,7 +1,7 @@
-"""The pairwise view: which pairs of a scene are ordered as the experts order them, and how sure the model was.
+"""Measures of pairs: how many pairs of a scene are in the experts' order, and how sure the model was of each.
 
-A user who compares two shots cares for the pair, not for a correlation. Pairs are those of two images of one scene with
-different scores; all pairs of all scenes are pooled, so large scenes weigh more. A predicted tie is half right.
+A pair is two images of one scene with different scores. The pairs of all scenes are pooled, so large scenes weigh more.
+A predicted tie counts half.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PairBands:
     """Which pairs are clear and which are near ties, in units of the score.
 
     Args:
-        clear: A pair is clear if its scores differ by more. At 1 JOD, three in four experts prefer the same image.
+        clear: A pair is clear if its scores differ by more. At 1 JOD, three in four experts prefer the better image.
         near: A pair is a near tie if its scores differ by less.
 
     Raises:
@@ -44,20 +44,20 @@ class PairBands:
                 raise InputError(f"`{name}` is {getattr(self, name)}; a difference of scores of at least 0 is needed")
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """For each kind of pairs, the differences between which (both excluded) its pairs lie."""
+        """Return the range of score differences of each kind of pairs, both ends excluded."""
         return {"all": (0.0, np.inf), "clear": (self.clear, np.inf), "near": (0.0, self.near)}
 
 
 def preferences(frame: pd.DataFrame, bands: PairBands | None = None) -> pd.DataFrame:
-    """Calibration of the predicted preference: the Brier score of each kind of pairs.
+    """Return pair accuracy and Brier score of each kind of pairs.
 
-    The predicted probability that A beats B is Phi(prediction of A - prediction of B), Thurstone's model as the
-    fidelity loss has it, on raw predictions; the outcome is 1 if the experts' score of A is higher, else 0. A constant
-    model scores 0.25, a perfect and certain one 0.
+    The predicted probability that A beats B is Phi(prediction of A - prediction of B) on raw predictions: Thurstone's
+    model, as in the fidelity loss. The outcome is 1 if the experts' score of A is higher, else 0. The Brier score of a
+    constant prediction is 0.25, that of a perfect and certain one 0.
 
     Args:
         frame: One row an image with columns `scene`, `score` and `prediction`.
-        bands: What clear and near pairs are.
+        bands: What clear pairs and near ties are.
 
     Returns:
         One row a kind: `kind`, `pairs`, `accuracy` and `brier`, NaN without pairs.
@@ -81,15 +81,16 @@ def preferences(frame: pd.DataFrame, bands: PairBands | None = None) -> pd.DataF
 
 
 def reliability(frame: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
-    """How often the experts agree with the model's preferred image, by how sure the model is of it.
+    """Return how often the experts agree with the model's preferred image, by its predicted probability.
 
     Args:
-        frame: As for `preferences`, whose probability this is.
+        frame: As for `preferences`, whose predicted probability this is.
         bins: Number of equal steps from 0.5, no preference, to 1.
 
     Returns:
-        One row a bin that holds pairs: `bin`, `predicted` (mean probability of the preferred image), `observed` (share
-        of the pairs whose preferred image has the higher score) and `pairs`. On a calibrated model both are equal.
+        One row a bin that holds pairs: `bin`, `predicted` (mean probability of the preferred image), `observed`
+        (fraction of the pairs whose preferred image has the higher score) and `pairs`. A calibrated model has both
+        equal.
     """
     differences = np.concatenate([prediction for _, prediction in _differences(frame)])
     sure, right = ndtr(np.abs(differences)), (1 + np.sign(differences)) / 2
@@ -100,15 +101,15 @@ def reliability(frame: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
 
 
 def worst_pairs(frame: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
-    """The pairs in the wrong order that experts separate most; every image stands in one of them at most.
+    """Return the wrongly ordered pairs whose scores differ most; each image is in one of them at most.
 
     Args:
         frame: One row an image with columns `image`, `scene`, `score`, `prediction`, and `path` where known.
-        count: How many pairs at most.
+        count: Largest number of pairs.
 
     Returns:
-        Worst first: `scene`, `image_a`, `image_b`, `score_a`, `score_b`, `prediction_a`, `prediction_b`, `path_a`,
-        `path_b`. A is the better one by the experts; a path is None where there is no such file.
+        The largest difference first: `scene`, `image_a`, `image_b`, `score_a`, `score_b`, `prediction_a`,
+        `prediction_b`, `path_a`, `path_b`. A has the higher score; a path is None where there is no such file.
     """
     found = []
     for scene, rows in frame.groupby("scene", sort=True):
@@ -120,12 +121,12 @@ def worst_pairs(frame: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
 
 
 def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Measures of the images of each condition or device, so that a weakness shows.
+    """Return the measures of the images of each condition or device.
 
     Args:
         frame: One row an image with columns `scene`, `score`, `prediction` and the one that `by` names.
-        by: `condition`: pairs of two images of the group. Any other column, such as `device`: pairs of which at least
-            one is, because a device has few images of a scene and is compared with other devices.
+        by: `condition` takes pairs of two images of the group. Other columns, such as `device`, take pairs with at
+            least one image of the group, because a device has few images of a scene and is compared with others.
 
     Returns:
         One row a group: `by`, `group`, `images`, `pairs`, `pair_accuracy` (NaN without pairs) and `srocc` (mean over
@@ -177,7 +178,7 @@ def _differences(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
 
 
 def _wrong_pairs(score: Array, prediction: Array, count: int) -> list[tuple[int, int]]:
-    """The better and the worse one of the wrongly ordered pairs that lie farthest apart, no image in two of them."""
+    """Return the better and the worse image of the wrongly ordered pairs that differ most, no image in two of them."""
     better, worse = np.nonzero((score[:, None] > score) & (prediction[:, None] < prediction))
     chosen: list[tuple[int, int]] = []
     used: set[int] = set()

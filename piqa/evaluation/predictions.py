@@ -1,8 +1,8 @@
-"""A table of predictions on disk: read from anyone's CSV, joined to labels by image name, written whole or not at all.
+r"""Tables of predictions on disk: read from any CSV, joined to labels by image name, written whole or not at all.
 
-Two labs rarely write a file's name alike: one has `Overall/66_Indoor_Scene_0.JPG`, with a backslash, the other
-`66_Indoor_Scene_0.jpg`. Names are matched where that is safe and never guessed: what fits two images fits none, and
-what is left over is counted.
+Files from different sources rarely write a name alike: `Overall\66_Indoor_Scene_0.JPG` and `66_Indoor_Scene_0.jpg` are
+the same image. Names are matched only where that is unambiguous: a name that fits two images matches neither, and
+unmatched names are counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SAME_SCORE = 1e-6  # published label files are rounded to nine decimals
 def read_predictions(
     csv: str | Path, table: pd.DataFrame | None = None, *, split: str | None = None, max_missing: float = 0.0
 ) -> pd.DataFrame:
-    """Predictions from a CSV file, with their labels from the file itself or from a table.
+    """Read predictions from a CSV file, with their labels from the file itself or from a table.
 
     The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Case and spaces in the header do
     not matter; else it is read as `read_csv` tells. With a table, rows are joined to it by image name: exactly; else
@@ -37,7 +37,7 @@ def read_predictions(
             only the rows that are to be evaluated, or all of them and `split`.
         split: The split of the table that is to be evaluated. Its images should be predicted; those of other splits may
             be, and are kept.
-        max_missing: The share of the images to be evaluated that may have no prediction, in [0, 1).
+        max_missing: The fraction of the images to be evaluated that may have no prediction, in [0, 1).
 
     Returns:
         One row an image, in the order of the file, index 0..n-1: `image`, `scene`, `score`, `prediction` and whatever
@@ -49,7 +49,7 @@ def read_predictions(
             is not finite, the file's labels contradict the table's, or too many images are missing.
     """
     if not 0 <= max_missing < 1:
-        raise InputError(f"max_missing is {max_missing}; it is a share of the images, at least 0 and below 1")
+        raise InputError(f"`max_missing` is {max_missing}; a fraction of at least 0 and below 1 is needed")
     csv = Path(csv)
     frame = read_csv(csv, numbers=NUMBERS, lower_case_header=True)
     if frame.empty:
@@ -74,11 +74,11 @@ def read_predictions(
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
-    """Writes a table as CSV; every number reads back as exactly the same float64.
+    """Write a table as CSV; every number reads back as exactly the same float64.
 
     Args:
         frame: The table; its index is not written.
-        path: The file, replaced if it is there; missing folders are made.
+        path: The file, replaced if it exists; missing folders are created.
 
     Raises:
         InputError: If the file cannot be written.
@@ -100,7 +100,7 @@ def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> N
 
 
 def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
-    """The rows of `frame` that are in `table`, under the table's names and labels."""
+    """Return the rows of `frame` that are in `table`, under the table's names and labels."""
     position = _match(frame["image"], table["image"])
     unmatched = frame["image"][position == -1]
     position = position[position != -1]
@@ -121,12 +121,12 @@ def _refuse_missing(frame: pd.DataFrame, wanted: int, csv: Path, max_missing: fl
     strangers = f"; rows that fit no image: {listed(unmatched)}" if unmatched else ""
     raise InputError(
         f"{csv} predicts {wanted - len(missing)} of the {wanted} images to be evaluated, without {listed(missing)}"
-        f"{strangers}; add them, or raise max_missing (now {max_missing:g})"
+        f"{strangers}; add them, or raise `max_missing` (now {max_missing:g})"
     )
 
 
 def _match(images: pd.Series[str], known: pd.Series[str]) -> pd.Series[int]:
-    """For every image the position of its name in `known`, -1 where there is none or more than one."""
+    """Return the position of every image's name in `known`, -1 where there is none or more than one."""
     exact, whole, ends = _positions(known), _positions(map(_normalised, known)), _positions_by_end(known)
 
     def position(name: str) -> int:
@@ -145,7 +145,7 @@ def _match(images: pd.Series[str], known: pd.Series[str]) -> pd.Series[int]:
 
 
 def _normalised(name: str) -> str:
-    """The path with forward slashes, without `./`, and with its extension in lower case."""
+    """Return the path with forward slashes, without `./`, and with its extension in lower case."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path).removesuffix(path.suffix) + path.suffix.lower()
 
@@ -155,13 +155,13 @@ def _file_name(name: str) -> str:
 
 
 def _ends(path: str) -> list[str]:
-    """The path and all its shorter ends, longest first: a/b/c.jpg, b/c.jpg, c.jpg."""
+    """Return the path and all its shorter ends, longest first: a/b/c.jpg, b/c.jpg, c.jpg."""
     parts = path.split("/")
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _positions(names: Iterable[str]) -> dict[str, int]:
-    """Where each name stands; names that stand twice are left out."""
+    """Return the position of each name; repeated names are left out."""
     seen: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         seen.setdefault(name, []).append(position)
@@ -169,7 +169,7 @@ def _positions(names: Iterable[str]) -> dict[str, int]:
 
 
 def _positions_by_end(names: pd.Series[str]) -> dict[str, int]:
-    """Where each end of a path stands; ends that several paths share are left out."""
+    """Return the position of the path with each end; ends that several paths share are left out."""
     ends = [(end, position) for position, name in enumerate(names) for end in _ends(_normalised(name))]
     return {end: ends[row][1] for end, row in _positions(end for end, _ in ends).items()}
 
@@ -185,7 +185,7 @@ def _refuse_repeats(images: pd.Series[str], csv: Path) -> None:
 
 
 def _refuse_other_labels(matched: pd.DataFrame, labels: pd.DataFrame, csv: Path) -> None:
-    """Labels in the file that differ from the table's mean another attribute or another data set."""
+    """Refuse labels that differ from the table's: the file then belongs to another attribute or dataset."""
     for name in ("scene", "score"):
         if name not in matched:
             continue

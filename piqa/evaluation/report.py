@@ -41,7 +41,7 @@ class ReportFacts:
         checkpoint: The model's file, if a model was evaluated.
         predictions: The CSV, if predictions were evaluated.
         selected_on: The set that the checkpoint was chosen on.
-        test_crops: How the model saw the images.
+        test_crops: Crops of each image that the model scored.
         more: Other facts by name, which are only written.
     """
 

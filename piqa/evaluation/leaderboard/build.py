@@ -27,7 +27,7 @@ class LeaderboardOptions:
     """How a leaderboard is computed.
 
     Args:
-        statistics: Of the confidence intervals.
+        statistics: How confidence intervals are computed.
         pairs: What clear pairs and near ties are.
         max_missing: Largest fraction of the images that a candidate may leave without a prediction, in [0, 1).
         permutations: Sign patterns drawn for the permutation test.

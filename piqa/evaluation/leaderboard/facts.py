@@ -24,7 +24,7 @@ class Subject:
         attribute: What was judged, such as PIQ23's `exposure`.
         official_split: Name of the published split of the dataset that this is.
         command: The command line.
-        test_crops: How models saw the images, where there are models.
+        test_crops: Crops of each image that models scored, if there are models.
     """
 
     table: str | None = None

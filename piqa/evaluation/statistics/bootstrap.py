@@ -1,13 +1,12 @@
 """Bootstrap of measures that are computed inside scenes and summed up over them.
 
-A board's figure would come out differently with other scenes, and with other images of the same scenes. Both are
-resampled: as many scenes as there are, drawn with replacement, and in every scene drawn, anew for each time it is
-drawn, as many of its images as it has, with replacement. That is the two-level bootstrap. A scene's measure differs
-from scene to scene already because its images are few; resampling them as well counts that part twice, so the intervals
-are a little wide rather than too narrow. Where the scenes are not a sample, as on PIQ23's device split, whose test
-scenes are also those of the training, `images` alone may be the better question.
+A value of the board would differ with other scenes, and with other images of the same scenes. The two-level bootstrap
+resamples both with replacement: scenes, and for each time that a scene is drawn, images of that scene. Measures differ
+between scenes already because scenes have few images; resampling images too counts that part twice, so the intervals
+are slightly too wide rather than too narrow. Where the scenes are not a sample, as on PIQ23's device split, whose test
+scenes are also training scenes, resampling `images` alone may be the better choice.
 
-Models are compared on the same resamples, so that what they have in common cancels.
+All entries are measured on the same resamples, so that their common variation cancels in differences.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Resamples:
-    """What was drawn.
+    """The scenes and images of every resample.
 
     Attributes:
         slots: The scene in each place of each resample, shape (bootstrap samples, scenes).
@@ -42,10 +41,10 @@ class Resamples:
     counts: list[NDArray[np.int32]]
 
     def in_slots(self, values: Sequence[Array]) -> Array:
-        """Puts what was measured of each scene where it was drawn.
+        """Place the measures of each scene where the scene was drawn.
 
         Args:
-            values: For each scene, one number each time it was drawn, as many as `counts` has rows.
+            values: For each scene, one number for each time that it was drawn, as many as `counts` has rows.
 
         Returns:
             Shape (bootstrap samples, scenes).
@@ -56,18 +55,18 @@ class Resamples:
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
-        """Where in the slots, read row by row, the first scene was drawn, then the second, ..."""
+        """The positions of the first scene in the slots, read row by row, then those of the second, ..."""
         return np.argsort(self.slots, axis=None, kind="stable")
 
 
 def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Levels = "both") -> Resamples:
-    """Draws scenes and images within scenes.
+    """Draw scenes and images within scenes.
 
     Args:
         sizes: Number of images of every scene.
         bootstrap_samples: Number of resamples.
-        seed: Of the draw.
-        levels: `both` levels, or `scenes` with their images as they are, or `images` of all scenes as they are.
+        seed: Seed of the draw.
+        levels: `both`; or `scenes`, with their images as they are; or `images`, of the scenes as they are.
     """
     scenes = len(sizes)
     choosing, *drawing = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(scenes + 1))
@@ -84,25 +83,25 @@ def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Le
 
 
 def median(values: Array) -> Array:
-    """Median over the last axis of what is defined; NaN where nothing is."""
+    """Return the median over the last axis of all defined values; NaN where there are none."""
     if not np.isnan(values).any():
         return np.asarray(np.median(values, axis=-1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nothing is defined: NaN is the answer
+        warnings.simplefilter("ignore", RuntimeWarning)  # of rows without a defined value, whose median is NaN
         return np.asarray(np.nanmedian(values, axis=-1))
 
 
 def mean(values: Array) -> Array:
-    """Mean over the last axis of what is defined; NaN where nothing is."""
+    """Return the mean over the last axis of all defined values; NaN where there are none."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(defined, values, 0).sum(axis=-1) / defined.sum(axis=-1))
 
 
 def interval(resampled: Array) -> tuple[float, float]:
-    """The 95 % percentile interval of a figure's resamples, shape (samples,).
+    """Return the 95 % percentile interval of a value's resamples, shape (bootstrap samples,).
 
-    Resamples in which the figure is not defined are left out; the interval is NaN where none is left.
+    Resamples in which the value is not defined are left out; the interval is NaN where none is left.
     """
     defined = resampled[~np.isnan(resampled)]
     if not defined.size:

@@ -1,11 +1,11 @@
-"""A model's own scale mapped to the experts', by one monotonic curve fitted on training scenes.
+"""Map predictions to the scale of the experts' scores, by one monotonic curve fitted on training scenes.
 
-A model that learnt to rank answers on a scale of its own: its errors in JOD mean nothing until it is mapped. A logistic
-fitted in every test scene sees the answers; this mapping sees none of them. It is one curve for all scenes, as a user
-who scores new portraits would have it, so a model whose answers drift from scene to scene pays for that.
+A model trained to rank predicts on a scale of its own; its errors in JOD mean nothing until they are mapped. A logistic
+fitted in every test scene sees the test scores; this mapping sees none of them. It is one curve for all scenes, as for
+a user who scores new images, so predictions that drift from scene to scene count as errors.
 
-A trained model knows its training scenes better than new ones, so the curve may be steeper than new scenes deserve.
-Validation scenes are not used, for they are not marked in everyone's predictions.
+A model fits its training scenes better than new ones, so the curve may be too steep for new scenes. All images that the
+table marks `train` are used, among them any that training held out for validation.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from piqa.evaluation.measures import Array
 
 @dataclass(frozen=True)
 class ScoreMapping:
-    """A curve through knots, straight between them and level beyond the outermost.
+    """A curve through knots, linear between them and constant beyond the outermost.
 
     Attributes:
-        prediction: Where the knots lie, strictly ascending, shape (knots,).
-        score: The score there, strictly ascending, shape (knots,).
+        prediction: Predictions at the knots, strictly ascending, shape (knots,).
+        score: Scores at the knots, strictly ascending, shape (knots,).
     """
 
     prediction: Array
     score: Array
 
     def __call__(self, prediction: ArrayLike) -> Array:
-        """Predictions on the scale of the score, same shape."""
+        """Return predictions on the scale of the score, same shape."""
         return np.asarray(np.interp(np.asarray(prediction, np.float64), self.prediction, self.score))
 
 
 def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> ScoreMapping:
-    """The centred isotonic regression of score on prediction.
+    """Fit the centred isotonic regression of score on prediction.
 
-    Isotonic least squares gives a staircase; each of its levels becomes one knot, at the mean prediction of its images.
-    So different predictions stay different between the outermost knots, and no shape is assumed.
+    Isotonic least squares gives a step function. Each of its levels becomes one knot, at the mean prediction of its
+    images, so different predictions stay different between the outermost knots. No shape is assumed.
 
     Args:
         prediction: Predictions of training images, shape (images,), at least one.
@@ -58,7 +58,7 @@ def fit_mapping(prediction: ArrayLike, score: ArrayLike) -> ScoreMapping:
     """
     x, y = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
     if x.ndim != 1 or x.shape != y.shape or not x.size:
-        raise ValueError(f"Expected two vectors of one length, found shapes {x.shape} and {y.shape}")
+        raise ValueError(f"expected two vectors of one length, found shapes {x.shape} and {y.shape}")
     values, group, images = np.unique(x, return_inverse=True, return_counts=True)
     fit = isotonic_regression(np.bincount(group, weights=y) / images, weights=images)
     starts = fit.blocks[:-1]

@@ -1,7 +1,7 @@
-"""How well a perfect judge would do: scores are means of few opinions, so even the truth does not repeat exactly.
+"""The noise ceiling: how well the true scores would predict the measured ones, which are means of few opinions.
 
-The judge answers each image's score with an error as large as the score's own standard deviation, drawn anew for every
-draw. That is how far a second panel of the same size would agree with the first, if images err independently.
+Each draw adds to every score a normal error with the score's own standard deviation. The result is how far a second
+panel of the same size would agree with the first, if the errors of images are independent.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ DRAWS = 1000
 
 
 def noise_ceiling(truth: pd.DataFrame, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
-    """The measures, by the official protocol, of score + N(0, score_std) as a prediction of score.
+    """Measure score + N(0, score_std) as a prediction of score, by the official protocol.
 
     Args:
         truth: One row an image with columns `scene`, `score` and `score_std`.
-        draws: How often the errors are drawn.
-        seed: Of the draws.
+        draws: Number of draws.
+        seed: Seed of the draws.
 
     Returns:
         Indexed by measure (`srocc`, `krocc`, `plcc`, `mae`, `rmse`, `pair_accuracy`): `value`, the mean over draws of

@@ -1,15 +1,18 @@
 """Is one model better than another? A permutation test over scenes, and Holm's correction where several are compared.
 
 The test swaps the two models' measures in whole scenes, which turns the sign of their difference there. If the models
-are equally good, it is chance which of a scene's two figures belongs to which, so every pattern of swaps is as likely
-as the one seen; the p-value is the share of patterns whose mean difference over scenes is at least as large. That is
-exact whatever the distribution. It takes the scene, not the image, as what was sampled (images of a scene are judged
-together and are not independent), and never puts predictions on two scales into one ranking, as swapping single images
-would. With few scenes it cannot find much: S scenes have 2^S patterns, so p is never below 2 / 2^S.
+are equally good, every pattern of swaps is as likely as the observed one. The p-value is the fraction of patterns whose
+mean difference over scenes is at least as large; it is exact for any distribution. The sampling unit is the scene, not
+the image: images of a scene are judged together and are not independent, and swapping single images would mix
+predictions of two scales in one ranking. S scenes have 2^S patterns, so p is never below 2 / 2^S.
 
-The mean is the statistic under every protocol. A difference of medians hangs on a scene or two, so that even a model
-that is better in all scenes by far would not stand out. Where mean and median point to different models nothing is
-claimed. The bootstrap interval beside the p-value says how large the difference of the protocol's own figures is.
+The mean is the statistic under every protocol. A difference of medians depends on a scene or two, so that even a model
+that is far better in all scenes would not be significant. Where mean and median favour different models, no
+significance is claimed. The bootstrap interval gives the size of the difference of the protocol's own values.
+
+`scipy.stats.permutation_test` gives the same exact p-values. It is not used, because beyond that it doubles the smaller
+tail instead of counting both, so that the smallest p of drawn patterns is twice as large, and takes several times as
+long.
 """
 
 from __future__ import annotations
@@ -23,17 +26,17 @@ from numpy.typing import ArrayLike
 from piqa.evaluation.measures import Array
 
 PERMUTATIONS = 10_000
-SAME = 1e-12  # two patterns that are equally far from 0 but for rounding
+SAME = 1e-12  # mean differences that differ by less are equal but for rounding
 
 
 def permutation_p(differences: ArrayLike, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
-    """Two-sided p-value of two models' mean difference under swaps of whole scenes.
+    """Return the two-sided p-value of two models' mean difference under swaps of whole scenes.
 
     Args:
         differences: One model's measure less the other's in every scene, shape (scenes,). Scenes in which either is not
-            defined, NaN, are left out, as they are from the figures.
-        seed: Of the patterns drawn.
-        permutations: How many patterns are drawn where there are more than so many; else each is taken once.
+            defined, NaN, are left out, as in the values of the board.
+        seed: Seed of the patterns drawn.
+        permutations: Number of patterns drawn where there are more than that; else each is taken once.
 
     Returns:
         A p-value in (0, 1]; NaN if no scene is left.
@@ -57,7 +60,7 @@ def permutation_p(differences: ArrayLike, seed: int = 0, permutations: int = PER
 
 
 def holm(p: ArrayLike) -> Array:
-    """P-values of several comparisons adjusted by Holm's method; what is NaN is no comparison and stays NaN.
+    """Adjust the p-values of several comparisons by Holm's method; NaN is no comparison and stays NaN.
 
     Args:
         p: Shape (comparisons,).
@@ -81,7 +84,7 @@ def holm(p: ArrayLike) -> Array:
 
 
 def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Adds `p_adjusted`, Holm's over the comparisons of each `protocol` and `measure`, to a frame with `p`."""
+    """Add `p_adjusted`, by Holm over the comparisons of each `protocol` and `measure`, to a frame with `p`."""
     adjusted = pd.Series(np.nan, index=comparisons.index, dtype="float64")
     for _, rows in comparisons.groupby(["protocol", "measure"]):
         adjusted[rows.index] = holm(rows["p"])
