@@ -263,7 +263,7 @@ def workshop(tmp_path_factory):
 
 
 SHORT = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
-SHORT += ["--data.store.workers=0", "--data.loading.workers=0"]
+SHORT += ["--data.store.workers=0", "--data.loading.workers=0", "--data.preparation.face_rule=none"]
 
 
 def own_layout(root):
