@@ -37,22 +37,43 @@ def srocc(score: ArrayLike, prediction: ArrayLike) -> float:
 
     Raises:
         ValueError: If the shapes differ.
+
+    Examples:
+        >>> round(srocc([1, 2, 3, 4], [10, 20, 40, 30]), 4)
+        0.8
+        >>> srocc([1, 2, 3, 4], [5, 5, 5, 5])
+        nan
     """
     return float(measures.srocc(*_vectors(score, prediction)))
 
 
 def krocc(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Return Kendall's rank correlation, tau-b; arguments, result and errors as for `srocc`."""
+    """Return Kendall's rank correlation, tau-b; arguments, result and errors as for `srocc`.
+
+    Examples:
+        >>> round(krocc([1, 2, 3, 4], [10, 20, 40, 30]), 4)
+        0.6667
+    """
     return float(measures.krocc(*_vectors(score, prediction)))
 
 
 def plcc(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Return Pearson's linear correlation; arguments, result and errors as for `srocc`."""
+    """Return Pearson's linear correlation; arguments, result and errors as for `srocc`.
+
+    Examples:
+        >>> round(plcc([1, 2, 3], [10, 20, 40]), 4)
+        0.982
+    """
     return float(measures.plcc(*_vectors(score, prediction)))
 
 
 def mae(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Return the mean absolute error in units of the score; NaN without images. Raises ValueError as `srocc`."""
+    """Return the mean absolute error in units of the score; NaN without images. Raises ValueError as `srocc`.
+
+    Examples:
+        >>> mae([1, 2, 3], [2, 2, 5])
+        1.0
+    """
     return float(measures.mae(*_vectors(score, prediction)))
 
 
@@ -113,6 +134,11 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         InputError: If a column is missing, there is no row, an image repeats or a value is not finite.
+
+    Examples:
+        >>> rows = {"scene": ["hall"] * 3 + ["lake"] * 3, "score": [1, 2, 3, 1, 2, 3], "prediction": [1, 3, 2, 4, 5, 6]}
+        >>> per_scene(pd.DataFrame(rows))["srocc"].to_dict()
+        {'hall': 0.5, 'lake': 1.0}
     """
     check_table(predictions)
     scenes = predictions.groupby("scene", sort=True)
@@ -176,6 +202,11 @@ def pair_accuracy(predictions: pd.DataFrame) -> float:
 
     Raises:
         InputError: As `per_scene`.
+
+    Examples:
+        >>> rows = {"scene": ["hall"] * 3, "score": [1, 2, 3], "prediction": [1, 3, 2]}
+        >>> round(pair_accuracy(pd.DataFrame(rows)), 4)
+        0.6667
     """
     check_table(predictions)
     scenes = (rows[["score", "prediction"]].to_numpy(np.float64).T for _, rows in predictions.groupby("scene"))

@@ -49,6 +49,12 @@ def window_corners(
     """Return the top left corners (y, x) of the windows that represent an image of at least 224 x 224 pixels.
 
     They depend on this image's size and seed alone, never on others of a batch.
+
+    Examples:
+        >>> window_corners(224, 288)
+        [(0, 0)]
+        >>> len(window_corners(960, 1280))
+        15
     """
     stride = rule.large_stride if max(height, width) >= LARGE else STRIDE
     rows, columns = (height - WINDOW) // stride + 1, (width - WINDOW) // stride + 1

@@ -16,6 +16,12 @@ def rating_outputs(distribution: Tensor) -> dict[str, Tensor]:
 
     Returns:
         `score`, the mean rating, and `std`, the ratings' standard deviation, each (images,), and `distribution`.
+
+    Examples:
+        >>> distribution = torch.tensor([[0.0, 0, 0, 0.5, 0, 0.5, 0, 0, 0, 0]])
+        >>> outputs = rating_outputs(distribution)
+        >>> outputs["score"].tolist(), outputs["std"].tolist()
+        ([5.0], [1.0])
     """
     ratings = torch.arange(1, RATING_LEVELS + 1, dtype=distribution.dtype, device=distribution.device)
     score = distribution @ ratings

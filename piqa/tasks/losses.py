@@ -16,7 +16,12 @@ TAIL = 2.0  # quality difference beyond 0 and beyond the target from which on th
 
 
 def preference(difference: Tensor) -> Tensor:
-    """Return Phi(difference), the probability that A beats B for a difference of unit variance, in [0, 1]."""
+    """Return Phi(difference), the probability that A beats B for a difference of unit variance, in [0, 1].
+
+    Examples:
+        >>> preference(torch.tensor([0.0, 0.6745])).round(decimals=2).tolist()
+        [0.5, 0.75]
+    """
     return 0.5 * (1 + torch.erf(difference / math.sqrt(2)))
 
 
@@ -74,6 +79,12 @@ def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         Loss of each pair, shape (pairs,); 0 when the two agree, at most 1 inside the exact range.
+
+    Examples:
+        >>> target = torch.tensor([1.0, 1.0])
+        >>> agreeing, opposite = fidelity_loss(torch.tensor([1.0, -1.0]), target).abs()
+        >>> round(agreeing.item(), 4), round(opposite.item(), 2)
+        (0.0, 0.27)
     """
     lower, upper = target.clamp(max=0) - TAIL, target.clamp(min=0) + TAIL
     inside = torch.maximum(torch.minimum(difference, upper), lower)
@@ -110,6 +121,11 @@ def pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Positions of A and of B, each of shape (pairs,).
+
+    Examples:
+        >>> a, b = pairs_within(torch.tensor([7, 7, 7, 9, 9]))
+        >>> list(zip(a.tolist(), b.tolist()))
+        [(0, 1), (0, 2), (1, 2), (3, 4)]
     """
     same = group[:, None] == group[None, :]
     a, b = torch.triu(same, diagonal=1).nonzero(as_tuple=True)
@@ -146,6 +162,11 @@ def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
         ValueError: If the shapes differ or there are fewer than two images.
 
     Reference: Sun et al. 2024 (MinimalisticVQA).
+
+    Examples:
+        >>> score = torch.tensor([1.0, 2.0, 3.0])
+        >>> round(plcc_loss(10 * score, score).item(), 4), round(plcc_loss(-score, score).item(), 4)
+        (0.0, 0.5)
     """
     if predicted.shape != score.shape or predicted.numel() < 2:
         raise ValueError(f"plcc_loss needs two vectors of one length > 1, not {predicted.shape} and {score.shape}")

@@ -42,6 +42,10 @@ def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float,
 
     Raises:
         InputError: If a fraction is negative or they leave nothing for training.
+
+    Examples:
+        >>> draw_splits(["a", "b", "c", "d", "e"], val_fraction=0.2, test_fraction=0.2, seed=0)
+        ['val', 'train', 'train', 'test', 'train']
     """
     check_fractions(val_fraction, test_fraction)
     order = by_hash(set(units), seed)
@@ -87,6 +91,12 @@ def hold_out_scenes(
 
     Raises:
         InputError: If the fraction is out of range or `source` has fewer than two scenes.
+
+    Examples:
+        >>> table = pd.DataFrame({"scene": ["hall", "hall", "lake", "lake", "park", "park"], "split": "train"})
+        >>> held_out = hold_out_scenes(table, 0.34, seed=0)
+        >>> held_out.groupby("split")["scene"].unique().map(list).to_dict()
+        {'train': ['hall', 'park'], 'val': ['lake']}
     """
     if not 0 < fraction < 1:
         raise InputError(f"the fraction of scenes to hold out must lie between 0 and 1, such as 0.2, not {fraction}")
