@@ -150,7 +150,7 @@ def score(files: list[Path], model: Path, out: Path, memory: int, messages: Path
 
     warm = out.with_name("warm.png")
     warm.write_bytes(sound("PNG", 0))
-    arguments = {"ckpt_path": str(model), "device": "cpu", "crops": "one", "batch_size": 1, "workers": 0}
+    arguments = {"ckpt_path": str(model), "device": "cpu", "test_crops": "one", "batch_size": 1, "workers": 0}
     predict([str(warm)], out=str(out.with_name("warm.csv")), **arguments)
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + memory * 1_000_000, resource.RLIM_INFINITY))

@@ -8,8 +8,10 @@ from portraits import collins, hopper
 from refusals import one_line
 
 from piqa import Scorer, evaluate, predict
+from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.models import DualBranch
 from piqa.preparation.digests import digest_of
+from piqa.scoring.options import ScoringOptions
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.weights import model_file
 
@@ -72,7 +74,12 @@ def test_one_crop_is_the_centre_of_five(tiny_run, images):
 
 
 def test_predict_and_evaluate_score_alike(tiny_config, tiny_run, tmp_path):
-    evaluate.evaluate(str(tiny_run), out=str(tmp_path), store=str(tiny_config.parent / "store"), samples=20)
+    evaluate.evaluate(
+        str(tiny_run),
+        out=str(tmp_path),
+        scoring=ScoringOptions(str(tiny_config.parent / "store")),
+        statistics=StatisticsOptions(20),
+    )
     evaluated = pd.read_csv(tmp_path / "predictions.csv")
     table = run_predict(tiny_run, tmp_path / "scores.csv", *evaluated["path"])
     assert table["score"].tolist() == pytest.approx(evaluated["prediction"].tolist(), abs=1e-5)

@@ -86,15 +86,15 @@ def test_dialects_are_read(tmp_path, text, encoding):
         ("image,scene,score,prediction\na,S,1,1\nb,S,1,\n", "`prediction` is empty in row 3; every image needs it"),
         (
             "image,scene,score,prediction\na,S,1,good\n",
-            "The prediction in .* must be finite numbers, found 'good' .row 2.; correct",
+            "the prediction in .* must be finite numbers, found 'good' .row 2.; correct",
         ),
         (
             "image,scene,score,prediction\na,S,1,1\n\nb,S,nan,2\n",
-            "The score in .* must be finite numbers, found 'nan' .row 4.; correct",
+            "the score in .* must be finite numbers, found 'nan' .row 4.; correct",
         ),
         (
             "image,scene,score,prediction\na,S,1,inf\n",
-            "The prediction in .* must be finite numbers, found 'inf' .row 2.",
+            "the prediction in .* must be finite numbers, found 'inf' .row 2.",
         ),
         ("image,scene,score,prediction\na,S,1\n", "Row 2 of .* has 3 cells where the header names 4 columns"),
         (

@@ -18,7 +18,6 @@ from piqa.models import DualBranch
 from piqa.models.contract import Arguments, ScoringModule, as_scoring_network
 from piqa.system.config_files import find_config
 from piqa.system.files import replacing
-from piqa.system.json_text import json_text
 from piqa.weights.model_card import CARD_FORMAT, PUBLIC, ClassSpec, ModelCard
 from piqa.weights.state_dicts import (
     CKPT_CARD,
@@ -51,7 +50,8 @@ def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, obj
             save_file(state, weights)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
-        sidecar.write_text(json_text(content), encoding="utf-8")
+        # Strictly: what JSON cannot hold must not become text, from which no network could be built.
+        sidecar.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
 
