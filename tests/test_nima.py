@@ -159,7 +159,7 @@ def test_scores_beyond_the_range_are_refused(csv):
 
 def test_a_network_without_distribution_cannot_learn_by_emd(csv):
     task = tiny_task(network=Regressor("test_byobnet", 64))
-    with pytest.raises(InputError, match="outputs no distribution"):
+    with pytest.raises(InputError, match="outputs a distribution"):
         trainer_of(1).fit(task, data_of(csv))
 
 
