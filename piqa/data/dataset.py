@@ -18,15 +18,7 @@ from torch.utils.data import Dataset
 from piqa.data.options import InputOptions
 from piqa.data.sampler import Draw, Step
 from piqa.data.tables.database import VOTES
-from piqa.data.transforms import (
-    Crops,
-    TrainingCrops,
-    View,
-    collate,
-    scoring_crops,
-    scoring_image,
-    training_image,
-)
+from piqa.data.transforms import Crops, TrainingCrops, View, collate, scoring_crops, scoring_image, training_image
 from piqa.models.liqe import distortion_labels, scene_labels
 from piqa.preparation.portrait import Portrait
 from piqa.preparation.store import PreparedStore

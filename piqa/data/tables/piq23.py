@@ -16,13 +16,7 @@ OfficialSplit = Literal["scene", "device"]
 
 REPOSITORY = "DXOMARK-Research/PIQ2023"  # on GitHub; has the splits and the devices, not the images
 CHECKOUTS = ("PIQ2023", "PIQ2023-main")  # the repository cloned, or downloaded as a zip
-SCORE_COLUMNS = {
-    "image": "IMAGE",
-    "score": "JOD",
-    "score_std": "JOD STD",
-    "scene": "SCENE",
-    "condition": "CONDITION",
-}
+SCORE_COLUMNS = {"image": "IMAGE", "score": "JOD", "score_std": "JOD STD", "scene": "SCENE", "condition": "CONDITION"}
 
 
 class PIQ23(Table):
