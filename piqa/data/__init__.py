@@ -48,16 +48,8 @@ __all__ = [
     "StoreOptions",
 ]
 
-_HOMES = {
-    "PortraitData": "piqa.data.datamodule",
-    "InputOptions": "piqa.data.options",
-    "LoadingOptions": "piqa.data.options",
-    "SamplingOptions": "piqa.data.options",
-    "StoreOptions": "piqa.data.options",
-}
-
 
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("piqa.data.datamodule"), name)  # it imports the option classes too

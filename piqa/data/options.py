@@ -33,8 +33,7 @@ class StoreOptions:
 
     def __post_init__(self) -> None:
         _check_workers("data.store.workers", self.workers)
-        if not 0 <= self.max_failed <= 1:
-            raise InputError(f"`data.store.max_failed` must lie between 0 and 1, not {self.max_failed}")
+        _check(0 <= self.max_failed <= 1, "data.store.max_failed", "must lie between 0 and 1", self.max_failed)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ class InputOptions:
     def __post_init__(self) -> None:
         _check_choice("data.inputs.view", self.view, get_args(View))
         _check_choice("data.inputs.test_crops", self.test_crops, get_args(Crops))
-        if self.crop_size < 1:
-            raise InputError(f"`data.inputs.crop_size` must be at least 1 px, not {self.crop_size}")
+        _check(self.crop_size >= 1, "data.inputs.crop_size", "must be at least 1 px", self.crop_size)
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,9 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         _check_choice("data.sampling.pairs", self.pairs, get_args(Pairs))
-        if self.steps_per_epoch < 1:
-            raise InputError(f"`data.sampling.steps_per_epoch` must be at least 1, not {self.steps_per_epoch}")
-        if self.images_per_database is not None and not self.images_per_database:
-            raise InputError(
-                "`data.sampling.images_per_database` names no database; leave it out to take LIQE's numbers"
-            )
+        _check(self.steps_per_epoch >= 1, "data.sampling.steps_per_epoch", "must be at least 1", self.steps_per_epoch)
+        if self.images_per_database == {}:
+            raise InputError("`data.sampling.images_per_database` names no database; leave it out for LIQE's numbers")
         if self.groups_per_step < 1 or self.images_per_group < 2:
             raise InputError(
                 "a training step needs at least 1 group of 2 images, not `data.sampling.groups_per_step` "
@@ -119,15 +114,18 @@ class LoadingOptions:
 
     def __post_init__(self) -> None:
         _check_workers("data.loading.workers", self.workers)
-        if self.eval_batch_size < 1:
-            raise InputError(f"`data.loading.eval_batch_size` must be at least 1 image, not {self.eval_batch_size}")
+        size = self.eval_batch_size
+        _check(size >= 1, "data.loading.eval_batch_size", "must be at least 1 image", size)
+
+
+def _check(good: bool, setting: str, rule: str, found: object) -> None:
+    if not good:
+        raise InputError(f"`{setting}` {rule}, not {found}")
 
 
 def _check_workers(setting: str, workers: int | None) -> None:
-    if workers is not None and workers < 0:
-        raise InputError(f"`{setting}` must be 0 or more processes, not {workers}")
+    _check(workers is None or workers >= 0, setting, "must be 0 or more processes", workers)
 
 
 def _check_choice(setting: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"`{setting}` is one of {', '.join(choices)}, not {value!r}")
+    _check(value in choices, setting, f"is one of {', '.join(choices)}", repr(value))

@@ -15,31 +15,22 @@ Groups = list[list[int]]
 
 @dataclass(frozen=True)
 class Draw:
-    """One image in a step.
+    """One image in a step."""
 
-    Attributes:
-        index: Its row in the training table.
-        group: Number of its group, unique in the epoch.
-        seed: Seed of its augmentation, which thus does not depend on the worker process.
-    """
-
-    index: int
-    group: int
-    seed: int
+    index: int  # its row in the training table
+    group: int  # number of its group, unique in the epoch
+    seed: int  # of its augmentation, which thus does not depend on the worker process
 
 
 @dataclass(frozen=True)
 class Step:
     """One batch of one process: its share of a training step.
 
-    Attributes:
-        draws: Its images, group by group.
-        groups: Groups of the step over all processes and accumulated batches, divided by the number of those shares.
-            This share divides its sum over groups by it, so that the mean of all shares' gradients is the gradient of
-            the step.
+    `groups` counts the groups of the step over all processes and accumulated batches, divided by the number of those
+    shares. This share divides its sum over groups by it, so that the mean of all shares' gradients is the step's.
     """
 
-    draws: tuple[Draw, ...]
+    draws: tuple[Draw, ...]  # group by group
     groups: float
 
 
@@ -55,7 +46,7 @@ def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator, mul
         scenes: Scene of each image; each scene at least twice.
         size: Images in a group, at most (a scene of three makes one group even for a size of two).
         rng: Draws the groups.
-        multiple: The number of groups becomes a multiple of it.
+        multiple: What the number of groups becomes a multiple of.
     """
     rows = _rows_by_scene(scenes)
     counts = _group_counts(np.array([len(own) for own in rows]), size, multiple, rng)
@@ -184,7 +175,12 @@ class StepSampler(EpochSampler):
         share: StepShare = StepShare(),
     ) -> None:
         self._make_groups, self._seed, self._frozen = make_groups, seed, frozen
-        check_groups(groups_per_step, share)
+        if groups_per_step < share.total:
+            fewer = ", or use fewer processes (`--trainer.devices`)" if share.world > 1 else ""
+            raise InputError(
+                f"{groups_per_step} groups a step do not give each of {share} one; raise "
+                f"`data.sampling.groups_per_step` to {share.total} or more{fewer}"
+            )
         total = len(self._groups(epoch=0))  # the same in every epoch: it follows from the scenes' sizes
         if total < share.total:
             raise InputError(
@@ -207,16 +203,3 @@ class StepSampler(EpochSampler):
             for batch in range(share.accumulation_steps if step >= first else 0):
                 own = draws[share.of_batch(batch)]
                 yield Step(tuple(draw for group in own for draw in group), len(numbers) / share.total)
-
-
-def check_groups(groups_per_step: int, share: StepShare) -> None:
-    """Check that a step has a group for every process and accumulated batch.
-
-    Raises:
-        InputError: If it has fewer.
-    """
-    if groups_per_step < share.total:
-        raise InputError(
-            f"{groups_per_step} groups a step do not give each of {share} one; raise `data.sampling.groups_per_step` "
-            f"to {share.total} or more" + (", or use fewer processes (`--trainer.devices`)" if share.world > 1 else "")
-        )

@@ -1,8 +1,6 @@
 """Cut what a network sees out of a prepared portrait: crops, the whole image, or LIQE's windows.
 
-Nothing here changes an image's quality.
-
-The only module that knows albumentations.
+Nothing here changes an image's quality. The only module that knows albumentations.
 """
 
 from __future__ import annotations
@@ -78,15 +76,7 @@ class TrainingCrops:
         return _tensor(both["image"]), _tensor(both["face"])
 
     def of_frames(self, frames: Iterable[Pixels], seed: int) -> Tensor:
-        """Draw a crop of each frame of a clip, independently, as published for LSVQ.
-
-        Args:
-            frames: uint8 RGB, each (height, width, 3), no side below the size of the crops.
-            seed: In [0, 2**31).
-
-        Returns:
-            uint8, (frames, 3, size, size).
-        """
+        """Draw a crop of each frame of a clip, independently, as published for LSVQ: (frames, 3, size, size)."""
         self._crop.set_random_seed(seed)
         return torch.stack([_tensor(self._draw(frame)) for frame in frames])
 
@@ -113,11 +103,7 @@ def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
 
 
 def scoring_image(pixels: Pixels, view: View) -> Tensor:
-    """Return the whole image, (1, 3, height, width), or up to 15 windows, (windows, 3, 224, 224); uint8.
-
-    Args:
-        pixels: uint8 RGB, (height, width, 3).
-        view: `whole` or `windows`.
+    """Return the image for `whole`, (1, 3, height, width), or its `windows`, (up to 15, 3, 224, 224); uint8.
 
     Raises:
         InputError: If it is too small for `view: whole`.
@@ -140,10 +126,8 @@ def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
     """
     image = _tensor(pixels)
     if crops == "one":
-        kept = [functional.center_crop(image, [size, size])]
-    else:
-        kept = list(functional.five_crop(image, [size, size]))
-    return torch.stack(kept)
+        return torch.stack([functional.center_crop(image, [size, size])])
+    return torch.stack(functional.five_crop(image, [size, size]))
 
 
 def _tensor(pixels: Pixels) -> Tensor:

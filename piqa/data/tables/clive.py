@@ -28,10 +28,8 @@ class CLIVE(LIQEDatabase):
 
     Splits: no official one. LIQE's ten: 813 train, 116 val, 233 test.
 
-    Terms: see the database's page.
-
-    Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and Objective Image Quality",
-    IEEE Transactions on Image Processing 25, 2016.
+    Terms: see the database's page. Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and
+    Objective Image Quality", IEEE Transactions on Image Processing 25, 2016.
     """
 
     title = "CLIVE"

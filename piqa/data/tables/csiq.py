@@ -36,10 +36,8 @@ class CSIQ(LIQEDatabase):
     Splits: no official one. LIQE's ten: 607 train, 87 val, 172 test or two more or fewer; 21, 3 and 6 of the 30
     references. `drawn` too keeps every reference in one split.
 
-    Terms: see the database's page.
-
-    Citation: Larson and Chandler, "Most Apparent Distortion: Full-Reference Image Quality Assessment and the Role of
-    Strategy", Journal of Electronic Imaging 19, 2010.
+    Terms: see the database's page. Citation: Larson and Chandler, "Most Apparent Distortion: Full-Reference Image
+    Quality Assessment and the Role of Strategy", Journal of Electronic Imaging 19, 2010.
     """
 
     title = "CSIQ"

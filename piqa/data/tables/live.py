@@ -42,10 +42,8 @@ class LIVE(LIQEDatabase):
     distortion goes by the folder, the scenes are those of the same reference's other distortions where
     refnames_all.mat is there, and none where not. `mend: false` leaves the lists as they were published.
 
-    Terms: see the database's page.
-
-    Citation: Sheikh, Sabir and Bovik, "A Statistical Evaluation of Recent Full Reference Image Quality Assessment
-    Algorithms", IEEE Transactions on Image Processing 15, 2006.
+    Terms: see the database's page. Citation: Sheikh, Sabir and Bovik, "A Statistical Evaluation of Recent Full
+    Reference Image Quality Assessment Algorithms", IEEE Transactions on Image Processing 15, 2006.
     """
 
     title = "LIVE"

@@ -13,15 +13,8 @@ from piqa.system.csv_text import as_numbers, listed, require_columns, row_list, 
 
 REQUIRED_COLUMNS = ("image", "path", "score", "scene", "split")
 OPTIONAL_COLUMNS = ("score_std", "condition", "device")
-SPLITS = {  # every spelling that is understood, in any case
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+SPLITS = ("train", "val", "test")
+SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}  # understood too, in any case
 
 
 class Table(ABC):
@@ -157,12 +150,12 @@ def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
 
 
 def _as_splits(column: "pd.Series[str]", source: str | Path) -> "pd.Series[str]":
-    splits = column.astype(str).str.strip().str.lower().map(SPLITS)
-    unknown = splits.isna()
+    splits = column.astype(str).str.strip().str.lower().replace(SPELLINGS)
+    unknown = ~splits.isin(SPLITS)
     if unknown.any():
         bad = with_rows(column[unknown].map(repr))
         raise InputError(f"the split in {source} must be train, val or test, found {bad}; correct them")
-    return splits.astype(str)
+    return splits
 
 
 def _check_filled(table: pd.DataFrame, source: str | Path) -> None:
