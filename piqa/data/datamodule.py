@@ -94,10 +94,9 @@ class PortraitData(LightningDataModule):
             )
 
     def prepare_data(self, verify: bool = False) -> None:
-        """Check the table and prepare what the store lacks; Lightning calls it in one process per node.
+        """Check the table and prepare what the store lacks; with `verify`, check what is there, too.
 
-        Args:
-            verify: Also check everything in the store, as `PreparedStore.build` does.
+        Lightning calls it in one process per node.
         """
         if self.splits:  # fit has asked before test does
             return
@@ -148,11 +147,7 @@ class PortraitData(LightningDataModule):
         return self._frame
 
     def check_shares(self, world: int, accumulation_steps: int) -> None:
-        """Check, before anything is prepared, that every training process gets a group of every step.
-
-        Args:
-            world: Number of processes.
-            accumulation_steps: Accumulated batches in a step.
+        """Check, before anything is prepared, that each of `world` processes gets a group of every step.
 
         Raises:
             InputError: If one does not, or if the table cannot be read.

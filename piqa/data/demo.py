@@ -114,7 +114,7 @@ class Scene:
 
 
 def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Generator) -> tuple[Image.Image, int | None]:
-    """Take an image of a view with a device.
+    """Return a device's image of a view, and the JPEG quality at which the device stores it (None: losslessly).
 
     Every distortion runs on a geometric scale from just visible to hardly recognisable, so that equal strengths of
     different distortions look about equally bad; no study has confirmed it.
@@ -124,9 +124,6 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
         device: A key of `DEVICES`.
         strength: How strongly the device distorts it, in [0, 1].
         rng: Source of the grain.
-
-    Returns:
-        The image, and the JPEG quality at which the device stores it (None: losslessly).
     """
     steps = DEVICES[device]
     fraction = strength * (PAIR_FRACTION if len(steps) == 2 else 1)
@@ -164,11 +161,9 @@ def demo_table(seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> pd.Data
             "the demo needs 0 < test_scenes < scenes and seed >= 0; "
             f"test_scenes is {test_scenes}, scenes is {scenes}, seed is {seed}"
         )
-    is_test = _rng(seed, "split").permutation(scenes) < test_scenes
-    return pd.concat(
-        [_scene_table(Scene.number(index), "test" if is_test[index] else "train", seed) for index in range(scenes)],
-        ignore_index=True,
-    )
+    splits = np.where(_rng(seed, "split").permutation(scenes) < test_scenes, "test", "train").tolist()
+    tables = [_scene_table(Scene.number(index), split, seed) for index, split in enumerate(splits)]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _scene_table(scene: Scene, split: str, seed: int) -> pd.DataFrame:
@@ -261,17 +256,8 @@ def _from_linear(light: NDArray[np.float64]) -> Image.Image:
 
 def main(args: list[str] | None = None) -> None:
     """Write the demo data: `python -m piqa.data.demo [folder]`."""
-    text = "Where to (default: data/demo)."
-    run_command(
-        write_demo,
-        args,
-        "piqa.data.demo",
-        "Write piqa's demo data.",
-        "folder",
-        nargs="?",
-        default="data/demo",
-        help=text,
-    )
+    folder = {"nargs": "?", "default": "data/demo", "help": "Where to (default: data/demo)."}
+    run_command(write_demo, args, "piqa.data.demo", "Write piqa's demo data.", "folder", **folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The settings of `PortraitData`, in groups: `data.store`, `data.inputs`, `data.sampling` and `data.loading`."""
+"""The settings of `PortraitData`, in groups: `data.store`, `data.inputs`, `data.sampling` and `data.loading`.
+
+A number or a choice that is out of range raises an `InputError`.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,6 @@ class StoreOptions:
         workers: Processes that prepare images; None takes one per core.
         device: Where the face detector and LIQE run during preparation: `cpu`, `cuda`, or `auto`.
         max_failed: Fraction of the images that may fail to be prepared; they are left out and counted.
-
-    Raises:
-        InputError: If a number is out of range.
     """
 
     folder: str = "data/prepared"
@@ -32,7 +32,7 @@ class StoreOptions:
     max_failed: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_workers("data.store.workers", self.workers)
+        _check((self.workers or 0) >= 0, "data.store.workers", "must be 0 or more processes", self.workers)
         _check(0 <= self.max_failed <= 1, "data.store.max_failed", "must lie between 0 and 1", self.max_failed)
 
 
@@ -46,9 +46,6 @@ class InputOptions:
         crop_size: Side of the crops in pixels.
         test_crops: For `view: crops`, the crops whose mean is the score of an image in validation and test.
         flip: Mirror half of the training images. The published recipe does not.
-
-    Raises:
-        InputError: If there is no such view or choice of crops, or the crops have no pixels.
     """
 
     view: View = "crops"
@@ -74,9 +71,6 @@ class SamplingOptions:
         images_per_group: Images in a group.
         images_per_database: For `databases`, images of each database in a training step; None takes LIQE's numbers.
         steps_per_epoch: For `databases`, training steps in an epoch.
-
-    Raises:
-        InputError: If the numbers make no step.
     """
 
     pairs: Pairs = "groups"
@@ -104,16 +98,13 @@ class LoadingOptions:
     Args:
         eval_batch_size: Images in a validation or test batch.
         workers: Loader processes of each training process; None takes one per core, at most 8.
-
-    Raises:
-        InputError: If a number is out of range.
     """
 
     eval_batch_size: int = 4
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        _check_workers("data.loading.workers", self.workers)
+        _check((self.workers or 0) >= 0, "data.loading.workers", "must be 0 or more processes", self.workers)
         size = self.eval_batch_size
         _check(size >= 1, "data.loading.eval_batch_size", "must be at least 1 image", size)
 
@@ -121,10 +112,6 @@ class LoadingOptions:
 def _check(good: bool, setting: str, rule: str, found: object) -> None:
     if not good:
         raise InputError(f"`{setting}` {rule}, not {found}")
-
-
-def _check_workers(setting: str, workers: int | None) -> None:
-    _check(workers is None or workers >= 0, setting, "must be 0 or more processes", workers)
 
 
 def _check_choice(setting: str, value: str, choices: tuple[str, ...]) -> None:

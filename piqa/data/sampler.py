@@ -92,16 +92,11 @@ class StepShare:
     """Which part of every training step a process takes.
 
     A step is divided evenly among all processes and, in each, among the batches whose gradients are accumulated.
-
-    Args:
-        rank: Number of this process.
-        world: Number of processes.
-        accumulation_steps: Batches whose gradients are accumulated in a step.
     """
 
-    rank: int = 0
-    world: int = 1
-    accumulation_steps: int = 1
+    rank: int = 0  # number of this process
+    world: int = 1  # number of processes
+    accumulation_steps: int = 1  # batches whose gradients are accumulated in a step
 
     @property
     def total(self) -> int:
@@ -118,17 +113,12 @@ class StepShare:
 
 
 class EpochSampler(Sampler[Step]):
-    """Draws the steps of an epoch, the first of which may be done already.
-
-    Args:
-        steps: Training steps of an epoch.
-        share: Which part of every step this process takes.
-    """
+    """Draws a process's share of the training steps of an epoch, the first of which may be done already."""
 
     def __init__(self, steps: int, share: StepShare) -> None:
         self.steps, self.share = steps, share
         self.epoch = 0
-        self._done = (0, 0)
+        self._done: dict[int, int] = {}
 
     def __len__(self) -> int:
         return self.steps * self.share.accumulation_steps
@@ -139,13 +129,12 @@ class EpochSampler(Sampler[Step]):
 
     def skip(self, epoch: int, steps: int) -> None:
         """Leave out the first steps of one epoch, which an interrupted run has done already."""
-        self._done = (epoch, steps)
+        self._done = {epoch: steps}
 
     @property
     def first(self) -> int:
         """The step of the epoch that is drawn first, from 0."""
-        epoch, steps = self._done
-        return steps if epoch == self.epoch else 0
+        return self._done.get(self.epoch, 0)
 
 
 class StepSampler(EpochSampler):

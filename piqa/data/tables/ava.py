@@ -101,8 +101,7 @@ class AVA(Database):
         test = set(read_lines(self.test, ("id",))["id"])
         labels["split"] = ["test" if name in test else "train" for name in labels["id"]]
         labels = draw_validation(labels, self.val_fraction, self.seed, "id")
-        required = splits_with(val=self.val_fraction, test=1)
-        return self.finish(_with_scores(labels, self.labels), self.labels, required)
+        return self.finish(_with_scores(labels, self.labels), self.labels, splits_with(val=self.val_fraction, test=1))
 
     def _of_tanet(self) -> pd.DataFrame:
         parts = []

@@ -61,14 +61,10 @@ class CSIQ(LIQEDatabase):
             {
                 "image": kinds + "/" + files,
                 "score": 1 - as_numbers(labels["dmos"], self.labels),
-                "reference": _reference(files),
+                "reference": files.str.split(".").str[0],
                 "distortion": [GROUPS[TYPES[kind]] for kind in kinds],
             }
         )
 
     def _listed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(reference=_reference(frame["image"].str.rsplit("/", n=1).str[-1]))
-
-
-def _reference(files: "pd.Series[str]") -> "pd.Series[str]":
-    return files.str.split(".").str[0]
+        return frame.assign(reference=frame["image"].str.rsplit("/", n=1).str[-1].str.split(".").str[0])

@@ -34,8 +34,7 @@ class CSVTable(Table):
         csv: The label file.
         root: Folder of the images; by default the folder of the label file.
         columns: Names of the columns where they differ, ours to theirs: `{score: MOS, image: file}`.
-        test_fraction: Fraction of the scenes held out for the test where there is no `split` column; 0: none,
-            1: all.
+        test_fraction: Fraction of the scenes held out for the test where there is no `split` column; 0: none, 1: all.
         seed: Seed of the draw of those scenes.
         required_splits: Splits that must hold images where there is a `split` column; `[test]` for a table that is
             only evaluated.

@@ -107,11 +107,7 @@ class Database(Table):
 
 
 def read_columns(path: Path, columns: dict[str, str], mend: str = "restore the database's own file") -> pd.DataFrame:
-    """Read columns of a CSV file, named ours to theirs, as `read_csv` does.
-
-    Raises:
-        InputError: If the file cannot be read or lacks a column; `mend` tells what to do.
-    """
+    """Read columns of a CSV file, named ours to theirs, as text; `mend` tells what to do if one is not there."""
     labels = read_csv(path)
     require_columns(labels, columns.values(), path, mend)
     return pd.DataFrame({name: labels[theirs] for name, theirs in columns.items()})
@@ -142,11 +138,7 @@ def read_lines(path: Path, columns: Sequence[str], separator: str | None = None)
 
 
 def read_mat(path: Path, *names: str) -> list[np.ndarray]:
-    """Read vectors of a MATLAB file (version 7.2 or older); cells of text come as text.
-
-    Raises:
-        InputError: If the file cannot be read or lacks a variable.
-    """
+    """Read vectors of a MATLAB file (version 7.2 or older); cells of text come as text."""
     from scipy.io import loadmat
 
     try:

@@ -162,15 +162,11 @@ class LIQEDatabase(Database):
 
 
 def read_lists(folder: Path, name: str, images: str) -> pd.DataFrame:
-    """Read one of LIQE's splits.
-
-    Args:
-        folder: Where `<name>_train_clip.txt`, `<name>_val_clip.txt` and `<name>_test_clip.txt` are.
-        name: First word of their names.
-        images: Folder that the lists write in front of every image; it is removed.
+    """Read one of LIQE's splits: `<name>_train_clip.txt`, `<name>_val_clip.txt` and `<name>_test_clip.txt`.
 
     Returns:
-        `image`, `score` (as text), `distortion` (LIQE's group), `scene_tags` and `split`; the index is file and row.
+        `image` (without the folder `images`, which the lists write in front), `score` (as text), `distortion` (LIQE's
+        group), `scene_tags` and `split`; the index is file and row.
 
     Raises:
         InputError: If a list is absent or a row is not as LIQE's are.

@@ -74,7 +74,7 @@ class LIVE(LIQEDatabase):
             {"image": IMAGES, "score": 100.0 - dmos.astype(np.float64), "reference": names},
             index=range(1, len(IMAGES) + 1),
         )
-        frame["distortion"] = _distortion(frame["image"])
+        frame["distortion"] = [GROUPS[FOLDERS[image.split("/")[0]][1]] for image in IMAGES]
         distorted: pd.DataFrame = frame[originals == 0]
         return distorted
 
@@ -87,10 +87,6 @@ class LIVE(LIQEDatabase):
             if len(unknown):
                 raise InputError(f"{file} names no reference of {frame['image'][unknown[0]]}; restore the file")
         return _corrected(frame) if self.mend else frame
-
-
-def _distortion(images: "pd.Series[str]") -> "pd.Series[str]":
-    return images.str.split("/").str[0].map({folder: GROUPS[raw] for folder, (_, raw) in FOLDERS.items()})
 
 
 def _corrected(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,11 +14,7 @@ def by_hash(names: Iterable[str], seed: int) -> list[str]:
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
-    """Check that the fractions are not negative and leave something for training.
-
-    Raises:
-        InputError: If they are not or do not.
-    """
+    """Raise an InputError if a fraction is negative or they leave nothing for training."""
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
         raise InputError(
             f"`val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative and must "

@@ -63,11 +63,7 @@ class Table(ABC):
 
 
 def require_choice(owner: str, setting: str, value: str, choices: Sequence[str]) -> None:
-    """Check that a table's setting is one of its choices.
-
-    Raises:
-        InputError: Naming the choices, if it is not.
-    """
+    """Raise an InputError that names the choices, if a table's setting is none of them."""
     if value not in choices:
         raise InputError(f"{owner} has no {setting} {value!r}; choose one of {', '.join(choices)}")
 
@@ -114,15 +110,10 @@ def validate(
 
 
 def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: float) -> pd.DataFrame:
-    """Leave out the rows whose file is not on disk, with a warning that counts them.
-
-    Args:
-        frame: Columns `image` and `path`; the index is the row in the label file.
-        source: The label file, for the messages.
-        max_missing: Largest fraction of the rows that may be left out, in [0, 1].
+    """Leave out the rows whose file (`path`) is not on disk, with a warning that counts them.
 
     Raises:
-        InputError: If more are missing.
+        InputError: If more than the fraction `max_missing` of the rows are missing.
     """
     missing = frame[(frame["path"] != "") & ~frame["path"].map(os.path.isfile)]
     if missing.empty:

@@ -76,8 +76,7 @@ class TAD66K(Database):
         require_choice(self.title, "split", split, get_args(Split))
         if themes and split == "merge":
             raise InputError("TAD66K's split merge does not name themes; choose `split: unmerge` to take some of them")
-        self.split = split
-        self.themes = tuple(themes)
+        self.split, self.themes = split, tuple(themes)
         self.labels = root / labels / split
         self.val_fraction, self.seed = val_fraction, seed
 
