@@ -48,11 +48,8 @@ __all__ = [
     "StoreOptions",
 ]
 
-_OPTIONS = ("InputOptions", "LoadingOptions", "SamplingOptions", "StoreOptions")
-_HOMES = {"PortraitData": "piqa.data.datamodule"} | dict.fromkeys(_OPTIONS, "piqa.data.options")
-
 
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("piqa.data.datamodule"), name)  # it imports the option classes too

@@ -18,7 +18,7 @@ from piqa.data.dataset import Batch, ScoringPortraits, Store, TrainingPortraits
 from piqa.data.loader import StepLoader, worker_arguments
 from piqa.data.mix_sampler import LIQE_IMAGES, MixSampler
 from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
-from piqa.data.sampler import EpochSampler, StepSampler, StepShare, check_groups, reference_pairs, scene_groups
+from piqa.data.sampler import EpochSampler, StepSampler, StepShare, reference_pairs, scene_groups
 from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
 from piqa.data.transforms import collate, seen_side
@@ -82,31 +82,27 @@ class PortraitData(LightningDataModule):
         if view != "crops":
             if self.clip is not None:
                 raise InputError(f"videos are seen as crops only, not as `data.inputs.view: {view}`")
-            return
-        if self.inputs.crop_size > side:
+        elif self.inputs.crop_size > side:
             raise InputError(
                 f"a crop of {self.inputs.crop_size} px does not fit into images prepared to {side} px; lower "
                 "`data.inputs.crop_size` or raise `short_side`"
             )
-        if self.clip is None and self.preparation.resize not in ("short_side", "stretch"):
+        elif self.clip is None and self.preparation.resize not in ("short_side", "stretch"):
             raise InputError(
                 f"`data.preparation.resize: {self.preparation.resize}` may leave images smaller than a crop; take "
                 "`short_side` or `stretch`, or another `data.inputs.view` than `crops`"
             )
 
     def prepare_data(self, verify: bool = False) -> None:
-        """Check the table and prepare what the store lacks; Lightning calls it in one process per node.
+        """Check the table and prepare what the store lacks; with `verify`, check what is there, too.
 
-        Args:
-            verify: Also check everything in the store, as `PreparedStore.build` does.
+        Lightning calls it in one process per node.
         """
         if self.splits:  # fit has asked before test does
             return
-        options = self.store
+        paths, options = self._frame["path"], self.store
         with isolate_rng():  # networks that prepare must not shift the dropout of those that train
-            report = self._open_store().build(
-                self._frame["path"], options.device, options.workers, options.max_failed, verify=verify
-            )
+            report = self._open_store().build(paths, options.device, options.workers, options.max_failed, verify=verify)
         print(f"{self.table.name}: {report}")
 
     def setup(self, stage: str | None = None) -> None:
@@ -151,22 +147,15 @@ class PortraitData(LightningDataModule):
         return self._frame
 
     def check_shares(self, world: int, accumulation_steps: int) -> None:
-        """Check, before anything is prepared, that every training process gets a group of every step.
-
-        Args:
-            world: Number of processes.
-            accumulation_steps: Accumulated batches in a step.
+        """Check, before anything is prepared, that each of `world` processes gets a group of every step.
 
         Raises:
             InputError: If one does not, or if the table cannot be read.
         """
-        share = StepShare(0, world, accumulation_steps)
-        if self.sampling.pairs != "databases":
-            check_groups(self.sampling.groups_per_step, share)
         frame = self._assigned(self.checkpoint_selection_split == "validation")
         train = frame[frame["split"] == "train"]
         if len(train):
-            self._sampler(train, share)
+            self._sampler(train, StepShare(0, world, accumulation_steps))
 
     def _is_prepared(self, path: str) -> bool:
         try:
@@ -178,34 +167,23 @@ class PortraitData(LightningDataModule):
         """Return the loader of training steps: a batch each, or several where gradients are accumulated."""
         train = self.splits["train"]
         dataset = TrainingPortraits(train, self._prepared, self.inputs)
-        sampling = self.sampling
-        identity: dict[str, object] = {
-            "seed_everything": self.seed,
-            "data.sampling.pairs": sampling.pairs,
-            "data.sampling.groups_per_step": sampling.groups_per_step,
-            "data.sampling.images_per_group": sampling.images_per_group,
-            "data.table": fingerprint({"train": train})["train"]["digest"],
-        }
-        if sampling.pairs == "databases":
-            identity |= {
-                "data.sampling.images_per_database": sampling.images_per_database,
-                "data.sampling.steps_per_epoch": sampling.steps_per_epoch,
-            }
+        settings = ["pairs", "groups_per_step", "images_per_group"]
+        if self.sampling.pairs == "databases":
+            settings += ["images_per_database", "steps_per_epoch"]
+        identity: dict[str, object] = {f"data.sampling.{name}": getattr(self.sampling, name) for name in settings}
+        identity |= {"seed_everything": self.seed, "data.table": fingerprint({"train": train})["train"]["digest"]}
         return StepLoader(dataset, self._sampler(train, self._share()), identity, self._workers())
 
     def _sampler(self, train: pd.DataFrame, share: StepShare) -> EpochSampler:
-        scenes, options = train["scene"].tolist(), self.sampling
+        scenes, options, groups = train["scene"].tolist(), self.sampling, self.sampling.groups_per_step
         if options.pairs == "databases":
             databases = train["database"].tolist() if "database" in train else scenes
             images: Mapping[str, int] = options.images_per_database or LIQE_IMAGES
             return MixSampler(databases, images, options.steps_per_epoch, self.seed, share)
-        reference, groups = options.pairs == "reference", options.groups_per_step
-        make_groups = (
-            partial(reference_pairs, scenes)
-            if reference
-            else partial(scene_groups, scenes, options.images_per_group, multiple=groups)
-        )
-        return StepSampler(make_groups, groups, self.seed, reference, share)
+        if options.pairs == "reference":
+            return StepSampler(partial(reference_pairs, scenes), groups, self.seed, frozen=True, share=share)
+        make_groups = partial(scene_groups, scenes, options.images_per_group, multiple=groups)
+        return StepSampler(make_groups, groups, self.seed, share=share)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the images that choose the checkpoint."""
@@ -237,15 +215,12 @@ class PortraitData(LightningDataModule):
     @property
     def side(self) -> int | None:
         """Side in pixels of the squares that the network sees; None where images keep their own shapes."""
-        if self.clip is not None:
-            return self.inputs.crop_size
         return seen_side(self.inputs.view, self.preparation, self.inputs.crop_size)
 
     def contract(self) -> dict[str, object]:
         """Return how an image is prepared and seen in training, for the model's card."""
-        preparation = asdict(self.clip or self.preparation)
         contract: dict[str, object] = {
-            "preparation": preparation,
+            "preparation": asdict(self.clip or self.preparation),
             "view": self.inputs.view,
             "crop": self.side or self.inputs.crop_size,
         }

@@ -18,15 +18,7 @@ from torch.utils.data import Dataset
 from piqa.data.options import InputOptions
 from piqa.data.sampler import Draw, Step
 from piqa.data.tables.database import VOTES
-from piqa.data.transforms import (
-    Crops,
-    TrainingCrops,
-    View,
-    collate,
-    scoring_crops,
-    scoring_image,
-    training_image,
-)
+from piqa.data.transforms import Crops, TrainingCrops, View, collate, scoring_crops, scoring_image, training_image
 from piqa.models.liqe import distortion_labels, scene_labels
 from piqa.preparation.portrait import Portrait
 from piqa.preparation.store import PreparedStore
@@ -36,11 +28,11 @@ Batch = dict[str, Any]
 Store = PreparedStore[Portrait] | PreparedStore[Clip]
 
 
-class TrainingPortraits(Dataset[Batch]):
-    """Training steps, each drawn by an `EpochSampler`; load them with `batch_size=None`.
+class _Portraits(Dataset[Batch]):
+    """Rows of a table with their Portraits, or Clips, in the store.
 
     Args:
-        table: Training rows.
+        table: The rows.
         store: Where their Portraits, or Clips, are.
         inputs: What the network sees of them.
     """
@@ -54,6 +46,10 @@ class TrainingPortraits(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.table)
+
+
+class TrainingPortraits(_Portraits):
+    """Training steps, each drawn by an `EpochSampler`; load them with `batch_size=None`."""
 
     def __getitem__(self, step: Step) -> Batch:
         """Return the batch of one step.
@@ -82,23 +78,8 @@ class TrainingPortraits(Dataset[Batch]):
         return {"whole": self._crops.of_frames(item.frames, seed)} | _vectors(item)
 
 
-class ScoringPortraits(Dataset[Batch]):
-    """Single images with their fixed crops, for validation and test.
-
-    Args:
-        table: Rows to score.
-        store: Where their Portraits, or Clips, are.
-        inputs: What the network sees of them.
-    """
-
-    def __init__(self, table: pd.DataFrame, store: Store, inputs: InputOptions) -> None:
-        self.table = table.reset_index(drop=True)
-        self._store, self._inputs = store, inputs
-        self._paths: list[str] = self.table["path"].tolist()
-        self._labels = _labels(self.table)
-
-    def __len__(self) -> int:
-        return len(self.table)
+class ScoringPortraits(_Portraits):
+    """Single images with their fixed crops, for validation and test."""
 
     def __getitem__(self, row: int) -> Batch:
         """Return one image; `whole` is as `crops_of` returns it."""

@@ -19,10 +19,7 @@ Sources: `skimage.data.astronaut` (Eileen Collins; NASA) and matplotlib's `grace
 
 from __future__ import annotations
 
-import argparse
-import sys
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from piqa.errors import InputError
+from piqa.system.command_line import run_command
 from piqa.system.files import replacing
 from piqa.system.progress import progress
 
@@ -45,17 +43,11 @@ COLUMNS = ["image", "score", "scene", "score_std", "split", "condition", "device
 
 @dataclass(frozen=True)
 class Sitter:
-    """A source portrait.
-
-    Attributes:
-        name: Who it is.
-        head: left, top, right, bottom in source pixels; every framing holds all of it.
-        widths: The narrowest and the widest framing, source pixels.
-    """
+    """A source portrait."""
 
     name: str
-    head: tuple[int, int, int, int]
-    widths: tuple[int, int]
+    head: tuple[int, int, int, int]  # left, top, right, bottom in source pixels; every framing holds all of it
+    widths: tuple[int, int]  # the narrowest and the widest framing, source pixels
 
     def load(self) -> Image.Image:
         """Return the whole source image, RGB."""
@@ -122,7 +114,7 @@ class Scene:
 
 
 def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Generator) -> tuple[Image.Image, int | None]:
-    """Take an image of a view with a device.
+    """Return a device's image of a view, and the JPEG quality at which the device stores it (None: losslessly).
 
     Every distortion runs on a geometric scale from just visible to hardly recognisable, so that equal strengths of
     different distortions look about equally bad; no study has confirmed it.
@@ -132,9 +124,6 @@ def shoot(view: Image.Image, device: str, strength: float, rng: np.random.Genera
         device: A key of `DEVICES`.
         strength: How strongly the device distorts it, in [0, 1].
         rng: Source of the grain.
-
-    Returns:
-        The image, and the JPEG quality at which the device stores it (None: losslessly).
     """
     steps = DEVICES[device]
     fraction = strength * (PAIR_FRACTION if len(steps) == 2 else 1)
@@ -169,14 +158,12 @@ def demo_table(seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> pd.Data
     """
     if not 0 < test_scenes < scenes or seed < 0:
         raise InputError(
-            f"the demo needs 0 < test_scenes < scenes and seed >= 0; "
+            "the demo needs 0 < test_scenes < scenes and seed >= 0; "
             f"test_scenes is {test_scenes}, scenes is {scenes}, seed is {seed}"
         )
-    is_test = _rng(seed, "split").permutation(scenes) < test_scenes
-    return pd.concat(
-        [_scene_table(Scene.number(index), "test" if is_test[index] else "train", seed) for index in range(scenes)],
-        ignore_index=True,
-    )
+    splits = np.where(_rng(seed, "split").permutation(scenes) < test_scenes, "test", "train").tolist()
+    tables = [_scene_table(Scene.number(index), split, seed) for index, split in enumerate(splits)]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _scene_table(scene: Scene, split: str, seed: int) -> pd.DataFrame:
@@ -202,7 +189,7 @@ def _scene_table(scene: Scene, split: str, seed: int) -> pd.DataFrame:
 
 
 def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> Path:
-    """Write the demo data; do nothing where they already are.
+    """Write the demo data, unless they are there already, and print where they are.
 
     Args:
         folder: Where `demo.csv` and `images/` go; made if absent.
@@ -216,18 +203,22 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
     Raises:
         InputError: If a number is out of range or the folder cannot be written.
     """
-    folder = Path(folder)
-    csv = folder / "demo.csv"
-    if is_written(folder, seed, scenes, test_scenes):
-        return csv
+    csv, table = Path(folder) / "demo.csv", demo_table(seed, scenes, test_scenes)
+    found = "already there" if _is_written(csv, table) else "written"
+    if found == "written":
+        _write(csv, table, seed)
+    print(f"{csv}: {found}, {len(table)} images, {scenes - test_scenes} scenes to train on and {test_scenes} to test")
+    return csv
+
+
+def _write(csv: Path, table: pd.DataFrame, seed: int) -> None:
+    folder, scenes = csv.parent, table["scene"].nunique()
     try:
         csv.unlink(missing_ok=True)  # of other settings: it must not stand beside new images if this run is stopped
     except OSError as error:
         raise InputError(f"cannot write the demo data in {folder}: {error.strerror}; name another folder") from error
-    table = demo_table(seed, scenes, test_scenes)
     with progress(scenes, task="making the demo data", unit="scenes") as advance:
-        for index in range(scenes):
-            scene = Scene.number(index)
+        for scene in map(Scene.number, range(scenes)):
             view = scene.view(seed)
             for shot in table[table["scene"] == scene.name].to_dict("records"):
                 image, quality = shoot(view, shot["device"], shot["strength"], _rng(seed, f"grain of {shot['image']}"))
@@ -239,18 +230,15 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
             advance(1)
     with replacing(csv) as part:
         table.to_csv(part, columns=COLUMNS, index=False)
-    return csv
 
 
-def is_written(folder: str | Path, seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> bool:
-    """Return whether the folder holds the demo data of these settings, with every image."""
-    folder = Path(folder)
-    table = demo_table(seed, scenes, test_scenes)
+def _is_written(csv: Path, table: pd.DataFrame) -> bool:
+    """Return whether the CSV holds this table, and every image is there."""
     try:
-        written = pd.read_csv(folder / "demo.csv")
+        written = pd.read_csv(csv)
     except (OSError, ValueError):  # absent, or something else
         return False
-    return written.equals(table[COLUMNS]) and all((folder / image).is_file() for image in table["image"])
+    return written.equals(table[COLUMNS]) and all((csv.parent / image).is_file() for image in table["image"])
 
 
 def _rng(seed: int, purpose: str) -> np.random.Generator:
@@ -266,26 +254,11 @@ def _from_linear(light: NDArray[np.float64]) -> Image.Image:
     return Image.fromarray((np.clip(light, 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the demo data and print where they are: `python -m piqa.data.demo [folder]`."""
-    parser = argparse.ArgumentParser(prog="python -m piqa.data.demo", description="Write piqa's demo data.")
-    parser.add_argument("folder", nargs="?", default="data/demo", help="where to (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (default: %(default)s)")
-    parser.add_argument("--scenes", type=int, default=36, help="number of scenes (default: %(default)s)")
-    parser.add_argument("--test_scenes", type=int, default=6, help="how many of them to test (default: %(default)s)")
-    settings = vars(parser.parse_args(arguments))
-    try:
-        already = is_written(**settings)
-        csv = write_demo(**settings)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    table = pd.read_csv(csv)
-    scenes = table.groupby("split")["scene"].nunique()
-    found = "already there" if already else "written"
-    print(f"{csv}: {found}, {len(table)} images, {scenes['train']} scenes to train on and {scenes['test']} to test")
-    return 0
+def main(args: list[str] | None = None) -> None:
+    """Write the demo data: `python -m piqa.data.demo [folder]`."""
+    folder = {"nargs": "?", "default": "data/demo", "help": "Where to (default: data/demo)."}
+    run_command(write_demo, args, "piqa.data.demo", "Write piqa's demo data.", "folder", **folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, TypedDict
 
 import torch
 from torch.utils.data import DataLoader
@@ -12,39 +12,16 @@ from torch.utils.data import DataLoader
 from piqa.data.dataset import Batch, TrainingPortraits
 from piqa.data.sampler import EpochSampler
 from piqa.errors import InputError
-
-RENAMED = {  # settings as checkpoints of version 0.1.0 name them -> their names today
-    "data.pairs": "data.sampling.pairs",
-    "data.groups": "data.sampling.groups_per_step",
-    "data.group_size": "data.sampling.images_per_group",
-    "data.pictures": "data.sampling.images_per_database",
-    "data.steps": "data.sampling.steps_per_epoch",
-}
+from piqa.system.renamed import DATA_SETTINGS
 
 
 class LoaderState(TypedDict):
-    """How far a run has come; every checkpoint holds it.
-
-    Attributes:
-        epoch: Number of the epoch.
-        steps: Steps of it that are done.
-        parts: Batches whose gradients were accumulated in a step.
-        identity: As the argument of `StepLoader`.
-    """
+    """How far a run has come; every checkpoint holds it."""
 
     epoch: int
-    steps: int
-    parts: int
-    identity: dict[str, object]
-
-
-class WorkerArguments(TypedDict):
-    """The arguments of a DataLoader that concern its worker processes."""
-
-    num_workers: int
-    persistent_workers: bool
-    pin_memory: bool
-    worker_init_fn: Callable[[int], None]
+    steps: int  # of the epoch, that are done
+    parts: int  # batches whose gradients were accumulated in a step
+    identity: dict[str, object]  # as the argument of `StepLoader`
 
 
 class StepLoader(DataLoader[Batch]):
@@ -77,13 +54,8 @@ class StepLoader(DataLoader[Batch]):
 
     def state_dict(self) -> LoaderState:
         """Return how far the run has come."""
-        accumulation_steps = self.sampler.share.accumulation_steps
-        return {
-            "epoch": self.sampler.epoch,
-            "steps": self._taken // accumulation_steps,
-            "parts": accumulation_steps,
-            "identity": self._identity,
-        }
+        parts = self.sampler.share.accumulation_steps
+        return LoaderState(epoch=self.sampler.epoch, steps=self._taken // parts, parts=parts, identity=self._identity)
 
     def load_state_dict(self, state: LoaderState) -> None:
         """Continue where another run stopped.
@@ -91,12 +63,10 @@ class StepLoader(DataLoader[Batch]):
         Raises:
             InputError: If that run drew other steps: some images would come twice and others not at all.
         """
-        then = {RENAMED.get(name, name): was for name, was in state["identity"].items()}
-        changed = [
-            f"`{name}` ({was} -> {self._identity.get(name)})"
-            for name, was in then.items()
-            if was != self._identity.get(name)
-        ]
+        # version 0.1.0 wrote the settings' former names
+        then = {DATA_SETTINGS.get(name, name): was for name, was in state["identity"].items()}
+        now = {name: self._identity.get(name) for name in then}
+        changed = [f"`{name}` ({was} -> {now[name]})" for name, was in then.items() if was != now[name]]
         if changed:
             raise InputError(
                 f"the checkpoint was written in the middle of an epoch whose steps were drawn with other settings: "
@@ -105,7 +75,7 @@ class StepLoader(DataLoader[Batch]):
         self.sampler.skip(state["epoch"], state["steps"])
 
 
-def worker_arguments(workers: int) -> WorkerArguments:
+def worker_arguments(workers: int) -> dict[str, Any]:
     """Return the arguments of a DataLoader with so many worker processes."""
     return {
         "num_workers": workers,

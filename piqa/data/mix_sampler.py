@@ -10,14 +10,7 @@ import numpy as np
 from piqa.data.sampler import Draw, EpochSampler, Step, StepShare
 from piqa.errors import InputError
 
-LIQE_IMAGES = {
-    "LIVE": 4,
-    "CSIQ": 4,
-    "BID": 4,
-    "CLIVE": 4,
-    "KonIQ-10k": 16,
-    "KADID-10k": 16,
-}  # of a step, as published
+LIQE_IMAGES = {"LIVE": 4, "CSIQ": 4, "BID": 4, "CLIVE": 4, "KonIQ-10k": 16, "KADID-10k": 16}  # of a step, as published
 LIQE_STEPS = 200  # of an epoch, as published
 
 

@@ -1,4 +1,7 @@
-"""The settings of `PortraitData`, in groups: `data.store`, `data.inputs`, `data.sampling` and `data.loading`."""
+"""The settings of `PortraitData`, in groups: `data.store`, `data.inputs`, `data.sampling` and `data.loading`.
+
+A number or a choice that is out of range raises an `InputError`.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,6 @@ class StoreOptions:
         workers: Processes that prepare images; None takes one per core.
         device: Where the face detector and LIQE run during preparation: `cpu`, `cuda`, or `auto`.
         max_failed: Fraction of the images that may fail to be prepared; they are left out and counted.
-
-    Raises:
-        InputError: If a number is out of range.
     """
 
     folder: str = "data/prepared"
@@ -33,9 +33,8 @@ class StoreOptions:
     max_failed: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_workers("data.store.workers", self.workers)
-        if not 0 <= self.max_failed <= 1:
-            raise InputError(f"`data.store.max_failed` must lie between 0 and 1, not {self.max_failed}")
+        _check((self.workers or 0) >= 0, "data.store.workers", "must be 0 or more processes", self.workers)
+        _check(0 <= self.max_failed <= 1, "data.store.max_failed", "must lie between 0 and 1", self.max_failed)
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,6 @@ class InputOptions:
         crop_size: Side of the crops in pixels.
         test_crops: For `view: crops`, the crops whose mean is the score of an image in validation and test.
         flip: Mirror half of the training images. The published recipe does not.
-
-    Raises:
-        InputError: If there is no such view or choice of crops, or the crops have no pixels.
     """
 
     view: View = "crops"
@@ -61,8 +57,7 @@ class InputOptions:
     def __post_init__(self) -> None:
         require_choice("`data.inputs`", "view", self.view, get_args(View))
         require_choice("`data.inputs`", "test_crops", self.test_crops, get_args(Crops))
-        if self.crop_size < 1:
-            raise InputError(f"`data.inputs.crop_size` must be at least 1 px, not {self.crop_size}")
+        _check(self.crop_size >= 1, "data.inputs.crop_size", "must be at least 1 px", self.crop_size)
 
 
 @dataclass(frozen=True)
@@ -77,9 +72,6 @@ class SamplingOptions:
         images_per_group: Images in a group.
         images_per_database: For `databases`, images of each database in a training step; None takes LIQE's numbers.
         steps_per_epoch: For `databases`, training steps in an epoch.
-
-    Raises:
-        InputError: If the numbers make no step.
     """
 
     pairs: Pairs = "groups"
@@ -90,12 +82,9 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         require_choice("`data.sampling`", "pairs", self.pairs, get_args(Pairs))
-        if self.steps_per_epoch < 1:
-            raise InputError(f"`data.sampling.steps_per_epoch` must be at least 1, not {self.steps_per_epoch}")
-        if self.images_per_database is not None and not self.images_per_database:
-            raise InputError(
-                "`data.sampling.images_per_database` names no database; leave it out to take LIQE's numbers"
-            )
+        _check(self.steps_per_epoch >= 1, "data.sampling.steps_per_epoch", "must be at least 1", self.steps_per_epoch)
+        if self.images_per_database == {}:
+            raise InputError("`data.sampling.images_per_database` names no database; leave it out for LIQE's numbers")
         if self.groups_per_step < 1 or self.images_per_group < 2:
             raise InputError(
                 "a training step needs at least 1 group of 2 images, not `data.sampling.groups_per_step` "
@@ -110,20 +99,17 @@ class LoadingOptions:
     Args:
         eval_batch_size: Images in a validation or test batch.
         workers: Loader processes of each training process; None takes one per core, at most 8.
-
-    Raises:
-        InputError: If a number is out of range.
     """
 
     eval_batch_size: int = 4
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        _check_workers("data.loading.workers", self.workers)
-        if self.eval_batch_size < 1:
-            raise InputError(f"`data.loading.eval_batch_size` must be at least 1 image, not {self.eval_batch_size}")
+        _check((self.workers or 0) >= 0, "data.loading.workers", "must be 0 or more processes", self.workers)
+        size = self.eval_batch_size
+        _check(size >= 1, "data.loading.eval_batch_size", "must be at least 1 image", size)
 
 
-def _check_workers(setting: str, workers: int | None) -> None:
-    if workers is not None and workers < 0:
-        raise InputError(f"`{setting}` must be 0 or more processes, not {workers}")
+def _check(good: bool, setting: str, rule: str, found: object) -> None:
+    if not good:
+        raise InputError(f"`{setting}` {rule}, not {found}")

@@ -15,31 +15,22 @@ Groups = list[list[int]]
 
 @dataclass(frozen=True)
 class Draw:
-    """One image in a step.
+    """One image in a step."""
 
-    Attributes:
-        index: Its row in the training table.
-        group: Number of its group, unique in the epoch.
-        seed: Seed of its augmentation, which thus does not depend on the worker process.
-    """
-
-    index: int
-    group: int
-    seed: int
+    index: int  # its row in the training table
+    group: int  # number of its group, unique in the epoch
+    seed: int  # of its augmentation, which thus does not depend on the worker process
 
 
 @dataclass(frozen=True)
 class Step:
     """One batch of one process: its share of a training step.
 
-    Attributes:
-        draws: Its images, group by group.
-        groups: Groups of the step over all processes and accumulated batches, divided by the number of those shares.
-            This share divides its sum over groups by it, so that the mean of all shares' gradients is the gradient of
-            the step.
+    `groups` counts the groups of the step over all processes and accumulated batches, divided by the number of those
+    shares. This share divides its sum over groups by it, so that the mean of all shares' gradients is the step's.
     """
 
-    draws: tuple[Draw, ...]
+    draws: tuple[Draw, ...]  # group by group
     groups: float
 
 
@@ -55,7 +46,7 @@ def scene_groups(scenes: Sequence[str], size: int, rng: np.random.Generator, mul
         scenes: Scene of each image; each scene at least twice.
         size: Images in a group, at most (a scene of three makes one group even for a size of two).
         rng: Draws the groups.
-        multiple: The number of groups becomes a multiple of it.
+        multiple: What the number of groups becomes a multiple of.
     """
     rows = _rows_by_scene(scenes)
     counts = _group_counts(np.array([len(own) for own in rows]), size, multiple, rng)
@@ -101,16 +92,11 @@ class StepShare:
     """Which part of every training step a process takes.
 
     A step is divided evenly among all processes and, in each, among the batches whose gradients are accumulated.
-
-    Args:
-        rank: Number of this process.
-        world: Number of processes.
-        accumulation_steps: Batches whose gradients are accumulated in a step.
     """
 
-    rank: int = 0
-    world: int = 1
-    accumulation_steps: int = 1
+    rank: int = 0  # number of this process
+    world: int = 1  # number of processes
+    accumulation_steps: int = 1  # batches whose gradients are accumulated in a step
 
     @property
     def total(self) -> int:
@@ -127,17 +113,12 @@ class StepShare:
 
 
 class EpochSampler(Sampler[Step]):
-    """Draws the steps of an epoch, the first of which may be done already.
-
-    Args:
-        steps: Training steps of an epoch.
-        share: Which part of every step this process takes.
-    """
+    """Draws a process's share of the training steps of an epoch, the first of which may be done already."""
 
     def __init__(self, steps: int, share: StepShare) -> None:
         self.steps, self.share = steps, share
         self.epoch = 0
-        self._done = (0, 0)
+        self._done: dict[int, int] = {}
 
     def __len__(self) -> int:
         return self.steps * self.share.accumulation_steps
@@ -148,13 +129,12 @@ class EpochSampler(Sampler[Step]):
 
     def skip(self, epoch: int, steps: int) -> None:
         """Leave out the first steps of one epoch, which an interrupted run has done already."""
-        self._done = (epoch, steps)
+        self._done = {epoch: steps}
 
     @property
     def first(self) -> int:
         """The step of the epoch that is drawn first, from 0."""
-        epoch, steps = self._done
-        return steps if epoch == self.epoch else 0
+        return self._done.get(self.epoch, 0)
 
 
 class StepSampler(EpochSampler):
@@ -184,7 +164,12 @@ class StepSampler(EpochSampler):
         share: StepShare = StepShare(),
     ) -> None:
         self._make_groups, self._seed, self._frozen = make_groups, seed, frozen
-        check_groups(groups_per_step, share)
+        if groups_per_step < share.total:
+            fewer = ", or use fewer processes (`--trainer.devices`)" if share.world > 1 else ""
+            raise InputError(
+                f"{groups_per_step} groups a step do not give each of {share} one; raise "
+                f"`data.sampling.groups_per_step` to {share.total} or more{fewer}"
+            )
         total = len(self._groups(epoch=0))  # the same in every epoch: it follows from the scenes' sizes
         if total < share.total:
             raise InputError(
@@ -207,16 +192,3 @@ class StepSampler(EpochSampler):
             for batch in range(share.accumulation_steps if step >= first else 0):
                 own = draws[share.of_batch(batch)]
                 yield Step(tuple(draw for group in own for draw in group), len(numbers) / share.total)
-
-
-def check_groups(groups_per_step: int, share: StepShare) -> None:
-    """Check that a step has a group for every process and accumulated batch.
-
-    Raises:
-        InputError: If it has fewer.
-    """
-    if groups_per_step < share.total:
-        raise InputError(
-            f"{groups_per_step} groups a step do not give each of {share} one; raise `data.sampling.groups_per_step` "
-            f"to {share.total} or more" + (", or use fewer processes (`--trainer.devices`)" if share.world > 1 else "")
-        )

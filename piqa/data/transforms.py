@@ -1,8 +1,6 @@
 """Cut what a network sees out of a prepared portrait: crops, the whole image, or LIQE's windows.
 
-Nothing here changes an image's quality.
-
-The only module that knows albumentations.
+Nothing here changes an image's quality. The only module that knows albumentations.
 """
 
 from __future__ import annotations
@@ -63,30 +61,14 @@ class TrainingCrops:
         )
 
     def __call__(self, portrait: Portrait, seed: int) -> tuple[Tensor, Tensor]:
-        """Draw crops that depend on the seed alone.
-
-        Args:
-            portrait: No side of its two images below the size of the crops; they may still lie in the store.
-            seed: In [0, 2**31).
-
-        Returns:
-            Whole and face crop, uint8, each (3, size, size).
-        """
+        """Draw a whole and a face crop, uint8, each (3, size, size), that depend on the seed, in [0, 2**31), alone."""
         self._crop.set_random_seed(seed)
         self._flip.set_random_seed(seed + 2**31)  # from the same numbers, mirrored images would get the upper crops
         both = self._flip(image=self._draw(portrait.whole), face=self._draw(portrait.face_crop))
         return _tensor(both["image"]), _tensor(both["face"])
 
     def of_frames(self, frames: Iterable[Pixels], seed: int) -> Tensor:
-        """Draw a crop of each frame of a clip, independently, as published for LSVQ.
-
-        Args:
-            frames: uint8 RGB, each (height, width, 3), no side below the size of the crops.
-            seed: In [0, 2**31).
-
-        Returns:
-            uint8, (frames, 3, size, size).
-        """
+        """Draw a crop of each frame of a clip, independently, as published for LSVQ: (frames, 3, size, size)."""
         self._crop.set_random_seed(seed)
         return torch.stack([_tensor(self._draw(frame)) for frame in frames])
 
@@ -100,11 +82,7 @@ class TrainingCrops:
 def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
     """Return the whole image, (3, height, width), or three random windows, (3, 3, 224, 224); uint8.
 
-    Args:
-        pixels: uint8 RGB, (height, width, 3); it may still lie in the store.
-        view: `whole` or `windows`.
-        seed: In [0, 2**31).
-        flip: Whether half of the seeds mirror the image.
+    The pixels may still lie in the store; with `flip`, half of the seeds, in [0, 2**31), mirror the image.
     """
     read = pixels[:, :]
     if flip and np.random.default_rng([seed, 1]).random() < 0.5:
@@ -113,11 +91,7 @@ def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
 
 
 def scoring_image(pixels: Pixels, view: View) -> Tensor:
-    """Return the whole image, (1, 3, height, width), or up to 15 windows, (windows, 3, 224, 224); uint8.
-
-    Args:
-        pixels: uint8 RGB, (height, width, 3).
-        view: `whole` or `windows`.
+    """Return the image for `whole`, (1, 3, height, width), or its `windows`, (up to 15, 3, 224, 224); uint8.
 
     Raises:
         InputError: If it is too small for `view: whole`.
@@ -128,22 +102,14 @@ def scoring_image(pixels: Pixels, view: View) -> Tensor:
 
 
 def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
-    """Return the fixed crops of a whole image or face whose scores are averaged.
+    """Return the fixed crops of a whole image or face whose scores are averaged, uint8, (crops, 3, size, size).
 
-    Args:
-        pixels: uint8 RGB, (height, width, 3), no side below `size`.
-        size: Side of the crops in pixels.
-        crops: `five` (top left, top right, bottom left, bottom right, centre), or `one`, the centre.
-
-    Returns:
-        uint8, (crops, 3, size, size).
+    `five` are top left, top right, bottom left, bottom right and centre; `one` is the centre.
     """
     image = _tensor(pixels)
     if crops == "one":
-        kept = [functional.center_crop(image, [size, size])]
-    else:
-        kept = list(functional.five_crop(image, [size, size]))
-    return torch.stack(kept)
+        return torch.stack([functional.center_crop(image, [size, size])])
+    return torch.stack(functional.five_crop(image, [size, size]))
 
 
 def _tensor(pixels: Pixels) -> Tensor:

@@ -139,7 +139,7 @@ def is_constant(values: Array, counts: Array | None = None) -> NDArray[np.bool_]
 @undefined_is_nan
 def _pearson(x: Array, y: Array, counts: Array | None) -> Array:
     dx, dy = (values - _mean(values, counts)[..., None] for values in (x, y))
-    norm = np.sqrt(_sum(dx * dx, counts)) * np.sqrt(_sum(dy * dy, counts))
+    norm = np.sqrt(_sum(dx * dx, counts) * _sum(dy * dy, counts))  # one root: a perfect correlation is exactly 1
     return np.asarray(np.clip(_sum(dx * dy, counts) / norm, -1, 1))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_DATA = {
+DATA_SETTINGS = {
     "data.store": "data.store.folder",
     "data.prepare_workers": "data.store.workers",
     "data.prepare_device": "data.store.device",
@@ -26,7 +26,7 @@ _DATA = {
     "data.select_on": "data.checkpoint_selection_split",
     "data.validation": "data.validation_fraction",
 }
-_TRAINING = _DATA | {"model.speed": "model.compute"}
+_TRAINING = DATA_SETTINGS | {"model.speed": "model.compute"}
 _PREDICT = {"names": "list", "pairs": "prompts", "crops": "test_crops"}
 SETTINGS = {
     "fit": _TRAINING,

@@ -6,18 +6,18 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from piqa.data.tables.database import VOTES, Database, read_lines
+from piqa.data.tables.database import VOTES, Database, read_columns, read_lines
 from piqa.data.tables.splits import draw_validation, splits_with
 from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
 from piqa.models.rating_distribution import RATING_LEVELS
-from piqa.system.csv_text import as_numbers, read_csv, require_columns
+from piqa.system.csv_text import as_numbers
 
 Split = Literal["official", "tanet"]
 
 RATINGS = np.arange(1, RATING_LEVELS + 1)
 LABELS = ("index", "id", *VOTES, "tag_1", "tag_2", "challenge")  # the cells of a line of AVA.txt
-TANET = {f"score{place}": name for place, name in enumerate(VOTES, start=2)}  # numbered by their place in AVA.txt
+TANET = {"id": "image_id"} | {name: f"score{place}" for place, name in enumerate(VOTES, start=2)}  # place in AVA.txt
 
 
 class AVA(Database):
@@ -44,9 +44,8 @@ class AVA(Database):
     A few of the files are known to be broken or missing: missing ones are left out here, broken ones by the prepared
     store (`data.store.max_failed`).
 
-    Terms: see the database's page; the images belong to their photographers.
-
-    Citation: Murray, Marchesotti and Perronnin, "AVA: A Large-Scale Database for Aesthetic Visual Analysis", CVPR 2012.
+    Terms: see the database's page; the images belong to their photographers. Citation: Murray, Marchesotti and
+    Perronnin, "AVA: A Large-Scale Database for Aesthetic Visual Analysis", CVPR 2012.
 
     Args:
         root: Folder of the database.
@@ -102,16 +101,13 @@ class AVA(Database):
         test = set(read_lines(self.test, ("id",))["id"])
         labels["split"] = ["test" if name in test else "train" for name in labels["id"]]
         labels = draw_validation(labels, self.val_fraction, self.seed, "id")
-        required = splits_with(val=self.val_fraction, test=1)
-        return self.finish(_with_scores(labels, self.labels), self.labels, required)
+        return self.finish(_with_scores(labels, self.labels), self.labels, splits_with(val=self.val_fraction, test=1))
 
     def _of_tanet(self) -> pd.DataFrame:
         parts = []
         for split in ("train", "val", "test"):
             source = self.labels / f"{split}.csv"
-            part = read_csv(source)
-            require_columns(part, ("image_id", *TANET), source, "restore TANet's file")
-            part = part.rename(columns={"image_id": "id", **TANET})[["id", *VOTES]].assign(split=split)
+            part = read_columns(source, TANET, "restore TANet's file").assign(split=split)
             parts.append(part.set_axis([f"{source.name}:{row}" for row in part.index]))
         return pd.concat(parts)
 

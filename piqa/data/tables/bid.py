@@ -25,10 +25,8 @@ class BID(LIQEDatabase):
 
     Splits: no official one is known. LIQE's ten: 410 train, 59 val, 117 test.
 
-    Terms: see the database's page.
-
-    Citation: Ciancio et al., "No-Reference Blur Assessment of Digital Images Based on Multifeature Classifiers", IEEE
-    Transactions on Image Processing 20, 2011.
+    Terms: see the database's page. Citation: Ciancio et al., "No-Reference Blur Assessment of Digital Images Based on
+    Multifeature Classifiers", IEEE Transactions on Image Processing 20, 2011.
     """
 
     title = "BID"

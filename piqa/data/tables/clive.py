@@ -1,6 +1,5 @@
 """CLIVE, photographs taken with mobile phones."""
 
-import numpy as np
 import pandas as pd
 
 from piqa.data.tables.database import read_mat
@@ -28,10 +27,8 @@ class CLIVE(LIQEDatabase):
 
     Splits: no official one. LIQE's ten: 813 train, 116 val, 233 test.
 
-    Terms: see the database's page.
-
-    Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and Objective Image Quality",
-    IEEE Transactions on Image Processing 25, 2016.
+    Terms: see the database's page. Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and
+    Objective Image Quality", IEEE Transactions on Image Processing 25, 2016.
     """
 
     title = "CLIVE"
@@ -41,9 +38,8 @@ class CLIVE(LIQEDatabase):
     images_name = "Images"
 
     def _own_labels(self) -> pd.DataFrame:
-        columns: dict[str, np.ndarray] = {}
-        for column, variable in (("image", "AllImages"), ("score", "AllMOS"), ("score_std", "AllStdDev")):
-            columns[column] = read_mat(self.labels / f"{variable}_release.mat", f"{variable}_release")[0]
+        files = {"image": "AllImages_release", "score": "AllMOS_release", "score_std": "AllStdDev_release"}
+        columns = {column: read_mat(self.labels / f"{name}.mat", name)[0] for column, name in files.items()}
         if len({len(values) for values in columns.values()}) > 1:
             counts = ", ".join(f"{len(values)} {name}" for name, values in columns.items())
             raise InputError(f"the files in {self.labels} differ in length ({counts}); restore the database's own")

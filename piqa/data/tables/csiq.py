@@ -36,10 +36,8 @@ class CSIQ(LIQEDatabase):
     Splits: no official one. LIQE's ten: 607 train, 87 val, 172 test or two more or fewer; 21, 3 and 6 of the 30
     references. `drawn` too keeps every reference in one split.
 
-    Terms: see the database's page.
-
-    Citation: Larson and Chandler, "Most Apparent Distortion: Full-Reference Image Quality Assessment and the Role of
-    Strategy", Journal of Electronic Imaging 19, 2010.
+    Terms: see the database's page. Citation: Larson and Chandler, "Most Apparent Distortion: Full-Reference Image
+    Quality Assessment and the Role of Strategy", Journal of Electronic Imaging 19, 2010.
     """
 
     title = "CSIQ"
@@ -63,14 +61,10 @@ class CSIQ(LIQEDatabase):
             {
                 "image": kinds + "/" + files,
                 "score": 1 - as_numbers(labels["dmos"], self.labels),
-                "reference": _reference(files),
+                "reference": files.str.split(".").str[0],
                 "distortion": [GROUPS[TYPES[kind]] for kind in kinds],
             }
         )
 
     def _listed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(reference=_reference(frame["image"].str.rsplit("/", n=1).str[-1]))
-
-
-def _reference(files: "pd.Series[str]") -> "pd.Series[str]":
-    return files.str.split(".").str[0]
+        return frame.assign(reference=frame["image"].str.rsplit("/", n=1).str[-1].str.split(".").str[0])

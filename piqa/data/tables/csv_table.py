@@ -34,8 +34,7 @@ class CSVTable(Table):
         csv: The label file.
         root: Folder of the images; by default the folder of the label file.
         columns: Names of the columns where they differ, ours to theirs: `{score: MOS, image: file}`.
-        test_fraction: Fraction of the scenes held out for the test where there is no `split` column; 0: none,
-            1: all.
+        test_fraction: Fraction of the scenes held out for the test where there is no `split` column; 0: none, 1: all.
         seed: Seed of the draw of those scenes.
         required_splits: Splits that must hold images where there is a `split` column; `[test]` for a table that is
             only evaluated.
@@ -64,11 +63,8 @@ class CSVTable(Table):
     ) -> None:
         self.csv = Path(csv)
         self.root = self.csv.parent if root is None else Path(root)
-        self.columns = columns or {}
-        self.test_fraction = test_fraction
-        self.seed = seed
-        self.required_splits = tuple(required_splits)
-        self.check_files = check_files
+        self.columns, self.required_splits = columns or {}, tuple(required_splits)
+        self.test_fraction, self.seed, self.check_files = test_fraction, seed, check_files
         unknown = [name for name in self.columns if name not in KNOWN]
         if unknown:
             raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(KNOWN)}; correct it")
@@ -85,21 +81,16 @@ class CSVTable(Table):
     def load(self) -> pd.DataFrame:
         """Read, check and, where the file names no split, divide the images by scene."""
         frame = self._read()
-        rows = frame.index.tolist()
         frame["image"] = frame["image"].str.replace("\\", "/")
         # an empty cell stays empty, so that the check names its row; "root / ''" would be the folder
         frame["path"] = [str(self.root / image) if image else "" for image in frame["image"]]
-        if "split" in frame:
-            return validate(
-                frame, self.csv, rows=rows, required_splits=self.required_splits, check_files=self.check_files
-            )
-        frame["split"] = "test" if self.test_fraction == 1 else "train"
-        table = validate(frame, self.csv, rows=rows, required_splits=(), check_files=self.check_files)
-        return (
-            hold_out_scenes(table, self.test_fraction, self.seed, target="test")
-            if 0 < self.test_fraction < 1
-            else table
-        )
+        rows, required, named = frame.index.tolist(), self.required_splits, "split" in frame
+        if not named:
+            frame["split"], required = "test" if self.test_fraction == 1 else "train", ()
+        table = validate(frame, self.csv, rows=rows, required_splits=required, check_files=self.check_files)
+        if named or self.test_fraction in (0, 1):
+            return table
+        return hold_out_scenes(table, self.test_fraction, self.seed, target="test")
 
     def _read(self) -> pd.DataFrame:
         """Return the known columns under our names; a `split` column without any value counts as absent."""

@@ -15,7 +15,7 @@ from piqa.data.tables.paths import image_paths
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
 from piqa.models.rating_distribution import RATING_LEVELS
-from piqa.system.csv_text import read_text
+from piqa.system.csv_text import read_csv, read_text, require_columns
 
 VOTES = tuple(f"votes_{level}" for level in range(1, RATING_LEVELS + 1))  # how many people gave 1, 2, ... 10
 TEXT_EXTRAS = ("reference", "distortion", "scene_tags", "theme")
@@ -52,10 +52,8 @@ class Database(Table):
     def __init__(self, images: Path, unit_range: bool, max_missing: float, check_files: bool) -> None:
         if not 0 <= max_missing <= 1:
             raise InputError(f"{self.title}: `max_missing` must lie in [0, 1], not {max_missing:g}")
-        self.images = images
-        self.unit_range = unit_range
-        self.max_missing = max_missing
-        self.check_files = check_files
+        self.images, self.unit_range = images, unit_range
+        self.max_missing, self.check_files = max_missing, check_files
 
     @property
     @abstractmethod
@@ -86,9 +84,8 @@ class Database(Table):
             frame = leave_out_missing(frame, source, self.max_missing)
         rows = frame.index.tolist()
         table = validate(frame, source, rows=rows, required_splits=required_splits, check_files=False)
-        for name in EXTRAS:
-            if name in frame:
-                table[name] = frame[name].to_numpy()
+        for name in [name for name in EXTRAS if name in frame]:
+            table[name] = frame[name].to_numpy()
         _check_references(table, source)
         return self._to_scale(table, source)
 
@@ -107,6 +104,13 @@ class Database(Table):
             if "score_std" in table:
                 table["score_std"] /= high - low
         return table
+
+
+def read_columns(path: Path, columns: dict[str, str], mend: str = "restore the database's own file") -> pd.DataFrame:
+    """Read columns of a CSV file, named ours to theirs, as text; `mend` tells what to do if one is not there."""
+    labels = read_csv(path)
+    require_columns(labels, columns.values(), path, mend)
+    return pd.DataFrame({name: labels[theirs] for name, theirs in columns.items()})
 
 
 def read_lines(path: Path, columns: Sequence[str], separator: str | None = None) -> pd.DataFrame:
@@ -134,11 +138,7 @@ def read_lines(path: Path, columns: Sequence[str], separator: str | None = None)
 
 
 def read_mat(path: Path, *names: str) -> list[np.ndarray]:
-    """Read vectors of a MATLAB file (version 7.2 or older); cells of text come as text.
-
-    Raises:
-        InputError: If the file cannot be read or lacks a variable.
-    """
+    """Read vectors of a MATLAB file (version 7.2 or older); cells of text come as text."""
     from scipy.io import loadmat
 
     try:

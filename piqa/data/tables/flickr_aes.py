@@ -5,11 +5,11 @@ from typing import Literal
 
 import pandas as pd
 
-from piqa.data.tables.database import Database, read_lines
+from piqa.data.tables.database import Database, read_columns, read_lines
 from piqa.data.tables.paths import image_paths
 from piqa.data.tables.splits import by_hash, draw_validation, splits_with
 from piqa.errors import InputError
-from piqa.system.csv_text import as_numbers, read_csv, require_columns
+from piqa.system.csv_text import as_numbers
 
 WORKERS = {"user": "worker", "image": "imagePair", "score": "score"}
 
@@ -33,9 +33,8 @@ class FlickrAES(Database):
     images that they rated are the test split, so that a general model has not been trained on the images with which
     personalisation is tested. 5 % of the other images are drawn for validation.
 
-    Terms: Creative Commons photographs; see the database's page.
-
-    Citation: Ren et al., "Personalized Image Aesthetics", ICCV 2017.
+    Terms: Creative Commons photographs; see the database's page. Citation: Ren et al., "Personalized Image Aesthetics",
+    ICCV 2017.
 
     Args:
         root: Folder of the database.
@@ -113,9 +112,7 @@ class FlickrAES(Database):
     def _users(self, which: str) -> pd.DataFrame:
         """Return `user`, `image` and `score` of the people of a split."""
         source = self.root / "FLICKR-AES_image_labeled_by_each_worker.csv"
-        labels = read_csv(source)
-        require_columns(labels, WORKERS.values(), source, "restore the database's own file")
-        labels = pd.DataFrame({name: labels[theirs] for name, theirs in WORKERS.items()})
+        labels = read_columns(source, WORKERS)
         labels["score"] = as_numbers(labels["score"], source)
         beyond = labels.index[~labels["score"].between(*self.rating_range)]
         if len(beyond):

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from piqa.data.tables.database import Database, read_columns
 from piqa.data.tables.splits import check_fractions, draw_splits, splits_with
-from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_csv, require_columns
 
 COLUMNS = {"image": "img_name", "score": "mos"}
 
 
-class GFIQA(Table):
+class GFIQA(Database):
     """GFIQA-20k: 20,000 images of faces with mean opinion scores.
 
     Layout:
@@ -33,10 +32,8 @@ class GFIQA(Table):
 
     A catalogue counts 19,998 usable images: a few missing ones are left out with a warning.
 
-    Terms: see the dataset's page.
-
-    Citation: Su et al., "Going the Extra Mile in Face Image Quality Assessment: A Novel Database and Model", IEEE
-    Transactions on Multimedia 26, 2024.
+    Terms: see the dataset's page. Citation: Su et al., "Going the Extra Mile in Face Image Quality Assessment: A Novel
+    Database and Model", IEEE Transactions on Multimedia 26, 2024.
 
     Args:
         root: Folder of the dataset.
@@ -53,6 +50,10 @@ class GFIQA(Table):
         InputError: If a fraction is out of range or `columns` maps what is none of ours.
     """
 
+    title = "GFIQA"
+    image_count = None  # 20,000; usable ones are fewer
+    own_range = (0.0, 1.0)
+
     def __init__(
         self,
         root: str | Path,
@@ -66,20 +67,13 @@ class GFIQA(Table):
         check_files: bool = True,
     ) -> None:
         check_fractions(val_fraction, test_fraction)
-        if not 0 <= max_missing <= 1:
-            raise InputError(f"GFIQA: `max_missing` must lie in [0, 1], not {max_missing:g}")
         unknown = [name for name in columns or {} if name not in COLUMNS]
         if unknown:
             raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(COLUMNS)}; correct it")
-        self.root = Path(root)
-        self.labels = self.root / labels
-        self.images = self.root / images
-        self.columns = COLUMNS | (columns or {})
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
-        self.seed = seed
-        self.max_missing = max_missing
-        self.check_files = check_files
+        root = Path(root)
+        super().__init__(root / images, False, max_missing, check_files)
+        self.labels, self.columns = root / labels, COLUMNS | (columns or {})
+        self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
 
     @property
     def name(self) -> str:
@@ -88,21 +82,7 @@ class GFIQA(Table):
 
     def load(self) -> pd.DataFrame:
         """Read the labels, split, leave out missing images within `max_missing`, and check."""
-        labels = read_csv(self.labels)
-        require_columns(
-            labels, self.columns.values(), self.labels, "map them in `columns`, such as {image: file, score: MOS}"
-        )
-        frame = pd.DataFrame({name: labels[theirs] for name, theirs in self.columns.items()})
+        frame = read_columns(self.labels, self.columns, "map them in `columns`, such as {image: file, score: MOS}")
         frame["image"] = frame["image"].str.replace("\\", "/")
-        frame["path"] = [str(self.images / image) if image else "" for image in frame["image"]]
-        frame["scene"] = "GFIQA"
         frame["split"] = draw_splits(frame["image"].tolist(), self.val_fraction, self.test_fraction, self.seed)
-        if self.check_files:
-            frame = leave_out_missing(frame, self.labels, self.max_missing)
-        return validate(
-            frame,
-            self.labels,
-            rows=frame.index.tolist(),
-            required_splits=splits_with(val=self.val_fraction, test=self.test_fraction),
-            check_files=self.check_files,
-        )
+        return self.finish(frame, self.labels, splits_with(val=self.val_fraction, test=self.test_fraction))

@@ -11,32 +11,11 @@ from piqa.system.csv_text import read_csv, require_columns
 COLUMNS = {"image": "dist_img", "score": "dmos", "score_std": "var"}
 FILE = re.compile(r"(?P<reference>[Ii]\d+)_(?P<type>\d\d)_\d\d\.\w+")
 TYPES = (  # 01 to 25, as LIQE's lists call them
-    "gaussian blur",
-    "lens",
-    "motion",
-    "diffusion",
-    "shifting",
-    "color quantization",
-    "oversaturation",
-    "desaturation",
-    "jpeg2000 compression",
-    "jpeg compression",
-    "white noise",
-    "white with color",
-    "impulse",
-    "multiplicative",
-    "white noise with denoise",
-    "brighten",
-    "darken",
-    "shifting the mean",
-    "jitter",
-    "noneccentricity patch",
-    "pixelate",
-    "quantization",
-    "color blocking",
-    "sharpness",
-    "contrast",
-)
+    "gaussian blur, lens, motion, diffusion, shifting, color quantization, oversaturation, desaturation, "
+    "jpeg2000 compression, jpeg compression, white noise, white with color, impulse, multiplicative, "
+    "white noise with denoise, brighten, darken, shifting the mean, jitter, noneccentricity patch, "
+    "pixelate, quantization, color blocking, sharpness, contrast"
+).split(", ")
 
 
 class KADID(LIQEDatabase):
@@ -57,9 +36,8 @@ class KADID(LIQEDatabase):
     Splits: no official one. LIQE's ten: 7,125 train, 1,000 val, 2,000 test; 57, 8 and 16 of the 81 references, and
     `drawn` too keeps every reference in one split.
 
-    Terms: see the database's page.
-
-    Citation: Lin et al., "KADID-10k: A Large-scale Artificially Distorted IQA Database", QoMEX 2019.
+    Terms: see the database's page. Citation: Lin et al., "KADID-10k: A Large-scale Artificially Distorted IQA
+    Database", QoMEX 2019.
     """
 
     title = "KADID-10k"

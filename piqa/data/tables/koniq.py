@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from piqa.data.tables.database import read_columns
 from piqa.data.tables.liqe_lists import LIQEDatabase
-from piqa.system.csv_text import read_csv, require_columns
 
 COLUMNS = {"image": "image_name", "score": "MOS", "split": "set"}
 
@@ -27,10 +27,8 @@ class KonIQ(LIQEDatabase):
 
     Resolution matters: CLIP-IQA+ reaches an SROCC of 0.895 at 1024x768 and 0.803 at 512x384 (IQA-PyTorch's benchmark).
 
-    Terms: see the database's page.
-
-    Citation: Hosu et al., "KonIQ-10k: An Ecologically Valid Database for Deep Learning of Blind Image Quality
-    Assessment", IEEE Transactions on Image Processing 29, 2020.
+    Terms: see the database's page. Citation: Hosu et al., "KonIQ-10k: An Ecologically Valid Database for Deep Learning
+    of Blind Image Quality Assessment", IEEE Transactions on Image Processing 29, 2020.
     """
 
     title = "KonIQ-10k"
@@ -41,6 +39,4 @@ class KonIQ(LIQEDatabase):
     images_name = "1024x768"
 
     def _own_labels(self) -> pd.DataFrame:
-        labels = read_csv(self.labels)
-        require_columns(labels, COLUMNS.values(), self.labels, "restore the database's own file")
-        return pd.DataFrame({name: labels[theirs] for name, theirs in COLUMNS.items()})
+        return read_columns(self.labels, COLUMNS)

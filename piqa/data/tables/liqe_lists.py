@@ -98,18 +98,15 @@ class LIQEDatabase(Database):
         check_files: bool = True,
     ) -> None:
         self.root = Path(root)
-        super().__init__(
-            self.root / (self.images_name if images is None else images), unit_range, max_missing, check_files
-        )
+        images = self.images_name if images is None else images
+        super().__init__(self.root / images, unit_range, max_missing, check_files)
         require_choice(self.title, "split", split, self.splits)
         if not 1 <= number <= SPLIT_COUNT:
             raise InputError(f"LIQE has splits 1 to {SPLIT_COUNT}, not {number}; correct `number`")
-        self.split = split
-        self.number = number
+        self.split, self.number, self.mend = split, number, mend
         self.lists = None if lists is None else Path(lists)
         self.labels = self.root / (self.labels_name if labels is None else labels)
         self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
-        self.mend = mend
 
     @property
     def name(self) -> str:
@@ -118,9 +115,8 @@ class LIQEDatabase(Database):
             return f"{self.title}, LIQE's split {self.number}"
         if self.split == "official":
             return f"{self.title}, official split"
-        return (
-            f"{self.title}, {self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
-        )
+        drawn = f"{self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
+        return f"{self.title}, {drawn}"
 
     @property
     def own_range(self) -> tuple[float, float]:
@@ -166,15 +162,11 @@ class LIQEDatabase(Database):
 
 
 def read_lists(folder: Path, name: str, images: str) -> pd.DataFrame:
-    """Read one of LIQE's splits.
-
-    Args:
-        folder: Where `<name>_train_clip.txt`, `<name>_val_clip.txt` and `<name>_test_clip.txt` are.
-        name: First word of their names.
-        images: Folder that the lists write in front of every image; it is removed.
+    """Read one of LIQE's splits: `<name>_train_clip.txt`, `<name>_val_clip.txt` and `<name>_test_clip.txt`.
 
     Returns:
-        `image`, `score` (as text), `distortion` (LIQE's group), `scene_tags` and `split`; the index is file and row.
+        `image` (without the folder `images`, which the lists write in front), `score` (as text), `distortion` (LIQE's
+        group), `scene_tags` and `split`; the index is file and row.
 
     Raises:
         InputError: If a list is absent or a row is not as LIQE's are.
@@ -184,13 +176,13 @@ def read_lists(folder: Path, name: str, images: str) -> pd.DataFrame:
         source = folder / f"{name}_{split}_clip.txt"
         part = read_lines(source, COLUMNS, separator="\t").apply(lambda column: column.str.strip())
         part["distortion"] = _known(part["distortion"], GROUPS, "distortion", source)
-        part["scene_tags"] = [
-            ";".join(tag for tag in tags if tag != NO_SCENE) for tags in part[list(COLUMNS[3:])].to_numpy()
-        ]
-        for column in COLUMNS[3:]:
-            _known(part[column], dict.fromkeys((*SCENES, NO_SCENE), ""), "scene", source)
+        scenes = [part.pop(column) for column in COLUMNS[3:]]
+        for column in scenes:
+            _known(column, dict.fromkeys((*SCENES, NO_SCENE), ""), "scene", source)
+        tags = zip(*scenes, strict=True)
+        part["scene_tags"] = [";".join(tag for tag in three if tag != NO_SCENE) for three in tags]
         part["split"] = split
-        parts.append(part.drop(columns=list(COLUMNS[3:])).set_axis([f"{source.name}:{row}" for row in part.index]))
+        parts.append(part.set_axis([f"{source.name}:{row}" for row in part.index]))
     frame: pd.DataFrame = pd.concat(parts)
     frame["image"] = frame["image"].str.replace("\\", "/").str.removeprefix(f"{images}/")
     return frame

@@ -42,10 +42,8 @@ class LIVE(LIQEDatabase):
     distortion goes by the folder, the scenes are those of the same reference's other distortions where
     refnames_all.mat is there, and none where not. `mend: false` leaves the lists as they were published.
 
-    Terms: see the database's page.
-
-    Citation: Sheikh, Sabir and Bovik, "A Statistical Evaluation of Recent Full Reference Image Quality Assessment
-    Algorithms", IEEE Transactions on Image Processing 15, 2006.
+    Terms: see the database's page. Citation: Sheikh, Sabir and Bovik, "A Statistical Evaluation of Recent Full
+    Reference Image Quality Assessment Algorithms", IEEE Transactions on Image Processing 15, 2006.
     """
 
     title = "LIVE"
@@ -76,7 +74,7 @@ class LIVE(LIQEDatabase):
             {"image": IMAGES, "score": 100.0 - dmos.astype(np.float64), "reference": names},
             index=range(1, len(IMAGES) + 1),
         )
-        frame["distortion"] = _distortion(frame["image"])
+        frame["distortion"] = [GROUPS[FOLDERS[image.split("/")[0]][1]] for image in IMAGES]
         distorted: pd.DataFrame = frame[originals == 0]
         return distorted
 
@@ -89,10 +87,6 @@ class LIVE(LIQEDatabase):
             if len(unknown):
                 raise InputError(f"{file} names no reference of {frame['image'][unknown[0]]}; restore the file")
         return _corrected(frame) if self.mend else frame
-
-
-def _distortion(images: "pd.Series[str]") -> "pd.Series[str]":
-    return images.str.split("/").str[0].map({folder: GROUPS[raw] for folder, (_, raw) in FOLDERS.items()})
 
 
 def _corrected(frame: pd.DataFrame) -> pd.DataFrame:

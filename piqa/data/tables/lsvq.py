@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from piqa.data.tables.splits import splits_with
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
 from piqa.system.csv_text import read_csv, read_text, require_columns
@@ -37,9 +38,8 @@ class LSVQ(Table):
     Splits: the last 20 % of the training rows, in their order in the file, are for validation: 22,444 train, 5,612 val,
     as published (MinimalisticVQA). Rows with `is_test` and everything in `tests` are for the test.
 
-    Terms: see the dataset's page.
-
-    Citation: Ying et al., "Patch-VQ: 'Patching Up' the Video Quality Problem", CVPR 2021.
+    Terms: see the dataset's page. Citation: Ying et al., "Patch-VQ: 'Patching Up' the Video Quality Problem", CVPR
+    2021.
 
     Args:
         root: Folder of the videos.
@@ -70,9 +70,7 @@ class LSVQ(Table):
         self.root = Path(root)
         self.labels = self.root / labels
         self.tests = [self.root / file for file in tests]
-        self.val_fraction = val_fraction
-        self.max_missing = max_missing
-        self.check_files = check_files
+        self.val_fraction, self.max_missing, self.check_files = val_fraction, max_missing, check_files
 
     @property
     def name(self) -> str:
@@ -89,16 +87,14 @@ class LSVQ(Table):
         table = pd.concat(parts)
         shared = table.loc[table["image"].duplicated(), "image"].tolist()
         if shared:
-            raise InputError(
-                f"{len(shared)} video(s), such as {shared[0]}, are in more than one of {sources}; remove them from all "
-                "but one"
-            )
-        required = ("train", "val") if self.val_fraction else ("train",)
-        return validate(table, sources, required_splits=required, check_files=False)
+            found = f"{len(shared)} video(s), such as {shared[0]}, are in more than one of {sources}"
+            raise InputError(f"{found}; remove them from all but one")
+        return validate(table, sources, required_splits=splits_with(val=self.val_fraction), check_files=False)
 
     def _read(self, source: Path) -> pd.DataFrame:
         """Read and check one label file on its own, so that a message names file and row."""
-        frame = _read_list(source) if _is_list(source) else _read_csv(source)
+        listed = _read_list(source)
+        frame = _read_csv(source) if listed is None else listed
         if source in self.tests:
             if "train" in set(frame["split"]):
                 row = frame.index[frame["split"] == "train"][0]
@@ -112,8 +108,7 @@ class LSVQ(Table):
         frame["path"] = [str(self.root / f"{image}.mp4") if image else "" for image in frame["image"]]
         if self.check_files:
             frame = leave_out_missing(frame, source, self.max_missing)
-        rows = frame.index.tolist()
-        return validate(frame, source, rows=rows, required_splits=(), check_files=self.check_files)
+        return validate(frame, source, rows=frame.index.tolist(), required_splits=(), check_files=self.check_files)
 
 
 def _read_csv(source: Path) -> pd.DataFrame:
@@ -132,24 +127,18 @@ def _read_csv(source: Path) -> pd.DataFrame:
     return frame
 
 
-def _is_list(source: Path) -> bool:
-    """Return whether the first line is one of FAST-VQA's; a file that cannot be read is left to `read_csv`."""
+def _read_list(source: Path) -> pd.DataFrame | None:
+    """Read FAST-VQA's labels: `image`, `score`, and an empty `split`; None if the first line is none of theirs."""
     try:
-        lines = read_text(source, errors="replace").splitlines()
-    except InputError:
-        return False
-    first = next((line for line in lines if line.strip()), "")
-    return LIST_LINE.fullmatch(first.strip()) is not None
-
-
-def _read_list(source: Path) -> pd.DataFrame:
-    """Read FAST-VQA's labels: `image`, `score`, and an empty `split`."""
+        lines = enumerate(read_text(source, errors="replace").splitlines(), start=1)
+    except InputError:  # left to `read_csv`
+        return None
+    matches = {row: LIST_LINE.fullmatch(line.strip()) for row, line in lines if line.strip()}
+    if not any(list(matches.values())[:1]):
+        return None
     rows = {}
-    for row, line in enumerate(read_text(source, errors="replace").splitlines(), start=1):
-        if line.strip():
-            match = LIST_LINE.fullmatch(line.strip())
-            if match is None:
-                raise InputError(f"row {row} of {source} is not `<file>.mp4, -1, -1, <mos>` as the first; correct it")
-            rows[row] = match["file"].replace("\\", "/").removesuffix(".mp4"), match["mos"]
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["image", "score"])
-    return frame.assign(split="")
+    for row, match in matches.items():
+        if match is None:
+            raise InputError(f"row {row} of {source} is not `<file>.mp4, -1, -1, <mos>` as the first; correct it")
+        rows[row] = match["file"].replace("\\", "/").removesuffix(".mp4"), match["mos"], ""
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["image", "score", "split"])

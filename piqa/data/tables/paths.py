@@ -13,17 +13,17 @@ def image_paths(folder: Path, images: Sequence[str]) -> list[str]:
     """
 
     @cache
-    def listing(below: str) -> tuple[str, set[str], dict[str, str]]:
+    def listing(below: str) -> tuple[str, dict[str, str]]:
         place = folder / below
-        names = {file.name for file in place.iterdir()} if place.is_dir() else set()
-        return f"{place}{os.sep}", names, {_lower_extension(name): name for name in sorted(names)}
+        names = sorted(file.name for file in place.iterdir()) if place.is_dir() else []
+        return f"{place}{os.sep}", {_lower_extension(name): name for name in names} | {name: name for name in names}
 
     def find(image: str) -> str:
         if not image:
             return ""  # so that the check names its row
         below, _, name = image.rpartition("/")
-        place, names, lowered = listing(below)  # a Path for every image would take half a minute for AVA's
-        return place + (name if name in names else lowered.get(_lower_extension(name), name))
+        place, files = listing(below)  # a Path for every image would take half a minute for AVA's
+        return place + (files.get(name) or files.get(_lower_extension(name), name))
 
     return [find(image) for image in images]
 

@@ -16,13 +16,7 @@ OfficialSplit = Literal["scene", "device"]
 
 REPOSITORY = "DXOMARK-Research/PIQ2023"  # on GitHub; has the splits and the devices, not the images
 CHECKOUTS = ("PIQ2023", "PIQ2023-main")  # the repository cloned, or downloaded as a zip
-SCORE_COLUMNS = {
-    "image": "IMAGE",
-    "score": "JOD",
-    "score_std": "JOD STD",
-    "scene": "SCENE",
-    "condition": "CONDITION",
-}
+SCORE_COLUMNS = {"image": "IMAGE", "score": "JOD", "score_std": "JOD STD", "scene": "SCENE", "condition": "CONDITION"}
 
 
 class PIQ23(Table):
@@ -55,9 +49,8 @@ class PIQ23(Table):
 
     Neither has a validation part; `hold_out_scenes` makes one.
 
-    Terms: non-commercial research; the images are handed out on request and may not be passed on.
-
-    Citation: Chahine et al., "An Image Quality Assessment Dataset for Portraits", CVPR 2023.
+    Terms: non-commercial research; the images are handed out on request and may not be passed on. Citation: Chahine et
+    al., "An Image Quality Assessment Dataset for Portraits", CVPR 2023.
 
     Args:
         root: Folder of the dataset.
@@ -80,11 +73,8 @@ class PIQ23(Table):
     ) -> None:
         for argument, value, choices in (("attribute", attribute, Attribute), ("split", split, OfficialSplit)):
             require_choice("PIQ23", argument, value, get_args(choices))
-        self.root = Path(root)
-        self._attribute = attribute
-        self.split = split
-        self.labels = None if labels is None else Path(labels)
-        self.check_files = check_files
+        self.root, self.labels = Path(root), None if labels is None else Path(labels)
+        self._attribute, self.split, self.check_files = attribute, split, check_files
 
     @property
     def name(self) -> str:

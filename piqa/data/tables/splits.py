@@ -14,11 +14,7 @@ def by_hash(names: Iterable[str], seed: int) -> list[str]:
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
-    """Check that the fractions are not negative and leave something for training.
-
-    Raises:
-        InputError: If they are not or do not.
-    """
+    """Raise an InputError if a fraction is negative or they leave nothing for training."""
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
         raise InputError(
             f"`val_fraction` {val_fraction:g} and `test_fraction` {test_fraction:g} must not be negative and must "
@@ -27,7 +23,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 
 def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:
-    """Draw splits that no unit (a reference image, or an image by itself) crosses.
+    """Draw the split of each row; no unit (a reference image, or an image by itself) crosses them.
 
     The first units by hash are for the test, the next for validation.
 
@@ -37,11 +33,8 @@ def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float,
         test_fraction: Fraction of the units for the test.
         seed: Seed of the draw.
 
-    Returns:
-        "train", "val" or "test" for each row.
-
     Raises:
-        InputError: If a fraction is negative or they leave nothing for training.
+        InputError: As `check_fractions`.
 
     Examples:
         >>> draw_splits(["a", "b", "c", "d", "e"], val_fraction=0.2, test_fraction=0.2, seed=0)
@@ -55,42 +48,33 @@ def draw_splits(units: Sequence[str], val_fraction: float, test_fraction: float,
 
 
 def draw_validation(frame: pd.DataFrame, fraction: float, seed: int, column: str = "image") -> pd.DataFrame:
-    """Return the table with a fraction of its training images moved to validation.
+    """Return the table with a fraction of its training images moved to validation, as `draw_splits` draws them.
 
     Args:
         frame: `split` ("train" or "test"), and the image's name in `column`.
         fraction: Fraction of the training images to move.
         seed: Seed of the draw.
         column: Which column names an image.
-
-    Raises:
-        InputError: If the fraction is negative or leaves nothing for training.
     """
     train = frame["split"] == "train"
-    split = frame["split"].copy()
-    split[train] = draw_splits(frame.loc[train, column].tolist(), fraction, 0, seed)
-    return frame.assign(split=split)
+    moved = frame.copy()
+    moved.loc[train, "split"] = draw_splits(frame.loc[train, column].tolist(), fraction, 0, seed)
+    return moved
 
 
-def hold_out_scenes(
-    frame: pd.DataFrame, fraction: float, seed: int, source: str = "train", target: str = "val"
-) -> pd.DataFrame:
-    """Move whole scenes from one split to another, so that no scene stands in both.
+def hold_out_scenes(frame: pd.DataFrame, fraction: float, seed: int, target: str = "val") -> pd.DataFrame:
+    """Return the table with whole scenes moved from training to another split, so that no scene stands in both.
 
     The first scenes by hash are moved, so that the draw changes little when scenes are added.
 
     Args:
         frame: A validated table.
-        fraction: Fraction of the scenes of `source` to move, in (0, 1); rounded, at least one, and at least one stays.
+        fraction: Fraction of the training scenes, in (0, 1); rounded, at least one, and at least one stays.
         seed: Seed of the draw.
-        source: Split that gives the scenes.
         target: Split that receives them.
 
-    Returns:
-        A copy of the table with the new splits.
-
     Raises:
-        InputError: If the fraction is out of range or `source` has fewer than two scenes.
+        InputError: If the fraction is out of range or there are fewer than two training scenes.
 
     Examples:
         >>> table = pd.DataFrame({"scene": ["hall", "hall", "lake", "lake", "park", "park"], "split": "train"})
@@ -100,16 +84,16 @@ def hold_out_scenes(
     """
     if not 0 < fraction < 1:
         raise InputError(f"the fraction of scenes to hold out must lie between 0 and 1, such as 0.2, not {fraction}")
-    in_source = frame["split"] == source
-    scenes = frame.loc[in_source, "scene"].unique().tolist()
+    train = frame["split"] == "train"
+    scenes = frame.loc[train, "scene"].unique().tolist()
     if len(scenes) < 2:
         raise InputError(
-            f"cannot hold out scenes for {target}: the {source} split has {len(scenes)}, at least two are needed; "
+            f"cannot hold out scenes for {target}: the train split has {len(scenes)}, at least two are needed; "
             f"add scenes or mark the {target} images in a split column"
         )
     count = min(max(round(fraction * len(scenes)), 1), len(scenes) - 1)
     moved = frame.copy()
-    moved.loc[in_source & frame["scene"].isin(by_hash(scenes, seed)[:count]), "split"] = target
+    moved.loc[train & frame["scene"].isin(by_hash(scenes, seed)[:count]), "split"] = target
     return moved
 
 

@@ -13,15 +13,8 @@ from piqa.system.csv_text import as_numbers, listed, require_columns, row_list, 
 
 REQUIRED_COLUMNS = ("image", "path", "score", "scene", "split")
 OPTIONAL_COLUMNS = ("score_std", "condition", "device")
-SPLITS = {  # every spelling that is understood, in any case
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+SPLITS = ("train", "val", "test")
+SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}  # understood too, in any case
 
 
 class Table(ABC):
@@ -70,11 +63,7 @@ class Table(ABC):
 
 
 def require_choice(owner: str, setting: str, value: str, choices: Sequence[str]) -> None:
-    """Check that a setting is one of its choices.
-
-    Raises:
-        InputError: Naming the choices, if it is not.
-    """
+    """Raise an InputError that names the choices, if a setting is none of them."""
     if value not in choices:
         raise InputError(f"{owner} has no {setting} {value!r}; choose one of {', '.join(choices)}")
 
@@ -121,15 +110,10 @@ def validate(
 
 
 def leave_out_missing(frame: pd.DataFrame, source: str | Path, max_missing: float) -> pd.DataFrame:
-    """Leave out the rows whose file is not on disk, with a warning that counts them.
-
-    Args:
-        frame: Columns `image` and `path`; the index is the row in the label file.
-        source: The label file, for the messages.
-        max_missing: Largest fraction of the rows that may be left out, in [0, 1].
+    """Leave out the rows whose file (`path`) is not on disk, with a warning that counts them.
 
     Raises:
-        InputError: If more are missing.
+        InputError: If more than the fraction `max_missing` of the rows are missing.
     """
     missing = frame[(frame["path"] != "") & ~frame["path"].map(os.path.isfile)]
     if missing.empty:
@@ -157,12 +141,12 @@ def _with_types(table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
 
 
 def _as_splits(column: "pd.Series[str]", source: str | Path) -> "pd.Series[str]":
-    splits = column.astype(str).str.strip().str.lower().map(SPLITS)
-    unknown = splits.isna()
+    splits = column.astype(str).str.strip().str.lower().replace(SPELLINGS)
+    unknown = ~splits.isin(SPLITS)
     if unknown.any():
         bad = with_rows(column[unknown].map(repr))
         raise InputError(f"the split in {source} must be train, val or test, found {bad}; correct them")
-    return splits.astype(str)
+    return splits
 
 
 def _check_filled(table: pd.DataFrame, source: str | Path) -> None:

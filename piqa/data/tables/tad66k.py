@@ -6,11 +6,10 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from piqa.data.tables.database import Database
+from piqa.data.tables.database import Database, read_columns
 from piqa.data.tables.splits import draw_validation, splits_with
 from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
-from piqa.system.csv_text import read_csv, require_columns
 
 Split = Literal["merge", "unmerge"]
 
@@ -36,9 +35,8 @@ class TAD66K(Database):
     which also names the `theme` (portrait, people and family are among them). Neither has a validation part: 5 % of the
     training images are drawn.
 
-    Terms: the lists are Apache-2.0; the images are Flickr's, see the database's page.
-
-    Citation: He et al., "Rethinking Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
+    Terms: the lists are Apache-2.0; the images are Flickr's, see the database's page. Citation: He et al., "Rethinking
+    Image Aesthetics Assessment: Models, Datasets and Benchmarks", IJCAI 2022.
 
     Args:
         root: Folder of the database.
@@ -78,8 +76,7 @@ class TAD66K(Database):
         require_choice(self.title, "split", split, get_args(Split))
         if themes and split == "merge":
             raise InputError("TAD66K's split merge does not name themes; choose `split: unmerge` to take some of them")
-        self.split = split
-        self.themes = tuple(themes)
+        self.split, self.themes = split, tuple(themes)
         self.labels = root / labels / split
         self.val_fraction, self.seed = val_fraction, seed
 
@@ -93,9 +90,7 @@ class TAD66K(Database):
         parts = []
         for split in ("train", "test"):
             for source in self._files(split):
-                part = read_csv(source)
-                require_columns(part, ("image", "score"), source, "restore the database's own file")
-                part = part[["image", "score"]].assign(split=split)
+                part = read_columns(source, {"image": "image", "score": "score"}).assign(split=split)
                 if self.split == "unmerge":
                     part["theme"] = source.stem
                 parts.append(part.set_axis([f"{source.relative_to(self.labels)}:{row}" for row in part.index]))
