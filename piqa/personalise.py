@@ -186,12 +186,7 @@ class _Trial:
 
 
 def _try_users(
-    trial: _Trial,
-    frame: pd.DataFrame,
-    users: Sequence[str],
-    rows: list[UserRow],
-    store: str,
-    folder: Path,
+    trial: _Trial, frame: pd.DataFrame, users: Sequence[str], rows: list[UserRow], store: str, folder: Path
 ) -> None:
     """Try the users that have no rows yet; adds their rows, and writes all after each user."""
     todo = [user for user in users if user not in {row["user"] for row in rows}]

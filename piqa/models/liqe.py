@@ -47,17 +47,11 @@ def prompts(aspects: Sequence[Aspect] = ("scene", "distortion")) -> list[str]:
     Args:
         aspects: What they name besides the quality: both (495 prompts), the scene (45), the distortion (55), none (5).
     """
-    scenes = SCENES if "scene" in aspects else [None]
-    distortions = DISTORTIONS if "distortion" in aspects else [None]
-    return [_prompt(*names) for names in product(QUALITIES, scenes, distortions)]
-
-
-def _prompt(quality: str, scene: str | None, distortion: str | None) -> str:
-    of_scene = "" if scene is None else f" of a {scene}"
-    with_artifacts = "" if distortion is None else f" with {distortion} artifacts"
-    if scene is None and distortion is None:
-        return f"a photo with {quality} quality"
-    return f"a photo{of_scene}{with_artifacts}, which is of {quality} quality"
+    if not aspects:
+        return [f"a photo with {quality} quality" for quality in QUALITIES]
+    scenes = [f" of a {scene}" for scene in SCENES] if "scene" in aspects else [""]
+    artifacts = [f" with {distortion} artifacts" for distortion in DISTORTIONS] if "distortion" in aspects else [""]
+    return [f"a photo{s}{d}, which is of {quality} quality" for quality, s, d in product(QUALITIES, scenes, artifacts)]
 
 
 def scene_labels(tags: Iterable[str]) -> Tensor:
@@ -153,7 +147,7 @@ class LIQE(PromptedCLIP):
             windows: As for `forward`.
 
         Returns:
-            float32 logits, exp(logit_scale) x cosine, the mean over windows before any softmax; (images, prompts).
+            As of `compare`, the mean over windows before any softmax; (images, prompts).
         """
         if windows.ndim == 4:
             windows = windows.unsqueeze(1)

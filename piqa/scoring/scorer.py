@@ -157,12 +157,7 @@ class Scorer:
         }
 
     def score(
-        self,
-        images: Iterable[str | Path],
-        *,
-        test_crops: Crops = "five",
-        batch_size: int = 4,
-        workers: int = 0,
+        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> pd.DataFrame:
         """Score images; an image that cannot be read has an error in its row.
 
@@ -186,12 +181,7 @@ class Scorer:
         return self._table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
-        self,
-        images: Iterable[str | Path],
-        *,
-        test_crops: Crops = "five",
-        batch_size: int = 4,
-        workers: int = 0,
+        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[pd.DataFrame]:
         """Score any number of images in constant memory: yield the rows of `score` batch by batch.
 
