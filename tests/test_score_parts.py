@@ -136,7 +136,7 @@ def test_a_table_with_an_image_missing_is_not_written(tmp_path, files):
     parts = parts_of(tmp_path)
     parts.left(files)
     keep(parts, files[:3])
-    with pytest.raises(InputError, match=r"1 of 4 images have no row yet.* Give the command again"):
+    with pytest.raises(InputError, match=r"1 of 4 images have no row yet.* give the command again"):
         parts.finish(files)
     assert not (tmp_path / "scores.csv").exists() and parts_of(tmp_path).left(files) == files[3:]
 

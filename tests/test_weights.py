@@ -9,7 +9,7 @@ import timm
 import torch
 from portraits import collins
 from refusals import refusal as refused
-from small_networks import BACKBONE, CARD, SIDE, same_weights, saved, saved_model, tiny
+from small_networks import BACKBONE, SIDE, card_of, same_weights, saved, saved_model, tiny
 
 from piqa.models import Backbone
 from piqa.tasks import InitialWeights
@@ -204,7 +204,9 @@ ENTRIES = {
 def test_no_command_runs_code_that_a_checkpoint_holds(tiny_config, tmp_path, monkeypatch, capfd, entry):
     evil, trace = tmp_path / "evil.ckpt", tmp_path / "trace"
     # All that a training checkpoint holds, so that nothing but the code in it can be what it is refused for.
-    torch.save({"state_dict": {"network.a": torch.zeros(1)}, "piqa": CARD, "malice": Malice(trace)}, evil)
+    torch.save(
+        {"state_dict": {"network.a": torch.zeros(1)}, "piqa": card_of(tiny()).to_dict(), "malice": Malice(trace)}, evil
+    )
     monkeypatch.chdir(tmp_path)
     collins().save("portrait.png")
     module, arguments = ENTRIES[entry]

@@ -59,10 +59,7 @@ def as_scoring_network(network: nn.Module | Callable[..., Mapping[str, Tensor]])
     """Check a network where it enters, and complete what it does not declare of the contract.
 
     Args:
-        network: A module, which is changed in place, or a plain function from inputs (as keywords) to outputs.
-
-    Returns:
-        The module itself, or a module that calls the function.
+        network: A module, which is changed in place and returned, or a plain function, for which a module is made.
 
     Raises:
         InputError: If it cannot score: it takes other inputs than `INPUTS`, or declares something impossible.

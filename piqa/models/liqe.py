@@ -55,32 +55,20 @@ def prompts(aspects: Sequence[Aspect] = ("scene", "distortion")) -> list[str]:
 
 
 def scene_labels(tags: Iterable[str]) -> Tensor:
-    """Return texts such as "human;indoor" as 0 or 1 for each of the nine scenes, float, (images, 9); "" is all 0.
-
-    Raises:
-        InputError: If a tag is none of LIQE's.
-    """
-    return torch.tensor([_tagged(text) for text in tags]).view(-1, len(SCENES))
-
-
-def _tagged(text: str) -> list[float]:
-    found = [tag.strip() for tag in text.split(";") if tag.strip()]
-    if unknown := set(found) - set(SCENES):
+    """Return "human;indoor" or "" as 0 or 1 for each of nine scenes, float, (images, 9); InputError if not LIQE's."""
+    found = [{tag.strip() for tag in text.split(";") if tag.strip()} for text in tags]
+    if unknown := set[str]().union(*found) - set(SCENES):
         raise InputError(f"LIQE knows no scene '{min(unknown)}'; its `scene_tags` are {', '.join(SCENES)}")
-    return [float(scene in found) for scene in SCENES]
+    return torch.tensor([[float(scene in own) for scene in SCENES] for own in found]).view(-1, len(SCENES))
 
 
 def distortion_labels(names: Iterable[str]) -> Tensor:
-    """Return the places of distortions in `DISTORTIONS`, int64, (images,); of "", which is unknown, -1.
-
-    Raises:
-        InputError: If a name is none of LIQE's.
-    """
+    """Return places in `DISTORTIONS`, int64, (images,); of "", which is unknown, -1. InputError if not LIQE's."""
     places = {name: place for place, name in enumerate(("", *DISTORTIONS), start=-1)}
-    names = list(names)
-    if unknown := [name for name in names if name not in places]:
-        raise InputError(f"LIQE knows no distortion '{unknown[0]}'; they are {', '.join(DISTORTIONS)}")
-    return torch.tensor([places[name] for name in names], dtype=torch.int64)
+    try:
+        return torch.tensor([places[name] for name in names], dtype=torch.int64)
+    except KeyError as error:
+        raise InputError(f"LIQE knows no distortion {error}; they are {', '.join(DISTORTIONS)}") from error
 
 
 class LIQE(PromptedCLIP):
@@ -128,17 +116,14 @@ class LIQE(PromptedCLIP):
         """
         logits = self.window_logits(whole)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._marginals(logits)
-
-    def _marginals(self, logits: Tensor) -> dict[str, Tensor]:
-        joint = logits.softmax(dim=1).view(-1, *self._axes)  # (images, 5[, 9][, 11])
-        quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
-        outputs = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device), "logits": logits}
-        for axis, name in enumerate(self.classes, start=2):
-            others = [other for other in range(1, joint.ndim) if other != axis]
-            outputs[f"{name}_probabilities"] = joint.sum(dim=others)
-            outputs[name] = outputs[f"{name}_probabilities"].argmax(dim=1)
-        return outputs
+            joint = logits.softmax(dim=1).view(-1, *self._axes)  # (images, 5[, 9][, 11])
+            quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
+            outputs = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device)}
+            for axis, name in enumerate(self.classes, start=2):
+                others = [other for other in range(1, joint.ndim) if other != axis]
+                outputs[f"{name}_probabilities"] = joint.sum(dim=others)
+                outputs[name] = outputs[f"{name}_probabilities"].argmax(dim=1)
+        return outputs | {"logits": logits}
 
     def window_logits(self, windows: Tensor) -> Tensor:
         """Return the logits of a batch of images, each given by the same number of windows.
