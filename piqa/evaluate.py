@@ -35,7 +35,7 @@ from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.report import Report, ReportFacts, print_report, write_report
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.preparation.store import PreparedStore
-from piqa.scoring.from_config import CONFIGS
+from piqa.scoring.loading import CONFIGS
 from piqa.scoring.options import ScoringOptions
 from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission

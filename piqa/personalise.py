@@ -31,7 +31,6 @@ from piqa.errors import InputError
 from piqa.evaluation.metrics import srocc
 from piqa.models.contract import inputs_of, score_crops
 from piqa.preparation.digests import digest_of
-from piqa.preparation.portrait import Portrait
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.scorer import Scorer
 from piqa.system.command_line import command, run_command
@@ -65,7 +64,7 @@ def personalise(
     seed: int = 0,
     device: str = "auto",
 ) -> dict[str, object]:
-    """Fine-tune a model for each user and measure it.
+    """Fine-tune a model for each user and measure it; return the summary, as in `summary.json`.
 
     Args:
         ratings: CSV with `image` (a path, absolute or below the CSV's folder), `score` (higher is better, on any scale)
@@ -73,8 +72,7 @@ def personalise(
         ckpt_path: The model, which has learnt the preferences of people in general.
         k: Numbers of images to learn a user's taste from.
         draws: Number of random draws for each k.
-        least_test: Least number of images to test on; users with fewer ratings than k + `least_test` are left out for
-            that k, and counted.
+        least_test: Least number of images to test on; users with too few ratings for it are left out and counted.
         recipe: How the model is fine-tuned.
         out: Folder of the results.
         overwrite: Whether results of other settings in it may be replaced.
@@ -82,9 +80,6 @@ def personalise(
         store: Folder of the prepared store.
         seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
-
-    Returns:
-        The summary, as in `summary.json`.
 
     Raises:
         InputError: If there is nobody to learn from, or something cannot be read or written.
@@ -109,14 +104,7 @@ def personalise(
     trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
     _try_users(trial, frame, users, rows, store, folder)
     left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
-    return _conclude(pd.DataFrame(rows), left_out, settings, folder)
-
-
-def _conclude(
-    rows: pd.DataFrame, left_out: Mapping[str, int], settings: Mapping[str, object], folder: Path
-) -> dict[str, object]:
-    """Print and write the summary; `left_out` counts the users with too few ratings for each k."""
-    by_k, console = summarise(rows), Console()
+    by_k, console = summarise(pd.DataFrame(rows)), Console()
     for size, few in left_out.items():
         console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
     summary: dict[str, object] = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
@@ -128,10 +116,8 @@ def summarise(rows: pd.DataFrame) -> dict[str, Summary]:
     """Return mean and standard deviation of SROCC for each k.
 
     A draw's SROCC is the mean over users. `srocc` is the mean over draws and `srocc_std_of_draws` their standard
-    deviation, as in the paper's tables; `srocc_std_of_users` is that of the users' own means.
-
-    Args:
-        rows: `user`, `k`, `draw`, `generic` and `personal`, SROCCs, NaN where undefined.
+    deviation, as in the paper's tables; `srocc_std_of_users` is that of the users' own means. `rows` holds `user`,
+    `k`, `draw`, and the SROCCs `generic` and `personal`, NaN where undefined.
     """
     summary = {}
     for size, found in rows.groupby("k"):
@@ -186,30 +172,23 @@ class _Trial:
 
 
 def _try_users(
-    trial: _Trial,
-    frame: pd.DataFrame,
-    users: Sequence[str],
-    rows: list[UserRow],
-    store: str,
-    folder: Path,
+    trial: _Trial, frame: pd.DataFrame, users: Sequence[str], rows: list[UserRow], store: str, folder: Path
 ) -> None:
     """Try the users that have no rows yet; adds their rows, and writes all after each user."""
-    todo = [user for user in users if user not in {row["user"] for row in rows}]
-    prepared = PreparedStore(store, trial.scorer.preparation)
-    prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(trial.scorer.device), max_failed=0)
+    done = {row["user"] for row in rows}
+    todo = [user for user in users if user not in done]
+    scorer = trial.scorer
+    prepared = PreparedStore(store, scorer.preparation)
+    prepared.build(frame.loc[frame["user"].isin(todo), "path"], str(scorer.device), max_failed=0)
     with progress(len(users), len(users) - len(todo), task="personalising", unit="users") as advance:
         for user in todo:
             own = frame[frame["user"] == user].sort_values("image")
-            images = _images(trial.scorer, prepared, own["path"].tolist())
+            # Of each image the centre crop, where the network takes crops.
+            seen = (crops_of(prepared.load(path), scorer.crop_size, "one", scorer.view) for path in own["path"])
+            images = collate([inputs_of(scorer.network, crops) for crops in seen])
             rows += trial.rows(user, own["score"].to_numpy(), images)
             _write_rows(folder, rows)
             advance(1)
-
-
-def _images(scorer: Scorer, prepared: PreparedStore[Portrait], paths: Sequence[str]) -> Batch:
-    """Return a user's images as the network takes them, of each the centre crop where it takes crops."""
-    seen = (crops_of(prepared.load(path), scorer.crop_size, "one", scorer.view) for path in paths)
-    return collate([inputs_of(scorer.network, crops) for crops in seen])
 
 
 @torch.inference_mode()
@@ -224,18 +203,15 @@ def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> li
     """Return the rows of users that are done, and claim the folder."""
     table, marker = folder / "users.csv", folder / "settings.json"
     if table.is_file() and not overwrite:
+        replace_them = "replace them by `--overwrite true`"
         try:
             same = json.loads(marker.read_text(encoding="utf-8")) == settings
             rows = pd.read_csv(table, dtype={"user": str}, keep_default_na=False, na_values=[""]).to_dict("records")
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{folder} holds results that cannot be read; replace them by `--overwrite true`"
-            ) from error
+            raise InputError(f"{folder} holds results that cannot be read; {replace_them}") from error
         if not same:
-            raise InputError(
-                f"{folder} holds results of another model, other ratings or settings; choose another `--out`, or "
-                "replace them by `--overwrite true`"
-            )
+            found = f"{folder} holds results of another model, other ratings or settings"
+            raise InputError(f"{found}; choose another `--out`, or {replace_them}")
         return [{str(name): value for name, value in row.items()} for row in rows]
     table.unlink(missing_ok=True)
     write_json(settings, marker)

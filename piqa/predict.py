@@ -60,8 +60,7 @@ def predict(
             the config of a network that needs no training, such as `clipiqa.yaml`.
         out: The CSV to write.
         list: Text file that names more images, one a line, more than a command line holds.
-        test_crops: `five` crops whose scores are averaged, or `one` from the centre, which is five times faster.
-            Ignored by models that see whole images or windows.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre; for models that see crops.
         batch_size: Images in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         devices: Number of devices of each machine that share the images.
@@ -74,44 +73,34 @@ def predict(
             `{pose: [A relaxed pose., A stiff pose.]}`. Each pair becomes a column; the first gives the score.
 
     Raises:
-        InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written. What was scored
-            until then is kept, and the same command goes on from there.
+        InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written.
     """
     run = _Devices(device, devices, nodes, batch_size, workers)
     files = expand(images, list)
-    model = find_model(ckpt_path)
-    scorer = Scorer.load(model, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts)
-    settings = scorer.settings(model) | {"crops": test_crops}
+    scorer = Scorer.load(ckpt_path, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts)
+    settings = scorer.settings(find_model(ckpt_path)) | {"crops": test_crops}
     parts = ScoreParts(out, scorer.columns, settings)
     left = parts.left(files)
     console = Console(quiet=not run.is_first_process())
-    if len(left) < len(files):
-        console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
+    if done := len(files) - len(left):
+        console.print(f"going on after {done} images that were scored before", highlight=False)
     start = time.perf_counter()
     try:
         run.score(scorer, left, len(files), parts, test_crops)
     except InputError as error:
         raise InputError(f"{error}; what was scored is kept: give the command again to go on") from error
     if run.is_first_process():
-        summary: dict[str, object] = {"scored_now": len(left), "seconds": round(time.perf_counter() - start, 3)}
+        counts = parts.finish(files)
+        summary = {**asdict(counts), "scored_now": len(left), "seconds": round(time.perf_counter() - start, 3)}
         summary |= {"device": run.kind if run.several else str(scorer.device), "devices": devices * nodes}
         summary |= {"model": settings["model"], "test_crops": test_crops, "precision": precision, "liqe": liqe}
-        _finish(parts, files, summary, console)
+        write_json(summary, parts.out.with_suffix(".json"))
+        found = f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {parts.out}"
+        console.print(found, highlight=False, soft_wrap=True)
 
 
 class _Devices:
-    """What scores the images: one device, or several of one or more machines.
-
-    Args:
-        device: As in `predict`, as all that follow.
-        devices: Number of devices of each machine.
-        nodes: Number of machines.
-        batch_size: Images in one pass.
-        workers: Preparing processes of each device.
-
-    Raises:
-        InputError: If a number makes no sense, or there are not so many devices.
-    """
+    """What scores the images: one device, or several of one or more machines; arguments as of `predict`."""
 
     def __init__(self, device: str, devices: int, nodes: int, batch_size: int | None, workers: int | None) -> None:
         if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 0):
@@ -141,26 +130,14 @@ class _Devices:
             keep_freed_memory()
             cores = core_count() // self.devices - workers  # the workers have cores of their own
             torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
-        if not left:
-            return
-        if self.several:
+        if left and self.several:
             module = self._distributed.ScoringModule(scorer, left, test_crops, batch_size, workers)
             self._distributed.score_on_devices(module, len(left), parts, self.kind, self.devices, self.nodes)
-            return
-        with parts.writing(), progress(total, total - len(left)) as advance:
-            for batch in scorer.batches(left, test_crops=test_crops, batch_size=batch_size, workers=workers):
-                parts.append(scorer.rows(batch), batch.stamps)
-                advance(len(batch.files))
-
-
-def _finish(parts: ScoreParts, files: Sequence[str], summary: dict[str, object], console: Console) -> None:
-    counts = parts.finish(files)
-    write_json(asdict(counts) | summary, parts.out.with_suffix(".json"))
-    console.print(
-        f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {parts.out}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        elif left:
+            with parts.writing(), progress(total, total - len(left)) as advance:
+                for batch in scorer.batches(left, test_crops=test_crops, batch_size=batch_size, workers=workers):
+                    parts.append(scorer.rows(batch), batch.stamps)
+                    advance(len(batch.files))
 
 
 def _workers(kind: str, images: int, devices: int) -> int:

@@ -28,7 +28,6 @@ from piqa.system.memory import keep_freed_memory
 from piqa.weights.model_file import find_model
 
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
-SETTINGS = "settings.json"
 
 
 def main(args: list[str] | None = None) -> None:
@@ -76,7 +75,7 @@ def predict_ray(
     if actors < 1 or batch_size < 1:
         raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
     files = [str(Path(file).absolute()) for file in expand(images, list)]
-    if bad := next((file for file in files if not _is_utf8(file)), None):
+    if bad := next((file for file in files if file != file.encode(errors="replace").decode()), None):
         raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
     model = str(find_model(ckpt_path).resolve())
     # Here too, so that a mistake is told in one line and before any actor starts.
@@ -88,32 +87,25 @@ def predict_ray(
     console = Console()
     if len(left) < len(files):
         console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
-    how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
-    how |= {"test_crops": test_crops, "batch_size": batch_size}
     if left:
+        how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
+        how |= {"test_crops": test_crops, "batch_size": batch_size}
         _score(left, folder, how, address, actors, cpus, gpus)
     rows = sum(1 for _ in _scored(folder))
     console.print(f"{rows} images scored: {out}", highlight=False, soft_wrap=True)
 
 
 def _score(
-    left: Sequence[str],
-    folder: Path,
-    how: dict[str, object],
-    address: str | None,
-    actors: int,
-    cpus: float,
-    gpus: float,
+    files: list[str], folder: Path, how: dict[str, object], address: str | None, actors: int, cpus: float, gpus: float
 ) -> None:
     import ray
     from ray.exceptions import RayError
 
-    started_here = not ray.is_initialized()
-    if started_here:
+    if started_here := not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
         ray.init(address=address, include_dashboard=False, log_to_driver=False)
-    blocks = max(actors, -(-len(left) // ROWS))
-    images = ray.data.from_items([{"file": file} for file in left], override_num_blocks=blocks)
+    blocks = max(actors, -(-len(files) // ROWS))
+    images = ray.data.from_items([{"file": file} for file in files], override_num_blocks=blocks)
     scores = images.map_batches(
         ScoringActor,
         fn_constructor_kwargs=how,
@@ -128,25 +120,17 @@ def _score(
         scores.write_parquet(str(folder), ray_remote_args={"num_cpus": 0})
     except RayError as error:
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-        raise InputError(
-            f"Ray could not score all images: {reason.strip()}; what was scored is kept in {folder}: give the "
-            "command again to go on"
-        ) from error
+        advice = f"what was scored is kept in {folder}: give the command again to go on"
+        raise InputError(f"Ray could not score all images: {reason.strip()}; {advice}") from error
     finally:
         if started_here:
             ray.shutdown()
 
 
 class ScoringActor:
-    """What Ray starts on the machines: a scorer that turns tables of `file` into tables of scores.
+    """What Ray starts on the machines: a scorer of tables of `file`, on the CPU or the GPU that Ray gives it.
 
-    Args:
-        model: The model's file.
-        liqe: Path of LIQE's checkpoint; None for the one in the model card.
-        gpu: Whether it runs on the GPU that Ray gives it, or on the CPU.
-        precision: As in `Scorer`.
-        test_crops: As in `Scorer.score`.
-        batch_size: Likewise.
+    The other arguments are as in `Scorer.load` and `Scorer.score`.
     """
 
     def __init__(
@@ -171,21 +155,13 @@ def _require_ray() -> None:
         raise InputError('Ray is not installed: `pip install "dn-piqa[ray]"`, or use piqa.predict') from error
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
-
-
 def _same_settings(folder: Path, settings: dict[str, object]) -> None:
     """Write the settings beside the rows, or check that they are those of the rows that are there."""
-    described = folder / SETTINGS
-    if described.is_file():
-        if described.read_text(encoding="utf-8") != json_text(settings):
-            raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
-        return
-    write_json(settings, described)
+    described = folder / "settings.json"
+    if not described.is_file():
+        write_json(settings, described)
+    elif described.read_text(encoding="utf-8") != json_text(settings):
+        raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
 
 
 def _scored(folder: Path) -> Iterator[str]:

@@ -72,19 +72,11 @@ class Backbone(nn.Module):
         return dtype
 
     def load_timm_weights(self) -> None:
-        """Load timm's own weights for the network's name, downloaded or from the local cache.
-
-        Raises:
-            InputError: If they are not available.
-        """
+        """Load timm's own weights, downloaded or from the local cache; InputError if they are not available."""
         self.net.load_state_dict(self._create(pretrained=True).state_dict())
 
     def checkpoint_activations(self) -> None:
-        """Recompute the activations inside the network's stages in the backward pass instead of keeping them.
-
-        Raises:
-            InputError: If timm does not offer that for this network.
-        """
+        """Recompute the activations in the backward pass instead of keeping them; InputError if timm cannot."""
         try:
             self.net.set_grad_checkpointing(True)
         except (AttributeError, AssertionError, NotImplementedError) as error:
@@ -93,15 +85,10 @@ class Backbone(nn.Module):
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return pooled features.
+        """Return pooled features, float32 whatever the weights are, shape (images, features).
 
         Args:
-            images: Shape (images, 3, image_size, image_size). uint8 pixels are scaled and normalised here, with this
-                network's own mean and std, so that a batch travels to the device as bytes; floats are taken as
-                normalised already.
-
-        Returns:
-            Features, float32 whatever the weights are, shape (images, features).
+            images: Shape (images, 3, image_size, image_size), as `normalised` takes them.
 
         Raises:
             InputError: If the network does not pool its features.
@@ -115,9 +102,8 @@ class Backbone(nn.Module):
 def with_bfloat16_backbones(network: nn.Module) -> nn.Module | None:
     """Return a copy of a network for scoring with bfloat16 weights in its backbones; the rest stays in float32.
 
-    The backbone of a CLIP is its image tower. This halves the memory, and is several times faster on hardware with
-    bfloat16 matrix units. Autocast gives the same numbers, but under `torch.inference_mode` it converts every weight
-    again at every call.
+    The backbone of a CLIP is its image tower. Autocast gives the same numbers, but under `torch.inference_mode` it
+    converts every weight again at every call.
 
     Returns:
         The copy, or None if the network has no backbone.
@@ -126,8 +112,6 @@ def with_bfloat16_backbones(network: nn.Module) -> nn.Module | None:
         return None
     network = deepcopy(network)
     for module in network.modules():
-        if isinstance(module, Backbone):
-            module.net.to(torch.bfloat16)
-        elif isinstance(module, PromptedCLIP):
-            module.clip.visual.to(torch.bfloat16)
+        if isinstance(module, Backbone | PromptedCLIP):
+            (module.net if isinstance(module, Backbone) else module.clip.visual).to(torch.bfloat16)
     return network

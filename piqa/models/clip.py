@@ -41,8 +41,7 @@ def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
     for key, value in (architecture or {}).items():
         config[key] = {**config[key], **value} if isinstance(value, Mapping) and key in config else value
     try:
-        # Not `create_model`, which would warn that no pretrained weights were given.
-        clip = open_clip.CLIP(**config)
+        clip = open_clip.CLIP(**config)  # not `create_model`, which would warn that no pretrained weights were given
     except Exception as error:  # whatever the entries lead open_clip to
         raise InputError(f"open_clip cannot build '{name}' with `architecture` {architecture}: {error}") from error
     default = open_clip.get_model_config(name)["text_cfg"]
@@ -79,10 +78,8 @@ def encode_prompts(clip: OpenCLIP, tokens: Tensor, embeddings: Tensor | None = N
     # CLIP pads to 77 tokens, but attention looks back only: what follows the last token of the longest prompt reaches
     # no feature. The longest of LIQE's 495 has 24: the rest would take two thirds of the time that they cost.
     length = int(tokens.argmax(dim=1).max()) + 1
-    changed = {
-        "positional_embedding": clip.positional_embedding[:length],
-        "attn_mask": clip.attn_mask[:length, :length],
-    }
+    changed = {"positional_embedding": clip.positional_embedding[:length]}
+    changed["attn_mask"] = clip.attn_mask[:length, :length]
     if embeddings is not None:
         changed["token_embedding.weight"] = embeddings
     features: Tensor = functional_call(clip, changed, (None, tokens[:, :length]))[1]
@@ -93,9 +90,8 @@ class PromptedCLIP(ScoringModule):
     """A CLIP, randomly initialised, and the prompts that images are compared with; `piqa.weights` fills it.
 
     The scale of the cosines, `logit_scale`, is never trained. Where no gradient is asked for, the prompts' features are
-    computed once and kept until `forget_text_features` is called. A pass with gradients for the text side, which a step
-    of training follows, calls it, as do `train`, `eval`, loading and moving. Changes in place are noticed, except those
-    by fused optimisers.
+    computed once and kept until `forget_text_features` is called. A pass with gradients for the text side calls it, as
+    do `train`, `eval`, loading and moving. Changes in place are noticed, except those by fused optimisers.
 
     Args:
         name: open_clip's name of the network.
@@ -123,28 +119,20 @@ class PromptedCLIP(ScoringModule):
     std: Tensor
 
     def load_openai_weights(self) -> None:
-        """Load the weights that CLIP was published with, downloaded or from the local cache.
-
-        Raises:
-            InputError: If they are not available, or do not fit the network.
-        """
+        """Load CLIP's published weights, downloaded or cached; InputError if not available or of another network."""
         import open_clip
 
         try:
             published = open_clip.create_model(self.name, pretrained="openai", precision="fp32", device="cpu")
         except Exception as error:  # the connection and the cache can fail in any way
             reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise InputError(
-                f"OpenAI's '{self.name}' is not available ({reason}); connect once so that they are cached, "
-                "or name a file"
-            ) from error
+            advice = "connect once so that they are cached, or name a file"
+            raise InputError(f"OpenAI's '{self.name}' is not available ({reason}); {advice}") from error
         try:
             self.clip.load_state_dict(published.state_dict())
         except RuntimeError as error:
-            raise InputError(
-                f"OpenAI's '{self.name}' weights do not fit the `architecture` asked for; leave it out, or "
-                "start from `scratch`"
-            ) from error
+            advice = "leave it out, or start from `scratch`"
+            raise InputError(f"OpenAI's '{self.name}' weights do not fit the `architecture`; {advice}") from error
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PromptedCLIP:
         self.forget_text_features()
@@ -171,8 +159,7 @@ class PromptedCLIP(ScoringModule):
         # torch counts the changes made to a tensor in place, all but those by fused optimisers.
         version = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
         if self._text_features is None or version != self._text_version:
-            # Not as inference tensors, even in inference mode: a later backward pass could not use them. And not in
-            # half precision, as they may be used outside of it.
+            # A later backward pass could not use inference tensors; and autocast may be off when they are used.
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
                 self._text_features = self._encode_prompts()
             self._text_version = version
@@ -187,13 +174,9 @@ class PromptedCLIP(ScoringModule):
         return normalised(images, self.mean, self.std).to(weights.dtype)  # the image tower may hold bfloat16 weights
 
     def compare(self, features: Tensor) -> Tensor:
-        """Compare images with the prompts: exp(logit_scale) x cosine.
+        """Return exp(logit_scale) x cosine of images' features, (images, width), with prompts': (images, prompts).
 
-        Args:
-            features: Of images, not normalised, (images, width).
-
-        Returns:
-            float32 even under autocast, as bfloat16 has 3 digits; (images, prompts).
+        float32 even under autocast, as bfloat16 has 3 digits.
         """
         prompts = self.text_features().float()
         with torch.autocast(features.device.type, enabled=False):

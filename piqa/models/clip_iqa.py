@@ -35,14 +35,9 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
     "complex": ("Complex photo.", "Simple photo."),
 }
 
-CONTEXT = 16  # learned tokens, as published
-CONTEXT_STD = 0.02  # of their initial values
-
 
 def encode_any_size(visual: OpenCLIP, pixels: Tensor) -> Tensor:
     """Return features of CLIP's ResNet for images of any size: without the attention pool's positional embedding.
-
-    The attention pool computes one query alone, the mean over all positions, as only its output is used.
 
     Args:
         visual: open_clip's `ModifiedResNet`.
@@ -56,7 +51,7 @@ def encode_any_size(visual: OpenCLIP, pixels: Tensor) -> Tensor:
         maps = stage(maps)
     pool = visual.attnpool
     positions = maps.flatten(2).transpose(1, 2)  # (images, positions, channels)
-    mean = positions.mean(dim=1, keepdim=True)
+    mean = positions.mean(dim=1, keepdim=True)  # the one query whose output is used
     tokens = torch.cat([mean, positions], dim=1)
     query, key, value = (
         projected.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)  # (images, heads, tokens, channels / heads)
@@ -94,8 +89,7 @@ class AntonymCLIP(PromptedCLIP):
         """Score images; higher is better, on one scale for all.
 
         Args:
-            whole: Whole images or crops of any size from 32 px, uint8 or normalised float,
-                (images, 3, height, width). The published test feeds images at full resolution.
+            whole: Images or crops of any size from 32 px, uint8 or normalised float, (images, 3, height, width).
 
         Returns:
             Float32 even under autocast, (images,) each, in 0..1: `score`, the probability of the first prompt of the
@@ -105,10 +99,9 @@ class AntonymCLIP(PromptedCLIP):
             InputError: If a side is too small.
         """
         if whole.ndim != 4 or min(whole.shape[2:]) < SMALLEST:
-            raise InputError(
-                f"CLIP-IQA takes images of 3 x height x width with sides of {SMALLEST} px or more, not "
-                f"{tuple(whole.shape[1:])}; leave such an image out, or enlarge it"
-            )
+            needed = f"images of 3 x height x width with sides of {SMALLEST} px or more"
+            found = tuple(whole.shape[1:])
+            raise InputError(f"CLIP-IQA takes {needed}, not {found}; leave such an image out, or enlarge it")
         logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole)))
         probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (images, pairs)
         named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
@@ -142,11 +135,8 @@ class CLIPIQA(AntonymCLIP):
         if unknown or not asked or len(set(asked)) < len(asked):
             raise InputError(f"`attributes` {asked}: name one or more of {', '.join(known)}, each once")
         super().__init__(tokenize(CLIP_NAME, [prompt for name in asked for prompt in known[name]]), asked, architecture)
-        self.init_args = {
-            "attributes": asked,
-            "prompts": {name: list(pair) for name, pair in own.items()},
-            "architecture": architecture,
-        }
+        plain = {name: list(pair) for name, pair in own.items()}
+        self.init_args = {"attributes": asked, "prompts": plain, "architecture": architecture}
 
 
 class CLIPIQAPlus(AntonymCLIP):
@@ -158,7 +148,7 @@ class CLIPIQAPlus(AntonymCLIP):
 
     Args:
         pair: The words, the better ones first.
-        context: Number of learned tokens.
+        context: Number of learned tokens; 16 as published.
         architecture: Entries of open_clip's config to replace; None for the published network.
 
     Raises:
@@ -168,7 +158,7 @@ class CLIPIQAPlus(AntonymCLIP):
     def __init__(
         self,
         pair: Sequence[str] = ATTRIBUTES["quality"],
-        context: int = CONTEXT,
+        context: int = 16,
         architecture: Architecture | None = None,
     ) -> None:
         if context < 1:
@@ -179,7 +169,7 @@ class CLIPIQAPlus(AntonymCLIP):
         self.init_args = {"pair": list(words), "context": context, "architecture": architecture}
         self.register_buffer("vocabulary", vocabulary, persistent=False)
         self.context = nn.Parameter(torch.empty(context, self.clip.token_embedding.embedding_dim))
-        nn.init.normal_(self.context, std=CONTEXT_STD)
+        nn.init.normal_(self.context, std=0.02)
 
     vocabulary: Tensor
 
@@ -198,11 +188,9 @@ def _checked_pair(name: str, pair: Sequence[str]) -> tuple[str, str]:
 
 
 def _templates(pair: Sequence[str], context: int) -> tuple[Tensor, Tensor]:
-    """Return the vocabulary of two prompts with learned context, and the prompts in it.
+    """Return two prompts' vocabulary, ascending, without the learned tokens, (known,), and the prompts, (2, length).
 
-    Returns:
-        CLIP's numbers of the tokens that are not learned, ascending, the end token last, (known,); and the prompts,
-        (2, length), in which 0 ... known - 2 stand for those, then come the learned ones, then the end token.
+    In these 0 ... known - 2 stand for the vocabulary, then come the learned tokens, then the end token.
     """
     own = [int(tokens.argmax()) - 1 for tokens in tokenize(CLIP_NAME, pair)]  # without start and end
     full = tokenize(CLIP_NAME, [f"{'X ' * context}{words}." for words in pair])  # X keeps the place of a learned token

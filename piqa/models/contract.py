@@ -46,11 +46,7 @@ class ScoringNetwork(Protocol):
 
 
 class ScoringModule(nn.Module):
-    """A `torch.nn.Module` that is a `ScoringNetwork`: the base of the networks of this package.
-
-    `as_scoring_network` returns other people's modules under this type as well, so that a type checker knows them as
-    both.
-    """
+    """A `torch.nn.Module` that is a `ScoringNetwork`: the base of this package's networks, and the type of others."""
 
     inputs: Sequence[str]
     classes: Mapping[str, Sequence[str]] = {}
@@ -59,36 +55,22 @@ class ScoringModule(nn.Module):
     init_args: Arguments
 
 
-class FunctionNetwork(ScoringModule):
-    """A plain function as a network without weights.
-
-    Args:
-        function: Takes the inputs as keywords and returns the outputs.
-    """
-
-    def __init__(self, function: Callable[..., Mapping[str, Tensor]]) -> None:
-        super().__init__()
-        self.inputs = _inputs_by_signature(function, "function")
-        self.init_args = {}
-        self.forward = function
-
-
 def as_scoring_network(network: nn.Module | Callable[..., Mapping[str, Tensor]]) -> ScoringModule:
     """Check a network where it enters, and complete what it does not declare of the contract.
 
     Args:
-        network: A module, which is changed in place, or a plain function.
-
-    Returns:
-        The module itself, or a module that calls the function.
+        network: A module, which is changed in place and returned, or a plain function, for which a module is made.
 
     Raises:
         InputError: If it cannot score: it takes other inputs than `INPUTS`, or declares something impossible.
     """
     if not isinstance(network, nn.Module):
-        return FunctionNetwork(network)
+        function, network = network, ScoringModule()
+        network.forward = function
+        name = "function"
+    else:
+        name = type(network).__name__
     declared = cast(ScoringModule, network)
-    name = type(network).__name__
     if not hasattr(network, "inputs"):
         declared.inputs = _inputs_by_signature(network.forward, name)
     _check_inputs(declared.inputs, name)
@@ -108,13 +90,8 @@ def _inputs_by_signature(forward: Callable[..., object], name: str) -> list[str]
     """Return the arguments of a forward function that are inputs."""
     parameters = inspect.signature(forward).parameters.values()
     inputs = [parameter.name for parameter in parameters if parameter.name in INPUTS]
-    needed = [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    _check_inputs([former for former in FORMER_INPUTS if any(former == p.name for p in parameters)] or needed, name)
+    named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    _check_inputs([one.name for one in named if one.default is one.empty or one.name in FORMER_INPUTS], name)
     if not inputs:
         raise InputError(f"{name} names none of its inputs; declare some of {', '.join(INPUTS)} by `inputs`")
     return inputs
@@ -123,12 +100,10 @@ def _inputs_by_signature(forward: Callable[..., object], name: str) -> list[str]
 def _check_inputs(inputs: Sequence[str], name: str) -> None:
     if isinstance(inputs, str) or not isinstance(inputs, Sequence):
         raise InputError(f"the `inputs` of {name} are {inputs!r}; a list of names is needed")
-    unknown = [one for one in inputs if one not in INPUTS]
-    if not unknown:
-        return
-    if unknown[0] in FORMER_INPUTS:
-        raise InputError(f"{name} takes `{unknown[0]}`, which is now called `{FORMER_INPUTS[unknown[0]]}`; rename it")
-    raise InputError(f"{name} takes `{unknown[0]}`; a network can be given {', '.join(INPUTS)}")
+    for unknown in (one for one in inputs if one not in INPUTS):
+        if unknown in FORMER_INPUTS:
+            raise InputError(f"{name} takes `{unknown}`, which is now called `{FORMER_INPUTS[unknown]}`; rename it")
+        raise InputError(f"{name} takes `{unknown}`; a network can be given {', '.join(INPUTS)}")
 
 
 def inputs_of(network: ScoringNetwork, batch: Images) -> dict[str, Tensor | list[Tensor]]:
@@ -192,14 +167,15 @@ def _outputs(
         }
     outputs = network(**arrange(inputs))
     _check_outputs(network, outputs, shape[0] * (crops or 1))
-    classes = network.classes
-    if crops is None:
-        return {name: values if name in classes else values.float() for name, values in outputs.items()}
-    by_image = {name: values.view(shape[0], crops, *values.shape[1:]) for name, values in outputs.items()}
-    return {
-        name: _vote(values, len(classes[name])) if name in classes else values.float().mean(dim=1)
-        for name, values in by_image.items()
-    }
+    combined = {}
+    for name, values in outputs.items():
+        classes = network.classes.get(name)
+        combined[name] = values if classes else values.float()
+        if crops is not None:
+            by_image = combined[name].view(shape[0], crops, *values.shape[1:])
+            votes = functional.one_hot(by_image.long(), len(classes)).sum(dim=1) if classes else None
+            combined[name] = by_image.mean(dim=1) if votes is None else votes.argmax(dim=1)
+    return combined
 
 
 def _check_outputs(network: ScoringNetwork, outputs: object, count: int) -> None:
@@ -214,8 +190,3 @@ def _check_outputs(network: ScoringNetwork, outputs: object, count: int) -> None
         raise InputError(
             f"{name} returns scores of shape {shape} for {count} images; one number each is needed, shape ({count},)"
         )
-
-
-def _vote(indices: Tensor, classes: int) -> Tensor:
-    """Return the most frequent class of each row of (images, crops) indices."""
-    return functional.one_hot(indices.long(), classes).sum(dim=1).argmax(dim=1)

@@ -48,14 +48,9 @@ class DualBranch(ScoringModule):
         super().__init__()
         if not branches or len(set(branches)) != len(branches) or not set(branches) <= set(INPUTS):
             raise InputError(f"branches {list(branches)}: name one or more of {', '.join(INPUTS)}, each once")
-        self.init_args = {
-            "backbone": backbone,
-            "branches": [name for name in INPUTS if name in branches],
-            "image_size": image_size,
-            "hidden": hidden,
-            "dropout": dropout,
-        }
-        self.branches: list[str] = self.init_args["branches"]
+        self.branches = [name for name in INPUTS if name in branches]
+        self.init_args = {"backbone": backbone, "branches": self.branches, "image_size": image_size}
+        self.init_args |= {"hidden": hidden, "dropout": dropout}
         self.inputs = [INPUTS[name] for name in self.branches]
         self.image_size = image_size
         backbones = {name: Backbone(backbone, image_size) for name in self.branches if name != "liqe"}
@@ -64,10 +59,7 @@ class DualBranch(ScoringModule):
         self.head = nn.Sequential(nn.Linear(sum(widths), hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
 
     def forward(
-        self,
-        whole: Tensor | None = None,
-        face_crop: Tensor | None = None,
-        liqe_logits: Tensor | None = None,
+        self, whole: Tensor | None = None, face_crop: Tensor | None = None, liqe_logits: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Score portraits; higher is better, and only differences within a scene are meaningful.
 
@@ -85,8 +77,7 @@ class DualBranch(ScoringModule):
         given = {"whole": whole, "face": face_crop, "liqe": liqe_logits}
         parts = []
         for name in self.branches:
-            part = given[name]
-            if part is None:
+            if (part := given[name]) is None:
                 raise InputError(
                     f"this network has the branch '{name}' but was given no `{INPUTS[name]}`; have it prepared "
                     f"(LIQE's logits by `data.preparation.liqe`), or leave '{name}' out of `branches`"

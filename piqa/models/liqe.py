@@ -47,46 +47,28 @@ def prompts(aspects: Sequence[Aspect] = ("scene", "distortion")) -> list[str]:
     Args:
         aspects: What they name besides the quality: both (495 prompts), the scene (45), the distortion (55), none (5).
     """
-    scenes = SCENES if "scene" in aspects else [None]
-    distortions = DISTORTIONS if "distortion" in aspects else [None]
-    return [_prompt(*names) for names in product(QUALITIES, scenes, distortions)]
-
-
-def _prompt(quality: str, scene: str | None, distortion: str | None) -> str:
-    of_scene = "" if scene is None else f" of a {scene}"
-    with_artifacts = "" if distortion is None else f" with {distortion} artifacts"
-    if scene is None and distortion is None:
-        return f"a photo with {quality} quality"
-    return f"a photo{of_scene}{with_artifacts}, which is of {quality} quality"
+    if not aspects:
+        return [f"a photo with {quality} quality" for quality in QUALITIES]
+    scenes = [f" of a {scene}" for scene in SCENES] if "scene" in aspects else [""]
+    artifacts = [f" with {distortion} artifacts" for distortion in DISTORTIONS] if "distortion" in aspects else [""]
+    return [f"a photo{s}{d}, which is of {quality} quality" for quality, s, d in product(QUALITIES, scenes, artifacts)]
 
 
 def scene_labels(tags: Iterable[str]) -> Tensor:
-    """Return texts such as "human;indoor" as 0 or 1 for each of the nine scenes, float, (images, 9); "" is all 0.
-
-    Raises:
-        InputError: If a tag is none of LIQE's.
-    """
-    return torch.tensor([_tagged(text) for text in tags]).view(-1, len(SCENES))
-
-
-def _tagged(text: str) -> list[float]:
-    found = [tag.strip() for tag in text.split(";") if tag.strip()]
-    if unknown := set(found) - set(SCENES):
+    """Return "human;indoor" or "" as 0 or 1 for each of nine scenes, float, (images, 9); InputError if not LIQE's."""
+    found = [{tag.strip() for tag in text.split(";") if tag.strip()} for text in tags]
+    if unknown := set[str]().union(*found) - set(SCENES):
         raise InputError(f"LIQE knows no scene '{min(unknown)}'; its `scene_tags` are {', '.join(SCENES)}")
-    return [float(scene in found) for scene in SCENES]
+    return torch.tensor([[float(scene in own) for scene in SCENES] for own in found]).view(-1, len(SCENES))
 
 
 def distortion_labels(names: Iterable[str]) -> Tensor:
-    """Return the places of distortions in `DISTORTIONS`, int64, (images,); of "", which is unknown, -1.
-
-    Raises:
-        InputError: If a name is none of LIQE's.
-    """
+    """Return places in `DISTORTIONS`, int64, (images,); of "", which is unknown, -1. InputError if not LIQE's."""
     places = {name: place for place, name in enumerate(("", *DISTORTIONS), start=-1)}
-    names = list(names)
-    if unknown := [name for name in names if name not in places]:
-        raise InputError(f"LIQE knows no distortion '{unknown[0]}'; they are {', '.join(DISTORTIONS)}")
-    return torch.tensor([places[name] for name in names], dtype=torch.int64)
+    try:
+        return torch.tensor([places[name] for name in names], dtype=torch.int64)
+    except KeyError as error:
+        raise InputError(f"LIQE knows no distortion {error}; they are {', '.join(DISTORTIONS)}") from error
 
 
 class LIQE(PromptedCLIP):
@@ -134,17 +116,14 @@ class LIQE(PromptedCLIP):
         """
         logits = self.window_logits(whole)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._marginals(logits)
-
-    def _marginals(self, logits: Tensor) -> dict[str, Tensor]:
-        joint = logits.softmax(dim=1).view(-1, *self._axes)  # (images, 5[, 9][, 11])
-        quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
-        outputs = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device), "logits": logits}
-        for axis, name in enumerate(self.classes, start=2):
-            others = [other for other in range(1, joint.ndim) if other != axis]
-            outputs[f"{name}_probabilities"] = joint.sum(dim=others)
-            outputs[name] = outputs[f"{name}_probabilities"].argmax(dim=1)
-        return outputs
+            joint = logits.softmax(dim=1).view(-1, *self._axes)  # (images, 5[, 9][, 11])
+            quality = joint.flatten(2).sum(dim=2) if joint.ndim > 2 else joint
+            outputs = {"score": quality @ torch.arange(1.0, len(QUALITIES) + 1, device=quality.device)}
+            for axis, name in enumerate(self.classes, start=2):
+                others = [other for other in range(1, joint.ndim) if other != axis]
+                outputs[f"{name}_probabilities"] = joint.sum(dim=others)
+                outputs[name] = outputs[f"{name}_probabilities"].argmax(dim=1)
+        return outputs | {"logits": logits}
 
     def window_logits(self, windows: Tensor) -> Tensor:
         """Return the logits of a batch of images, each given by the same number of windows.
@@ -153,7 +132,7 @@ class LIQE(PromptedCLIP):
             windows: As for `forward`.
 
         Returns:
-            float32 logits, exp(logit_scale) x cosine, the mean over windows before any softmax; (images, prompts).
+            As of `compare`, the mean over windows before any softmax; (images, prompts).
         """
         if windows.ndim == 4:
             windows = windows.unsqueeze(1)

@@ -59,14 +59,10 @@ def window_corners(
     stride = rule.large_stride if max(height, width) >= LARGE else STRIDE
     rows, columns = (height - WINDOW) // stride + 1, (width - WINDOW) // stride + 1
     n = rows * columns
-    taken: Iterable[int]
+    step = max(1, n // rule.count)
+    taken: Iterable[int] = range(0, n if n >= rule.count or rule.few == "all" else 1, step)[: rule.count]
     if seed is not None:
         taken = np.random.default_rng(seed).integers(n, size=rule.count).tolist()
-    elif n >= rule.count:
-        step = n // rule.count
-        taken = range(0, step * rule.count, step)
-    else:
-        taken = range(n) if rule.few == "all" else [0]
     return [(index // columns * stride, index % columns * stride) for index in taken]
 
 
@@ -89,11 +85,10 @@ def cut_windows(image: Image.Image | np.ndarray, rule: WindowRule = DN_PIQA_RULE
         whole = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         height, width = (max(WINDOW, side * WINDOW // short) for side in (height, width))
         image = whole.resize((width, height), Image.Resampling.BILINEAR)
-    windows = [_cut(image, y, x) for y, x in window_corners(height, width, rule, seed)]
+    windows = [
+        image[y : y + WINDOW, x : x + WINDOW]
+        if isinstance(image, np.ndarray)
+        else np.asarray(image.crop((x, y, x + WINDOW, y + WINDOW)))
+        for y, x in window_corners(height, width, rule, seed)
+    ]
     return torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).contiguous()
-
-
-def _cut(image: Image.Image | np.ndarray, y: int, x: int) -> np.ndarray:
-    if isinstance(image, np.ndarray):
-        return image[y : y + WINDOW, x : x + WINDOW]
-    return np.asarray(image.crop((x, y, x + WINDOW, y + WINDOW)))

@@ -7,16 +7,11 @@ from torch import Tensor
 
 
 def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Scale and normalise uint8 pixels; floats are taken as normalised already.
-
-    So a batch travels to the device as bytes.
+    """Scale and normalise uint8 pixels, which travel to the device as bytes; floats are taken as normalised already.
 
     Args:
         pixels: Shape (images, 3, height, width).
         mean: Of pixels in [0, 1], shape (3, 1, 1).
         std: Likewise.
-
-    Returns:
-        Floats of the same shape.
     """
     return (pixels.float().div(255) - mean) / std if pixels.dtype == torch.uint8 else pixels

@@ -9,7 +9,7 @@ RATING_LEVELS = 10  # the lowest rating is 1
 
 
 def rating_outputs(distribution: Tensor) -> dict[str, Tensor]:
-    """Return the outputs of a network that predicts the distribution of people's ratings.
+    """Return `score`, the mean rating, and `std`, the standard deviation, each (images,), and the `distribution`.
 
     Args:
         distribution: Probabilities of the ratings 1 to 10, shape (images, 10), each row summing to 1.

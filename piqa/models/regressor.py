@@ -17,8 +17,7 @@ class Regressor(ScoringModule):
     Args:
         backbone: timm model.
         image_size: Side in pixels of its square input crops.
-        motion: Precomputed motion features of each frame's second that the head takes beside the backbone's: 256 for
-            SlowFast's fast pathway in the published LSVQ stage, 0 for none.
+        motion: Precomputed motion features that the head also takes: 256 of SlowFast in the LSVQ stage, 0 for none.
         hidden: Width of the head.
 
     Raises:
@@ -27,12 +26,7 @@ class Regressor(ScoringModule):
 
     def __init__(self, backbone: str = SWIN_B_384, image_size: int = 384, motion: int = 0, hidden: int = 128) -> None:
         super().__init__()
-        self.init_args = {
-            "backbone": backbone,
-            "image_size": image_size,
-            "motion": motion,
-            "hidden": hidden,
-        }
+        self.init_args = {"backbone": backbone, "image_size": image_size, "motion": motion, "hidden": hidden}
         self.image_size = image_size
         self.inputs = ["whole", "motion"] if motion else ["whole"]
         self.backbone = Backbone(backbone, image_size)

@@ -35,11 +35,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ThemeRules(nn.Module):
-    """Theme stream: features of the theme, weighted by weights that are generated from the theme.
-
-    Args:
-        dropout: Dropout rate of the features.
-    """
+    """Theme stream: features of the theme, weighted by weights that are generated from the theme."""
 
     def __init__(self, dropout: float = 0.5) -> None:
         super().__init__()
@@ -60,9 +56,6 @@ class ColourRelations(nn.Module):
     """Colour stream: similarities between the colours of 12 x 12 patches.
 
     The published code's form: cosine similarities of RGB vectors. The paper writes a scaled product per channel.
-
-    Args:
-        dropout: Dropout rate of the similarities.
     """
 
     def __init__(self, dropout: float = 0.75) -> None:
@@ -110,12 +103,7 @@ class TANet(ScoringModule):
         super().__init__()
         if head not in ("ava", "tad66k"):
             raise InputError(f"TANet has no head '{head}'; choose `ava` or `tad66k`")
-        self.init_args = {
-            "head": head,
-            "backbone": backbone,
-            "image_size": image_size,
-            "dropout": dropout,
-        }
+        self.init_args = {"head": head, "backbone": backbone, "image_size": image_size, "dropout": dropout}
         self.image_size = image_size
         whole = Backbone(backbone, image_size)
         self.backbones = nn.ModuleDict({"whole": whole})
@@ -144,8 +132,7 @@ class TANet(ScoringModule):
             whole: uint8 or normalised float, (images, 3, image_size, image_size).
 
         Returns:
-            float32, even under autocast. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone,
-            (images,), 0 to 10, higher is better.
+            float32. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone, (images,), 0 to 10.
         """
         pixels = normalised(whole, self.mean, self.std)
         with torch.no_grad():

@@ -14,7 +14,6 @@ from datetime import timedelta
 import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.strategies import DDPStrategy
 
 from piqa.data.transforms import Crops
@@ -31,11 +30,7 @@ def is_first_process() -> bool:
 
 
 def accelerator_of(device: str, devices: int) -> str:
-    """Return Lightning's name for the kind of device.
-
-    Raises:
-        InputError: If a single device is named, or there are not so many.
-    """
+    """Return Lightning's name for the kind of device; InputError if one is named, or there are not so many."""
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"`device` {device} names one device, but `devices` asks for {devices}; give `cpu` or `cuda`")
     there = torch.cuda.device_count()
@@ -47,7 +42,7 @@ def accelerator_of(device: str, devices: int) -> str:
 
 
 class ScoringModule(LightningModule):
-    """A process's share of the images, and its scorer.
+    """Scores a process's share of the images, and appends the rows to its part.
 
     Args:
         scorer: Still on the CPU.
@@ -57,23 +52,23 @@ class ScoringModule(LightningModule):
         workers: Of each process.
     """
 
+    parts: ScoreParts  # open for writing
+    advance: Advance  # called with the number of images just done
+
     def __init__(self, scorer: Scorer, files: Sequence[str], test_crops: Crops, batch_size: int, workers: int) -> None:
         super().__init__()
         self._scorer, self._files = scorer, files
         self._test_crops, self._batch_size, self._workers = test_crops, batch_size, workers
-
-    def share(self) -> Sequence[str]:
-        """Return every n-th image: in a sorted list neighbours take equally long, so that all end together."""
-        return self._files[self.trainer.global_rank :: self.trainer.world_size]
 
     def setup(self, stage: str) -> None:
         """Move the scorer to this process's device."""
         self._scorer.to(self.trainer.strategy.root_device)
 
     def predict_dataloader(self) -> Iterator[ImageBatch]:
-        """Yield the batches of this process's share."""
+        """Yield the batches of this process's share, every n-th image: neighbours in a list take equally long."""
+        share = self._files[self.trainer.global_rank :: self.trainer.world_size]
         return self._scorer.batches(
-            self.share(), test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
+            share, test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
         )
 
     def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
@@ -81,8 +76,11 @@ class ScoringModule(LightningModule):
         return batch
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Row]:
-        """Return the rows of a batch."""
-        return self._scorer.rows(batch)
+        """Append a batch's rows to the part, and return them."""
+        rows = self._scorer.rows(batch)
+        self.parts.append(rows, batch.stamps)
+        self.advance(len(rows))
+        return rows
 
     def on_predict_end(self) -> None:
         """Wait until all processes have written their last row; InputError if one of them has ended."""
@@ -90,33 +88,6 @@ class ScoringModule(LightningModule):
             self.trainer.strategy.barrier("scored")
         except RuntimeError as error:
             raise InputError("another of the scoring processes has ended early") from error
-
-
-class PartWriter(BasePredictionWriter):
-    """Appends the rows of each batch to this process's part.
-
-    Args:
-        parts: Open for writing.
-        advance: Called with the number of images just done.
-    """
-
-    def __init__(self, parts: ScoreParts, advance: Advance) -> None:
-        super().__init__("batch")
-        self._parts, self._advance = parts, advance
-
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Sequence[Row],
-        batch_indices: Sequence[int] | None,
-        batch: ImageBatch,
-        batch_idx: int,
-        dataloader_idx: int,
-    ) -> None:
-        """Append a batch's rows."""
-        self._parts.append(prediction, batch.stamps)
-        self._advance(len(prediction))
 
 
 def score_on_devices(
@@ -135,23 +106,20 @@ def score_on_devices(
         nodes: Machines.
 
     Raises:
-        InputError: If a process that scores or one that prepares images is killed, a device has too little memory, or
-            a part cannot be written. Lightning ends all processes soon after it sees one end.
+        InputError: If a process is killed, a device has too little memory, or a part cannot be written.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*infer the batch indices.*")  # rows know their images by name
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
     share = len(range(0, images, devices * nodes))
     # Nothing but the word that all are done passes between the processes: gloo does for GPUs too. Whoever is done first
     # waits for the last, longer than the half hour that is usual.
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=7))
-    with parts.writing(), progress(share, quiet=not is_first_process()) as advance:
+    with parts.writing() as module.parts, progress(share, quiet=not is_first_process()) as module.advance:
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
             strategy=strategy,
-            callbacks=[PartWriter(parts, advance)],
             use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -28,8 +28,10 @@ def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
     """
     if len(images) == 1 and listed is None:
         return _meant_by(images[0])
+    files: dict[str, str] = {}  # by absolute path, in the first spelling
     named = (file for image in images for file in _meant_by(image))
-    files = _each_once(chain(named, [] if listed is None else _lines(listed)))
+    for file in chain(named, [] if listed is None else _lines(listed)):
+        files.setdefault(os.path.abspath(file), file)  # noqa: PTH100 -- resolve() asks the disk about every file
     if not files:
         raise InputError("there is nothing to score; name images, folders, or a text file that lists images (`--list`)")
     return list(files.values())
@@ -37,9 +39,9 @@ def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
 
 def _meant_by(image: str) -> list[str]:
     path = Path(image)
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
     if not path.is_dir():
-        if not path.exists():
-            raise InputError(f"there is no file or folder {path}")
         return [str(path)]
     Image.init()
     endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN} - {".pdf"}
@@ -65,11 +67,3 @@ def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
 def _lines(names: str) -> list[str]:
     lines = io.StringIO(read_text(names, errors="surrogateescape"), newline=None)  # a file's name may be any bytes
     return [name for line in lines if (name := line.rstrip("\n"))]
-
-
-def _each_once(files: Iterable[str]) -> dict[str, str]:
-    """Return files by absolute path, each in its first spelling."""
-    by_path: dict[str, str] = {}
-    for file in files:
-        by_path.setdefault(os.path.abspath(file), file)  # noqa: PTH100 -- resolve() asks the disk about every file
-    return by_path

@@ -21,15 +21,15 @@ from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.portrait import Preparation, Preparer
 from piqa.system.worker_pool import map_in_workers
 
-Stamp = tuple[int, int]
+Stamp = list[int]  # size and time of change of a file
 
 
 @dataclass
 class ImageBatch:
     """Prepared images, and of those that could not be prepared the reason.
 
-    The pixels are numpy arrays, which pass between processes through pipes: torch would put them into shared memory,
-    of which a container has little, and by way of file descriptors, which fail in odd ways when a process dies.
+    The pixels are numpy arrays, which pass between processes through pipes, not torch's shared memory, of which a
+    container has little.
 
     Attributes:
         files: All images of the batch.
@@ -64,13 +64,7 @@ class BatchPreparer:
     """
 
     def __init__(
-        self,
-        preparation: Preparation,
-        size: int,
-        crops: Crops,
-        inputs: set[str],
-        preparer: Preparer | None = None,
-        view: View = "crops",
+        self, preparation: Preparation, size: int, crops: Crops, inputs: set[str], preparer: Preparer | None, view: View
     ) -> None:
         self._preparation, self._size, self._crops, self._view = preparation, size, crops, view
         self._inputs = inputs | {"whole"}  # which tells how many crops a portrait has
@@ -82,21 +76,18 @@ class BatchPreparer:
         batch = ImageBatch(files, [], [], [], {}, None, [])
         for file in files:
             batch.stamps.append(stamp_of(file))
+            reason = box = None
             try:
                 item, cut, box = self._prepare(file)
+                items.append(item)
+                windows += [] if cut is None else [cut]
             except InputError as error:
-                batch.errors.append(str(error))
-                batch.face_boxes.append(None)
-                continue
+                reason = str(error)
             # Whatever a hostile image does to the detector, the other million images are not at fault.
             except Exception as error:
-                batch.errors.append(f"{file} could not be prepared ({type(error).__name__}: {error})")
-                batch.face_boxes.append(None)
-                continue
-            batch.errors.append(None)
+                reason = f"{file} could not be prepared ({type(error).__name__}: {error})"
+            batch.errors.append(reason)
             batch.face_boxes.append(box)
-            items.append(item)
-            windows += [] if cut is None else [cut]
         if items:
             batch.crops = {
                 name: [pixels.numpy() for pixels in values] if isinstance(values, list) else values.numpy()
@@ -119,16 +110,12 @@ def image_batches(
 ) -> Iterator[ImageBatch]:
     """Prepare files batch by batch, in their order, at most two batches a worker ahead.
 
-    Args:
-        files: Read no further than that, so that it may be of any length.
-        make_preparer: Gives what prepares; called once in each process.
-        batch_size: Images in a batch.
-        workers: Processes that prepare; 0 does it in this one.
-
-    Raises:
-        InputError: If a worker process is killed.
+    `files` may be of any length; `make_preparer` is called once in each process. Other arguments and errors are as of
+    `Scorer.score`.
     """
-    yield from map_in_workers(make_preparer, _lists(files, batch_size), workers)
+    remaining = iter(files)
+    lists = iter(lambda: list(islice(remaining, batch_size)), [])
+    yield from map_in_workers(make_preparer, lists, workers)
 
 
 def stamp_of(file: str) -> Stamp | None:
@@ -137,10 +124,4 @@ def stamp_of(file: str) -> Stamp | None:
         status = Path(file).stat()
     except (OSError, ValueError):
         return None
-    return status.st_size, status.st_mtime_ns
-
-
-def _lists(files: Iterable[str], size: int) -> Iterator[list[str]]:
-    remaining = iter(files)
-    while part := list(islice(remaining, size)):
-        yield part
+    return [status.st_size, status.st_mtime_ns]

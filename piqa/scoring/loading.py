@@ -1,36 +1,33 @@
-"""From a model's file or config to what a scorer is made of: network, preparation, card."""
+"""From a model's file, or the config of a network that scores without training, to what a scorer is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import yaml
+
+from piqa.data.transforms import seen_side
 from piqa.errors import InputError
-from piqa.models.contract import ScoringModule
+from piqa.models.clip_iqa import CLIPIQA
+from piqa.models.contract import Arguments, ScoringModule
+from piqa.models.liqe import LIQE
 from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
-from piqa.scoring.from_config import CONFIGS, load_config, with_prompts
+from piqa.system.renamed import name_today
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
-from piqa.weights.model_file import find_model, load_model
+from piqa.weights.model_file import build_network, find_model, load_model
 
+CONFIGS = (".yaml", ".yml")
 PUBLISHED = {"liqe": "data/weights/LIQE.pt"}  # the preparation of official checkpoints, which name none
 
 
 def load_parts(
     path: str | Path, liqe: str | Path | None = None, prompts: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[ScoringModule, Preparation, ModelCard]:
-    """Load what `Scorer.load` makes a scorer of.
-
-    Args:
-        path: As in `Scorer.load`.
-        liqe: Likewise.
-        prompts: Likewise.
-
-    Raises:
-        InputError: Likewise.
-    """
+    """Load what `Scorer.load` makes a scorer of; arguments and errors as there."""
     path = find_model(path)
     network, card = (load_config if path.suffix in CONFIGS else load_model)(path)
     if prompts:
@@ -40,11 +37,7 @@ def load_parts(
 
 
 def _preparation(network: ScoringModule, card: ModelCard, path: Path, liqe: str | Path | None) -> Preparation:
-    """Return the preparation that a card names, with LIQE's checkpoint if the network needs its logits.
-
-    Raises:
-        InputError: If it is none of this version, or the checkpoint is not the one of the training.
-    """
+    """Return the preparation that a card names, with LIQE's checkpoint if the network needs its logits."""
     settings = dict(PUBLISHED if card.preparation is None else card.preparation)
     if "liqe_logits" not in network.inputs:
         settings["liqe"] = None
@@ -58,3 +51,60 @@ def _preparation(network: ScoringModule, card: ModelCard, path: Path, liqe: str 
         return Preparation(**settings)
     except TypeError as error:
         raise InputError(f"{path}: its card names a preparation that this version does not know: {error}") from error
+
+
+def load_config(path: str | Path) -> tuple[ScoringModule, ModelCard]:
+    """Load the network that a training config describes, with its initial weights, and make its card.
+
+    Args:
+        path: The config. What counts is `model.network`, `model.init` (or its `clip`), `data.preparation`, and
+            `view` and `crop_size` of `data.inputs`.
+
+    Raises:
+        InputError: If the config cannot be read, its network must be trained first, or its weights are not available.
+    """
+    content = _read(path)
+    model, data = content["model"], content["data"]
+    former = [f"`data.{key}` is now called `{today}`" for key in data if (today := name_today(f"data.{key}", "fit"))]
+    if former:
+        raise InputError(f"{path}: {'; '.join(former)}")
+    network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path)
+    init = model.get("init", "openai")
+    source = init.get("clip", "openai") if isinstance(init, Mapping) else str(init)
+    if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and Path(source).suffix)):
+        found, advice = type(network).__name__, f"`python -m piqa.fit --config {path}`; then give the run's folder"
+        raise InputError(f"{path} describes a {found} that must be trained first: {advice}")
+    state_dicts.load_clip(network, source)
+    try:
+        preparation = Preparation(**(data.get("preparation") or {}))
+    except TypeError as error:
+        raise InputError(f"{path}: `data.preparation` has a setting that there is not: {error}") from error
+    inputs = data.get("inputs") or {}
+    view, crop_size = inputs.get("view", "crops"), inputs.get("crop_size", 384)
+    weights = digest_of(source) if Path(source).is_file() else source
+    side = seen_side(view, preparation, crop_size) or crop_size
+    return network.eval(), ModelCard(ClassSpec.of(network), asdict(preparation), view, side, weights=weights)
+
+
+def _read(path: str | Path) -> dict[str, Arguments]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a config: {' '.join(str(error).split())}") from error
+    parts = {name: content.get(name) or {} for name in ("model", "data")} if isinstance(content, dict) else {}
+    if not all(isinstance(part, dict) for part in parts.values()) or not parts.get("model"):
+        raise InputError(f"{path} is no config of a model: it has no table `model` with a `network`")
+    return parts
+
+
+def with_prompts(network: ScoringModule, prompts: Mapping[str, Sequence[str]]) -> CLIPIQA:
+    """Return a CLIP-IQA with the same weights that compares other pairs of prompts, as for `Scorer.load`.
+
+    Raises:
+        InputError: If the network is no CLIP-IQA, or a pair is none.
+    """
+    if not isinstance(network, CLIPIQA):
+        raise InputError(f"`prompts` are for CLIP-IQA only; the model is a {type(network).__name__}")
+    other = CLIPIQA(prompts=prompts, architecture=network.init_args["architecture"])
+    other.load_state_dict(network.state_dict())
+    return other.eval()

@@ -12,17 +12,12 @@ Precision = Literal["32", "bf16", "16"]
 
 
 def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str = "32") -> None:
-    """Make sure that settings of scoring are possible ones.
-
-    Raises:
-        InputError: If one is not.
-    """
-    if test_crops not in get_args(Crops):
-        raise InputError(f"`test_crops` is {test_crops!r}; choose one of {', '.join(get_args(Crops))}")
+    """Raise an InputError if a setting of scoring is not possible."""
+    for name, value, known in (("test_crops", test_crops, Crops), ("precision", precision, Precision)):
+        if value not in get_args(known):
+            raise InputError(f"`{name}` is {value!r}; choose one of {', '.join(get_args(known))}")
     if batch_size < 1:
         raise InputError(f"`batch_size` is {batch_size}; at least 1 is needed")
-    if precision not in get_args(Precision):
-        raise InputError(f"`precision` is {precision!r}; choose one of {', '.join(get_args(Precision))}")
 
 
 @dataclass(frozen=True)

@@ -37,17 +37,8 @@ class Counts:
     no_face: int
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where the row of each image stands: the number of a part, -1 for no row, and the offset of the line in it."""
-
-    parts: list[Path]
-    part: np.ndarray
-    offset: np.ndarray
-
-
 class ScoreParts:
-    """Rows on their way to a CSV.
+    """Rows on their way to the CSV `out`.
 
     Args:
         out: The CSV to be.
@@ -63,25 +54,17 @@ class ScoreParts:
         self._file: FileIO | None = None
 
     def left(self, files: Sequence[str]) -> list[str]:
-        """Return the images that have no row yet, or have changed since they were scored, in their order.
-
-        Raises:
-            InputError: If the folder of `out` cannot be written.
-        """
+        """Return the images without a row, or changed since it was made, in order; InputError if `out` cannot be."""
         if self.out.is_dir():
             raise InputError(f"{self.out} is a folder; name the CSV to write")
         with self._told():
             self._folder.mkdir(parents=True, exist_ok=True)
-            places = self._places(files, unchanged=True)
-        return [file for file, part in zip(files, places.part, strict=True) if part < 0]
+            _, part, _ = self._places(files, unchanged=True)
+        return [file for file, which in zip(files, part, strict=True) if which < 0]
 
     @contextmanager
     def writing(self) -> Iterator[ScoreParts]:
-        """Open a new part for `append`.
-
-        Raises:
-            InputError: If it cannot be written.
-        """
+        """Open a new part for `append`; InputError if it cannot be written."""
         with self._told():  # unbuffered: closing a file whose disk is full must not fail once more
             self._file = (self._folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.jsonl").open("xb", buffering=0)
         with self._file:
@@ -89,15 +72,7 @@ class ScoreParts:
             yield self
 
     def append(self, rows: Sequence[Row], stamps: Sequence[Stamp | None]) -> None:
-        """Add rows; they stay whatever happens to this process afterwards.
-
-        Args:
-            rows: Values by column, such as JSON can hold.
-            stamps: `piqa.scoring.image_batches.stamp_of` each image when it was read.
-
-        Raises:
-            InputError: If they cannot be written.
-        """
+        """Add rows, which then stay, with `stamp_of` each image when it was read; InputError if that fails."""
         assert self._file is not None
         lines: list[object] = [] if self._file.tell() else [self._header]
         lines += [[stamp, *(row[name] for name in self.columns)] for row, stamp in zip(rows, stamps, strict=True)]
@@ -113,8 +88,8 @@ class ScoreParts:
             InputError: If an image has no row, or the table cannot be written; then the parts stay.
         """
         with self._told():
-            places = self._places(files)
-        if missing := int((places.part < 0).sum()):
+            parts, part, offset = self._places(files)
+        if missing := int((part < 0).sum()):
             raise InputError(
                 f"{missing} of {len(files)} images have no row yet: images were added or removed, or two runs "
                 f"wrote {self.out}; give the command again to score them"
@@ -125,7 +100,7 @@ class ScoreParts:
             with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(self.columns)
-                for values in _read(places):
+                for values in _read(parts, part, offset):
                     row = dict(zip(self.columns, values, strict=True))
                     failed += row["error"] is not None
                     no_face += row["face_found"] is False
@@ -133,8 +108,11 @@ class ScoreParts:
         shutil.rmtree(self._folder, ignore_errors=True)
         return Counts(len(files), failed, no_face)
 
-    def _places(self, files: Sequence[str], unchanged: bool = False) -> _Places:
-        """Return where the rows are; of several for one image the last. `unchanged` skips rows of changed files."""
+    def _places(self, files: Sequence[str], unchanged: bool = False) -> tuple[list[Path], np.ndarray, np.ndarray]:
+        """Return all parts, and each image's last row: its part, -1 for none, and its offset there.
+
+        `unchanged` skips the rows of images that have changed.
+        """
         number = {file: position for position, file in enumerate(files)}
         part, offset = np.full(len(files), -1, np.int32), np.full(len(files), -1, np.int64)
         parts = sorted(self._folder.glob("*.jsonl"))
@@ -146,10 +124,9 @@ class ScoreParts:
                 if not isinstance(line, list) or len(line) != len(self.columns) + 1:
                     continue  # damaged: that image is scored again
                 position = number.get(line[1])
-                if position is None or (unchanged and line[0] != _as_json(stamp_of(line[1]))):
-                    continue
-                part[position], offset[position] = which, start
-        return _Places(parts, part, offset)
+                if position is not None and not (unchanged and line[0] != stamp_of(line[1])):
+                    part[position], offset[position] = which, start
+        return parts, part, offset
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -160,6 +137,17 @@ class ScoreParts:
             raise InputError(f"cannot write {self.out}: {reason}; is there room, and may you write there?") from error
 
 
+def _read(parts: Sequence[Path], part: np.ndarray, offset: np.ndarray) -> Iterator[list[Cell]]:
+    """Yield the rows in order, each read from its place, so that memory does not grow with their number."""
+    with ExitStack() as stack:
+        used = {int(which): stack.enter_context(parts[which].open("rb")) for which in np.unique(part)}
+        for which, start in zip(part, offset, strict=True):
+            file = used[int(which)]
+            if file.tell() != start:
+                file.seek(start)
+            yield json.loads(file.readline())[1:]
+
+
 def _whole_lines(path: Path) -> Iterator[tuple[int, object]]:
     """Yield offset and content of each line, None for a damaged one. A last line cut short is left out."""
     start = 0
@@ -167,27 +155,8 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, object]]:
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            yield start, _parsed(line)
+            try:
+                yield start, json.loads(line)
+            except ValueError:
+                yield start, None
             start += len(line)
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _read(places: _Places) -> Iterator[list[Cell]]:
-    """Yield the rows in order, each read from its place, so that memory does not grow with their number."""
-    with ExitStack() as stack:
-        used = {int(which): stack.enter_context(places.parts[which].open("rb")) for which in np.unique(places.part)}
-        for which, offset in zip(places.part, places.offset, strict=True):
-            file = used[int(which)]
-            if file.tell() != offset:
-                file.seek(offset)
-            yield json.loads(file.readline())[1:]
-
-
-def _as_json(stamp: Stamp | None) -> list[int] | None:
-    return None if stamp is None else list(stamp)

@@ -99,8 +99,8 @@ class Scorer:
             path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
                 config of a network that needs no training, such as `clipiqa.yaml`.
             liqe: Path of LIQE's checkpoint; default: the one in the model card.
-            device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
-            precision: `32`, `bf16` or `16`, as in the class.
+            device: As in the class.
+            precision: Likewise.
             prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
                 the first gives the score.
 
@@ -138,31 +138,16 @@ class Scorer:
         return COLUMNS + more
 
     def settings(self, model: str | Path) -> dict[str, object]:
-        """Return all that the scores depend on, apart from the images and their crops; files by their content.
-
-        Args:
-            model: The file that the scorer was loaded from.
-        """
+        """Return what the scores depend on, apart from images and crops; files, as the `model` loaded, by content."""
         preparation = asdict(self.preparation) | {"version": PREPARATION_VERSION}
         if self.preparation.liqe is not None:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
-        return {
-            "model": digest_of(model),
-            "network": self.network.init_args,
-            "weights": self.card.weights,
-            "precision": self.precision,
-            "view": self.view,
-            "crop": self.crop_size,
-            "preparation": preparation,
-        }
+        made_of = {"model": digest_of(model), "network": self.network.init_args, "weights": self.card.weights}
+        seen = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
+        return {**made_of, "precision": self.precision, **seen}
 
     def score(
-        self,
-        images: Iterable[str | Path],
-        *,
-        test_crops: Crops = "five",
-        batch_size: int = 4,
-        workers: int = 0,
+        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> pd.DataFrame:
         """Score images; an image that cannot be read has an error in its row.
 
@@ -186,28 +171,16 @@ class Scorer:
         return self._table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
-        self,
-        images: Iterable[str | Path],
-        *,
-        test_crops: Crops = "five",
-        batch_size: int = 4,
-        workers: int = 0,
+        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[pd.DataFrame]:
-        """Score any number of images in constant memory: yield the rows of `score` batch by batch.
-
-        `images` may itself be an iterator; it is read only a few batches ahead.
-        """
+        """Yield the rows of `score` batch by batch, in constant memory; `images` is read a few batches ahead."""
         for batch in self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers):
             yield self._table(self.rows(batch))
 
     def batches(
         self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[ImageBatch]:
-        """Prepare images as batches, for `rows`: the first half of `stream`.
-
-        Raises:
-            InputError: If a worker process is killed.
-        """
+        """Prepare images as batches, for `rows`: the first half of `stream`; arguments and errors as of `score`."""
         check_scoring(test_crops, batch_size)
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
@@ -217,22 +190,15 @@ class Scorer:
         yield from image_batches(map(str, images), make, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[Row]:
-        """Return a row, by column, for each image of a batch: the second half of `stream`.
-
-        Raises:
-            InputError: If the device has too little memory for the batch.
-        """
+        """Return a row, by column, for each image of a batch: the second half of `stream`; errors as of `score`."""
         with _enough_memory(len(batch.files)):
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
         for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
             row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
             if error is None:
-                row |= {
-                    "face_found": box is not None,
-                    **dict(zip(BOX, box or (None,) * 4, strict=True)),
-                    **next(outputs),
-                }
+                row |= {"face_found": box is not None} | next(outputs)
+                row |= dict(zip(BOX, box, strict=True)) if box is not None else {}
             rows.append(row)
         return rows
 
@@ -243,7 +209,7 @@ class Scorer:
 
         Args:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
-            test_crops: `five` crops whose scores are averaged, or `one` from the centre.
+            test_crops: As in `score`.
             batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
         """
         check_scoring(test_crops, batch_size)

@@ -112,7 +112,7 @@ def check_submission(
 
 
 def lay_out_images(root: Path, images: Path | None) -> list[Path]:
-    """Write `images.csv` and `images/<class>/` as the challenge lays them out; a class is a folder of the samples.
+    """Write `images.csv` and `images/<class>/` as the challenge has them; a class is a folder of the samples.
 
     Returns:
         The image files, in the order of the rows.
@@ -131,9 +131,9 @@ def lay_out_images(root: Path, images: Path | None) -> list[Path]:
         for file, copy in zip(found, files, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    table = pd.DataFrame({"IMAGE": [file.relative_to(root).as_posix() for file in files]})
-    table["CLASS"] = [file.parent.name for file in files]
-    table["CONDITION"] = [CONDITIONS[int(number) % len(CONDITIONS)] for number in table["CLASS"]]
+    names, classes = [file.relative_to(root).as_posix() for file in files], [file.parent.name for file in files]
+    conditions = [CONDITIONS[int(number) % len(CONDITIONS)] for number in classes]
+    table = pd.DataFrame({"IMAGE": names, "CLASS": classes, "CONDITION": conditions})
     table.to_csv(root / "images.csv", index=False, lineterminator="\r\n")
     return files
 
@@ -168,13 +168,7 @@ def run_alone(root: Path, name: str, images: int) -> tuple[dict[str, float], lis
 
 
 def check_result(root: Path, name: str, expected: np.ndarray) -> Finding:
-    """Check that the result has every row and column of `images.csv`, unchanged, and the scores that it should have.
-
-    Args:
-        root: Where the script ran.
-        name: `<LAST>_<FIRST>`.
-        expected: The scorer's own scores, (images,); NaN for an image that cannot be read, whose SCORE is free.
-    """
+    """Check that the result has the rows and columns of `images.csv`, and the `expected` scores (NaN: any will do)."""
     given = pd.read_csv(root / "images.csv", dtype=str, keep_default_na=False)
     limit = f"all rows and columns, scores within {TOLERANCE:g}"
     try:
@@ -192,11 +186,10 @@ def check_result(root: Path, name: str, expected: np.ndarray) -> Finding:
 
 
 def count_flops(scorer: Scorer, file: Path, test_crops: Crops) -> int:
-    """Count floating-point operations of one image, in all networks: face detector, LIQE's image tower, the model.
+    """Count floating-point operations of one image in all networks, two for each multiplication.
 
-    Counted are products of matrices and convolutions, two operations each multiplication. The fused forms of attention
-    are switched off meanwhile, as the counter does not know all of them and would take them for nothing. The scorer
-    must have scored before, lest what it does only once (LIQE's text tower) be counted.
+    The fused forms of attention, not all of which the counter knows, are off meanwhile. The scorer must have scored
+    before, lest what it does only once (LIQE's text tower) be counted.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

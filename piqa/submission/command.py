@@ -87,17 +87,12 @@ def submit(
     say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.
     scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision)
-    return archive, check_submission(
-        archive, full_name, scorer, test_crops, half, Path(images) if images else None, limits
-    )
+    samples = None if images is None else Path(images)
+    return archive, check_submission(archive, full_name, scorer, test_crops, half, samples, limits)
 
 
 def plain(name: str) -> str:
-    """Return a name as it may be part of file and package names: `Núñez-O'Hara` gives `NunezOHara`.
-
-    Raises:
-        InputError: If it holds other than Latin letters and digits.
-    """
+    """Return a name as part of file names: `Núñez-O'Hara` gives `NunezOHara`; InputError for other letters."""
     letters = unicodedata.normalize("NFKD", name)
     kept = "".join(c for c in letters if not unicodedata.combining(c) and not c.isspace() and c not in "-.'_")
     if not (kept.isascii() and kept.isalnum()):

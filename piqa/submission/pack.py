@@ -49,7 +49,7 @@ WHEEL_FACTS = "Wheel-Version: 1.0\nGenerator: piqa\nRoot-Is-Purelib: true\nTag: 
 def pack(
     scorer: Scorer, content: dict[str, object], name: str, out: Path, test_crops: Crops, precision: Precision
 ) -> None:
-    """Write the zip, whole or not at all.
+    """Write the zip `out`, whole or not at all.
 
     Args:
         scorer: The model.
@@ -57,7 +57,7 @@ def pack(
         name: `<LAST>_<FIRST>`.
         out: The zip.
         test_crops: As the script shall score.
-        precision: As the script shall score.
+        precision: Likewise.
 
     Raises:
         InputError: If it cannot be written.
@@ -65,9 +65,8 @@ def pack(
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError as error:
-        raise InputError(
-            f"{DISTRIBUTION} is not installed, so its dependencies are not known; `pip install` it"
-        ) from error
+        reason = "is not installed, so its dependencies are not known; `pip install` it"
+        raise InputError(f"{DISTRIBUTION} {reason}") from error
     assets, wheel = f"assets/assets_{name}", f"{DISTRIBUTION.replace('-', '_')}-{distribution.version}-py3-none-any.whl"
     script = SCRIPT.format(name=name, wheel=wheel, test_crops=test_crops, precision=precision)
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -80,10 +79,7 @@ def pack(
 
 
 def _entry(path: str) -> zipfile.ZipInfo:
-    """Return an entry that everyone may read, without a date, so that the same model gives the same zip.
-
-    It is stored as it is: weights would not shrink, and the rest is small.
-    """
+    """Return an uncompressed entry that everyone may read, without a date, so that a model gives one same zip."""
     entry = zipfile.ZipInfo(path)
     entry.external_attr = 0o644 << 16
     return entry
@@ -108,14 +104,9 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     if not kind.__module__.startswith("piqa."):
         raise InputError(f"the network {kind.__module__}.{kind.__qualname__} is no part of piqa and cannot be packed")
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    content: dict[str, object] = {
-        state_dicts.CKPT_CARD: ModelCard(
-            ClassSpec.of(network), asdict(preparation), scorer.view, scorer.crop_size
-        ).to_dict(),
-        "state_dict": {
-            f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()
-        },
-    }
+    card = ModelCard(ClassSpec.of(network), asdict(preparation), scorer.view, scorer.crop_size)
+    stored = {f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()}
+    content: dict[str, object] = {state_dicts.CKPT_CARD: card.to_dict(), "state_dict": stored}
     if scorer.preparation.liqe is not None:
         liqe = state_dicts.read_state_dict(scorer.preparation.liqe)
         content[state_dicts.CKPT_LIQE] = {name: _stored(name, tensor, half) for name, tensor in liqe.items()}

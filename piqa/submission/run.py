@@ -63,17 +63,14 @@ def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision 
             seconds.append(time.perf_counter() - start)
             scores.append(math.nan if pd.isna(row["score"]) else float(row["score"]))
             if math.isnan(scores[-1]):
-                log.warning("%s gets the median of its class: %s", image, _reason(row["error"]))
+                reason = row["error"] if isinstance(row["error"], str) else "its score is not a number"
+                log.warning("%s gets the median of its class: %s", image, reason)
         classes = table.get("CLASS", pd.Series("", index=table.index))
         result = table.assign(SCORE=fill(pd.Series(scores, index=table.index, dtype=float), classes))
         with replacing(root / "results" / f"result_{name}.csv") as file:
             result.to_csv(file, index=False, lineterminator="\r\n")
-        figures = {
-            "images": len(table),
-            "failed": sum(map(math.isnan, scores)),
-            "seconds": sum(seconds) / len(seconds),
-            "slowest": max(seconds),
-        }
+        figures: dict[str, float] = {"images": len(table), "failed": sum(map(math.isnan, scores))}
+        figures |= {"seconds": sum(seconds) / len(seconds), "slowest": max(seconds)}
         if scorer.device.type == "cuda":
             figures["gpu_bytes"] = torch.cuda.max_memory_reserved(scorer.device)
         log.info("done: %s", figures)
@@ -81,10 +78,7 @@ def run(root: Path, name: str, test_crops: Crops = "five", precision: Precision 
 
 
 def find_image(root: Path, image: str) -> Path:
-    """Return the file that a cell of IMAGE means, with backslashes or with another of the kit's extensions.
-
-    Where there is none, the path as it was written.
-    """
+    """Return the file that a cell of IMAGE means, with any slashes and any of the kit's extensions, if there is one."""
     path = root / image.replace("\\", "/")
     others = (path.with_suffix(extension) for extension in EXTENSIONS)
     return next((file for file in (path, *others) if file.is_file()), path)
@@ -94,10 +88,6 @@ def fill(scores: pd.Series[float], classes: pd.Series[str]) -> pd.Series[float]:
     """Fill gaps in scores by the median of the class, of all, or 0."""
     median = scores.groupby(classes).transform("median")
     return scores.fillna(median).fillna(scores.median()).fillna(0.0)
-
-
-def _reason(error: object) -> str:
-    return error if isinstance(error, str) else "its score is not a number"
 
 
 def _warm_up(scorer: Scorer, test_crops: Crops) -> None:

@@ -13,21 +13,13 @@ from pathlib import Path
 
 
 class OwnPiqa:
-    """An import finder that is asked first and finds piqa below one folder only.
-
-    Args:
-        root: The folder of the submission.
-    """
+    """An import finder that is asked first and finds piqa below the folder `root` only."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
-        """Find piqa and its modules; None, which sends the import on to the next finder, for all others.
-
-        Raises:
-            ModuleNotFoundError: If a module of piqa's is not below the folder.
-        """
+        """Find piqa's modules, or raise ModuleNotFoundError; None, for all others, asks the next finder."""
         if name.partition(".")[0] != "piqa":
             return None
         own = [place for place in (sys.path if path is None else path) if Path(place).is_relative_to(self._root)]

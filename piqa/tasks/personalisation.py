@@ -43,10 +43,8 @@ class TuningRecipe:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.lr <= 0 or self.batch_size < 4:
-            raise InputError(
-                f"recipe: epochs ({self.epochs}) must be at least 1, lr ({self.lr}) above 0, batch_size "
-                f"({self.batch_size}) at least 4, so that a step has images to compare"
-            )
+            batches = f"batch_size ({self.batch_size}) at least 4, so that a step has images to compare"
+            raise InputError(f"recipe: epochs ({self.epochs}) must be at least 1, lr ({self.lr}) above 0, {batches}")
 
 
 def fine_tune(
@@ -58,7 +56,7 @@ def fine_tune(
         network: In evaluation mode, in which it stays.
         images: What it takes, as for `score_crops`; on any device.
         score: The person's ratings, shape (images,), at least two.
-        recipe: Settings of the fine-tuning.
+        recipe: Settings.
         chance: Random generator of the batches.
 
     Raises:

@@ -18,15 +18,7 @@ PUBLIC = ("piqa.models", "piqa.data", "piqa.tasks")  # packages whose class path
 
 @dataclass(frozen=True)
 class ClassSpec:
-    """A class and the arguments that build it, as configs and cards name it.
-
-    Args:
-        class_path: Import path.
-        init_args: Arguments of the constructor.
-
-    Raises:
-        InputError: If they are not of these types.
-    """
+    """A class's import path and the arguments of its constructor, as configs and cards name it."""
 
     class_path: str
     init_args: Arguments = field(default_factory=dict)
@@ -40,25 +32,15 @@ class ClassSpec:
     def of(cls, network: ScoringModule) -> ClassSpec:
         """Describe a network, by its public path if it is one of piqa's."""
         kind = type(network)
+        path = f"{kind.__module__}.{kind.__qualname__}"
         for package in PUBLIC:
-            if (
-                kind.__module__.startswith(f"{package}.")
-                and getattr(import_module(package), kind.__name__, None) is kind
-            ):
-                return cls(f"{package}.{kind.__name__}", dict(network.init_args))
-        return cls(f"{kind.__module__}.{kind.__qualname__}", dict(network.init_args))
+            if path.startswith(f"{package}.") and getattr(import_module(package), kind.__name__, None) is kind:
+                path = f"{package}.{kind.__name__}"
+        return cls(path, dict(network.init_args))
 
     @classmethod
     def from_dict(cls, content: object, source: str) -> ClassSpec:
-        """Read `class_path` and `init_args` from a table.
-
-        Args:
-            content: The table.
-            source: What it stands in, for the error's message.
-
-        Raises:
-            InputError: If it is none, or has unknown or bad values.
-        """
+        """Read a table of `class_path` and `init_args`; arguments and errors as of `ModelCard.from_dict`."""
         table = _known(content, {"class_path", "init_args"}, source)
         if "class_path" not in table:
             raise InputError(f"{source} names no `class_path`")
@@ -109,11 +91,7 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, content: object, source: str) -> ModelCard:
-        """Read a card from its table.
-
-        Args:
-            content: The table, as `to_dict` gives it.
-            source: What it stands in, for the error's message.
+        """Read a card from its table, as `to_dict` gives it; `source` is what it stands in, for the error's message.
 
         Raises:
             InputError: If the card is of another format, or has unknown or bad values.

@@ -26,7 +26,6 @@ from piqa.weights.state_dicts import (
     layout_of,
     load_strictly,
     read_file,
-    read_state_dict,
     tensors_of,
 )
 
@@ -56,16 +55,11 @@ def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, obj
 
 
 def find_model(path: str | Path) -> Path:
-    """Find a model file by its path, with or without its ending, by a run's folder, or by a config's name.
-
-    Raises:
-        InputError: If there is none.
-    """
+    """Find a model file by its path (the ending may lack), a run's folder or a config's name; InputError if none."""
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
         return Path(find_config(str(path)))
-    candidates = [path, path / "model.safetensors", path.with_name(path.name + ".safetensors")]
-    for candidate in candidates:
+    for candidate in (path, path / "model.safetensors", path.with_name(path.name + ".safetensors")):
         if candidate.is_file():
             return candidate
     raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
@@ -84,46 +78,34 @@ def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
         InputError: If there is no such file, or it is of another kind, or its parts do not fit.
     """
     path = find_model(path)
-    if path.suffix == ".safetensors":
-        card = _read_card(path.with_suffix(".json"))
-        network = build_network(card.network, path)
-        load_strictly(network, read_state_dict(path), path)
-        return network.eval(), card
+    card = _read_card(path.with_suffix(".json")) if path.suffix == ".safetensors" else None
     content = read_file(path)
-    if isinstance(content.get(CKPT_CARD), Mapping):
+    if card is None and isinstance(content.get(CKPT_CARD), Mapping):
         card = ModelCard.from_dict(content[CKPT_CARD], f"the card in {path}")
-        network = build_network(card.network, path)
-        load_strictly(network, tensors_of(content, path), path)
-        return network.eval(), card
     state = tensors_of(content, path)
-    if (layout := layout_of(state)) != "dn_piqa":
+    if card is not None:
+        network = build_network(card.network, path)
+    elif (layout := layout_of(state)) == "dn_piqa":
+        network, state = DualBranch(), from_dn_piqa(state)
+        card = ModelCard(ClassSpec.of(network))
+    else:
         raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
-    network = DualBranch()
-    load_strictly(network, from_dn_piqa(state), path)
-    return network.eval(), ModelCard(ClassSpec.of(network))
+    load_strictly(network, state, path)
+    return network.eval(), card
 
 
 def check_resumable(path: str | Path, network: nn.Module) -> None:
-    """Check that a training checkpoint belongs to a network before anything is built on it.
-
-    Raises:
-        InputError: If it is no training checkpoint of piqa's, or one of another network.
-    """
+    """Check that a file is a training checkpoint of a network, before anything is built on it; InputError if not."""
     content = read_file(path)
     if not isinstance(content.get(CKPT_CARD), Mapping):
-        raise InputError(
-            f"{path} is no training checkpoint of piqa's; start from a model by `--model.init.model` instead"
-        )
+        advice = "start from a model by `--model.init.model` instead"
+        raise InputError(f"{path} is no training checkpoint of piqa's; {advice}")
     state = {key: value for key, value in tensors_of(content, path).items() if not key.startswith("_")}
     check_state_dict(network, state, path)
 
 
 def build_network(spec: ClassSpec, path: str | Path) -> ScoringModule:
-    """Build the network that a card describes, randomly initialised.
-
-    Raises:
-        InputError: As `instantiate`.
-    """
+    """Build the network that a card describes, randomly initialised; errors as of `instantiate`."""
     return as_scoring_network(instantiate(spec, nn.Module, f"the card of {path}"))
 
 

@@ -30,6 +30,16 @@ WHOLE = "feature_extraction.feature_extraction."
 FACE = "feature_extraction_face.feature_extraction.feature_extraction."
 BACKBONE_PREFIX = {"lsvq": "feature_extraction.", "gfiqa": WHOLE, "timm": "", "piqa backbone": "net."}
 
+LAYOUTS: dict[str, str | tuple[str, ...]] = {  # prefixes of the keys by which each is known; the first that fits
+    "dn_piqa": FACE,
+    "gfiqa": WHOLE,
+    "lsvq": "feature_extraction.",
+    "liqe": "token_embedding.",
+    "piqa model": ("backbones.", "head.0."),
+    "piqa backbone": "net.",
+    "timm": ("patch_embed.", "conv", "stem"),
+}
+
 WHAT_IT_IS = {
     "lsvq": "the Swin-B/384 pretrained on LSVQ videos, start of the whole-image branch "
     "(official: Swin_b_384_in22k_SlowFast_Fast_LSVQ.pth)",
@@ -38,9 +48,8 @@ WHAT_IT_IS = {
     "liqe": "LIQE's multi-database checkpoint, which gives the 495 logits (official: LIQE.pt of zwx8981/LIQE)",
     "places365": "the ResNet-18 trained on Places365, TANet's theme stream (official: resnet18_places365.pth.tar)",
 }
-TAKE_OUT = (  # of a TorchScript archive
-    """python -c "import torch; torch.save(torch.jit.load('{0}', 'cpu').state_dict(), '{0}.tensors.pth')\""""
-)
+# Takes the tensors out of a TorchScript archive.
+TAKE_OUT = """python -c "import torch; torch.save(torch.jit.load('{0}', 'cpu').state_dict(), '{0}.tensors.pth')\""""
 HOW_WITHOUT = {
     "lsvq": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.whole imagenet` or `scratch`",
     "gfiqa": "make it with `python -m piqa.pretrain`, or train without it by `--model.init.face imagenet` or `scratch`",
@@ -50,11 +59,7 @@ HOW_WITHOUT = {
 
 
 def require(path: str | Path, kind: str) -> Path:
-    """Return the path of a weights file, which must exist.
-
-    Raises:
-        InputError: If it does not; the message says what the file is, where it belongs and how to do without.
-    """
+    """Return the path of a weights file; InputError, with what it is and how to do without, if there is none."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no file {path}: it is {WHAT_IT_IS[kind]}; put it there, or {HOW_WITHOUT[kind]}")
@@ -91,11 +96,7 @@ def tensors_of(content: Mapping[str, object], path: str | Path) -> State:
 
 
 def read_file(path: str | Path) -> dict[str, object]:
-    """Read a weights file, a table whose values need not be tensors.
-
-    Raises:
-        InputError: As `read_state_dict`.
-    """
+    """Read a weights file, a table whose values need not be tensors; errors as of `read_state_dict`."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no weights file {path}")
@@ -106,60 +107,31 @@ def read_file(path: str | Path) -> dict[str, object]:
             warnings.filterwarnings("ignore", ".*TorchScript archive")  # it is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
-        words = str(error).lower()
         reason = "it is damaged or something else"
-        if "unsupported global" in words:  # torch's words for whatever is not plain data
+        if "unsupported global" in str(error).lower():  # torch's words for whatever is not plain data
             reason = "it holds more than tensors; save its state_dict() alone"
-        elif "torchscript" in words:
-            reason = (
-                "it is a TorchScript archive, as OpenAI's CLIP files are, which holds code; if you trust where it "
-                f"comes from, take its tensors out: {TAKE_OUT.format(path)}"
-            )
+        elif "torchscript" in str(error).lower():
+            reason = "it is a TorchScript archive, as OpenAI's CLIP files are, which holds code; if you trust where it "
+            reason += f"comes from, take its tensors out: {TAKE_OUT.format(path)}"
         raise InputError(f"{path} cannot be read as weights: {reason}") from error
     if not isinstance(content, Mapping):
-        raise InputError(
-            f"{path} holds a {type(content).__name__}, not a table of named tensors; save its state_dict()"
-        )
+        found = type(content).__name__
+        raise InputError(f"{path} holds a {found}, not a table of named tensors; save its state_dict()")
     return dict(content)
 
 
 def layout_of(state: Mapping[str, Tensor]) -> str:
-    """Name the layout of a state dict by its keys.
-
-    Returns:
-        `dn_piqa`, `lsvq`, `gfiqa`, `liqe`, `piqa model`, `piqa backbone`, `timm` (a bare network) or `unknown`.
-    """
-
-    def has(prefix: str) -> bool:
-        return any(key.startswith(prefix) for key in state)
-
-    if has(FACE):
-        return "dn_piqa"
-    if has(WHOLE):
-        return "gfiqa"
-    if has("feature_extraction."):
-        return "lsvq"
-    if has("visual.") and has("token_embedding."):
-        return "liqe"
-    if has("backbones.") or has("head.0."):
-        return "piqa model"
-    if has("net."):
-        return "piqa backbone"
-    return "timm" if has("patch_embed.") or has("conv") or has("stem") else "unknown"
+    """Name the layout of a state dict by its keys: one of `LAYOUTS`, or `unknown`."""
+    found = (name for name, prefix in LAYOUTS.items() if any(key.startswith(prefix) for key in state))
+    return next(found, "unknown")
 
 
 def load_backbone(backbone: Backbone, path: str | Path) -> None:
-    """Fill a backbone from an LSVQ, GFIQA, timm or piqa backbone file; the file's own head is dropped.
-
-    Raises:
-        InputError: If the file is of another layout or does not fit the backbone.
-    """
+    """Fill a backbone from an LSVQ, GFIQA, timm or backbone file without its head; InputError if it does not fit."""
     state = read_state_dict(path)
-    layout = layout_of(state)
-    if layout not in BACKBONE_PREFIX:
-        raise InputError(
-            f"{path} has the layout '{layout}', but a backbone starts from one of {', '.join(BACKBONE_PREFIX)}"
-        )
+    if (layout := layout_of(state)) not in BACKBONE_PREFIX:
+        needed = ", ".join(BACKBONE_PREFIX)
+        raise InputError(f"{path} has the layout '{layout}', but a backbone starts from one of {needed}")
     prefix = BACKBONE_PREFIX[layout]
     part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     if layout == "timm":  # a classifier is the one thing that a bare network has and a backbone has not
@@ -171,20 +143,12 @@ def load_backbone(backbone: Backbone, path: str | Path) -> None:
 
 
 def load_model_weights(network: nn.Module, path: str | Path) -> None:
-    """Fill a whole network from an official DN-PIQA checkpoint or from piqa's own file.
-
-    Raises:
-        InputError: If the file is of another layout or does not fit the network.
-    """
+    """Fill a network from an official DN-PIQA checkpoint or from piqa's own file; InputError if it does not fit."""
     state = read_state_dict(path)
-    layout = layout_of(state)
-    if layout == "dn_piqa":
-        state = from_dn_piqa(state)
-    elif layout in (*BACKBONE_PREFIX, "liqe") and layout != "timm":
-        raise InputError(
-            f"{path} has the layout '{layout}', which is no whole model; give a DN-PIQA or piqa model file"
-        )
-    load_strictly(network, state, path)
+    if (layout := layout_of(state)) in ("lsvq", "gfiqa", "piqa backbone", "liqe"):
+        advice = "give a DN-PIQA or piqa model file"
+        raise InputError(f"{path} has the layout '{layout}', which is no whole model; {advice}")
+    load_strictly(network, from_dn_piqa(state) if layout == "dn_piqa" else state, path)
 
 
 def load_liqe(path: str | Path) -> LIQE:
@@ -231,22 +195,18 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
 def _clip_state(state: State, clip: nn.Module) -> State:
     """Return tensors of a published CLIP as open_clip's network takes them: float32, without the facts beside them."""
     facts = ("input_resolution", "context_length", "vocab_size")
-    # How many batches a normalisation has seen matters to no result, and not every file tells it.
-    counters = {key: value for key, value in clip.state_dict().items() if key.endswith("num_batches_tracked")}
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return counters | {key: value for key, value in tensors.items() if key not in facts}
+    return _counters(clip) | {key: value for key, value in tensors.items() if key not in facts}
+
+
+def _counters(network: nn.Module) -> State:
+    """Return how many batches each normalisation has seen: it matters to no result, and not every file tells it."""
+    return {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
 
 
 def load_places365(network: nn.Module, path: str | Path) -> None:
-    """Fill a torchvision ResNet-18 of 365 outputs from the official `resnet18_places365.pth.tar`.
-
-    Raises:
-        InputError: If the file is absent or of another network.
-    """
-    state = read_state_dict(require(path, "places365"))
-    # The file is older than the counters of batch normalisation, which no result depends on.
-    counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
-    load_strictly(network, counters | state, path)
+    """Fill a torchvision ResNet-18 of 365 outputs from the official file; InputError if absent or another's."""
+    load_strictly(network, _counters(network) | read_state_dict(require(path, "places365")), path)
 
 
 def from_dn_piqa(state: State) -> State:
@@ -273,33 +233,26 @@ def _current_swin_keys(state: State) -> State:
 
 
 def load_strictly(module: nn.Module, state: State, path: str | Path) -> None:
-    """Fill a module.
-
-    Raises:
-        InputError: As `check_state_dict`.
-    """
+    """Fill a module; errors as of `check_state_dict`."""
     check_state_dict(module, state, path)
     module.load_state_dict(state)
 
 
 def check_state_dict(module: nn.Module, state: State, path: str | Path) -> None:
-    """Check that tensors fit a module.
-
-    Raises:
-        InputError: If one is missing, unexpected or of another shape.
-    """
+    """Check that tensors fit a module; InputError if one is missing, unexpected or of another shape."""
     expected = module.state_dict()
-    missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    faults = [
+    found = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+            for key, value in expected.items()
+            if key in state and state[key].shape != value.shape
+        ],
+    }
+    if faults := [
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        for what, names in found.items()
         if names
-    ]
-    if faults:
+    ]:
         raise InputError(f"{path} does not fit this network: {'; '.join(faults)}; is it the file of another model?")
