@@ -11,11 +11,7 @@ from piqa.system.json_text import write_json
 
 
 def digest_of(path: str | Path) -> str:
-    """Return the digest of a file's content.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Return the digest of a file's content; raise OSError if it cannot be read."""
     hasher = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -24,15 +20,10 @@ def digest_of(path: str | Path) -> str:
 
 
 class Digests:
-    """Content digests of files, known by path, size and times of change.
-
-    Args:
-        path: The JSON file that holds them; where it is absent or damaged, files are read again.
-    """
+    """Content digests of files, known by path, size and times of change, and kept in a JSON file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._changed = False
+        self._path, self._changed = path, False
         self._known = self._read()
 
     def _read(self) -> dict[str, list[int | str]]:
@@ -42,18 +33,13 @@ class Digests:
             return {}  # nothing is lost: the files are read again
 
     def of(self, path: str) -> str:
-        """Return the digest of a file's content.
-
-        Raises:
-            InputError: If it cannot be read.
-        """
+        """Return the digest of a file's content; raise InputError if it cannot be read."""
         try:
             absolute, status = str(Path(path).resolve()), Path(path).stat()
             # ctime beside mtime: copying and unpacking keep the latter, and TIFFs of one camera have one size.
             stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-            known = self._known.get(absolute)
-            if known is not None and known[:-1] == stamp:
-                return str(known[-1])
+            if self._known.get(absolute, [])[:-1] == stamp:
+                return str(self._known[absolute][-1])
             digest = digest_of(path)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error

@@ -23,15 +23,10 @@ MIN_FACE_SIDE = 20  # pixels in the copy that the detector sees; facenet-pytorch
 
 @dataclass(frozen=True)
 class Face:
-    """One detected face.
+    """One detected face."""
 
-    Attributes:
-        box: x1, y1, x2, y2 in pixels of the image, without margin; may extend beyond its border.
-        probability: The detector's confidence, in [0, 1].
-    """
-
-    box: Box
-    probability: float
+    box: Box  # x1, y1, x2, y2 in pixels of the image, without margin; may extend beyond its border
+    probability: float  # the detector's confidence, in [0, 1]
 
     @property
     def area(self) -> float:
@@ -53,10 +48,9 @@ class FaceDetector:
 
         _keep_every_candidate()
         self.detection_side = detection_side
-        device = torch.device(device)
-        if device.type == "mps":  # which has neither its float64 nor its pooling to any size
-            device = torch.device("cpu")
-        self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=device).eval()
+        if torch.device(device).type == "mps":  # which has neither its float64 nor its pooling to any size
+            device = "cpu"
+        self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=torch.device(device)).eval()
 
     def detect(self, image: Image.Image) -> list[Face]:
         """Return all faces of an RGB image, in no particular order."""
@@ -70,20 +64,14 @@ class FaceDetector:
             return []
         # with numpy 2 the boxes come as an object array
         scaled = np.asarray(boxes, dtype=np.float64) * ([image.width / size[0], image.height / size[1]] * 2)
-        return [
-            Face((x1, y1, x2, y2), float(probability))
-            for (x1, y1, x2, y2), probability in zip(scaled.tolist(), probabilities, strict=True)
-            if max(x1, 0) < min(x2, image.width)
-            and max(y1, 0) < min(y2, image.height)  # within the image, at least in part
-        ]
+        x1, y1, x2, y2 = scaled.T
+        within = (x1.clip(0) < x2.clip(max=image.width)) & (y1.clip(0) < y2.clip(max=image.height))  # at least in part
+        found = zip(scaled.tolist(), probabilities, within, strict=True)
+        return [Face(tuple(box), float(probability)) for box, probability, inside in found if inside]
 
 
 def _keep_every_candidate() -> None:
-    """Correct how facenet-pytorch treats face candidates that lie wholly outside the image.
-
-    It skips the pixels of such candidates but keeps their boxes, so that its next step fails, even if the image shows
-    true faces. Here each candidate keeps at least one pixel, and the next network rejects it.
-    """
+    """Keep a pixel of face candidates wholly outside the image: facenet-pytorch keeps none, and then fails."""
     from facenet_pytorch.models.utils import detect_face
 
     def pad(boxes: torch.Tensor, width: int, height: int) -> tuple[NDArray[np.int32], ...]:
@@ -95,13 +83,7 @@ def _keep_every_candidate() -> None:
 
 
 def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | None:
-    """Return the face that is judged, or None where no face is at least as probable as `threshold`.
-
-    Args:
-        faces: What the detector found.
-        rule: `largest` area or `most_confident`; `none` chooses no face.
-        threshold: Least probability, in [0, 1].
-    """
+    """Return the face that is judged by this rule, or None where no face is at least as probable as `threshold`."""
     candidates = [] if rule == "none" else [face for face in faces if face.probability >= threshold]
     key = (lambda face: face.area) if rule == "largest" else (lambda face: face.probability)
     return max(candidates, key=key, default=None)

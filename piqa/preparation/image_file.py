@@ -6,7 +6,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +79,7 @@ _pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters 
 
 @contextmanager
 def _own_pixel_limit() -> Iterator[None]:
-    """Raise Pillow's limit: it refuses more than 179 million pixels, fewer than the largest phone cameras have.
-
-    The limit is raised, not removed: Pillow applies it also to images inside images (icons, tiles, GIF frames).
-    """
+    """Raise Pillow's limit of 179 million pixels; it still holds for images inside images (icons, tiles, frames)."""
     with _pillow_state, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as odd EXIF tags
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
@@ -118,43 +115,36 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _on_white(image)
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK" and profile:
-        try:
+        with suppress(ImageCms.PyCMSError, OSError):  # as if it had no profile
             srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
-            assert converted is not None  # None is for in-place conversion alone
-            return converted
-        except (ImageCms.PyCMSError, OSError):
-            pass  # as if it had no profile
+            if converted := ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB"):
+                return converted
     return image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     """Lay a transparent image on white, band by band: as a whole it would be in memory five times."""
     result = Image.new("RGB", image.size)
-    for top, bottom in _bands(image):
-        layered = image.crop((0, top, image.width, bottom)).convert("RGBA")
+    for band in _bands(image):
+        layered = image.crop((0, band.start, image.width, band.stop)).convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
-        result.paste(Image.alpha_composite(white, layered).convert("RGB"), (0, top))
+        result.paste(Image.alpha_composite(white, layered).convert("RGB"), (0, band.start))
     return result
 
 
-def _bands(image: Image.Image) -> Iterator[tuple[int, int]]:
+def _bands(image: Image.Image) -> list[slice]:
     rows = max(1, PIXELS_AT_A_TIME // image.width)
-    for top in range(0, image.height, rows):
-        yield top, min(top + rows, image.height)
+    return [slice(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
     """Scale grey values of more than 8 bits to 8 bits. Pillow's conversion would clip all above 255 to white."""
     values = np.asarray(image)
     least, most = float(values.min()), float(values.max())  # NaN where any value is
-    if image.mode == "F":
-        top = 1.0 if most <= 1.0 else 255.0  # the two conventions for float images
-    else:
-        top = 65535.0
+    top = 65535.0 if image.mode != "F" else 1.0 if most <= 1.0 else 255.0  # the two conventions for float images
     if not 0 <= least <= most <= top:
         raise InputError(f"grey values from {least} to {most} fit no known scale (mode {image.mode})")
     scaled = np.empty(values.shape, dtype=np.uint8)
-    for start, end in _bands(image):
-        scaled[start:end] = np.rint(values[start:end].astype(np.float64) * (255.0 / top))
+    for band in _bands(image):
+        scaled[band] = np.rint(values[band].astype(np.float64) * (255.0 / top))
     return Image.fromarray(scaled)

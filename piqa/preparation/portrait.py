@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.errors import InputError
-from piqa.models import LIQE
 from piqa.preparation.faces import MIN_FACE_SIDE, Box, FaceDetector, FaceRule, choose_face, crop_face
 from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.store_entry import StoredArrays
+from piqa.weights import state_dicts
 
 STORED_WHOLE = "full_image"  # the name of the whole image in existing stores
 PREPARATION_VERSION = 1  # raise it when the same settings give other pixels
@@ -68,11 +68,7 @@ class Preparation:
             raise InputError(f"preparation: no face is found with detection_side {self.detection_side}; try 1600")
 
     def fingerprint(self, liqe_digest: str | None) -> str:
-        """Return a short name of everything that the prepared pixels depend on, apart from the image file.
-
-        Args:
-            liqe_digest: Digest of the LIQE file's content, so that other weights under the same name are noticed.
-        """
+        """Return a short name of all that the prepared pixels depend on but the image file, LIQE's weights included."""
         settings = asdict(self) | {"liqe": liqe_digest, "version": PREPARATION_VERSION}
         if self.resize == "short_side":
             del settings["resize"]  # newer than existing stores
@@ -81,16 +77,8 @@ class Preparation:
         return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def key(self, digest: Callable[[str], str]) -> str:
-        """Return the fingerprint, for the prepared store; `digest` returns the digest of a file's content.
-
-        Raises:
-            InputError: If LIQE's checkpoint is missing.
-        """
-        if self.liqe is None:
-            return self.fingerprint(None)
-        from piqa.weights.state_dicts import require
-
-        return self.fingerprint(digest(str(require(self.liqe, "liqe"))))
+        """Return the fingerprint, for the prepared store; `digest` returns the digest of a file's content."""
+        return self.fingerprint(None if self.liqe is None else digest(str(state_dicts.require(self.liqe, "liqe"))))
 
     def preparer(self, device: str | torch.device = "cpu") -> Preparer:
         """Load the networks that prepare image files."""
@@ -102,7 +90,7 @@ class Preparation:
         return Portrait(
             whole=arrays[STORED_WHOLE],
             face_crop=arrays.get("face_crop", arrays[STORED_WHOLE]),
-            face_box=None if box is None else (box[0], box[1], box[2], box[3]),
+            face_box=None if box is None else tuple(box),
             liqe_logits=arrays.get("liqe_logits"),
         )
 
@@ -139,28 +127,15 @@ class Portrait:
 
 
 class Preparer:
-    """Prepares image files as Portraits, with the networks that it holds.
-
-    Args:
-        settings: How to prepare them.
-        device: Where the face detector and LIQE run.
-    """
+    """Prepares image files as Portraits, with the networks that it holds on `device`: the face detector and LIQE."""
 
     def __init__(self, settings: Preparation, device: str | torch.device = "cpu") -> None:
         self.settings = settings
         self._detector = None if settings.face_rule == "none" else FaceDetector(settings.detection_side, device)
-        self._liqe: LIQE | None = None
-        if settings.liqe is not None:
-            from piqa.weights.state_dicts import load_liqe
-
-            self._liqe = load_liqe(settings.liqe).to(device)
+        self._liqe = None if settings.liqe is None else state_dicts.load_liqe(settings.liqe).to(device)
 
     def __call__(self, path: str | Path) -> Portrait:
-        """Prepare one file.
-
-        Raises:
-            InputError: If it is not an image, or cannot be read to its end.
-        """
+        """Prepare one file; raises the errors of `open_image`."""
         return self.prepare(open_image(path))
 
     def prepare(self, image: Image.Image) -> Portrait:
@@ -168,14 +143,10 @@ class Preparer:
         settings = self.settings
         faces = [] if self._detector is None else self._detector.detect(image)
         face = choose_face(faces, settings.face_rule, settings.face_threshold)
-        crop = None if face is None else crop_face(image, face.box, settings.face_margin)
+        box = None if face is None else face.box
         whole = np.asarray(resized(image, settings))
-        return Portrait(
-            whole=whole,
-            face_crop=whole if crop is None else np.asarray(resized(crop, settings)),
-            face_box=None if face is None else face.box,
-            liqe_logits=None if self._liqe is None else self._liqe.logits(image),
-        )
+        crop = whole if box is None else np.asarray(resized(crop_face(image, box, settings.face_margin), settings))
+        return Portrait(whole, crop, box, None if self._liqe is None else self._liqe.logits(image))
 
 
 def resized(image: Image.Image, settings: Preparation) -> Image.Image:
@@ -191,8 +162,5 @@ def resized(image: Image.Image, settings: Preparation) -> Image.Image:
 def resize_short_side(image: Image.Image, side: int) -> Image.Image:
     """Resize by Pillow's antialiasing bilinear filter: short side to `side`, long side truncated, as published."""
     width, height = image.size
-    if width <= height:
-        size = side, int(side * height / width)
-    else:
-        size = int(side * width / height), side
+    size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)

@@ -8,15 +8,14 @@
 
 An entry's path follows from its source and settings, so a changed image or setting has no entry yet. Entries are
 written atomically and never changed: any number of processes may read and build at once, and a killed build continues
-where it stopped. Damage on disk is found by checksums, and the entry is prepared again. A PIQ23 image takes about
-1.6 MB (8 GB for all 5116): lossy compression would change the quality that is to be judged.
+where it stopped. A PIQ23 image takes about 1.6 MB: lossy compression would change the quality that is to be judged.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ from piqa.preparation.store_entry import (
     EntryDamagedError,
     EntryNotFoundError,
     Packable,
-    StoreEntry,
     open_entry,
     write_entry,
 )
@@ -42,8 +40,6 @@ from piqa.system.device import core_count, pick_device
 from piqa.system.files import remove_leftovers, replacing
 from piqa.system.json_text import write_json
 from piqa.system.progress import progress as show_progress
-
-__all__ = ["BuildReport", "PreparedStore", "write_entry"]
 
 MANY, SAMPLE = 100, 8  # for so many files, the space they need is estimated from a sample of so many
 
@@ -54,29 +50,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class BuildReport:
-    """Counts of images in a build.
+    """Counts of images in a build."""
 
-    Attributes:
-        prepared: Newly prepared.
-        reused: Found in the store.
-        no_face: Of both, those without a face; their face crop is the whole image.
-        failed: Path and reason of each image that could not be prepared.
-        replaced: Of those newly prepared or failed, the images whose entry was damaged or of another version.
-    """
-
-    prepared: int = 0
-    reused: int = 0
-    no_face: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    replaced: int = 0
-
-    def add(self, files: Sequence[str], face_found: bool, fault: str | None) -> None:
-        """Count files that have the same content."""
-        if fault is None:
-            self.prepared += len(files)
-            self.no_face += len(files) * (not face_found)
-        else:
-            self.failed += [(name, fault) for name in files]
+    prepared: int = 0  # newly
+    reused: int = 0  # found in the store
+    no_face: int = 0  # of both, those without a face; their face crop is the whole image
+    failed: list[tuple[str, str]] = field(default_factory=list)  # path, and why it could not be prepared
+    replaced: int = 0  # of those newly prepared or failed, the images whose entry was damaged or of another version
 
     def __str__(self) -> str:
         counts = f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
@@ -99,30 +79,22 @@ class PreparedStore(Generic[Item]):
         self._places: dict[str, Path] = {}
 
     def entry(self, path: str | Path) -> Path:
-        """Return the path of the entry of a source file, whether it exists yet or not.
-
-        Raises:
-            InputError: If the source file cannot be read.
-        """
+        """Return the path of the entry of a source file, there or not; raise InputError if the source is unreadable."""
         digest = self._digests.of(str(path))
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
     def load(self, path: str | Path) -> Item:
-        """Return the Portrait of an image file, or the Clip of a video file.
-
-        A damaged entry is prepared again, with a warning.
+        """Return the Portrait of an image file, or the Clip of a video file; mend a damaged entry, with a warning.
 
         Raises:
-            InputError: If it has not been prepared, is damaged and cannot be prepared again, or its motion features
-                cannot be read.
+            InputError: If it is not prepared, cannot be mended, or its motion features cannot be read.
         """
-        return self._use(str(path), self.entry(path), lambda entry: self._item(entry, str(path), late=False))
+        return self._use(str(path), self.entry(path), lambda item: item, late=False)
 
     def read(self, path: str | Path, use: Callable[[Item], Used]) -> Used:
         """Return `use(item)` of an item whose images are left in the file: only the pixels that it slices are read.
 
-        The path of the entry is looked up once. A source that changes or disappears after that is not noticed here, but
-        by the next build.
+        The entry's path is looked up once: only the next build notices a source that changes or disappears after that.
 
         Args:
             path: As for `load`, which also lists the errors.
@@ -131,24 +103,19 @@ class PreparedStore(Generic[Item]):
         path = str(path)
         if path not in self._places:
             self._places[path] = self.entry(path)
-        return self._use(path, self._places[path], lambda entry: use(self._item(entry, path, late=True)))
+        return self._use(path, self._places[path], use, late=True)
 
-    def _item(self, entry: StoreEntry, path: str, late: bool) -> Item:
-        return self.settings.unpack(entry.read(late), entry.facts, path)
-
-    def _use(self, path: str, place: Path, use: Callable[[StoreEntry], Used]) -> Used:
+    def _use(self, path: str, place: Path, use: Callable[[Item], Used], late: bool, mended: bool = False) -> Used:
         try:
             with open_entry(place) as entry:
-                return use(entry)
-        except EntryNotFoundError:
-            raise InputError(f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`") from None
-        except EntryDamagedError as damage:
-            self._mend(path, place, damage)
-        try:
-            with open_entry(place) as entry:
-                return use(entry)
+                return use(self.settings.unpack(entry.read(late), entry.facts, path))
         except (EntryNotFoundError, EntryDamagedError) as damage:
-            raise InputError(f"{place}, just prepared again, is damaged again ({damage}); check the disk") from damage
+            again = f"{place}, just prepared again, is damaged again ({damage}); check the disk"
+            absent = f"{path} is not in the prepared store {self.root}; run `python -m piqa.prepare`"
+            if mended or isinstance(damage, EntryNotFoundError):
+                raise InputError(again if mended else absent) from damage
+            self._mend(path, place, damage)
+        return self._use(path, place, use, late, mended=True)
 
     def _mend(self, path: str, place: Path, damage: EntryDamagedError) -> None:
         """Prepare one damaged entry again: slow, as networks are loaded for it, but rare."""
@@ -180,12 +147,11 @@ class PreparedStore(Generic[Item]):
         Args:
             paths: Image or video files; the same file may be listed twice.
             device: Where face detector and LIQE run: `cpu`, `cuda`, ... or `auto`.
-            workers: Number of processes; None takes one a core (at most 4 on a GPU), fewer for few files; 0 is this
-                process.
+            workers: Number of processes; None: one a core (at most 4 on a GPU), fewer for few files; 0: this one.
             max_failed: Fraction of the files, in [0, 1], that may fail.
             progress: Whether to show progress.
-            verify: Read existing entries whole, and prepare damaged ones again. Otherwise only truncated entries and
-                damaged headers are found now, and other damage when an entry is read.
+            verify: Read existing entries whole. Otherwise only truncated entries and damaged headers are found and
+                replaced now, and other damage when an entry is read.
 
         Returns:
             The counts. Failed files are also listed in `failed.csv`.
@@ -195,14 +161,14 @@ class PreparedStore(Generic[Item]):
                 is kept.
         """
         names, device = list(dict.fromkeys(map(str, paths))), str(pick_device(device))
-        report = BuildReport()
-        self._describe()
+        report, console = BuildReport(), Console(stderr=True)
+        if not (described := self.folder / "settings.json").is_file():
+            write_json(vars(self.settings), described)
         remove_leftovers(self.root)
         missing = self._missing(names, report, verify, quiet=not progress)
         self._digests.save()
-        jobs = [EntryJob(same[0], entry) for entry, same in missing.items()]
+        jobs = [(same[0], entry) for entry, same in missing.items()]
         workers = worker_count(device, workers, len(jobs))
-        console = Console(stderr=True)
         total = sum(map(len, missing.values()))
         with (
             show_progress(total, console=console, quiet=not progress or not total, task="preparing") as advance,
@@ -210,56 +176,52 @@ class PreparedStore(Generic[Item]):
         ):
             for result in results:
                 same = missing[result.entry]  # files of the same content share an entry
-                report.add(same, result.face_found, result.fault)
+                if result.fault is None:
+                    report.prepared += len(same)
+                    report.no_face += len(same) * (not result.face_found)
+                else:
+                    report.failed += [(name, result.fault) for name in same]
                 advance(len(same), str(report))
         self._judge(report, names, max_failed)
         return report
 
     def _missing(self, paths: Sequence[str], report: BuildReport, verify: bool, quiet: bool) -> dict[Path, list[str]]:
-        """Return the entries to be prepared, each with its files; count those that are there."""
+        """Return the entries to be prepared, each with its files; count those that are there or cannot be read."""
+
+        def look(path: str) -> bool | Exception:
+            """Return whether the entry shows a face, or why it cannot be used."""
+            try:
+                with open_entry(self.entry(path)) as entry:
+                    if verify:
+                        entry.read()
+                    return entry.facts.get("face_box") != "null"
+            except (InputError, EntryNotFoundError, EntryDamagedError) as error:
+                return error
+
         missing: dict[Path, list[str]] = {}
-        with show_progress(len(paths), quiet=quiet, task="reading") as advance:
-            for path, found in self._look_up(paths, report, verify):
+        with (
+            show_progress(len(paths), quiet=quiet, task="reading") as advance,
+            ThreadPoolExecutor(max_workers=min(8, 2 * core_count())) as pool,
+        ):
+            for path, found in zip(paths, pool.map(look, paths), strict=True):
+                if isinstance(found, InputError):
+                    report.failed.append((path, str(found)))
+                    continue
                 advance(1)
-                if found is None:
+                if isinstance(found, Exception):
+                    report.replaced += isinstance(found, EntryDamagedError)
                     missing.setdefault(self.entry(path), []).append(path)
                 else:
                     report.reused += 1
                     report.no_face += not found
         return missing
 
-    def _describe(self) -> None:
-        described = self.folder / "settings.json"
-        if not described.is_file():
-            write_json(vars(self.settings), described)
-
-    def _look_up(self, paths: Sequence[str], report: BuildReport, verify: bool) -> Iterator[tuple[str, bool | None]]:
-        """Yield each readable path, and whether its entry shows a face, or None where there is no intact entry."""
-
-        def look(path: str) -> tuple[str, bool | None, Exception | None]:
-            try:
-                with open_entry(self.entry(path)) as entry:
-                    if verify:
-                        entry.read()
-                    return path, entry.facts.get("face_box") != "null", None
-            except (InputError, EntryNotFoundError, EntryDamagedError) as error:
-                return path, None, error
-
-        with ThreadPoolExecutor(max_workers=min(8, 2 * core_count())) as pool:
-            for path, found, error in pool.map(look, paths):
-                if isinstance(error, InputError):
-                    report.failed.append((path, str(error)))
-                else:
-                    report.replaced += isinstance(error, EntryDamagedError)
-                    yield path, found
-
     def _prepare(
         self, jobs: Sequence[EntryJob], device: str, workers: int, console: Console
     ) -> Generator[EntryResult, None, None]:
         """Prepare all; of many, a sample comes first, from which the space that the rest takes is estimated."""
         sample = list(jobs[:: len(jobs) // SAMPLE])[:SAMPLE] if len(jobs) >= MANY else []
-        chosen = set(sample)
-        rest = [job for job in jobs if job not in chosen]
+        rest = [job for job in jobs if job not in sample]
         sizes = []
         for number, done in enumerate(prepare([*sample, *rest], self.settings, device, workers), start=1):
             yield done
@@ -280,28 +242,21 @@ class PreparedStore(Generic[Item]):
     def _judge(self, report: BuildReport, names: Sequence[str], max_failed: float) -> None:
         listing = self.folder / "failed.csv"
         now = {_as_text(name) for name in names}
-        failed = [(image, error) for image, error in _listed(listing) if image not in now]  # of other datasets
-        failed += [(_as_text(name), _as_text(fault)) for name, fault in report.failed]
+        failed = [(_as_text(name), _as_text(fault)) for name, fault in report.failed]
+        with suppress(OSError, ValueError, KeyError):  # absent or damaged
+            table = pd.read_csv(listing, dtype=str, keep_default_na=False)
+            listed = zip(table["image"], table["error"], strict=True)
+            failed += [(image, error) for image, error in listed if image not in now]  # of other datasets
         if failed:
             with replacing(listing) as temporary:
                 pd.DataFrame(sorted(failed), columns=["image", "error"]).to_csv(temporary, index=False)
         else:
-            with suppress(FileNotFoundError):
-                listing.unlink()
+            listing.unlink(missing_ok=True)
         if len(report.failed) > max_failed * len(names):
             raise InputError(
                 f"{len(report.failed)} of {len(names)} images could not be prepared, more than the fraction of "
                 f"{max_failed:g} that may fail; all are listed in {listing}; the first: {min(report.failed)[1]}"
             )
-
-
-def _listed(listing: Path) -> list[tuple[str, str]]:
-    """Return images and reasons of a `failed.csv`; none if it cannot be read."""
-    try:
-        table = pd.read_csv(listing, dtype=str, keep_default_na=False)
-        return list(zip(table["image"], table["error"], strict=True))
-    except (OSError, ValueError, KeyError):
-        return []
 
 
 def _as_text(name: str) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,32 +30,8 @@ CHECKSUMS = "checksums"
 CHECKSUM_ROWS = 16  # a crop reads up to 30 rows too many, and calls crc32 once for every 20 kB
 TYPES = {"uint8": "U8", "float32": "F32"}  # types of arrays, as numpy and as safetensors call them
 
-_READING = (OSError, SafetensorError, ValueError)  # what reading a damaged file may raise
-
-
+_Read = Callable[[object], np.ndarray]  # reads a slice of an array from the file
 StoredArrays = Mapping[str, Any]  # arrays by name; in place of images there may be StoredImages, or a list of them
-
-
-class _Slice(Protocol):
-    """A tensor in a file, as safetensors' `get_slice` gives it."""
-
-    def get_shape(self) -> list[int]: ...
-
-    def get_dtype(self) -> str: ...
-
-    def __getitem__(self, window: object) -> np.ndarray: ...
-
-
-class _File(Protocol):
-    """An open safetensors file."""
-
-    def metadata(self) -> dict[str, str] | None: ...
-
-    def keys(self) -> list[str]: ...
-
-    def get_slice(self, name: str) -> _Slice: ...
-
-    def get_tensor(self, name: str) -> np.ndarray: ...
 
 
 class Packable(Protocol):
@@ -72,87 +49,76 @@ class EntryDamagedError(Exception):
     """The entry is not what was written, or was written by another version."""
 
 
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Raise EntryDamagedError in place of what reading a damaged file may raise."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, SafetensorError, ValueError) as error:
+        raise EntryDamagedError(str(error)) from error
+
+
 class StoredImage:
     """An image in an entry: slicing it reads the rows of the slice, and verifies them.
 
-    Args:
-        part: Reads from the file.
-        checksums: Expected CRC-32 of each band.
-        shape: (height, 3, width), as stored.
-        frame: Its number, for a frame of a clip.
-
-    Attributes:
-        shape: (height, width, 3), as sliced.
+    It is made with the CRC-32 of each band, the stored shape, (height, 3, width), and the number of a frame of a clip;
+    the attribute `shape` is (height, width, 3), as sliced.
     """
 
-    def __init__(self, part: _Slice, checksums: np.ndarray, shape: Sequence[int], frame: int | None = None) -> None:
-        self._part, self._checksums = part, checksums
-        self._at = () if frame is None else (frame,)
+    def __init__(self, read: _Read, checksums: np.ndarray, shape: Sequence[int], *at: int) -> None:
+        self._read, self._checksums, self._at = read, checksums, at
         self.shape = shape[0], shape[2], shape[1]
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        """Return rows and columns, uint8, (rows, columns, 3).
-
-        Raises:
-            EntryDamagedError: If a band that is read is not what was written.
-        """
+        """Return rows and columns, uint8, (rows, columns, 3); raise EntryDamagedError if they are not as written."""
         top, bottom, _ = window[0].indices(self.shape[0])
         first, last = top // CHECKSUM_ROWS, math.ceil(bottom / CHECKSUM_ROWS)
-        try:
-            lines = self._part[(*self._at, slice(first * CHECKSUM_ROWS, min(last * CHECKSUM_ROWS, self.shape[0])))]
-        except _READING as error:
-            raise EntryDamagedError(str(error)) from error
+        with _damage():
+            lines = self._read((*self._at, slice(first * CHECKSUM_ROWS, min(last * CHECKSUM_ROWS, self.shape[0]))))
         _compare(_band_checksums(lines), self._checksums[first:last])
         start = top - first * CHECKSUM_ROWS
         return lines[start : start + bottom - top].swapaxes(1, 2)[:, window[1]]
 
 
 class StoreEntry:
-    """An entry that is open for reading, with a verified header.
+    """An entry that is open for reading, with a verified header; `facts` are as they were packed."""
 
-    Attributes:
-        facts: As they were packed.
-    """
-
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: Any) -> None:
         self.facts: dict[str, str] = file.metadata() or {}
         if self.facts.get("format") != ENTRY_FORMAT:
             raise EntryDamagedError(f"it is of format {self.facts.get('format', '1')}, not {ENTRY_FORMAT}")
         names = sorted(set(file.keys()) - {CHECKSUMS})
-        self._parts = {name: file.get_slice(name) for name in names}
-        self._shapes = {name: tuple(part.get_shape()) for name, part in self._parts.items()}
+        slices = [file.get_slice(name) for name in names]
+        types, shapes = [part.get_dtype() for part in slices], [tuple(part.get_shape()) for part in slices]
         checksums = file.get_tensor(CHECKSUMS)
-        types = [part.get_dtype() for part in self._parts.values()]
-        _compare([_header_checksum(self.facts, names, types, list(self._shapes.values()))], checksums[:1])
-        ends = np.cumsum([1, *(_count(self._shapes[name]) for name in names)])
-        self._checksums = dict(zip(names, np.split(checksums, ends)[1:], strict=False))
+        _compare([_header_checksum(self.facts, names, types, shapes)], checksums[:1])
+        own = np.split(checksums, np.cumsum([1, *map(_count, shapes)]))[1:-1]
+        parts = zip([part.__getitem__ for part in slices], own, shapes, strict=True)
+        self._parts: dict[str, tuple[_Read, np.ndarray, tuple[int, ...]]] = dict(zip(names, parts, strict=True))
 
     def read(self, late: bool = False) -> StoredArrays:
-        """Return the arrays by name, verified.
+        """Return the arrays by name, verified; raise EntryDamagedError if they are not what was written.
 
         Args:
             late: Leave images in the file: each is a StoredImage, to be read while the entry is open, and a clip is a
                 list of them.
-
-        Raises:
-            EntryDamagedError: If anything that is read is not what was written.
         """
-        to_leave = [name for name, shape in self._shapes.items() if late and _is_image(shape)]
-        return {name: self._left(name) if name in to_leave else self._whole(name) for name in self._parts}
+        return {name: (_left if late and _is_image(part[2]) else _whole)(*part) for name, part in self._parts.items()}
 
-    def _left(self, name: str) -> StoredImage | list[StoredImage]:
-        part, checksums, shape = self._parts[name], self._checksums[name], self._shapes[name]
-        if len(shape) == 3:
-            return StoredImage(part, checksums, shape)
-        return [StoredImage(part, own, shape[1:], n) for n, own in enumerate(checksums.reshape(shape[0], -1))]
 
-    def _whole(self, name: str) -> np.ndarray:
-        try:
-            array = self._parts[name][slice(None)]
-        except _READING as error:
-            raise EntryDamagedError(str(error)) from error
-        _compare(_checksums(array), self._checksums[name])
-        return array.swapaxes(-1, -2) if _is_image(array.shape) else array
+def _left(read: _Read, checksums: np.ndarray, shape: tuple[int, ...]) -> StoredImage | list[StoredImage]:
+    if len(shape) == 3:
+        return StoredImage(read, checksums, shape)
+    return [StoredImage(read, own, shape[1:], n) for n, own in enumerate(checksums.reshape(shape[0], -1))]
+
+
+def _whole(read: _Read, checksums: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    with _damage():
+        array = read(slice(None))
+    _compare(_checksums(array), checksums)
+    return array.swapaxes(-1, -2) if _is_image(shape) else array
 
 
 @contextmanager
@@ -165,27 +131,20 @@ def open_entry(path: Path) -> Iterator[StoreEntry]:
         EntryDamagedError: If it is truncated, its header is not what was written, or another version wrote it.
     """
     try:
-        file = safe_open(path, framework="numpy")
+        with _damage():
+            file = safe_open(path, framework="numpy")
     except FileNotFoundError as error:
         raise EntryNotFoundError(str(error)) from error
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror or 'permission denied'}; check its owner") from error
-    except _READING as error:
-        raise EntryDamagedError(str(error)) from error
     with file:
-        try:
+        with _damage():
             entry = StoreEntry(file)
-        except _READING as error:
-            raise EntryDamagedError(str(error)) from error
         yield entry
 
 
 def write_entry(path: Path, item: Packable, source: str) -> None:
-    """Write a Portrait or Clip, atomically.
-
-    Raises:
-        InputError: If there is no room or no right to write.
-    """
+    """Write a Portrait or Clip, atomically; raise InputError if there is no room or no right to write."""
     packed, facts = item.pack()
     arrays = {
         name: np.ascontiguousarray(array.swapaxes(-1, -2) if _is_image(array.shape) else array)
@@ -194,9 +153,7 @@ def write_entry(path: Path, item: Packable, source: str) -> None:
     source = Path(source).name.encode(errors="replace").decode()  # headers are Unicode, names of files any bytes
     facts = facts | {"source": source, "format": ENTRY_FORMAT}
     types, shapes = [TYPES[array.dtype.name] for array in arrays.values()], [array.shape for array in arrays.values()]
-    checksums = [_header_checksum(facts, list(arrays), types, shapes)]
-    for array in arrays.values():
-        checksums += _checksums(array)
+    checksums = [_header_checksum(facts, list(arrays), types, shapes), *chain(*map(_checksums, arrays.values()))]
     content = save(arrays | {CHECKSUMS: np.array(checksums, dtype=np.uint32)}, facts)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -222,10 +179,8 @@ def _band_checksums(lines: np.ndarray) -> list[int]:
     return [zlib.crc32(lines[row : row + CHECKSUM_ROWS].data) for row in range(0, len(lines), CHECKSUM_ROWS)]
 
 
-def _header_checksum(
-    facts: Mapping[str, str], names: Sequence[str], types: Sequence[str], shapes: Sequence[tuple[int, ...]]
-) -> int:
-    return zlib.crc32(json.dumps([dict(facts), names, types, shapes], sort_keys=True).encode())
+def _header_checksum(facts: dict[str, str], *names_types_shapes: list[str] | list[tuple[int, ...]]) -> int:
+    return zlib.crc32(json.dumps([facts, *names_types_shapes], sort_keys=True).encode())
 
 
 def _compare(found: list[int], expected: np.ndarray) -> None:

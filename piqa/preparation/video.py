@@ -26,10 +26,8 @@ from piqa.preparation.store_entry import StoredArrays
 
 MOTION_FEATURES = 256  # values a second of SlowFast's fast pathway
 CLIP_VERSION = 1  # raise it when the same settings give other pixels
-
 # What a file may make FFmpeg do: a playlist named .mp4 could make it open other files and addresses.
 GUARD = {"format_whitelist": "mov,matroska,webm", "protocol_whitelist": "file"}
-
 Motion = NDArray[np.float32]
 Encoding = Literal["raw", "webp"]
 
@@ -112,31 +110,31 @@ def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -
 
     The published code counts frames. Here frames are numbered by their presentation time (time x rate, rounded), and
     the one on display at each of those numbers is taken. At a constant rate the two agree; at a varying rate, counting
-    would drift from the middle of the second, and depend on the rate that the container states. Where no rate is
-    stated (the published code divides by zero), the middle of the second follows from timestamps alone.
+    would drift from the middle of the second. Where no rate is stated (the published code divides by zero), the middle
+    of the second follows from timestamps alone.
 
     Frames are rotated upright as their display matrix tells, in steps of 90 degrees. Pixels that are not square are not
-    corrected. Resizing is Pillow's bilinear filter, which antialiases: the published OpenCV filter does not, and
-    uses 4 of the 8 (1080p) or 32 (4K) pixels that make one. Aliasing resembles the noise and sharpness that are to be
-    judged, and the branch later sees portraits that Pillow has resized.
+    corrected. Resizing is Pillow's bilinear filter, which antialiases, as later for portraits; the published OpenCV
+    filter does not, and aliasing resembles the noise and sharpness that are to be judged.
 
-    Args:
-        path: The video file.
-        settings: How many frames, and how large.
-        threads: Number of threads of the decoder; one is best where several processes decode.
+    The decoder uses this number of `threads`; one is best where several processes decode.
 
     Raises:
         InputError: If the file is absent, empty, not a video, damaged, ends before a frame that is needed, or changes
             its size; or if its motion features are needed and absent or of another shape.
     """
     motion = None if settings.motion is None else read_motion(settings.motion, path, settings.frames)
-    _require_content(path)
+    try:
+        with Path(path).open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path} is empty; copy or download it again")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     try:
         container = av.open(str(path), options=dict(GUARD), metadata_errors="replace")
     except Exception as error:  # damaged or hostile bytes raise almost any exception; the fault is the file's
-        raise InputError(
-            f"{path} is not an MP4, MOV, Matroska or WebM video, or is damaged or truncated; download it again"
-        ) from error
+        fault = "is not an MP4, MOV, Matroska or WebM video, or is damaged or truncated; download it again"
+        raise InputError(f"{path} {fault}") from error
     try:
         with container:
             stream = _video_stream(container, threads)
@@ -159,13 +157,8 @@ def _as_webp(frame: Pixels) -> Pixels:
 
 
 def read_motion(folder: str | Path, video: str | Path, frames: int) -> Motion:
-    """Read the motion features of a video, (frames, 256), as `ClipPreparation` describes them.
-
-    Raises:
-        InputError: If they are absent, not float32, of another shape or not finite.
-    """
-    video = Path(video)
-    path = Path(folder, video.parent.name, f"{video.stem}.npy")
+    """Read the motion features of a video, as `ClipPreparation` describes them; raise InputError if they are not so."""
+    path = Path(folder, Path(video).parent.name, f"{Path(video).stem}.npy")
     try:
         features = np.load(path, allow_pickle=False)
     except OSError as error:
@@ -179,15 +172,6 @@ def read_motion(folder: str | Path, video: str | Path, frames: int) -> Motion:
     if not np.isfinite(features).all():
         raise InputError(f"{path} holds motion features that are not finite; compute them again")
     return features
-
-
-def _require_content(path: str | Path) -> None:
-    try:
-        with Path(path).open("rb") as file:
-            if not file.read(1):
-                raise InputError(f"{path} is empty; copy or download it again")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _video_stream(container: InputContainer, threads: int) -> VideoStream:
@@ -271,5 +255,5 @@ def _stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
 
 def _to_pixels(frame: VideoFrame, short_side: int) -> Pixels:
     """Return upright RGB, (height, width, 3). Stated colour matrix and range are applied; HDR is not tone-mapped."""
-    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-    return np.rot90(np.asarray(resize_short_side(image, short_side)), round(frame.rotation / 90))
+    image = resize_short_side(Image.fromarray(frame.to_ndarray(format="rgb24")), short_side)
+    return np.rot90(np.asarray(image), round(frame.rotation / 90))

@@ -45,15 +45,9 @@ def run_command(
     positional: str,
     **settings: Any,
 ) -> None:
-    """Run a command: a function whose parameters are the options.
+    """Run a command: a function whose parameters are the options, all but `positional` with `--`.
 
-    Args:
-        function: What is run.
-        args: Arguments; None for the program's own.
-        prog: Name of the command.
-        description: What `--help` tells first.
-        positional: The function's parameter that is given without `--`.
-        settings: Of that one, as for `add_argument`: `help`, and `nargs` where it takes several values.
+    `settings` are those of `positional`, as for `add_argument`; `args` None means the program's own.
     """
     parser = Parser(prog=prog, description=description)
     parser.add_argument(positional, type=str, **settings)
@@ -67,10 +61,5 @@ def command() -> str:
     """Return the command line as it was given, quoted for a shell, for a run's record."""
     program, *arguments = sys.argv
     module = getattr(sys.modules["__main__"], "__spec__", None)  # None for a script
-    if Path(program).name == "piqa":
-        start = ["piqa"]
-    elif module is None:
-        start = ["python", program]
-    else:
-        start = ["python", "-m", module.name.removesuffix(".__main__")]
-    return shlex.join([*start, *arguments])
+    start = ["python", program] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
+    return shlex.join([*(["piqa"] if Path(program).name == "piqa" else start), *arguments])

@@ -11,10 +11,7 @@ CONFIG_FOLDERS = ("configs", "pretrain")
 
 
 def find_config(value: str) -> str:
-    """Return the path of the config with this name; the value itself where it is a path already, or YAML text.
-
-    Raises:
-        InputError: If there is no such file.
+    """Return the path of the config with this name, or raise InputError; a path or YAML text is returned as it is.
 
     Examples:
         >>> Path(find_config("piqa.yaml")).name

@@ -15,22 +15,12 @@ import pandas as pd
 from piqa.errors import InputError
 
 SEPARATORS = ",;\t"
-SEPARATOR_LINE = re.compile(
-    rf'\s*"?sep=([{SEPARATORS}])"?[\s{SEPARATORS}]*', re.IGNORECASE
-)  # what Excel may begin with
+SEPARATOR_LINE = re.compile(rf'(?i)\s*"?sep=([{SEPARATORS}])"?[\s{SEPARATORS}]*')  # what Excel may begin with
 DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 
 
 def read_text(path: str | Path, errors: str = "strict") -> str:
-    """Read a text file in UTF-8, with or without byte order mark, or in UTF-16 with one.
-
-    Args:
-        path: The file.
-        errors: What to do with bytes that are not UTF-8, as `bytes.decode` takes it.
-
-    Raises:
-        InputError: If the file cannot be read, or is not text.
-    """
+    """Read a text file in UTF-8, or UTF-16 with byte order mark, or raise InputError; `errors` as in `bytes.decode`."""
     try:
         content = Path(path).read_bytes()
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -59,51 +49,43 @@ def read_csv(path: str | Path, *, numbers: Iterable[str] = (), lower_case_header
     Raises:
         InputError: If the file is absent, empty or not CSV, or if a row does not fit the header.
     """
-    path = Path(path)
     text, separator = _split_off_separator(read_text(path))
-    (_, header), *body = _read_cells(text, separator, path)
-    header = [name.lower() for name in header] if lower_case_header else header
-    _check_header(header, path)
-    named = [bool(name) for name in header]  # an index that pandas wrote has no name
-    frame = pd.DataFrame(
-        [_fit_to_header(cells, header, row, path) for row, cells in body],
-        columns=header,
-        index=[row for row, _ in body],
-        dtype=object,
-    ).loc[:, named]
+    rows = _read_cells(text, separator, path)
+    header = [name.lower() if lower_case_header else name for name in rows.pop(min(rows))]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise InputError(f"{path} names the column {', '.join(twice)} more than once; rename or remove one")
+    for row, cells in rows.items():
+        if len(cells) < len(header) or any(cells[len(header) :]):
+            raise InputError(
+                f"Row {row} of {path} has {len(cells)} cells where the header names {len(header)} columns; "
+                "put a value that holds the separator in quotation marks"
+            )
+    body = [cells[: len(header)] for cells in rows.values()]
+    frame = pd.DataFrame(body, columns=header, index=list(rows), dtype=object)
+    frame = frame.loc[:, list(map(bool, header))]  # an index that pandas wrote has no name
     for name in numbers:
         if separator != "," and name in frame:
-            frame[name] = frame[name].map(_with_decimal_point).astype(object)
+            decimal = [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell for cell in frame[name]]
+            frame[name] = pd.Series(decimal, frame.index, dtype=object)
     return frame
 
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str], source: str | Path, mend: str) -> None:
-    """Check that a table has the named columns.
-
-    Raises:
-        InputError: Telling which are missing, what there is, and how to mend it (`mend`).
-    """
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
+    """Raise InputError if a table lacks named columns, with what there is and how to mend it (`mend`)."""
+    if missing := [name for name in names if name not in frame.columns]:
         found = ", ".join(str(column) for column in frame.columns) or "none"
         raise InputError(f"{source} lacks the column {', '.join(missing)} (found: {found}); {mend}")
 
 
 def as_numbers(column: pd.Series[str], source: str | Path) -> pd.Series[float]:
-    """Return a column of text as finite numbers; those of `score_std` must not be negative.
-
-    Raises:
-        InputError: Naming the rows (the index of the column) where they are none.
-    """
+    """Return a column of text as finite numbers, `score_std` as 0 or more; raise InputError that names the bad rows."""
     numbers = column.map(_number).astype(np.float64)
-    wanted = "finite numbers"
-    good = np.isfinite(numbers)
-    if column.name == "score_std":
-        wanted += " >= 0 in every row or in none"
-        good &= numbers >= 0
-    if not good.all():
-        bad = with_rows(column[~good].map(repr))
-        raise InputError(f"the {column.name} in {source} must be {wanted}, found {bad}; correct or remove them")
+    is_std = column.name == "score_std"
+    bad = column[~np.isfinite(numbers) | ((numbers < 0) & is_std)]
+    if len(bad):
+        wanted = "finite numbers" + (" >= 0 in every row or in none" if is_std else "")
+        found = with_rows(bad.map(repr))
+        raise InputError(f"the {column.name} in {source} must be {wanted}, found {found}; correct or remove them")
     return numbers
 
 
@@ -133,36 +115,16 @@ def _split_off_separator(text: str) -> tuple[str, str]:
     return text, max(SEPARATORS, key=outside_quotes.count)
 
 
-def _read_cells(text: str, separator: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Return the cells of every row that is not blank, each with the number of its row."""
+def _read_cells(text: str, separator: str, path: str | Path) -> dict[int, list[str]]:
+    """Return the cells of every row that is not blank, by the number of the row."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        rows = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(lines, start=1)]
+        rows = {row: [cell.strip() for cell in cells] for row, cells in enumerate(lines, start=1)}
     except csv.Error as error:
         raise InputError(f"Line {lines.line_num} of {path} is not CSV ({error}); check the quotation marks") from error
-    rows = [(row, cells) for row, cells in rows if any(cells)]
-    if not rows:
-        raise InputError(f"{path} is empty; it needs a header and one row an image")
-    return rows
-
-
-def _check_header(header: list[str], path: Path) -> None:
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise InputError(f"{path} names the column {', '.join(twice)} more than once; rename or remove one")
-
-
-def _fit_to_header(cells: list[str], header: list[str], row: int, path: Path) -> list[str]:
-    if len(cells) < len(header) or any(cells[len(header) :]):
-        raise InputError(
-            f"Row {row} of {path} has {len(cells)} cells where the header names {len(header)} columns; "
-            "put a value that holds the separator in quotation marks"
-        )
-    return cells[: len(header)]
-
-
-def _with_decimal_point(cell: str) -> str:
-    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
+    if rows := {row: cells for row, cells in rows.items() if any(cells)}:
+        return rows
+    raise InputError(f"{path} is empty; it needs a header and one row an image")
 
 
 def _number(value: object) -> float:

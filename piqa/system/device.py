@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -16,11 +17,7 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `cpu`, `cuda`, `cuda:1`, `mps`, ... names; `auto` is the GPU where there is one.
-
-    Raises:
-        InputError: If there is no such device.
-    """
+    """Return the device of this name, such as `cuda:1`, or raise InputError; `auto` is the GPU where there is one."""
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator or torch.device("cpu")
@@ -45,8 +42,7 @@ def computes_bfloat16(device: str) -> bool:
 def core_count() -> int:
     """Return the number of cores that this process may use: affinity and a container's CPU quota count, 1 at least."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for folder in _cgroup_folders() if (quota := _cgroup_quota(folder)) is not None]
-    return max(1, min([cores, *map(math.ceil, quotas)]))
+    return max(1, math.ceil(min([cores, *map(_cgroup_quota, _cgroup_folders())])))
 
 
 def _cgroup_folders() -> Iterator[Path]:
@@ -63,17 +59,10 @@ def _cgroup_folders() -> Iterator[Path]:
             yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(top))
 
 
-def _cgroup_quota(folder: Path) -> float | None:
-    """Return the CPU quota of a control group, in cores; None where it has none."""
-    try:
-        quota, period = (folder / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        except OSError:
-            return None
-    try:
-        cores = float(quota) / float(period)
-    except (ValueError, ZeroDivisionError):  # "max": no quota
-        return None
-    return cores if cores > 0 else None  # -1 is no quota in version 1
+def _cgroup_quota(folder: Path) -> float:
+    """Return the CPU quota of a control group, in cores; infinity where it has none."""
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError, ZeroDivisionError):  # absent, or "max": no quota
+            quota, period = map(float, " ".join((folder / file).read_text() for file in files).split())
+            return quota / period if quota > 0 else math.inf  # -1 is no quota in version 1
+    return math.inf

@@ -14,17 +14,11 @@ from pathlib import Path
 
 from piqa.errors import InputError
 
-
-def _here() -> str:
-    """Return a short name of where process numbers mean the same: this host, and in it this container."""
-    try:
-        space = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        space = ""
-    return hashlib.blake2b(f"{platform.node()} {space}".encode(), digest_size=4).hexdigest()
-
-
-HERE = _here()
+_place = f"{platform.node()} "
+with suppress(OSError):
+    _place += str(Path("/proc/self/ns/pid").readlink())
+# a short name of where process numbers mean the same: this host, and in it this container
+HERE = hashlib.blake2b(_place.encode(), digest_size=4).hexdigest()
 OLD = 24 * 3600  # seconds after which no process is still writing a temporary file
 
 
@@ -32,11 +26,8 @@ OLD = 24 * 3600  # seconds after which no process is still writing a temporary f
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; move it to `path` when the block ends without an exception.
 
-    A reader sees the old file or the new one, never a part of it; after an exception the old one is untouched. The
-    temporary file of a process that was killed stays behind, for `remove_leftovers`.
-
-    Args:
-        path: The file to write; missing folders are made.
+    A reader sees the old file or the new one, never a part of it; after an exception the old one is untouched. Missing
+    folders are made. The temporary file of a process that was killed stays behind, for `remove_leftovers`.
 
     Raises:
         InputError: If the file cannot be written (no permission, no room, a file where a folder should be).
@@ -65,10 +56,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove temporary files in and below a folder whose processes have ended, or that are older than a day.
-
-    Nothing is known about the processes of another host: their files are removed by age alone.
-    """
+    """Remove temporary files below a folder that are older than a day, or whose processes on this host have ended."""
     for leftover in Path(folder).rglob(".*.part"):
         with suppress(OSError):  # it may have been moved to its place by now
             if time.time() - leftover.stat().st_mtime > OLD or _writer_is_gone(leftover.name):
@@ -76,13 +64,12 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def _writer_is_gone(name: str) -> bool:
-    written_by = re.search(r"\.([0-9a-f]{8})\.(\d+)\.\d+\.part$", name)
-    if written_by is None or written_by[1] != HERE or os.name != "posix":
-        return False
+    written_by = re.search(rf"\.{HERE}\.(\d+)\.\d+\.part$", name)
     try:
-        os.kill(int(written_by[2]), 0)
+        if written_by and os.name == "posix":
+            os.kill(int(written_by[1]), 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):  # another user's process: it is there
-        return False
+        pass
     return False

@@ -20,21 +20,13 @@ def json_text(value: object, indent: int | None = 2) -> str:
 
 
 def write_json(value: object, path: str | Path, indent: int | None = 2) -> None:
-    """Write the value as JSON text, whole or not at all.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
+    """Write the value as JSON text, whole or not at all; raise InputError if the file cannot be written."""
     with replacing(path) as temporary:
         temporary.write_text(json_text(value, indent), encoding="utf-8")
 
 
 def plain(value: object) -> Any:
-    """Return the value in JSON's own types.
-
-    NaN, infinity and pandas' missing values become None, a frame becomes a list of records, paths and all other types
-    become text. Floats keep every digit.
-    """
+    """Return the value in JSON's own types: NaN and infinity as None, a frame as its records, other types as text."""
     if isinstance(value, pd.DataFrame):
         return [plain(record) for record in value.to_dict("records")]
     if isinstance(value, Mapping):

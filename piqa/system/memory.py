@@ -13,16 +13,12 @@ KEPT_BY_WORKER = 2**28  # there may be many of them, and 12 megapixels take 36 M
 
 
 def keep_freed_memory(kept: int = KEPT) -> None:
-    """Make this process keep the memory that it frees, and use it again.
+    """Make this process keep the memory that it frees, up to this number of bytes, and use it again.
 
     By default glibc maps fresh memory for every large array and unmaps it after use, so that the system clears each
-    page of each activation again. For Swin-B this takes as long as the arithmetic, and longer per image in larger
-    batches (measured by `scripts/bench.py freed-memory`). Processes that do so side by side also slow each other down.
-    In return peak memory grows, in that benchmark from 2.3 to 2.9 GB, and does not fall between two passes. Nothing is
-    changed where the C library is not glibc, or its variables (`MALLOC_...`, `GLIBC_TUNABLES`) are set.
-
-    Args:
-        kept: Number of bytes; memory freed beyond that is returned to the system.
+    page of each activation again. For Swin-B this takes as long as the arithmetic (`scripts/bench.py freed-memory`). In
+    return peak memory grows, there from 2.3 to 2.9 GB, and does not fall between two passes. Nothing is changed where
+    the C library is not glibc, or its variables (`MALLOC_...`, `GLIBC_TUNABLES`) are set.
     """
     if "GLIBC_TUNABLES" in os.environ or any(name.startswith("MALLOC_") for name in os.environ):
         return

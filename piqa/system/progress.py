@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 
@@ -46,51 +46,37 @@ def progress(
     if quiet:
         yield lambda items, note="": None
     elif console.is_terminal:
-        columns = [
-            TextColumn(task),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(unit),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        ]
+        note_column = TextColumn("{task.fields[note]}")
+        columns = [TextColumn(task), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(), note_column]
         with Progress(*columns, console=console, speed_estimate_period=120) as bar:
             shown = bar.add_task("", total=total, completed=done, note="")
             yield lambda items, note="": bar.update(shown, advance=items, note=note)
     else:
-        yield _Lines(total, done, console, every, task, unit)
+        last, done_then = time.monotonic(), done
+
+        def advance(items: int, note: str = "") -> None:
+            """Print a line when the last one is long enough ago; the rate is that since then."""
+            nonlocal done, last, done_then
+            done += items
+            passed = time.monotonic() - last
+            if passed < every or not passed:
+                return
+            rate = (done - done_then) / passed
+            left = timedelta(seconds=round((total - done) / rate)) if rate else "unknown time"
+            line = f"{task}: {done} of {total}, {_per_second(rate, unit)}, {left} left"
+            console.print(line + (f"; {note}" if note else ""), highlight=False, soft_wrap=True)
+            last, done_then = time.monotonic(), done
+
+        yield advance
 
 
-class _Lines:
-    """Prints a line when the last one is long enough ago; the rate is that since then."""
-
-    def __init__(self, total: int, done: int, console: Console, every: float, task: str, unit: str) -> None:
-        self._total, self._done, self._console, self._every = total, done, console, every
-        self._task, self._unit = task, unit
-        self._last, self._done_then = time.monotonic(), done
-
-    def __call__(self, items: int, note: str = "") -> None:
-        self._done += items
-        passed = time.monotonic() - self._last
-        if passed < self._every or not passed:
-            return
-        rate = (self._done - self._done_then) / passed
-        left = timedelta(seconds=round((self._total - self._done) / rate)) if rate else "unknown time"
-        line = f"{self._task}: {self._done} of {self._total}, {_per_second(rate, self._unit)}, {left} left"
-        self._console.print(line + (f"; {note}" if note else ""), highlight=False, soft_wrap=True)
-        self._last, self._done_then = time.monotonic(), self._done
-
-
-class _Rate(ProgressColumn):
-    """Items per second over the last two minutes."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
+class _Rate(TextColumn):
+    """Items per second over the last two minutes; made with the unit of the items."""
 
     def render(self, task: Task) -> Text:
         """Return the rate, or nothing where it is not known yet."""
-        return Text("" if task.speed is None else _per_second(task.speed, self._unit), style="progress.data.speed")
+        rate = "" if task.speed is None else _per_second(task.speed, self.text_format)
+        return Text(rate, style="progress.data.speed")
 
 
 def _per_second(rate: float, unit: str) -> str:

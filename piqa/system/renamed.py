@@ -67,13 +67,8 @@ def name_today(former: str, command: str) -> str | None:
 
 
 def new_names(message: str, program: str) -> str | None:
-    """Return the answer to a parser's error that names settings by their former names; None if it names none.
-
-    Args:
-        message: The parser's error.
-        program: The parser's `prog`, such as `piqa fit`; its last word is the command.
-    """
-    table = SETTINGS.get(re.split(r"[ .]", program)[-1], ARGUMENTS)
+    """Return the answer to a parser's error that names settings by their former names; None if it names none."""
+    table = SETTINGS.get(re.split(r"[ .]", program)[-1], ARGUMENTS)  # the last word of `piqa fit` is the command
     answers: dict[str, str] = {}
     for match in _UNKNOWN.finditer(message):
         dashes = "--" if match["flag"] else ""
