@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterable
-from typing import Literal, cast
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch
 from piqa.evaluation.metrics import srocc
 from piqa.models.liqe import LIQE, distortion_labels, scene_labels
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
-from piqa.tasks.gathered_predictions import Predictions
+from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
 from piqa.training.checkpoints import State
-from piqa.weights import state_dicts
 
 HALF_PERIOD = 5  # epochs from the highest learning rate to 0
 LOSSES = ("quality", "scene", "distortion")
@@ -56,13 +53,14 @@ class LIQETask(ScoringTask):
 
     Args:
         network: LIQE; each aspect that it lacks is a loss less.
-        init: What training starts from: `openai` for CLIP's own weights, a file (a CLIP state dict, such as the
-            official LIQE.pt, or piqa's own), or `scratch`.
+        init: As `clip` of `InitialWeights`: `openai`, the path of a file, or `scratch`.
         monitor: What chooses the checkpoint. `mean_of_three`, as published: the mean of SROCC, scene accuracy and
             distortion accuracy, as far as scenes and distortions are known. `srocc`: SROCC only.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
     """
+
+    collected = ("score", "scene_probabilities", "distortion_probabilities")
 
     def __init__(
         self,
@@ -72,18 +70,9 @@ class LIQETask(ScoringTask):
         optimizer: MakeOptimizer = liqe_adamw,
         schedule: MakeSchedule = liqe_schedule,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
-        self.network: LIQE = network
-        self._init, self.monitor = init, monitor
+        super().__init__(network, optimizer, schedule, init=InitialWeights(clip=init))
+        self.monitor = monitor
         self._loss_weights = DynamicWeightAverage(LOSSES)
-        self._marginals = nn.ModuleDict({name: Predictions() for name in network.classes})
-
-    def load_initial_weights(self) -> None:
-        """Load the weights that `init` names."""
-        if self._init == "scratch":
-            rank_zero_warn("LIQE starts from scratch, without CLIP's pretraining")
-        else:
-            state_dicts.load_clip(self.network, self._init)
 
     def on_train_epoch_start(self) -> None:
         """Update the weights of the losses. Not at the end of an epoch: checkpoints are written before it."""
@@ -130,24 +119,6 @@ class LIQETask(ScoringTask):
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the loss of quality, the only one that scores give."""
         return quality_loss(predicted, batch["score"], batch["group"], batch["groups"])
-
-    def validation_step(self, batch: Batch) -> None:
-        """Collect scores, scenes and distortions of the images that choose the checkpoint."""
-        outputs = self.outputs(batch)
-        self._predictions.update(batch["index"], outputs["score"])
-        for name, collected in self._collected():
-            collected.update(batch["index"], outputs[f"{name}_probabilities"])
-
-    def _collected(self) -> ItemsView[str, Predictions]:
-        return cast("ItemsView[str, Predictions]", self._marginals.items())
-
-    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
-        table = super()._collect(loader)
-        for name, collected in self._collected():
-            if collected.update_called:  # not in a test, which collects scores only
-                table[f"{name}_probabilities"] = list(collected.compute()[1])
-                collected.reset()
-        return table
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """Return SROCC, scene accuracy and distortion accuracy: the mean over databases, and those of each.
