@@ -15,7 +15,6 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
@@ -91,10 +90,7 @@ class ScoringTask(LightningModule, ABC):
         """
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return what is logged of the validation rows and their `prediction`, `monitor` among it.
-
-        Here SROCC and PLCC over the whole split.
-        """
+        """Return what is logged of the validation rows and their `prediction`; here SROCC and PLCC."""
         score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
         return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}
 
@@ -119,10 +115,7 @@ class ScoringTask(LightningModule, ABC):
         self._epoch_loss.reset()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout and the like from the number of the step.
-
-        So an exact resume needs no state of a generator, and processes differ from each other.
-        """
+        """Seed dropout and the like from step and process, so that an exact resume needs no generator's state."""
         trainer = self.trainer
         position = batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank
         seed = getattr(trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
@@ -158,7 +151,7 @@ class ScoringTask(LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """Log the measures; those of a single scene go to the log only, not to the progress bar."""
-        table = self._collect(cast(DataLoader[Batch], self.trainer.val_dataloaders))
+        table = self._collect(self.trainer.val_dataloaders)
         if self.trainer.sanity_checking:
             return
         measures = {f"val/{name}": value for name, value in self.measures(table).items()}
@@ -168,9 +161,9 @@ class ScoringTask(LightningModule, ABC):
 
     def on_test_epoch_end(self) -> None:
         """Keep the table of predictions as `test_table`."""
-        self.test_table = self._collect(cast(DataLoader[Batch], self.trainer.test_dataloaders))
+        self.test_table = self._collect(self.trainer.test_dataloaders)
 
-    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
+    def _collect(self, loader: object) -> pd.DataFrame:
         rows, scores = self._predictions["score"].compute()
         table: pd.DataFrame = loader.dataset.dataset.table  # type: ignore[attr-defined]
         table = table.iloc[rows].assign(prediction=scores)

@@ -22,7 +22,6 @@ from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, qualit
 from piqa.training.checkpoints import State
 
 HALF_PERIOD = 5  # epochs from the highest learning rate to 0
-LOSSES = ("quality", "scene", "distortion")
 LOSS_WEIGHTS = "loss_weights"  # where a training checkpoint keeps their state
 
 
@@ -72,7 +71,7 @@ class LIQETask(ScoringTask):
     ) -> None:
         super().__init__(network, optimizer, schedule, init=InitialWeights(clip=init))
         self.monitor = monitor
-        self._loss_weights = DynamicWeightAverage(LOSSES)
+        self._loss_weights = DynamicWeightAverage(("quality", "scene", "distortion"))
 
     def on_train_epoch_start(self) -> None:
         """Update the weights of the losses. Not at the end of an epoch: checkpoints are written before it."""
@@ -93,9 +92,8 @@ class LIQETask(ScoringTask):
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return the weighted sum of the losses."""
-        losses = self.losses(outputs, batch)
+        losses, weights = self.losses(outputs, batch), self._loss_weights.weights()
         self._loss_weights.add(losses)
-        weights = self._loss_weights.weights()
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def losses(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -106,25 +104,19 @@ class LIQETask(ScoringTask):
             batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (images, 9), all 0
                 for unknown, and `distortion_label`, (images,), -1 for unknown.
         """
-        found = {"quality": quality_loss(outputs["score"], batch["score"], batch["group"], batch["groups"])}
-        for name, key, loss in (
-            ("scene", "scene_labels", scene_loss),
-            ("distortion", "distortion_label", distortion_loss),
-        ):
-            if name in self.network.classes and key in batch:
-                value = loss(outputs[f"{name}_probabilities"], batch[key])
-                found |= {} if value is None else {name: value}
-        return found
+        found: dict[str, Tensor | None] = {"quality": self.loss(outputs["score"], batch)}
+        if "scene" in self.network.classes and "scene_labels" in batch:
+            found["scene"] = scene_loss(outputs["scene_probabilities"], batch["scene_labels"])
+        if "distortion" in self.network.classes and "distortion_label" in batch:
+            found["distortion"] = distortion_loss(outputs["distortion_probabilities"], batch["distortion_label"])
+        return {name: value for name, value in found.items() if value is not None}
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the loss of quality, the only one that scores give."""
         return quality_loss(predicted, batch["score"], batch["group"], batch["groups"])
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return SROCC, scene accuracy and distortion accuracy: the mean over databases, and those of each.
-
-        The SROCC of a database with several scenes is the mean over scenes. Accuracies count images with known labels.
-        """
+        """Return SROCC (mean over scenes), scene and distortion accuracy: of each database, and the mean over all."""
         database = table["database"] if "database" in table else table["scene"]
         parts = {str(name): rows for name, rows in table.groupby(database, sort=False)}
         by_database = pd.DataFrame(
@@ -136,15 +128,10 @@ class LIQETask(ScoringTask):
         )
         means = {str(measure): float(values.mean()) for measure, values in by_database.items()}
         known = [value for value in means.values() if not math.isnan(value)]
-        return {
-            **means,
-            "mean_of_three": sum(known) / len(known) if not math.isnan(means["srocc"]) else float("nan"),
-            **{
-                f"{measure}/{name}": float(value)
-                for measure, values in by_database.items()
-                for name, value in values.dropna().items()
-            },
-        }
+        means["mean_of_three"] = math.nan if math.isnan(means["srocc"]) else sum(known) / len(known)
+        for measure, values in by_database.items():
+            means |= {f"{measure}/{name}": float(value) for name, value in values.dropna().items()}
+        return means
 
     def on_save_checkpoint(self, checkpoint: State) -> None:
         """Add the state of the loss weights, summed over all processes, each of which calls this."""
@@ -164,13 +151,10 @@ def _srocc(rows: pd.DataFrame) -> float:
 
 
 def scene_accuracy(rows: pd.DataFrame) -> float:
-    """Return the fraction of an image's n scene tags that are among its n most likely scenes, over all tags.
+    """Return the fraction of images' n scene tags that are among their n most likely scenes; NaN if none is known.
 
     Args:
         rows: `scene_tags` ("human;indoor", "" for unknown) and `scene_probabilities`, arrays of nine.
-
-    Returns:
-        A value in [0, 1]; NaN if no scene is known.
     """
     if "scene_tags" not in rows or "scene_probabilities" not in rows:
         return float("nan")
@@ -182,13 +166,10 @@ def scene_accuracy(rows: pd.DataFrame) -> float:
 
 
 def distortion_accuracy(rows: pd.DataFrame) -> float:
-    """Return the fraction of the images whose most likely distortion is the true one.
+    """Return the fraction of the images whose most likely distortion is the true one; NaN if none is known.
 
     Args:
         rows: `distortion` ("" for unknown) and `distortion_probabilities`, arrays of eleven.
-
-    Returns:
-        A value in [0, 1]; NaN if no distortion is known.
     """
     if "distortion" not in rows or "distortion_probabilities" not in rows:
         return float("nan")
