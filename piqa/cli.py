@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -27,6 +26,7 @@ from piqa.system.json_text import plain
 from piqa.tasks.base import ScoringTask
 from piqa.training.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
 from piqa.training.metrics_log import keep_metrics
+from piqa.training.process_settings import set_up_training
 from piqa.training.signals import StopOnSignal
 from piqa.weights import model_file
 
@@ -38,11 +38,10 @@ class LightningParser(Parser, LightningArgumentParser):
 
 
 def find_task(args: Sequence[str] | None = None) -> type[ScoringTask]:
-    """Return the task that a command line names, whose arguments are those of `model`.
+    """Return the task that a command line names: by its last `--task`, else the last config with one, else ranking.
 
     Args:
-        args: Arguments of `fit`; default: those of the program. The last `--task` counts, else the `task` of the last
-            `--config` that has one, else ranking.
+        args: Arguments of `fit`; default: those of the program.
 
     Raises:
         InputError: If it cannot be imported, or is no task.
@@ -74,12 +73,7 @@ def _read(config: str) -> Mapping[str, object]:
 
 
 class PiqaCLI(LightningCLI):
-    """LightningCLI with a folder for the run, resuming, and piqa's loggers.
-
-    `--out` is the folder of the run: resolved config, record, metrics, checkpoints, results. `--ckpt_path` resumes.
-    `--wandb` adds Weights & Biases. Training computes in bfloat16 where the device has it, unless
-    `--trainer.precision` is given.
-    """
+    """LightningCLI with a folder for the run, resuming, and piqa's loggers."""
 
     program = "piqa fit"
     ckpt_path: str | None = None  # the checkpoint that the run is resumed from
@@ -113,28 +107,20 @@ class PiqaCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add piqa's own arguments."""
-        parser.add_argument("--out", type=str, default="runs/piqa", help="Folder of the run.")
-        parser.add_argument(
-            "--overwrite", type=bool, default=False, help="Replace the run that the folder holds, if there is one."
-        )
-        parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            default=None,
-            help="Checkpoint to resume from; `last` is the newest of this run, or a fresh start where it has none.",
-        )
-        parser.add_argument(
-            "--checkpoint_every",
-            type=int,
-            default=250,
-            help="Optimiser steps between checkpoints, besides the one at the end of every epoch; 0 for that only.",
-        )
-        parser.add_argument(
-            "--checkpoint_keep", type=int, default=2, help="Newest checkpoints to keep, besides the best."
-        )
-        parser.add_argument(
-            "--wandb", type=Literal["off", "offline", "online"], default="off", help="Also log to Weights & Biases."
-        )
+        for name, kind, default, text in (
+            ("out", str, "runs/piqa", "Folder of the run."),
+            ("overwrite", bool, False, "Replace the run that the folder holds, if there is one."),
+            (
+                "ckpt_path",
+                str | None,
+                None,
+                "Checkpoint to resume from; `last`: the newest of this run, or a fresh start.",
+            ),
+            ("checkpoint_every", int, 250, "Optimiser steps between checkpoints; 0 for the ends of epochs only."),
+            ("checkpoint_keep", int, 2, "Newest checkpoints to keep, besides the best."),
+            ("wandb", Literal["off", "offline", "online"], "off", "Also log to Weights & Biases."),
+        ):
+            parser.add_argument(f"--{name}", type=kind, default=default, help=text)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def before_instantiate_classes(self) -> None:
@@ -166,10 +152,8 @@ class PiqaCLI(LightningCLI):
             (self.out / ".writable").touch()
             (self.out / ".writable").unlink()
             if self.ckpt_path is None:
-                for checkpoint in self.last.parent.glob(
-                    "*.ckpt"
-                ):  # of the run that is replaced; nobody should resume it
-                    checkpoint.unlink()
+                for checkpoint in self.last.parent.glob("*.ckpt"):
+                    checkpoint.unlink()  # of the run that is replaced; nobody should resume it
         except OSError as error:
             raise InputError(
                 f"cannot write to the folder of the run, {self.out}: {error.strerror}; choose another `--out`"
@@ -231,6 +215,7 @@ class PiqaCLI(LightningCLI):
             rank_zero_warn(f"{type(self.model.network).__name__} has no trainable weights; it is evaluated as it is")
             self.trainer.validate(self.model, self.datamodule, verbose=False)
             return
+        set_up_training(self.trainer.strategy.root_device)
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
         except InputError:
@@ -244,12 +229,6 @@ class PiqaCLI(LightningCLI):
                 f"a process that loads images has died, perhaps for lack of memory: {error} Resume with "
                 f"`--ckpt_path {self.last}`, with fewer of them (`--data.loading.workers`) if it happens again"
             ) from error
-
-    @property
-    def device(self) -> torch.device:
-        """The device that this process trains on."""
-        device: torch.device = self.trainer.strategy.root_device
-        return device
 
     @property
     def trainable(self) -> bool:

@@ -18,7 +18,7 @@ from piqa.errors import one_line_errors
 from piqa.evaluation.report import ReportFacts, print_report, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
-from piqa.training.process_settings import set_up_process, set_up_training
+from piqa.training.process_settings import set_up_process
 from piqa.training.run_record import fingerprint, write_record
 from piqa.weights import model_file
 
@@ -28,8 +28,6 @@ def main(args: list[str] | None = None) -> None:
     with one_line_errors():
         set_up_process()
         cli = TaskCLI(PortraitData, args)
-        if cli.trainable:
-            set_up_training(cli.device)
         cli.train()
         best = cli.best.best_model_path or None  # None if no epoch has a defined SROCC: then the last weights are kept
         facts = _facts(cli, best)

@@ -21,12 +21,8 @@ class PrepareCLI(TaskCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the argument of this command."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument(
-            "--verify",
-            type=bool,
-            default=False,
-            help="Verify the checksums of everything in the store, and prepare damaged images again.",
-        )
+        text = "Verify the checksums of everything in the store, and prepare damaged images again."
+        parser.add_argument("--verify", type=bool, default=False, help=text)
 
     def before_instantiate_classes(self) -> None:
         """Claim no folder, as no run starts."""

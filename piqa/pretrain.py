@@ -30,7 +30,7 @@ from piqa.models.regressor import Regressor
 from piqa.preparation.digests import digest_of
 from piqa.system.command_line import command
 from piqa.tasks.regression import RegressionTask
-from piqa.training.process_settings import set_up_process, set_up_training
+from piqa.training.process_settings import set_up_process
 from piqa.training.run_record import fingerprint, write_record
 from piqa.weights import model_file
 
@@ -51,12 +51,8 @@ class PretrainCLI(PiqaCLI):
         """Add the arguments of a stage."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--backbone", type=str, required=True, help="The .safetensors file for the best backbone.")
-        parser.add_argument(
-            "--skip_finished",
-            type=bool,
-            default=False,
-            help="Skip the stage if the backbone exists and was made with these settings.",
-        )
+        text = "Skip the stage if the backbone exists and was made with these settings."
+        parser.add_argument("--skip_finished", type=bool, default=False, help=text)
 
     def before_instantiate_classes(self) -> None:
         """Exit if there is nothing to do, else validate the config."""
@@ -107,7 +103,6 @@ def _wait_for(arguments: list[str]) -> int:
 
 
 def _run_stage(cli: PretrainCLI) -> None:
-    set_up_training(cli.device)
     cli.train()
     best = cli.best.best_model_path
     if not best:

@@ -8,12 +8,10 @@ from typing import Literal, TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch
 from piqa.data.tables.database import VOTES
@@ -22,14 +20,12 @@ from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
 from piqa.tasks.emd import emd, maximum_entropy, vote_fractions
-from piqa.tasks.gathered_predictions import Predictions
 from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.losses import mean_within_groups
 
 Scores = TypeVar("Scores", Tensor, np.ndarray)
 
 LOWEST = {"emd": 1.0, "mse": 0.0}  # rating of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
-GOOD = 5.0  # above this rating an image counts as good
 
 
 class TwoStages(LambdaLR):
@@ -66,18 +62,15 @@ class TwoStages(LambdaLR):
                 f"`schedule`: head_epochs {head_epochs} and backbone_rate {backbone_rate} must be at least 0, head_lr "
                 f"{head_lr} above 0, step_size {step_size} at least 1"
             )
-        head_factor = head_lr / optimizer.param_groups[0]["lr"]
-
-        def later(epoch: int) -> float:
-            return gamma ** ((epoch - head_epochs) // step_size)
+        groups = optimizer.param_groups
+        head_factor = head_lr / groups[0]["lr"]
 
         def head(epoch: int) -> float:
-            return head_factor if epoch < head_epochs else later(epoch)
+            return head_factor if epoch < head_epochs else gamma ** ((epoch - head_epochs) // step_size)
 
         def backbone(epoch: int) -> float:
-            return 0.0 if epoch < head_epochs else backbone_rate * later(epoch)
+            return 0.0 if epoch < head_epochs else backbone_rate * head(epoch)
 
-        groups = optimizer.param_groups
         super().__init__(optimizer, [backbone if group.get("name") == "backbone" else head for group in groups])
 
 
@@ -112,6 +105,8 @@ class AestheticTask(ScoringTask):
         InputError: If `score_range` is empty.
     """
 
+    collected = ("score", "distribution")
+
     def __init__(
         self,
         network: nn.Module,
@@ -121,15 +116,10 @@ class AestheticTask(ScoringTask):
         optimizer: MakeOptimizer = nima_adam,
         schedule: MakeSchedule = nima_schedule,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
+        super().__init__(network, optimizer, schedule, init=init)
         if score_range is not None and not score_range[0] < score_range[1]:
             raise InputError(f"`model.score_range` must go from the worst to the best score, not {list(score_range)}")
-        self._init, self._loss, self._range = init, loss, score_range
-        self._distributions = Predictions()
-
-    def load_initial_weights(self) -> None:
-        """Load the weights that `init` names."""
-        self._init.load(self.network)
+        self._loss, self._range = loss, score_range
 
     def setup(self, stage: str) -> None:
         """Find the range of the scores, and check that all scores lie in it."""
@@ -166,12 +156,7 @@ class AestheticTask(ScoringTask):
         return target
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Return the mean squared error of a tenth of the rating.
-
-        Args:
-            predicted: Ratings, float32, (images,).
-            batch: `score`, `group`, `groups`.
-        """
+        """Return the mean squared error of a tenth of the rating."""
         losses = mse_loss(predicted / RATING_LEVELS, self.ratings(batch["score"]) / RATING_LEVELS, reduction="none")
         return mean_within_groups(losses, batch["group"], batch["groups"])
 
@@ -179,30 +164,13 @@ class AestheticTask(ScoringTask):
         """Return the loss that the settings name."""
         if self._loss == "mse":
             return self.loss(outputs["score"], batch)
-        losses = emd(self._distribution(outputs), self.target(batch))
-        return mean_within_groups(losses, batch["group"], batch["groups"])
-
-    def _distribution(self, outputs: dict[str, Tensor]) -> Tensor:
         if "distribution" not in outputs:
             raise InputError(
                 f"`model.loss: emd` needs a network that outputs a distribution; {type(self.network).__name__} as "
                 "configured does not; set `model.loss: mse`, or TANet's `head: ava`"
             )
-        return outputs["distribution"]
-
-    def validation_step(self, batch: Batch) -> None:
-        """Collect scores and distributions of the images that choose the checkpoint."""
-        outputs = self.outputs(batch)
-        self._predictions.update(batch["index"], outputs["score"])
-        if "distribution" in outputs:
-            self._distributions.update(batch["index"], outputs["distribution"])
-
-    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
-        table = super()._collect(loader)
-        if self._distributions.update_called:  # not in a test, which collects scores only
-            table["distribution"] = list(self._distributions.compute()[1])
-            self._distributions.reset()
-        return table
+        losses = emd(outputs["distribution"], self.target(batch))
+        return mean_within_groups(losses, batch["group"], batch["groups"])
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """Return SROCC and PLCC over the whole split, accuracy, and where there are distributions EMD (r = 1).
@@ -210,35 +178,30 @@ class AestheticTask(ScoringTask):
         `accuracy` is the fraction of the images on which table and network agree whether the rating is above 5.
         `srocc_std` and `plcc_std` are of the votes' standard deviation, where the table has votes.
         """
-        score, prediction = self.ratings(table["score"].to_numpy()), table["prediction"].to_numpy()
-        found = {
-            "srocc": srocc(score, prediction),
-            "plcc": plcc(score, prediction),
-            "accuracy": float(np.mean((score > GOOD) == (prediction > GOOD))),
-        }
+        rated = table.assign(score=self.ratings(table["score"].to_numpy()))
+        agree = (rated["score"] > 5) == (rated["prediction"] > 5)
+        found = super().measures(rated) | {"accuracy": float(agree.mean())}
         if "distribution" not in table:
             return found
         predicted = torch.from_numpy(np.stack(table["distribution"].tolist()))
         batch = {"score": torch.tensor(table["score"].to_numpy())}
-        has_votes = set(VOTES) <= set(table)
-        if has_votes:
+        if set(VOTES) <= set(table):
             batch["votes"] = torch.tensor(table[list(VOTES)].to_numpy(np.float32))
         target = self.target(batch)
         found["emd"] = float(emd(predicted, target, r=1).mean())
-        if has_votes:
+        if "votes" in batch:
             voted = batch["votes"].isfinite().all(dim=1)
             deviations = [rating_outputs(rows[voted])["std"].numpy() for rows in (target, predicted)]
             found |= {"srocc_std": srocc(*deviations), "plcc_std": plcc(*deviations)}
         return found
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimiser of two groups, `head` and `backbone`, and its schedule."""
+    def parameters_to_train(self) -> Iterable[object]:
+        """Return the two groups `head` and `backbone`, without an empty one."""
         backbone = list(self._backbones().parameters())
         ids = {id(parameter) for parameter in backbone}
         head = [p for p in self.network.parameters() if id(p) not in ids and p.requires_grad]
         groups = [{"params": head, "name": "head"}, {"params": backbone, "name": "backbone"}]
-        optimizer = self._make_optimizer([group for group in groups if group["params"]])
-        return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
+        return [group for group in groups if group["params"]]
 
     def _backbones(self) -> nn.Module:
         backbones: nn.Module = getattr(self.network, "backbones", nn.ModuleDict())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import cast
 
@@ -15,12 +15,13 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
+from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
+from piqa.tasks.initial_weights import InitialWeights
 from piqa.training.checkpoints import State
 from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import BatchResult, stop_unless_finite
@@ -44,16 +45,19 @@ def published_schedule(optimizer: Optimizer) -> LRScheduler:
 
 
 class ScoringTask(LightningModule, ABC):
-    """Trains a network that scores images; a subclass names the loss and the measures.
+    """Trains a network that scores images; a subclass names the loss.
 
     Args:
         network: A `piqa.models.contract.ScoringNetwork`.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
         compute: How a training step is computed.
+        init: What training starts from; ignored when a run is resumed.
     """
 
     monitor = "srocc"  # the measure that chooses the checkpoint
+    collected: tuple[str, ...] = ("score",)  # outputs that the measures need, as far as the network has them
+    schedule_interval = "epoch"  # or `step`
 
     def __init__(
         self,
@@ -61,19 +65,21 @@ class ScoringTask(LightningModule, ABC):
         optimizer: MakeOptimizer,
         schedule: MakeSchedule,
         compute: ComputeOptions | None = None,
+        init: InitialWeights | None = None,
     ) -> None:
         super().__init__()
         self.network = as_scoring_network(network)
         self._make_optimizer, self._make_schedule = optimizer, schedule
-        self._compute_options = compute or ComputeOptions()
+        self._compute_options, self._init = compute or ComputeOptions(), init or InitialWeights()
         self._results: list[BatchResult] = []  # of the current training step
         self._epoch_loss = MeanMetric()
-        self._predictions = Predictions()
+        by_output = nn.ModuleDict({name: Predictions() for name in self.collected})
+        self._predictions = cast("Mapping[str, Predictions]", by_output)
         self.test_table: pd.DataFrame | None = None
 
-    @abstractmethod
     def load_initial_weights(self) -> None:
-        """Load what training starts from into the network; not called when a run is resumed."""
+        """Load the weights that `init` names; not called when a run is resumed."""
+        self._init.load(self.network)
 
     @abstractmethod
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
@@ -83,9 +89,10 @@ class ScoringTask(LightningModule, ABC):
         accumulated batches is the loss of the step, however the step is divided.
         """
 
-    @abstractmethod
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return what is logged of the validation rows and their `prediction`, `monitor` among it."""
+        """Return what is logged of the validation rows and their `prediction`; here SROCC and PLCC."""
+        score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
+        return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return all outputs of the network on images, taken together over crops or frames by `network_outputs`."""
@@ -108,10 +115,7 @@ class ScoringTask(LightningModule, ABC):
         self._epoch_loss.reset()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout and the like from the number of the step.
-
-        So an exact resume needs no state of a generator, and processes differ from each other.
-        """
+        """Seed dropout and the like from step and process, so that an exact resume needs no generator's state."""
         trainer = self.trainer
         position = batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank
         seed = getattr(trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
@@ -135,16 +139,19 @@ class ScoringTask(LightningModule, ABC):
         self.log("train/loss", self._epoch_loss, on_step=True, on_epoch=True, prog_bar=True)
 
     def validation_step(self, batch: Batch) -> None:
-        """Collect predictions on the images that choose the checkpoint."""
-        self._predictions.update(batch["index"], self(batch))
+        """Collect outputs on the images that choose the checkpoint."""
+        outputs = self.outputs(batch)
+        for name in self.collected:
+            if name in outputs:
+                self._predictions[name].update(batch["index"], outputs[name])
 
     def test_step(self, batch: Batch) -> None:
-        """Collect predictions on the test split."""
-        self._predictions.update(batch["index"], self(batch))
+        """Collect scores on the test split."""
+        self._predictions["score"].update(batch["index"], self(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the measures; those of a single scene go to the log only, not to the progress bar."""
-        table = self._collect(cast(DataLoader[Batch], self.trainer.val_dataloaders))
+        table = self._collect(self.trainer.val_dataloaders)
         if self.trainer.sanity_checking:
             return
         measures = {f"val/{name}": value for name, value in self.measures(table).items()}
@@ -154,18 +161,27 @@ class ScoringTask(LightningModule, ABC):
 
     def on_test_epoch_end(self) -> None:
         """Keep the table of predictions as `test_table`."""
-        self.test_table = self._collect(cast(DataLoader[Batch], self.trainer.test_dataloaders))
+        self.test_table = self._collect(self.trainer.test_dataloaders)
 
-    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
-        rows, predictions = self._predictions.compute()
-        self._predictions.reset()
+    def _collect(self, loader: object) -> pd.DataFrame:
+        rows, scores = self._predictions["score"].compute()
         table: pd.DataFrame = loader.dataset.dataset.table  # type: ignore[attr-defined]
-        return table.iloc[rows].assign(prediction=predictions)
+        table = table.iloc[rows].assign(prediction=scores)
+        for name, predictions in self._predictions.items():
+            if name != "score" and predictions.update_called:
+                table[name] = list(predictions.compute()[1])
+            predictions.reset()
+        return table
+
+    def parameters_to_train(self) -> Iterable[object]:
+        """Return what the optimiser is made of: all trainable parameters, as one group."""
+        return (weight for weight in self.network.parameters() if weight.requires_grad)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimiser over all trainable parameters, as one group, and its schedule."""
-        optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
-        return {"optimizer": optimizer, "lr_scheduler": self._make_schedule(optimizer)}
+        """Return the optimiser of `parameters_to_train`, and its schedule."""
+        optimizer = self._make_optimizer(self.parameters_to_train())
+        schedule = self._make_schedule(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval}}
 
     def card(self) -> ModelCard:
         """Return what a reader of the weights must know: the network and the input that it expects."""
@@ -178,11 +194,7 @@ class ScoringTask(LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients as Lightning does, also for a fused optimiser.
-
-        Lightning refuses fused optimisers in mixed precision, because they unscale float16 gradients themselves. With
-        bfloat16 there is no scale.
-        """
+        """Clip gradients as Lightning does, also for a fused optimiser in bfloat16, which it refuses."""
         plugin = self.trainer.precision_plugin
         if gradient_clip_val and plugin.precision == "bf16-mixed":
             clip = plugin.clip_grad_by_value if gradient_clip_algorithm == "value" else plugin.clip_grad_by_norm

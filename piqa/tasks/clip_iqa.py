@@ -5,21 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 
-import pandas as pd
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler
 
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
-from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.clip_iqa import CLIPIQAPlus
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
+from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.losses import mean_within_groups
-from piqa.weights import state_dicts
 
 
 def clip_iqa_sgd(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -40,8 +36,7 @@ class CLIPIQATask(ScoringTask):
 
     Args:
         network: CLIP-IQA+.
-        init: What training starts from: `openai` for CLIP's own weights, a file (a CLIP state dict or piqa's own), or
-            `scratch`.
+        init: As `clip` of `InitialWeights`: `openai`, the path of a file, or `scratch`.
         score_range: The scores that stand for 0 and for 1; KonIQ-10k's MOS goes from 0 to 100.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped after every step of the optimiser.
@@ -49,6 +44,8 @@ class CLIPIQATask(ScoringTask):
     Raises:
         InputError: If `score_range` is empty.
     """
+
+    schedule_interval = "step"
 
     def __init__(
         self,
@@ -58,43 +55,17 @@ class CLIPIQATask(ScoringTask):
         optimizer: MakeOptimizer = clip_iqa_sgd,
         schedule: MakeSchedule = clip_iqa_schedule,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
+        super().__init__(network, optimizer, schedule, init=InitialWeights(clip=init))
         if not score_range[0] < score_range[1]:
             raise InputError(f"`model.score_range` must go from the worst to the best score, not {list(score_range)}")
-        self.network: CLIPIQAPlus = network
-        self._init, self._range = init, score_range
+        self._range = score_range
 
     def setup(self, stage: str) -> None:
         """Suppress Lightning's warning about a network in evaluation mode, in which this one stays."""
         warnings.filterwarnings("ignore", r".*in eval mode at the start of training")
 
-    def load_initial_weights(self) -> None:
-        """Load the weights that `init` names."""
-        if self._init == "scratch":
-            rank_zero_warn("CLIP-IQA+ starts from a random CLIP, of which only the context tokens are trained")
-        else:
-            state_dicts.load_clip(self.network, self._init)
-
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Return the mean squared error of the scaled scores.
-
-        Args:
-            predicted: Probabilities, float32, (images,).
-            batch: `score`, `group`, `groups`.
-        """
+        """Return the mean squared error between probabilities and scaled scores."""
         low, high = self._range
         losses = nn.functional.mse_loss(predicted, (batch["score"] - low) / (high - low), reduction="none")
         return mean_within_groups(losses, batch["group"], batch["groups"])
-
-    def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return SROCC and PLCC over the whole split."""
-        score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
-        return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimiser of the trainable parameters, and its schedule, which counts steps."""
-        optimizer = self._make_optimizer(weight for weight in self.network.parameters() if weight.requires_grad)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},
-        }

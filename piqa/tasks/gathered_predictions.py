@@ -18,8 +18,8 @@ class Predictions(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("index", default=[], dist_reduce_fx="cat")
-        self.add_state("prediction", default=[], dist_reduce_fx="cat")
+        for name in ("index", "prediction"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, index: Tensor, prediction: Tensor) -> None:
         """Add one batch: table rows and predictions, first dimension images."""
@@ -27,10 +27,7 @@ class Predictions(Metric):
         self.prediction.append(prediction.detach().float())
 
     def compute(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all rows in ascending order, and their predictions; the first one of a row that came twice.
-
-        Where there are several processes, each must have added a batch.
-        """
+        """Return all rows in ascending order and the first prediction of each; each process must have added a batch."""
         if not len(self.index):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         index, prediction = dim_zero_cat(self.index).cpu().numpy(), dim_zero_cat(self.prediction).cpu().numpy()

@@ -52,9 +52,8 @@ class InitialWeights:
             elif source == "scratch":
                 rank_zero_warn(f"the {branch} backbone starts from scratch, without any pretraining")
             else:
-                state_dicts.load_backbone(
-                    backbone, state_dicts.require(source, "lsvq" if branch == "whole" else "gfiqa")
-                )
+                kind = "lsvq" if branch == "whole" else "gfiqa"
+                state_dicts.load_backbone(backbone, state_dicts.require(source, kind))
         if isinstance(network, PromptedCLIP):
             if self.clip == "scratch":
                 rank_zero_warn("the network starts from a random CLIP, without any pretraining")

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterable
-from typing import Literal, cast
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import DataLoader
 
 from piqa.data.dataset import Batch
 from piqa.evaluation.metrics import srocc
 from piqa.models.liqe import LIQE, distortion_labels, scene_labels
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
-from piqa.tasks.gathered_predictions import Predictions
+from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.liqe_losses import DynamicWeightAverage, distortion_loss, quality_loss, scene_loss
 from piqa.training.checkpoints import State
-from piqa.weights import state_dicts
 
 HALF_PERIOD = 5  # epochs from the highest learning rate to 0
-LOSSES = ("quality", "scene", "distortion")
 LOSS_WEIGHTS = "loss_weights"  # where a training checkpoint keeps their state
 
 
@@ -56,13 +52,14 @@ class LIQETask(ScoringTask):
 
     Args:
         network: LIQE; each aspect that it lacks is a loss less.
-        init: What training starts from: `openai` for CLIP's own weights, a file (a CLIP state dict, such as the
-            official LIQE.pt, or piqa's own), or `scratch`.
+        init: As `clip` of `InitialWeights`: `openai`, the path of a file, or `scratch`.
         monitor: What chooses the checkpoint. `mean_of_three`, as published: the mean of SROCC, scene accuracy and
             distortion accuracy, as far as scenes and distortions are known. `srocc`: SROCC only.
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
     """
+
+    collected = ("score", "scene_probabilities", "distortion_probabilities")
 
     def __init__(
         self,
@@ -72,18 +69,9 @@ class LIQETask(ScoringTask):
         optimizer: MakeOptimizer = liqe_adamw,
         schedule: MakeSchedule = liqe_schedule,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
-        self.network: LIQE = network
-        self._init, self.monitor = init, monitor
-        self._loss_weights = DynamicWeightAverage(LOSSES)
-        self._marginals = nn.ModuleDict({name: Predictions() for name in network.classes})
-
-    def load_initial_weights(self) -> None:
-        """Load the weights that `init` names."""
-        if self._init == "scratch":
-            rank_zero_warn("LIQE starts from scratch, without CLIP's pretraining")
-        else:
-            state_dicts.load_clip(self.network, self._init)
+        super().__init__(network, optimizer, schedule, init=InitialWeights(clip=init))
+        self.monitor = monitor
+        self._loss_weights = DynamicWeightAverage(("quality", "scene", "distortion"))
 
     def on_train_epoch_start(self) -> None:
         """Update the weights of the losses. Not at the end of an epoch: checkpoints are written before it."""
@@ -104,9 +92,8 @@ class LIQETask(ScoringTask):
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return the weighted sum of the losses."""
-        losses = self.losses(outputs, batch)
+        losses, weights = self.losses(outputs, batch), self._loss_weights.weights()
         self._loss_weights.add(losses)
-        weights = self._loss_weights.weights()
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def losses(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -117,43 +104,19 @@ class LIQETask(ScoringTask):
             batch: `score`, `group` (database), `groups`, and where known `scene_labels`, 0 or 1, (images, 9), all 0
                 for unknown, and `distortion_label`, (images,), -1 for unknown.
         """
-        found = {"quality": quality_loss(outputs["score"], batch["score"], batch["group"], batch["groups"])}
-        for name, key, loss in (
-            ("scene", "scene_labels", scene_loss),
-            ("distortion", "distortion_label", distortion_loss),
-        ):
-            if name in self.network.classes and key in batch:
-                value = loss(outputs[f"{name}_probabilities"], batch[key])
-                found |= {} if value is None else {name: value}
-        return found
+        found: dict[str, Tensor | None] = {"quality": self.loss(outputs["score"], batch)}
+        if "scene" in self.network.classes and "scene_labels" in batch:
+            found["scene"] = scene_loss(outputs["scene_probabilities"], batch["scene_labels"])
+        if "distortion" in self.network.classes and "distortion_label" in batch:
+            found["distortion"] = distortion_loss(outputs["distortion_probabilities"], batch["distortion_label"])
+        return {name: value for name, value in found.items() if value is not None}
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the loss of quality, the only one that scores give."""
         return quality_loss(predicted, batch["score"], batch["group"], batch["groups"])
 
-    def validation_step(self, batch: Batch) -> None:
-        """Collect scores, scenes and distortions of the images that choose the checkpoint."""
-        outputs = self.outputs(batch)
-        self._predictions.update(batch["index"], outputs["score"])
-        for name, collected in self._collected():
-            collected.update(batch["index"], outputs[f"{name}_probabilities"])
-
-    def _collected(self) -> ItemsView[str, Predictions]:
-        return cast("ItemsView[str, Predictions]", self._marginals.items())
-
-    def _collect(self, loader: DataLoader[Batch]) -> pd.DataFrame:
-        table = super()._collect(loader)
-        for name, collected in self._collected():
-            if collected.update_called:  # not in a test, which collects scores only
-                table[f"{name}_probabilities"] = list(collected.compute()[1])
-                collected.reset()
-        return table
-
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return SROCC, scene accuracy and distortion accuracy: the mean over databases, and those of each.
-
-        The SROCC of a database with several scenes is the mean over scenes. Accuracies count images with known labels.
-        """
+        """Return SROCC (mean over scenes), scene and distortion accuracy: of each database, and the mean over all."""
         database = table["database"] if "database" in table else table["scene"]
         parts = {str(name): rows for name, rows in table.groupby(database, sort=False)}
         by_database = pd.DataFrame(
@@ -165,15 +128,10 @@ class LIQETask(ScoringTask):
         )
         means = {str(measure): float(values.mean()) for measure, values in by_database.items()}
         known = [value for value in means.values() if not math.isnan(value)]
-        return {
-            **means,
-            "mean_of_three": sum(known) / len(known) if not math.isnan(means["srocc"]) else float("nan"),
-            **{
-                f"{measure}/{name}": float(value)
-                for measure, values in by_database.items()
-                for name, value in values.dropna().items()
-            },
-        }
+        means["mean_of_three"] = math.nan if math.isnan(means["srocc"]) else sum(known) / len(known)
+        for measure, values in by_database.items():
+            means |= {f"{measure}/{name}": float(value) for name, value in values.dropna().items()}
+        return means
 
     def on_save_checkpoint(self, checkpoint: State) -> None:
         """Add the state of the loss weights, summed over all processes, each of which calls this."""
@@ -193,13 +151,10 @@ def _srocc(rows: pd.DataFrame) -> float:
 
 
 def scene_accuracy(rows: pd.DataFrame) -> float:
-    """Return the fraction of an image's n scene tags that are among its n most likely scenes, over all tags.
+    """Return the fraction of images' n scene tags that are among their n most likely scenes; NaN if none is known.
 
     Args:
         rows: `scene_tags` ("human;indoor", "" for unknown) and `scene_probabilities`, arrays of nine.
-
-    Returns:
-        A value in [0, 1]; NaN if no scene is known.
     """
     if "scene_tags" not in rows or "scene_probabilities" not in rows:
         return float("nan")
@@ -211,13 +166,10 @@ def scene_accuracy(rows: pd.DataFrame) -> float:
 
 
 def distortion_accuracy(rows: pd.DataFrame) -> float:
-    """Return the fraction of the images whose most likely distortion is the true one.
+    """Return the fraction of the images whose most likely distortion is the true one; NaN if none is known.
 
     Args:
         rows: `distortion` ("" for unknown) and `distortion_probabilities`, arrays of eleven.
-
-    Returns:
-        A value in [0, 1]; NaN if no distortion is known.
     """
     if "distortion" not in rows or "distortion_probabilities" not in rows:
         return float("nan")

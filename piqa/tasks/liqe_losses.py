@@ -14,7 +14,7 @@ from torch import Tensor
 from piqa.tasks.losses import EPSILON, mean_within_groups, pairs_within, published_fidelity_loss
 from piqa.training.checkpoints import State
 
-TEMPERATURE = 2.0  # of the dynamic weight average, as published
+TEMPERATURE = 2.0  # T of the dynamic weight average, as published: the higher, the more equal the weights
 FLOOR = 1e-8  # smallest epoch mean; a perfect fidelity loss is slightly negative because of its epsilons
 
 
@@ -83,34 +83,24 @@ class DynamicWeightAverage:
 
     Args:
         names: Names of the losses.
-        temperature: T; the higher, the more equal the weights.
 
     Reference: Liu et al., CVPR 2019; as used by LIQE.
     """
 
-    def __init__(self, names: Sequence[str], temperature: float = TEMPERATURE) -> None:
-        self._names, self._temperature = list(names), temperature
-        self._epoch = 0
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names, self._epoch = list(names), 0
         self._means: list[dict[str, float]] = []  # of the last two epochs, the older first
         self._sums = torch.zeros(len(self._names), 2, dtype=torch.float64)  # of this epoch: sum and count
 
     def begin(self, epoch: int, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
-        """Start an epoch and close the one before; does nothing if this epoch was started already.
-
-        Args:
-            epoch: Number of the epoch.
-            reduce: Sums a tensor over processes.
-        """
-        if epoch == self._epoch:
-            return
-        self._means = [*self._means, self.means(reduce)][-2:]
-        self._epoch, self._sums = epoch, torch.zeros_like(self._sums)
+        """Start an epoch, unless it was started already, and close the one before; `reduce` sums over processes."""
+        if epoch != self._epoch:
+            self._means = [*self._means, self.means(reduce)][-2:]
+            self._epoch, self._sums = epoch, torch.zeros_like(self._sums)
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """Add the losses of one step."""
-        device = next(iter(losses.values())).device
-        if self._sums.device != device:
-            self._sums = self._sums.to(device)
+        self._sums = self._sums.to(next(iter(losses.values())).device)
         for name, loss in losses.items():
             row = self._sums[self._names.index(name)]
             row += torch.stack([loss.detach().double(), torch.ones_like(row[1])])
@@ -127,21 +117,15 @@ class DynamicWeightAverage:
             before, last = self._means
             names = [name for name in self._names if name in before and name in last]
             ratios = torch.tensor([max(last[name], FLOOR) / max(before[name], FLOOR) for name in names])
-            values = (ratios.double() / self._temperature).softmax(dim=0) * len(names)
+            values = (ratios.double() / TEMPERATURE).softmax(dim=0) * len(names)
             weights |= dict(zip(names, values.tolist(), strict=True))
         return weights
 
     def state_dict(self, reduce: Callable[[Tensor], Tensor] = lambda sums: sums) -> State:
         """Return plain numbers for a checkpoint; `reduce` is that of `begin`."""
-        means = [dict(means) for means in self._means]
-        return {"epoch": self._epoch, "means": means, "sums": reduce(self._sums).tolist()}
+        return {"epoch": self._epoch, "means": self._means, "sums": reduce(self._sums).tolist()}
 
     def load_state_dict(self, state: State, first: bool = True) -> None:
-        """Restore the state of a checkpoint.
-
-        Args:
-            state: Holds the sums over all processes that there were.
-            first: Whether this is the first process, which takes these sums; the others start from 0.
-        """
-        self._epoch, self._means = state["epoch"], [dict(means) for means in state["means"]]
+        """Restore the state of a checkpoint; the `first` process takes the sums of all, the others start from 0."""
+        self._epoch, self._means = state["epoch"], state["means"]
         self._sums = torch.tensor(state["sums"], dtype=torch.float64) * first

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-8  # of the published loss, inside its square roots
-STD_EPSILON = 1e-8  # of the published PLCC loss, beside a standard deviation
 TAIL = 2.0  # quality difference beyond 0 and beyond the target from which on the loss is linear
 
 
@@ -31,8 +30,7 @@ def target_difference(score_a: Tensor, score_b: Tensor, std_a: Tensor | None, st
     Args:
         score_a: Subjective scores of A, in JOD for PIQ23, shape (pairs,).
         score_b: Subjective scores of B.
-        std_a: Standard deviations of A's scores; None for the published target, which takes unit variance for every
-            pair.
+        std_a: Standard deviations of A's scores; None for the published target, which takes unit variance.
         std_b: Standard deviations of B's scores.
 
     Returns:
@@ -68,14 +66,12 @@ def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
 
     There are two changes to the published form. The square roots are computed from log Phi, so no epsilon is needed and
     small preferences keep their precision. The loss is exact only for differences between min(0, target) - 2 and
-    max(0, target) + 2; beyond them it continues as its tangent. The true loss saturates: at a difference of -40 its
-    slope is about e^-400, which no floating-point number can hold. The tangent keeps the slope at the limit: about 0.1
-    to 0.2 for a pair in the wrong order, a small slope for a pair in the right order whose difference is too large.
-    Value and slope are continuous.
+    max(0, target) + 2; beyond them, where the true loss saturates, it continues as its tangent. The slope stays about
+    0.1 to 0.2 for a pair in the wrong order, and small for one in the right order whose difference is too large.
 
     Args:
-        difference: Predicted score of A minus that of B, shape (pairs,).
-        target: Observed difference, shape (pairs,); Phi of it is the target preference p.
+        difference: As in `published_fidelity_loss`.
+        target: As in `published_fidelity_loss`.
 
     Returns:
         Loss of each pair, shape (pairs,); 0 when the two agree, at most 1 inside the exact range.
@@ -88,8 +84,9 @@ def fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
     """
     lower, upper = target.clamp(max=0) - TAIL, target.clamp(min=0) + TAIL
     inside = torch.maximum(torch.minimum(difference, upper), lower)
-    loss: Tensor = _exact(inside, target) + _slope(inside.detach(), target) * (difference - inside)
-    return loss
+    wins = _root_preference(target) * _root_preference(inside)
+    losses = _root_preference(-target) * _root_preference(-inside)
+    return 1 - wins - losses + _slope(inside.detach(), target) * (difference - inside)
 
 
 def _root_preference(difference: Tensor) -> Tensor:
@@ -98,14 +95,8 @@ def _root_preference(difference: Tensor) -> Tensor:
     return root
 
 
-def _exact(difference: Tensor, target: Tensor) -> Tensor:
-    wins = _root_preference(target) * _root_preference(difference)
-    losses = _root_preference(-target) * _root_preference(-difference)
-    return 1 - wins - losses
-
-
 def _slope(difference: Tensor, target: Tensor) -> Tensor:
-    """Return the derivative of `_exact` with respect to the difference: sqrt(Phi)' = phi / (2 sqrt(Phi))."""
+    """Return the derivative of the exact loss with respect to the difference: sqrt(Phi)' = phi / (2 sqrt(Phi))."""
     log_density = -0.5 * difference.square() - 0.5 * math.log(2 * math.pi)
     up = (log_density - 0.5 * torch.special.log_ndtr(difference)).exp()
     down = (log_density - 0.5 * torch.special.log_ndtr(-difference)).exp()
@@ -176,10 +167,6 @@ def plcc_loss(predicted: Tensor, score: Tensor) -> Tensor:
 
 
 def _standardised(values: Tensor) -> Tensor:
-    """Return values of zero mean and unit biased deviation.
-
-    The published form adds 1e-8 to the deviation, whose slope at 0 is NaN.
-    """
     centred = values - values.mean()
-    variance = centred.square().mean()
-    return centred / (variance + STD_EPSILON**2).sqrt()
+    variance = centred.square().mean()  # biased
+    return centred / (variance + 1e-8**2).sqrt()  # published: 1e-8 beside the deviation, whose slope at 0 is NaN

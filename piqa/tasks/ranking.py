@@ -49,13 +49,8 @@ class RankingTask(ScoringTask):
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compute)
-        self._init = init or InitialWeights()
+        super().__init__(network, optimizer, schedule, compute, init)
         self._loss, self._target = LOSSES[loss], target
-
-    def load_initial_weights(self) -> None:
-        """Load the weights that `init` names."""
-        self._init.load(self.network)
 
     def setup(self, stage: str) -> None:
         """Check that the table has the column that the target needs."""
@@ -68,17 +63,11 @@ class RankingTask(ScoringTask):
                 )
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss over the pairs of each group, then over the groups of the step.
-
-        Args:
-            predicted: Scores, float32, (images,).
-            batch: `score`, `group`, `groups`, and `score_std` where the target needs it.
-        """
+        """Return the mean loss over the pairs of each group, then over the groups of the step."""
         a, b = pairs_within(batch["group"])
-        std = batch["score_std"] if self._target == "score_std" else None
-        target = target_difference(
-            batch["score"][a], batch["score"][b], None if std is None else std[a], None if std is None else std[b]
-        )
+        score, std = batch["score"], batch["score_std"] if self._target == "score_std" else None
+        stds = (None, None) if std is None else (std[a], std[b])
+        target = target_difference(score[a], score[b], *stds)
         losses = self._loss(predicted[a] - predicted[b], target)
         return mean_within_groups(losses, batch["group"][a], batch["groups"])
 

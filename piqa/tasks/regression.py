@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pandas as pd
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -14,7 +13,6 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from piqa.data.dataset import Batch
 from piqa.errors import InputError
-from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.regressor import Regressor
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask, published_adam
 from piqa.tasks.losses import fidelity_loss, plcc_loss
@@ -25,12 +23,6 @@ from piqa.weights import state_dicts
 def slow_schedule(optimizer: Optimizer) -> LRScheduler:
     """Return the schedule published for LSVQ: learning rate x 0.9 every 10 epochs, so constant over 10 epochs."""
     return StepLR(optimizer, step_size=10, gamma=0.9)
-
-
-def _members(group: Tensor) -> list[Tensor]:
-    """Return the positions of each group's images, from the group of each image, (images,)."""
-    _, sizes = torch.unique(group, return_counts=True)
-    return list(torch.split(group.argsort(stable=True), sizes.tolist()))
 
 
 class RegressionTask(ScoringTask):
@@ -62,25 +54,22 @@ class RegressionTask(ScoringTask):
         if unit <= 0:
             raise InputError(f"`model.unit` must be above 0, not {unit}")
         self.network: Regressor = network
-        self._init, self._loss, self._unit = init, loss, unit
+        self._source, self._loss, self._unit = init, loss, unit
 
     def load_initial_weights(self) -> None:
         """Load the weights that `init` names into the backbone."""
-        if self._init == "scratch":
+        if self._source == "scratch":
             rank_zero_warn("the backbone starts from scratch, without ImageNet's pretraining")
-        elif self._init == "imagenet":
+        elif self._source == "imagenet":
             self.network.backbone.load_timm_weights()
         else:
-            state_dicts.load_backbone(self.network.backbone, self._init)
+            state_dicts.load_backbone(self.network.backbone, self._source)
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss over the groups of the step; a group is a batch of the published recipes.
-
-        Args:
-            predicted: Scores, float32, (images,).
-            batch: `score`, `group`, `groups`.
-        """
-        losses = [self._loss_in(predicted[own], batch["score"][own]) for own in _members(batch["group"])]
+        """Return the mean loss over the groups of the step; a group is a batch of the published recipes."""
+        _, sizes = torch.unique(batch["group"], return_counts=True)
+        members = torch.split(batch["group"].argsort(stable=True), sizes.tolist())
+        losses = [self._loss_in(predicted[own], batch["score"][own]) for own in members]
         mean: Tensor = torch.stack(losses).sum() / batch["groups"]
         return mean
 
@@ -91,8 +80,3 @@ class RegressionTask(ScoringTask):
             return plcc_loss(predicted, score)
         a, b = torch.combinations(torch.arange(len(score), device=score.device)).unbind(1)
         return fidelity_loss(predicted[a] - predicted[b], (score[a] - score[b]) / self._unit).mean()
-
-    def measures(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return SROCC and PLCC over the whole split."""
-        score, prediction = table["score"].to_numpy(), table["prediction"].to_numpy()
-        return {"srocc": srocc(score, prediction), "plcc": plcc(score, prediction)}

@@ -23,19 +23,10 @@ BEST, LAST = "best", "last"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint atomically, and reads nothing but plain data.
-
-    Lightning's own implementation writes through memory and the system's folder for temporary files, from which a file
-    cannot be moved atomically to another disk.
-    """
+    """Writes a checkpoint atomically, on any disk, and reads nothing but plain data."""
 
     def save_checkpoint(self, checkpoint: State, path: str | Path, storage_options: Path | None = None) -> None:
-        """Write a checkpoint; Lightning calls it in one process.
-
-        Args:
-            checkpoint: What `torch.save` takes.
-            path: The file.
-            storage_options: A second name for the same file, or None.
+        """Write a checkpoint, called in one process; `storage_options` is a second name for the same file, or None.
 
         Raises:
             InputError: If it cannot be written; a former checkpoint of that name is kept.
@@ -79,11 +70,9 @@ def save_together(trainer: Trainer, path: str | Path, also: Path | None = None) 
             trainer.strategy.barrier()
         failure = trainer.strategy.broadcast(failure)
     if failure is not None:
-        leave_together(trainer, InputError(failure + _kept(Path(path).with_name(f"{LAST}.ckpt"))))
-
-
-def _kept(last: Path) -> str:
-    return f"; the last good checkpoint is {last}" if last.is_file() else ""
+        last = Path(path).with_name(f"{LAST}.ckpt")
+        failure += f"; the last good checkpoint is {last}" if last.is_file() else ""
+        leave_together(trainer, InputError(failure))
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -121,11 +110,8 @@ class LastCheckpoints(Checkpoint):
     """Writes a checkpoint every N optimiser steps, at the end of every epoch, and before a run stops on a signal.
 
     Each checkpoint is `step-<number>.ckpt`; the newest is also `last.ckpt`. If a validation follows the step, it is
-    saved after the validation, so that no checkpoint lies between the two.
-
-    Lightning's ModelCheckpoint cannot do this: it takes either an interval of steps or one of epochs; it saves before
-    the validation; without a measure it keeps one checkpoint or all; it writes `last` a second time, or as a link that
-    is missing for a moment; and on an exception it saves in the middle of a step, in one process of several.
+    saved after the validation, so that no checkpoint lies between the two. Lightning's ModelCheckpoint takes either an
+    interval of steps or one of epochs, saves before the validation, and without a measure keeps one checkpoint or all.
 
     Args:
         folder: Folder of the checkpoints.

@@ -12,10 +12,7 @@ from piqa.models import Backbone
 
 @dataclass
 class ComputeOptions:
-    """Ways to compute the same training step faster or in less memory.
-
-    The precision is a setting of the trainer (`trainer.precision`), a fused optimiser step one of the optimiser
-    (`fused`).
+    """Ways to compute the same training step faster or in less memory, beside `trainer.precision`.
 
     Args:
         compile: Compile the network with `torch.compile`; the first steps take minutes, and a C++ compiler is needed.

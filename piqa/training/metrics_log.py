@@ -13,13 +13,9 @@ from piqa.system.files import replacing
 
 @rank_zero_only
 def keep_metrics(folder: Path, checkpoint: str) -> None:
-    """Rename the metrics of the steps before a checkpoint to `metrics-<number>.csv`, as the logger would delete them.
+    """Rename a run's metrics of the steps before a checkpoint to `metrics-<number>.csv`; the logger would delete them.
 
     The metrics of later steps are left out, as these steps are repeated.
-
-    Args:
-        folder: Folder of the run.
-        checkpoint: The checkpoint that the run is resumed from.
     """
     metrics = folder / "metrics.csv"
     if not metrics.exists():

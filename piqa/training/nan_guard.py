@@ -17,19 +17,12 @@ NAMED = 12  # images in the message, at most
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What one process computed on one batch of a training step; several batches accumulate to a step.
+    """What one process computed on one batch of a training step; several batches accumulate to a step."""
 
-    Attributes:
-        index: Rows of the training table, (images,).
-        score: Subjective scores of these images, float32, (images,).
-        predicted: Their predicted scores, float32, (images,).
-        loss: Scalar; the loss of a step is the mean over its batches in all processes.
-    """
-
-    index: Tensor
-    score: Tensor
-    predicted: Tensor
-    loss: Tensor
+    index: Tensor  # rows of the training table, (images,)
+    score: Tensor  # subjective scores of these images, float32, (images,)
+    predicted: Tensor  # their predicted scores, float32, (images,)
+    loss: Tensor  # scalar; the loss of a step is the mean over its batches in all processes
 
 
 def stop_unless_finite(trainer: Trainer, loss: Tensor, network: nn.Module, results: list[BatchResult]) -> None:

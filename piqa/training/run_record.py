@@ -28,14 +28,8 @@ PACKAGES = (
 )
 
 
-def write_record(folder: str | Path, command: str, data: Mapping[str, object]) -> Path:
-    """Write `record.json` to the folder of a run; return its path.
-
-    Args:
-        folder: Folder of the run.
-        command: The command line.
-        data: Facts on the data, such as those of `fingerprint`.
-    """
+def write_record(folder: Path, command: str, data: Mapping[str, object]) -> None:
+    """Write `record.json` to the folder of a run: its command line, and facts such as the `fingerprint` of the data."""
     record = {
         "command": command,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -49,9 +43,7 @@ def write_record(folder: str | Path, command: str, data: Mapping[str, object]) -
         },
         "packages": {name: _version(name) for name in PACKAGES},
     }
-    path = Path(folder) / "record.json"
-    write_json(record, path)
-    return path
+    write_json(record, folder / "record.json")
 
 
 def fingerprint(splits: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int | str]]:
@@ -59,11 +51,8 @@ def fingerprint(splits: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int |
     facts: dict[str, dict[str, int | str]] = {}
     for name, frame in splits.items():
         rows = frame[["image", "scene", "score"]].to_csv(index=False).encode()
-        facts[name] = {
-            "images": len(frame),
-            "scenes": int(frame["scene"].nunique()),
-            "digest": hashlib.blake2b(rows, digest_size=8).hexdigest(),
-        }
+        digest = hashlib.blake2b(rows, digest_size=8).hexdigest()
+        facts[name] = {"images": len(frame), "scenes": int(frame["scene"].nunique()), "digest": digest}
     return facts
 
 
