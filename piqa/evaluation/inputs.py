@@ -74,10 +74,8 @@ def read_candidates(
     """
     found: list[CandidateTable] = []
     for name, path in paths.items():
-        if table is None and found:
-            frame = read_predictions(path, found[0].frame.drop(columns="prediction"), max_missing=max_missing)
-        else:
-            frame = read_predictions(path, table, split=None if table is None else split, max_missing=max_missing)
+        labels = found[0].frame.drop(columns="prediction") if table is None and found else table
+        frame = read_predictions(path, labels, split=None if table is None else split, max_missing=max_missing)
         candidate = Candidate(
             name,
             frame.set_index("image")["prediction"],
@@ -115,10 +113,7 @@ def naive_candidates(
     one_score = pd.Series(constant, index=images, dtype="float64")
     source = f"{constant:.3g} for every image, {rule}"
     complete = {name: scores for name, scores in (others or {}).items() if truth["image"].isin(scores.index).all()}
-    return [
-        Candidate("constant", one_score, "naive", source=source),
-        *(
-            Candidate(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction")
-            for name, scores in complete.items()
-        ),
-    ]
+    rules = [Candidate("constant", one_score, "naive", source=source)]
+    for name, scores in complete.items():
+        rules.append(Candidate(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction"))
+    return rules

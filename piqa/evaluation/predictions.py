@@ -7,6 +7,7 @@ unmatched names are counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -74,21 +75,15 @@ def read_predictions(
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV; every number reads back as exactly the same float64.
-
-    Args:
-        frame: The table; its index is not written.
-        path: The file, replaced if it exists; missing folders are created.
+    """Write a table as CSV without its index; every number reads back as exactly the same float64.
 
     Raises:
         InputError: If the file cannot be written.
     """
-    # The shortest text of a float32 is another number once it is read as float64.
-    narrow = frame.select_dtypes(["float16", "float32"]).columns
+    narrow = frame.select_dtypes(["float16", "float32"]).columns  # their shortest text is another number as float64
+    wide = frame.astype(dict.fromkeys(narrow, "float64"))
     with replacing(path) as temporary:
-        frame.astype(dict.fromkeys(narrow, "float64")).to_csv(
-            temporary, index=False, lineterminator="\n", encoding="utf-8"
-        )
+        wide.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> None:
@@ -162,10 +157,9 @@ def _ends(path: str) -> list[str]:
 
 def _positions(names: Iterable[str]) -> dict[str, int]:
     """Return the position of each name; repeated names are left out."""
-    seen: dict[str, list[int]] = {}
-    for position, name in enumerate(names):
-        seen.setdefault(name, []).append(position)
-    return {name: positions[0] for name, positions in seen.items() if len(positions) == 1}
+    listed_names = list(names)
+    times = Counter(listed_names)
+    return {name: position for position, name in enumerate(listed_names) if times[name] == 1}
 
 
 def _positions_by_end(names: pd.Series[str]) -> dict[str, int]:

@@ -99,11 +99,8 @@ def measure_predictions(
         score, raw = images.loc[known, ["score", "prediction"]].to_numpy(np.float64).T
         curves = {"fitted": fit_logistic(raw, score), "mapped": None if mapping is None else mapping(raw)}
         once = _measures(score, raw, curves, np.ones((1, len(score)), np.int32), bands)
-        rows.append(
-            {"images": len(score)}
-            | {name: float(values[0]) for name, values in once.items()}
-            | {"fit_converged": curves["fitted"] is not None}
-        )
+        numbers = {name: float(values[0]) for name, values in once.items()}
+        rows.append({"images": len(score), **numbers, "fit_converged": curves["fitted"] is not None})
         resampled.append(_measures(score, raw, curves, counts[:, known], bands))
     resamples = {name: drawn.in_slots([values[name] for values in resampled]) for name in resampled[0]}
     return EntryMeasures(pd.DataFrame(rows, index=pd.Index(names, name="scene")), resamples)

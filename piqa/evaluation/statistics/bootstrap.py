@@ -3,8 +3,8 @@
 A value of the board would differ with other scenes, and with other images of the same scenes. The two-level bootstrap
 resamples both with replacement: scenes, and for each time that a scene is drawn, images of that scene. Measures differ
 between scenes already because scenes have few images; resampling images too counts that part twice, so the intervals
-are slightly too wide rather than too narrow. Where the scenes are not a sample, as on PIQ23's device split, whose test
-scenes are also training scenes, resampling `images` alone may be the better choice.
+are slightly too wide. Where the scenes are not a sample, as on PIQ23's device split, whose test scenes are also
+training scenes, resampling `images` alone may be the better choice.
 
 All entries are measured on the same resamples, so that their common variation cancels in differences.
 """
@@ -41,14 +41,7 @@ class Resamples:
     counts: list[NDArray[np.int32]]
 
     def in_slots(self, values: Sequence[Array]) -> Array:
-        """Place the measures of each scene where the scene was drawn.
-
-        Args:
-            values: For each scene, one number for each time that it was drawn, as many as `counts` has rows.
-
-        Returns:
-            Shape (bootstrap samples, scenes).
-        """
+        """Place one number for each row of each scene's `counts` where the scene was drawn; shape of `slots`."""
         placed = np.empty(self.slots.size)
         placed[self._places] = np.concatenate(values)
         return placed.reshape(self.slots.shape)

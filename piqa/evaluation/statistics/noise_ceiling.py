@@ -32,9 +32,6 @@ def noise_ceiling(truth: pd.DataFrame, draws: int = DRAWS, seed: int = 0) -> pd.
     for _, rows in truth.groupby("scene", sort=True):
         score, std = rows["score"].to_numpy(np.float64), rows["score_std"].to_numpy(np.float64)
         scenes.append(all_measures(score, score + std * rng.standard_normal((draws, len(score)))))
-    result = {}
-    for name in MEASURES:
-        summed_up = median(np.stack([measured[name] for measured in scenes], axis=1))
-        low, high = interval(summed_up)
-        result[name] = {"value": float(np.mean(summed_up)), "low": low, "high": high}
-    return pd.DataFrame.from_dict(result, orient="index").rename_axis("measure")
+    drawn = {name: median(np.stack([measured[name] for measured in scenes], axis=1)) for name in MEASURES}
+    numbers = [(float(np.mean(values)), *interval(values)) for values in drawn.values()]
+    return pd.DataFrame(numbers, index=pd.Index(MEASURES, name="measure"), columns=["value", "low", "high"])
