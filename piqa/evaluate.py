@@ -56,13 +56,7 @@ LISTED = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of an evaluation.
-
-    Attributes:
-        board: The leaderboard.
-        reports: Each model's own report, by name.
-        folder: Where they were written.
-    """
+    """The leaderboard of an evaluation, each entry's own report by name, and the folder of the results."""
 
     board: Leaderboard
     reports: dict[str, Report]

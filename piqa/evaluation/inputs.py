@@ -15,13 +15,7 @@ from piqa.evaluation.predictions import read_predictions
 
 @dataclass(frozen=True)
 class CandidateTable:
-    """A candidate and the table of its predictions of the evaluated images.
-
-    Attributes:
-        candidate: Its predictions by image.
-        frame: One row an image to be evaluated, with `image`, `scene`, `score`, `prediction` and whatever else is
-            known; `attrs` as `read_predictions` leaves them.
-    """
+    """A candidate, and its predictions of the images to be evaluated, as `read_predictions` returns them."""
 
     candidate: Candidate
     frame: pd.DataFrame
@@ -97,12 +91,9 @@ def naive_candidates(
 ) -> list[Candidate]:
     """Return the rules that a model must beat: one score for every image, and other scores of the same images.
 
-    Args:
-        truth: The images to be evaluated, with `image` and `score`.
-        training: The training images, with the same; None if not known.
-        others: Other scores by image, such as another attribute's, by name; those that lack an image are left out.
-        constant: The one score, where it is known without looking, as 0 is for scores that are centred in every scene;
-            else the mean score of the training images, or of the evaluated ones if there are no training images.
+    The one score is `constant`, where it is known without looking, as 0 is for scores that are centred in every scene;
+    else the mean score of the training images, or of the evaluated ones if there are no training images. Of the other
+    scores, by name and by image, such as another attribute's, those that lack an image of `truth` are left out.
     """
     images = truth["image"] if training is None else pd.concat([truth["image"], training["image"]])
     rule = "which the scores are centred on"

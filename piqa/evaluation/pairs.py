@@ -97,7 +97,7 @@ def worst_pairs(frame: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
     """Return the wrongly ordered pairs whose scores differ most; each image is in one of them at most.
 
     Args:
-        frame: One row an image with columns `image`, `scene`, `score`, `prediction`, and `path` where known.
+        frame: As for `preferences`, with `image`, and `path` where known.
         count: Largest number of pairs.
 
     Returns:

@@ -28,9 +28,8 @@ def read_predictions(
     """Read predictions from a CSV file, with their labels from the file itself or from a table.
 
     The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Case and spaces in the header do
-    not matter; else it is read as `read_csv` tells. With a table, rows are joined to it by image name: exactly; else
-    with slashes, backslashes and the case of the extension taken as equal, where one path is the end of the other;
-    else, where no path is, by file name alone.
+    not matter. With a table, rows are joined to it by image name: exactly; else with slashes, backslashes and the case
+    of the extension taken as equal, where one path is the end of the other; else, if none is, by file name alone.
 
     Args:
         csv: The file, one row an image.
@@ -97,8 +96,7 @@ def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> N
 def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
     """Return the rows of `frame` that are in `table`, under the table's names and labels."""
     position = _match(frame["image"], table["image"])
-    unmatched = frame["image"][position == -1]
-    position = position[position != -1]
+    unmatched, position = frame["image"][position == -1], position[position != -1]
     labels = table.iloc[position.to_list()][["image", *(name for name in LABELS if name in table)]]
     labels = labels.set_index(position.index)
     _refuse_repeats(labels["image"], csv)

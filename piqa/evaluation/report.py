@@ -27,6 +27,7 @@ from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
+FILES = ("predictions.csv", "per_scene.csv", "metrics.json", "scatter.png")
 MAX_PANELS = 60  # more cannot be read on one page
 LONGEST_NAME = 24  # characters of a scene's name above its panel
 SELECTED = {
@@ -59,12 +60,11 @@ class ReportFacts(Subject):
         Raises:
             ValueError: If one that has a field is not a text or a path.
         """
-        names = {one.name for one in fields(cls)} - {"more"}
-        own = {name: value for name, value in facts.items() if name in names}
+        own = {one.name: facts[one.name] for one in fields(cls) if one.name in facts and one.name != "more"}
         for name, value in own.items():
             if not isinstance(value, str | Path | None):
                 raise ValueError(f"`{name}` is {value!r}; a text is needed")
-        more = {name: value for name, value in facts.items() if name not in names}
+        more = {name: value for name, value in facts.items() if name not in own}
         return cls(**own, more=more)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
@@ -102,9 +102,6 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFac
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
 
-    Returns:
-        The report, for `print_report`.
-
     Raises:
         InputError: If the predictions cannot be measured or the folder cannot be written to.
     """
@@ -112,15 +109,9 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFac
     scenes = per_scene(predictions)
     attrs = predictions.attrs
     counts: Summary = {name: len(attrs[name]) for name in ("missing", "unmatched") if name in attrs}
-    report = Report(
-        predictions_csv=folder / "predictions.csv",
-        per_scene_csv=folder / "per_scene.csv",
-        metrics_json=folder / "metrics.json",
-        scatter_png=folder / "scatter.png",
-        scenes=scenes,
-        summary={**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts},
-        facts=facts,
-    )
+    summary = {**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts}
+    table, measured, numbers, plotted = (folder / name for name in FILES)
+    report = Report(table, measured, numbers, plotted, scenes, summary, facts)
     plot = draw_scatter(predictions, scenes, _heading(report))
     write_predictions(predictions, report.predictions_csv)
     write_predictions(scenes.reset_index(), report.per_scene_csv)
@@ -146,13 +137,8 @@ def print_report(report: Report, console: Console) -> None:
 def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) -> Figure:
     """Draw predicted against true score, one panel a scene with its SROCC, all on the same axes.
 
-    Args:
-        predictions: One row an image with columns `scene`, `score` and `prediction`.
-        scenes: The result of `per_scene` for them. Of more than 60 scenes, 60 are shown, evenly from worst to best.
-        title: The title above all panels.
-
-    Returns:
-        The plot, not tied to pyplot or to a screen.
+    `scenes` is the result of `per_scene` for the predictions. Of more than 60 scenes, 60 are shown, evenly from worst
+    to best. The plot is not tied to pyplot or to a screen.
     """
     shown = scenes
     if len(scenes) > MAX_PANELS:

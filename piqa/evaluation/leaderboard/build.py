@@ -19,8 +19,6 @@ from piqa.evaluation.statistics.noise_ceiling import DRAWS, noise_ceiling
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.evaluation.statistics.significance import PERMUTATIONS
 
-OFFICIAL_SROCC = BOARD_VALUES[0]
-
 
 @dataclass(frozen=True)
 class LeaderboardOptions:
@@ -103,8 +101,8 @@ def build_leaderboard(
 
 
 def _place(entry: MeasuredEntry) -> tuple[int, float]:
-    """Sort naive entries first, in their order; then models by falling SROCC, those without one last."""
-    value = entry.measured.value(OFFICIAL_SROCC) if entry.candidate.kind == "model" else 0.0
+    """Sort naive entries first, in their order; then models by falling official SROCC, those without one last."""
+    value = entry.measured.value(BOARD_VALUES[0]) if entry.candidate.kind == "model" else 0.0
     return KINDS.index(entry.candidate.kind), float("inf") if value != value else -value
 
 

@@ -43,12 +43,9 @@ class MeasuredEntry:
     """A candidate with its measures.
 
     Attributes:
-        candidate: The candidate.
         frame: The truth with the column `prediction`, NaN where there is none.
-        mapping: From the predictions to the scale of the score; None where there is none.
-        reason: Why there is no mapping; "" where there is one.
+        mapping: From the predictions to the scale of the score; None where there is none, for the `reason` given.
         calibration_images: Number of training images behind the mapping.
-        measured: Its measures.
     """
 
     candidate: Candidate
@@ -94,12 +91,7 @@ def measure_candidate(
 
 
 def check_candidates(truth: pd.DataFrame, candidates: Sequence[Candidate], max_missing: float) -> None:
-    """Make sure that candidates can be measured on the truth.
-
-    Raises:
-        InputError: If the truth cannot be used, there is no candidate, a name or an image repeats, a prediction is not
-            finite, or too many images have none.
-    """
+    """Make sure that candidates can be measured on the truth; raise an InputError as `build_leaderboard` does."""
     check_table(truth.assign(prediction=0.0))
     if not candidates:
         raise InputError("no model and no predictions to evaluate; give at least one")

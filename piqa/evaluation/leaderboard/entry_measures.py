@@ -22,14 +22,7 @@ AT_ONCE = 2_000_000  # counts in memory at a time, times a dozen intermediate ar
 
 @dataclass(frozen=True)
 class BoardValue:
-    """A value that the board shows of every entry.
-
-    Attributes:
-        protocol: The protocol that it belongs to.
-        measure: The measure.
-        column: The column of `EntryMeasures.scenes` that it sums up.
-        summary: How it sums up the scenes: their median or mean, over the last axis.
-    """
+    """A value that the board shows of every entry: a column of `EntryMeasures.scenes`, summed up over the last axis."""
 
     protocol: str
     measure: str
@@ -83,12 +76,8 @@ def measure_predictions(
     The logistic of the authors' protocol is fitted once in every scene, on its images as they are, and is held fixed in
     the resamples. So is the mapping. Their intervals therefore do not include the uncertainty of the curve.
 
-    Args:
-        truth: One row an image with columns `scene` and `score`.
-        prediction: The predictions in the order of `truth`, shape (images,), NaN where there is none.
-        mapping: To the scale of the score, from training scenes; None where there is none.
-        drawn: The resamples of the scenes of `truth`, in sorted order, and of their images, in the order of `truth`.
-        bands: What clear pairs and near ties are.
+    `truth` has the columns `scene` and `score`. Predictions are in its order, NaN where there is none. Resamples are
+    of its scenes, in sorted order, and of their images, in its order.
     """
     frame = truth[["scene", "score"]].assign(prediction=prediction)
     names = sorted(frame["scene"].unique())

@@ -50,9 +50,6 @@ class LeaderboardFacts(Subject):
         calibration_images: By model, the number of training images behind its mapping.
         missing: By model, the images without a prediction.
         unmatched: By model, the predictions for images that are not in the table.
-
-    Raises:
-        ValueError: If a number or a protocol is not possible.
     """
 
     images: int

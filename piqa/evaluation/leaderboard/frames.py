@@ -19,7 +19,6 @@ from piqa.evaluation.statistics.significance import adjust, permutation_p
 
 SIGNIFICANT = 0.05
 CEILING = "noise ceiling"
-CEILING_SOURCE = "score + N(0, score_std), drawn many times"
 COMPARED = ["model_a", "model_b", "protocol", "measure", "images", "difference", "low", "high", "p"]
 
 
@@ -32,7 +31,7 @@ def entries(
         own = {name: row[name] for name in ("model", "selected_on", "source")}
         rows.append(own | {"kind": "published", "protocol_note": NOTE})
     if ceiling is not None:
-        own = {"model": CEILING, "selected_on": None, "source": CEILING_SOURCE}
+        own = {"model": CEILING, "selected_on": None, "source": "score + N(0, score_std), drawn many times"}
         rows.append(own | {"kind": "ceiling", "protocol_note": "", "images": len(truth)})
     return pd.DataFrame(rows)
 

@@ -41,10 +41,8 @@ def write_page(board: Leaderboard, path: str | Path) -> Path:
     """Write the leaderboard as one self-contained HTML file.
 
     Images of the failures are scaled down and embedded if their files can be read; of all others only the names are
-    shown. The page holds no path of the machine but those in the board's facts and sources.
-
-    Raises:
-        InputError: If it cannot be written.
+    shown. The page holds no path of the machine but those in the board's facts and sources. If it cannot be written,
+    an InputError is raised.
     """
     path, page = Path(path), render(board)
     with replacing(path) as temporary:
@@ -128,8 +126,7 @@ def _group_table(board: Leaderboard, by: str) -> dict[str, object]:
 
 def _facts(board: Leaderboard) -> list[tuple[str, str]]:
     """Return the facts that are single values, by name, for the section on the method."""
-    facts = {name: value for name, value in board.facts.to_dict().items() if value is not None}
-    single = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}
+    single = {name: value for name, value in board.facts.to_dict().items() if not isinstance(value, Mapping | None)}
     return [(FACT_NAMES.get(name, name.replace("_", " ")), str(value)) for name, value in single.items()]
 
 

@@ -34,18 +34,14 @@ def plot_data(board: Leaderboard) -> dict[str, object]:
         scenes.append(named | {"scores": scores.to_list(), "predictions": predictions})
     srocc = board.scenes.pivot(index="scene", columns="model", values="srocc").reindex(names).round(DIGITS)
     kinds = board.entries.set_index("model")["kind"]
+    curves = board.reliability.reindex(columns=["model", "predicted", "observed", "pairs"]).round(DIGITS)
     return {
         "models": [{"name": model, "kind": kinds[model]} for model in models],
         "digits": {"score": score_digits, "prediction": list(digits.values())},
         "scenes": scenes,
         "srocc": [srocc[model].to_list() if model in srocc else [] for model in models],
         "board": [_intervals(block) for block in text.blocks(board) if block.rows],
-        "reliability": [
-            board.reliability[board.reliability["model"] == model]
-            .reindex(columns=["predicted", "observed", "pairs"])
-            .round(DIGITS)
-            for model in models
-        ],
+        "reliability": [curves[curves["model"] == model].drop(columns="model") for model in models],
     }
 
 

@@ -35,11 +35,7 @@ LATEX = {
 
 
 def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
-    """Write `leaderboard.json`, `.csv`, `.md` and `.tex` into a folder, and return the files by extension.
-
-    Raises:
-        InputError: If a file cannot be written.
-    """
+    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError."""
     paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
     write_predictions(measures_frame(board), paths["csv"])
     for end, content in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):

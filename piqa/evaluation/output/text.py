@@ -1,7 +1,6 @@
 """What every output of a leaderboard shows alike: its heading, its blocks of rows, footnotes and warnings.
 
-The terminal, Markdown, LaTeX and the page show the same blocks, so that each of them names the protocol of every value
-and what the checkpoint was chosen on.
+So each output names the protocol of every value and what the checkpoint was chosen on.
 """
 # ruff: noqa: RUF001 - a minus and an en dash are meant
 

@@ -44,11 +44,7 @@ class Thumbnails:
 
 
 def thumbnail(path: str | Path) -> str:
-    """Return an image scaled down to `THUMBNAIL_SIDE`, without its metadata, as a data URI.
-
-    Raises:
-        InputError: If it is not an image that can be read.
-    """
+    """Return an image scaled down to `THUMBNAIL_SIDE`, without its metadata, as a data URI, or raise an InputError."""
     from piqa.preparation.image_file import open_image  # imports torch, which a board without images does not need
 
     image = open_image(path)

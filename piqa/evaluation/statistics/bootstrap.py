@@ -53,14 +53,7 @@ class Resamples:
 
 
 def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Levels = "both") -> Resamples:
-    """Draw scenes and images within scenes.
-
-    Args:
-        sizes: Number of images of every scene.
-        bootstrap_samples: Number of resamples.
-        seed: Seed of the draw.
-        levels: `both`; or `scenes`, with their images as they are; or `images`, of the scenes as they are.
-    """
+    """Draw scenes, and images within scenes, of which there are `sizes`; the settings are as in `StatisticsOptions`."""
     scenes = len(sizes)
     choosing, *drawing = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(scenes + 1))
     slots = np.tile(np.arange(scenes), (bootstrap_samples, 1))
@@ -69,9 +62,8 @@ def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Le
     counts = []
     for scene, size in enumerate(sizes):
         times = int((slots == scene).sum())
-        as_they_are = np.ones((times, size), dtype=np.int32)
         drawn = drawing[scene].multinomial(size, np.full(size, 1 / size), size=times)
-        counts.append(as_they_are if levels == "scenes" else drawn.astype(np.int32))
+        counts.append(np.ones_like(drawn, np.int32) if levels == "scenes" else drawn.astype(np.int32))
     return Resamples(slots, counts)
 
 

@@ -18,14 +18,9 @@ DRAWS = 1000
 def noise_ceiling(truth: pd.DataFrame, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
     """Measure score + N(0, score_std) as a prediction of score, by the official protocol.
 
-    Args:
-        truth: One row an image with columns `scene`, `score` and `score_std`.
-        draws: Number of draws.
-        seed: Seed of the draws.
-
     Returns:
-        Indexed by measure (`srocc`, `krocc`, `plcc`, `mae`, `rmse`, `pair_accuracy`): `value`, the mean over draws of
-        the median over scenes, and `low` and `high`, between which 95 % of the draws lie.
+        Indexed by measure: `value`, the mean over draws of the median over scenes, and `low` and `high`, between which
+        95 % of the draws lie.
     """
     rng = np.random.default_rng(seed)
     scenes = []

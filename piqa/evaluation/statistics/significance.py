@@ -61,9 +61,6 @@ def permutation_p(differences: ArrayLike, seed: int = 0, permutations: int = PER
 def holm(p: ArrayLike) -> Array:
     """Adjust the p-values of several comparisons by Holm's method; NaN is no comparison and stays NaN.
 
-    Args:
-        p: Shape (comparisons,).
-
     Returns:
         Adjusted p-values: rejecting those below 0.05 keeps the chance of any false rejection below 0.05.
 
