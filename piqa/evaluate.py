@@ -56,13 +56,7 @@ LISTED = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of an evaluation.
-
-    Attributes:
-        board: The leaderboard.
-        reports: Each model's own report, by name.
-        folder: Where they were written.
-    """
+    """The leaderboard of an evaluation, each entry's own report by name, and the folder of the results."""
 
     board: Leaderboard
     reports: dict[str, Report]
@@ -110,8 +104,7 @@ def evaluate(
     """Measure models and CSVs of predictions, scene by scene, and compare them.
 
     Args:
-        ckpt_path: Models: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint;
-            each a path or name=path.
+        ckpt_path: Models, as `--help` lists them; each a path or name=path.
         predictions: CSVs with `image, prediction`, and `scene, score` where no table is given; each as above.
         table: The scored images; by default those that the first model was trained with.
         split: The part of the table that is evaluated.
@@ -150,9 +143,11 @@ def evaluate(
     folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
     reports = {}
     for one in tables:
-        name = one.candidate.name
+        name, source = one.candidate.name, one.candidate.source
         own = folder if len(tables) == 1 else folder / _folder_name(name)
-        reports[name] = write_report(one.frame, own, _report_facts(one.candidate, name in models, subject))
+        told = {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
+        told |= {"selected_on": one.candidate.selected_on, "official_split": None}
+        reports[name] = write_report(one.frame, own, ReportFacts(**vars(subject) | told))
     return Evaluation(board, reports, folder)
 
 
@@ -171,9 +166,8 @@ def _named(
             raise InputError(f"the names {other!r} and {name!r} are too alike; choose another, such as other=some.csv")
     unknown = [name for name in selected_on or {} if name not in csvs]
     if unknown:
-        raise InputError(
-            f"`selected_on` names {unknown[0]!r}, but the CSVs are {', '.join(csvs) or 'none'}; use their names"
-        )
+        known = ", ".join(csvs) or "none"
+        raise InputError(f"`selected_on` names {unknown[0]!r}, but the CSVs are {known}; use their names")
     return {name: str(model_file.find_model(path)) for name, path in models.items()}, csvs
 
 
@@ -204,8 +198,8 @@ def _scored(
         scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
         scorer = None  # one network in memory at a time
         scored = frame.assign(prediction=scores)
-        predictions = scored.set_index("image")["prediction"]
-        yield CandidateTable(Candidate(name, predictions, selected_on=selected_on, source=model), _part(scored, split))
+        candidate = Candidate(name, scored.set_index("image")["prediction"], selected_on=selected_on, source=model)
+        yield CandidateTable(candidate, _part(scored, split))
 
 
 def _labels(table: Table, split: str) -> pd.DataFrame:
@@ -222,18 +216,12 @@ def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def _table_of(card: ModelCard, model: str) -> Table:
-    """Return the table that the model was trained with, as its card names it.
-
-    Raises:
-        InputError: If it names none, or one that cannot be built here.
-    """
+    """Return the table that the model was trained with, as its card names it."""
     data = card.trained_on.get("data")
     spec = data.get("table") if isinstance(data, dict) else None
     if spec is None:
-        raise InputError(
-            f"{model} does not say which images it was trained with; name some, such as "
-            "`--table piqa.data.PIQ23 --table.root data/piq23`"
-        )
+        example = "`--table piqa.data.PIQ23 --table.root data/piq23`"
+        raise InputError(f"{model} does not say which images it was trained with; name some, such as {example}")
     table: Table = model_file.instantiate(spec, Table, f"the card of {model}")
     return table
 
@@ -249,29 +237,11 @@ def _compare(
     truth = tables[0].frame if labels is None or subject.split is None else _part(labels, subject.split)
     truth = truth[[name for name in TRUTH if name in truth]]
     training = None if labels is None or subject.split == "train" else _part(labels, "train")
-    rivals = {} if table is None else table.rival_scores()
-    naive = naive_candidates(truth, training, rivals, None if table is None else table.centred_score)
+    rivals, centred = (None, None) if table is None else (table.rival_scores(), table.centred_score)
+    candidates = [*naive_candidates(truth, training, rivals, centred), *(one.candidate for one in tables)]
+    published = published_entries(subject.attribute, subject.official_split)
     return build_leaderboard(
-        truth,
-        [*naive, *(one.candidate for one in tables)],
-        training=training,
-        published=published_entries(subject.attribute, subject.official_split),
-        subject=subject,
-        options=options,
-    )
-
-
-def _report_facts(candidate: Candidate, is_model: bool, subject: Subject) -> ReportFacts:
-    """Return the facts of one candidate's own report."""
-    return ReportFacts(
-        table=subject.table,
-        split=subject.split,
-        attribute=subject.attribute,
-        command=subject.command,
-        checkpoint=candidate.source if is_model else None,
-        predictions=None if is_model else candidate.source,
-        selected_on=candidate.selected_on,
-        test_crops=subject.test_crops if is_model else None,
+        truth, candidates, training=training, published=published, subject=subject, options=options
     )
 
 

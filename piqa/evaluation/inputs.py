@@ -15,13 +15,7 @@ from piqa.evaluation.predictions import read_predictions
 
 @dataclass(frozen=True)
 class CandidateTable:
-    """A candidate and the table of its predictions of the evaluated images.
-
-    Attributes:
-        candidate: Its predictions by image.
-        frame: One row an image to be evaluated, with `image`, `scene`, `score`, `prediction` and whatever else is
-            known; `attrs` as `read_predictions` leaves them.
-    """
+    """A candidate, and its predictions of the images to be evaluated, as `read_predictions` returns them."""
 
     candidate: Candidate
     frame: pd.DataFrame
@@ -74,10 +68,8 @@ def read_candidates(
     """
     found: list[CandidateTable] = []
     for name, path in paths.items():
-        if table is None and found:
-            frame = read_predictions(path, found[0].frame.drop(columns="prediction"), max_missing=max_missing)
-        else:
-            frame = read_predictions(path, table, split=None if table is None else split, max_missing=max_missing)
+        labels = found[0].frame.drop(columns="prediction") if table is None and found else table
+        frame = read_predictions(path, labels, split=None if table is None else split, max_missing=max_missing)
         candidate = Candidate(
             name,
             frame.set_index("image")["prediction"],
@@ -99,12 +91,9 @@ def naive_candidates(
 ) -> list[Candidate]:
     """Return the rules that a model must beat: one score for every image, and other scores of the same images.
 
-    Args:
-        truth: The images to be evaluated, with `image` and `score`.
-        training: The training images, with the same; None if not known.
-        others: Other scores by image, such as another attribute's, by name; those that lack an image are left out.
-        constant: The one score, where it is known without looking, as 0 is for scores that are centred in every scene;
-            else the mean score of the training images, or of the evaluated ones if there are no training images.
+    The one score is `constant`, where it is known without looking, as 0 is for scores that are centred in every scene;
+    else the mean score of the training images, or of the evaluated ones if there are no training images. Of the other
+    scores, by name and by image, such as another attribute's, those that lack an image of `truth` are left out.
     """
     images = truth["image"] if training is None else pd.concat([truth["image"], training["image"]])
     rule = "which the scores are centred on"
@@ -115,10 +104,7 @@ def naive_candidates(
     one_score = pd.Series(constant, index=images, dtype="float64")
     source = f"{constant:.3g} for every image, {rule}"
     complete = {name: scores for name, scores in (others or {}).items() if truth["image"].isin(scores.index).all()}
-    return [
-        Candidate("constant", one_score, "naive", source=source),
-        *(
-            Candidate(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction")
-            for name, scores in complete.items()
-        ),
-    ]
+    rules = [Candidate("constant", one_score, "naive", source=source)]
+    for name, scores in complete.items():
+        rules.append(Candidate(name, scores, "naive", source=f"the experts' {name}, as if it were a prediction"))
+    return rules

@@ -64,17 +64,8 @@ def concordance(
     """Count pairs of images: concordant minus discordant ones, and all of them.
 
     A pair is concordant if score and prediction order its images alike. A tie of the prediction is neither concordant
-    nor discordant. A tie of the score is no pair.
-
-    Args:
-        score: As for all functions here, like `prediction` and `counts`.
-        prediction: See `score`.
-        counts: See `score`.
-        above: Count only pairs whose scores differ by more than this,
-        below: and by less than this.
-
-    Returns:
-        Concordant minus discordant pairs, and pairs; whole numbers.
+    nor discordant. A tie of the score is no pair. Only pairs whose scores differ by more than `above` and by less than
+    `below` are counted. Both results are whole numbers.
     """
     images, rows = len(score), prediction.shape[:-1] if counts is None else counts.shape[:1]
     difference, pairs = np.zeros(rows), np.zeros(rows)
@@ -115,16 +106,9 @@ def tau_b(concordance: Array, score: Array, prediction: Array, counts: Array | N
 def all_measures(score: Array, prediction: Array, counts: Array | None = None) -> dict[str, Array]:
     """Return all measures by name, and `concordance` and `pairs`, which KROCC and pair accuracy share."""
     difference, pairs = concordance(score, prediction, counts)
-    return {
-        "srocc": srocc(score, prediction, counts),
-        "krocc": tau_b(difference, score, prediction, counts),
-        "plcc": plcc(score, prediction, counts),
-        "mae": mae(score, prediction, counts),
-        "rmse": rmse(score, prediction, counts),
-        "pair_accuracy": pair_accuracy(difference, pairs),
-        "concordance": difference,
-        "pairs": pairs,
-    }
+    others = {measure.__name__: measure(score, prediction, counts) for measure in (srocc, plcc, mae, rmse)}
+    shared = {"concordance": difference, "pairs": pairs, "pair_accuracy": pair_accuracy(difference, pairs)}
+    return others | shared | {"krocc": tau_b(difference, score, prediction, counts)}
 
 
 @undefined_is_nan

@@ -88,10 +88,8 @@ def fit_logistic(prediction: ArrayLike, score: ArrayLike) -> Array | None:
     f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), least squares from b1 = max(score), b2 = min(score),
     b3 = mean(prediction), b4 = 0.5. The start is the published one and suits predictions that span a few units; on
     another scale the fit can end in a step function. The curve is fitted to the labels that it is then evaluated on, so
-    the resulting measures are optimistic.
-
-    Unlike in the published code, the derivatives are exact. The steps of numeric ones are proportional to the
-    parameter, so b3 would never leave a mean that is zero but for rounding, as that of scores centred per scene.
+    the measures are optimistic. Unlike in the published code, the derivatives are exact: the steps of numeric ones are
+    proportional to the parameter, so b3 would never leave a mean that is zero but for rounding.
 
     Args:
         prediction: The predicted scores, shape (images,).
@@ -147,18 +145,14 @@ def per_scene(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(scenes: pd.DataFrame) -> Summary:
-    """Sum up the measures of all scenes by the two protocols in use, which cannot be converted into each other.
+    """Sum up the measures of `per_scene` by the two protocols in use, which cannot be converted into each other.
 
     `official` is the PIQ23 board's: the median over scenes of each measure of the raw predictions. `authors` is that of
     the DN-PIQA code: the mean over scenes, SROCC and KROCC of the raw predictions, PLCC, MAE and RMSE after the
     per-scene logistic fit.
 
-    A scene with undefined correlations or a failed fit is left out of the aggregates for which it has no number; the
-    authors' own mean would become NaN. Such scenes are counted and named in the result, because leaving them out can
-    flatter a model.
-
-    Args:
-        scenes: The result of `per_scene`.
+    A scene with undefined correlations or a failed fit is left out of the aggregates for which it has no number (the
+    authors' own mean would become NaN), counted and named, because leaving it out can flatter a model.
 
     Returns:
         Plain numbers, texts and lists: `images`, `scenes`, `official`, `authors` (each with its `protocol` in words and
@@ -192,16 +186,8 @@ def summarise(scenes: pd.DataFrame) -> Summary:
 def pair_accuracy(predictions: pd.DataFrame) -> float:
     """Return the fraction of all pairs within scenes that the predictions put in the experts' order.
 
-    Pairs with equal scores are not counted, equal predictions count half.
-
-    Args:
-        predictions: As for `per_scene`.
-
-    Returns:
-        A number in [0, 1], 0.5 for constant predictions; NaN if no scene has two different scores.
-
-    Raises:
-        InputError: As `per_scene`.
+    Pairs with equal scores are not counted, equal predictions count half; NaN if no scene has two different scores.
+    Argument and errors as for `per_scene`.
 
     Examples:
         >>> rows = {"scene": ["hall"] * 3, "score": [1, 2, 3], "prediction": [1, 3, 2]}

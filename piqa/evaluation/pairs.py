@@ -21,6 +21,7 @@ from piqa.evaluation.measures import Array, concordance, pair_accuracy, srocc
 BINS = 10
 WORST = 24
 FEWEST = 5  # images of a group in a scene; a correlation of fewer is mostly chance
+GROUP_COLUMNS = ["by", "group", "images", "pairs", "pair_accuracy", "srocc"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class PairBands:
     near: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("clear", "near"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"`{name}` is {getattr(self, name)}; a difference of scores of at least 0 is needed")
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise InputError(f"`{name}` is {value}; a difference of scores of at least 0 is needed")
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the range of score differences of each kind of pairs, both ends excluded."""
@@ -69,15 +70,9 @@ def preferences(frame: pd.DataFrame, bands: PairBands | None = None) -> pd.DataF
     for kind, limits in (bands or PairBands()).limits().items():
         counted = (apart > limits[0]) & (apart < limits[1])
         ordered, pairs = np.sum([concordance(*scene, None, *limits) for scene in _scenes(frame)], axis=0)
-        rows.append(
-            {
-                "kind": kind,
-                "pairs": int(pairs),
-                "accuracy": float(pair_accuracy(ordered, pairs)),
-                "brier": float(lost[counted].mean()) if counted.any() else float("nan"),
-            }
-        )
-    return pd.DataFrame(rows)
+        brier = float(lost[counted].mean()) if counted.any() else np.nan
+        rows.append((kind, int(pairs), float(pair_accuracy(ordered, pairs)), brier))
+    return pd.DataFrame(rows, columns=["kind", "pairs", "accuracy", "brier"])
 
 
 def reliability(frame: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
@@ -89,14 +84,12 @@ def reliability(frame: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
 
     Returns:
         One row a bin that holds pairs: `bin`, `predicted` (mean probability of the preferred image), `observed`
-        (fraction of the pairs whose preferred image has the higher score) and `pairs`. A calibrated model has both
-        equal.
+        (fraction of pairs whose preferred image has the higher score), `pairs`. A calibrated model has both equal.
     """
     differences = np.concatenate([prediction for _, prediction in _differences(frame)])
     sure, right = ndtr(np.abs(differences)), (1 + np.sign(differences)) / 2
     place = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1)
-    table = pd.DataFrame({"bin": place, "predicted": sure, "observed": right})
-    grouped = table.groupby("bin")
+    grouped = pd.DataFrame({"bin": place, "predicted": sure, "observed": right}).groupby("bin")
     return grouped.mean().assign(pairs=grouped.size()).reset_index()
 
 
@@ -104,7 +97,7 @@ def worst_pairs(frame: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
     """Return the wrongly ordered pairs whose scores differ most; each image is in one of them at most.
 
     Args:
-        frame: One row an image with columns `image`, `scene`, `score`, `prediction`, and `path` where known.
+        frame: As for `preferences`, with `image`, and `path` where known.
         count: Largest number of pairs.
 
     Returns:
@@ -145,21 +138,13 @@ def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
         for name, *numbers in zip(names, ordered, pairs, correlation, strict=True):
             sums.setdefault(str(name), []).append(numbers)
     images = frame[by].astype(str).value_counts()
-    rows_out = []
+    found = []
     for group in sorted(sums):
         ordered, pairs, _ = np.sum(sums[group], axis=0)
-        defined = [correlation for *_, correlation in sums[group] if not np.isnan(correlation)]
-        rows_out.append(
-            {
-                "by": by,
-                "group": group,
-                "images": int(images[group]),
-                "pairs": int(pairs),
-                "pair_accuracy": float(pair_accuracy(ordered, pairs)),
-                "srocc": float(np.mean(defined)) if defined else float("nan"),
-            }
-        )
-    return pd.DataFrame(rows_out)
+        defined = [value for *_, value in sums[group] if not np.isnan(value)]
+        mean = float(np.mean(defined)) if defined else np.nan
+        found.append((by, group, int(images[group]), int(pairs), float(pair_accuracy(ordered, pairs)), mean))
+    return pd.DataFrame(found, columns=GROUP_COLUMNS)
 
 
 def _scenes(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
@@ -194,6 +179,5 @@ def _wrong_pairs(score: Array, prediction: Array, count: int) -> list[tuple[int,
 
 def _named(row: pd.Series[Any], side: str) -> dict[str, Any]:
     path = row.get("path")
-    on_disk = isinstance(path, str) and Path(path).is_file()
-    named = {name: row[name] for name in ("image", "score", "prediction")} | {"path": path if on_disk else None}
-    return {f"{name}_{side}": value for name, value in named.items()}
+    there = path if isinstance(path, str) and Path(path).is_file() else None
+    return {f"{name}_{side}": row[name] for name in ("image", "score", "prediction")} | {f"path_{side}": there}

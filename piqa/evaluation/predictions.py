@@ -7,6 +7,7 @@ unmatched names are counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -27,9 +28,8 @@ def read_predictions(
     """Read predictions from a CSV file, with their labels from the file itself or from a table.
 
     The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Case and spaces in the header do
-    not matter; else it is read as `read_csv` tells. With a table, rows are joined to it by image name: exactly; else
-    with slashes, backslashes and the case of the extension taken as equal, where one path is the end of the other;
-    else, where no path is, by file name alone.
+    not matter. With a table, rows are joined to it by image name: exactly; else with slashes, backslashes and the case
+    of the extension taken as equal, where one path is the end of the other; else, if none is, by file name alone.
 
     Args:
         csv: The file, one row an image.
@@ -74,21 +74,15 @@ def read_predictions(
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV; every number reads back as exactly the same float64.
-
-    Args:
-        frame: The table; its index is not written.
-        path: The file, replaced if it exists; missing folders are created.
+    """Write a table as CSV without its index; every number reads back as exactly the same float64.
 
     Raises:
         InputError: If the file cannot be written.
     """
-    # The shortest text of a float32 is another number once it is read as float64.
-    narrow = frame.select_dtypes(["float16", "float32"]).columns
+    narrow = frame.select_dtypes(["float16", "float32"]).columns  # their shortest text is another number as float64
+    wide = frame.astype(dict.fromkeys(narrow, "float64"))
     with replacing(path) as temporary:
-        frame.astype(dict.fromkeys(narrow, "float64")).to_csv(
-            temporary, index=False, lineterminator="\n", encoding="utf-8"
-        )
+        wide.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> None:
@@ -102,8 +96,7 @@ def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> N
 def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
     """Return the rows of `frame` that are in `table`, under the table's names and labels."""
     position = _match(frame["image"], table["image"])
-    unmatched = frame["image"][position == -1]
-    position = position[position != -1]
+    unmatched, position = frame["image"][position == -1], position[position != -1]
     labels = table.iloc[position.to_list()][["image", *(name for name in LABELS if name in table)]]
     labels = labels.set_index(position.index)
     _refuse_repeats(labels["image"], csv)
@@ -162,10 +155,9 @@ def _ends(path: str) -> list[str]:
 
 def _positions(names: Iterable[str]) -> dict[str, int]:
     """Return the position of each name; repeated names are left out."""
-    seen: dict[str, list[int]] = {}
-    for position, name in enumerate(names):
-        seen.setdefault(name, []).append(position)
-    return {name: positions[0] for name, positions in seen.items() if len(positions) == 1}
+    listed_names = list(names)
+    times = Counter(listed_names)
+    return {name: position for position, name in enumerate(listed_names) if times[name] == 1}
 
 
 def _positions_by_end(names: pd.Series[str]) -> dict[str, int]:

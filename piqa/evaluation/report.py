@@ -19,40 +19,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
+from piqa.evaluation.output.text import LISTED, some
 from piqa.evaluation.predictions import write_predictions
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
+FILES = ("predictions.csv", "per_scene.csv", "metrics.json", "scatter.png")
 MAX_PANELS = 60  # more cannot be read on one page
 LONGEST_NAME = 24  # characters of a scene's name above its panel
+SELECTED = {
+    "test": "checkpoint CHOSEN ON THE TEST SET, which flatters its values",
+    "val": "checkpoint chosen on held-out validation scenes",
+    None: "what the checkpoint was chosen on is not known",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportFacts:
+class ReportFacts(Subject):
     """What was evaluated, as far as it is known.
 
     Args:
-        table: Name of the table, or of the files that hold the labels.
-        split: The part of the table.
-        attribute: What was judged, such as PIQ23's `exposure`.
-        command: The command line.
         checkpoint: The model's file, if a model was evaluated.
         predictions: The CSV, if predictions were evaluated.
         selected_on: The set that the checkpoint was chosen on.
-        test_crops: Crops of each image that the model scored.
         more: Other facts by name, which are only written.
     """
 
-    table: str | None = None
-    split: str | None = None
-    attribute: str | None = None
-    command: str | None = None
     checkpoint: str | Path | None = None
     predictions: str | None = None
     selected_on: str | None = None
-    test_crops: str | None = None
     more: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -62,12 +60,11 @@ class ReportFacts:
         Raises:
             ValueError: If one that has a field is not a text or a path.
         """
-        names = {one.name for one in fields(cls)} - {"more"}
-        own = {name: value for name, value in facts.items() if name in names}
+        own = {one.name: facts[one.name] for one in fields(cls) if one.name in facts and one.name != "more"}
         for name, value in own.items():
             if not isinstance(value, str | Path | None):
                 raise ValueError(f"`{name}` is {value!r}; a text is needed")
-        more = {name: value for name, value in facts.items() if name not in names}
+        more = {name: value for name, value in facts.items() if name not in own}
         return cls(**own, more=more)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
@@ -79,13 +76,9 @@ class ReportFacts:
 
 @dataclass(frozen=True)
 class Report:
-    """An evaluation: its files, its values and what they were measured on.
+    """An evaluation: the files that `write_report` writes, and what is in them.
 
     Attributes:
-        predictions_csv: The predictions, one row an image.
-        per_scene_csv: The measures of every scene.
-        metrics_json: The summary and the facts.
-        scatter_png: Predicted against true score, one panel a scene.
         scenes: The measures of every scene, as from `metrics.per_scene`.
         summary: Both aggregates and the counts, as from `metrics.summarise`, and `pair_accuracy`.
         facts: What was evaluated.
@@ -109,26 +102,16 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFac
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
 
-    Returns:
-        The report, for `print_report`.
-
     Raises:
         InputError: If the predictions cannot be measured or the folder cannot be written to.
     """
     folder = Path(folder)
     scenes = per_scene(predictions)
-    counts: dict[str, int] = {
-        name: len(predictions.attrs[name]) for name in ("missing", "unmatched") if name in predictions.attrs
-    }
-    report = Report(
-        predictions_csv=folder / "predictions.csv",
-        per_scene_csv=folder / "per_scene.csv",
-        metrics_json=folder / "metrics.json",
-        scatter_png=folder / "scatter.png",
-        scenes=scenes,
-        summary={**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts},
-        facts=facts,
-    )
+    attrs = predictions.attrs
+    counts: Summary = {name: len(attrs[name]) for name in ("missing", "unmatched") if name in attrs}
+    summary = {**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts}
+    table, measured, numbers, plotted = (folder / name for name in FILES)
+    report = Report(table, measured, numbers, plotted, scenes, summary, facts)
     plot = draw_scatter(predictions, scenes, _heading(report))
     write_predictions(predictions, report.predictions_csv)
     write_predictions(scenes.reset_index(), report.per_scene_csv)
@@ -139,12 +122,7 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFac
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print one line a scene, both aggregates by name, and all warnings.
-
-    Args:
-        report: From `write_report`.
-        console: Where to print.
-    """
+    """Print one line a scene, both aggregates by name, and all warnings."""
     console.print(_table(report))
     for name in ("official", "authors"):
         console.print(f"{name}: {report.summary[name]['protocol']}", highlight=False)
@@ -159,13 +137,8 @@ def print_report(report: Report, console: Console) -> None:
 def draw_scatter(predictions: pd.DataFrame, scenes: pd.DataFrame, title: str) -> Figure:
     """Draw predicted against true score, one panel a scene with its SROCC, all on the same axes.
 
-    Args:
-        predictions: One row an image with columns `scene`, `score` and `prediction`.
-        scenes: The result of `per_scene` for them. Of more than 60 scenes, 60 are shown, evenly from worst to best.
-        title: The title above all panels.
-
-    Returns:
-        The plot, not tied to pyplot or to a screen.
+    `scenes` is the result of `per_scene` for the predictions. Of more than 60 scenes, 60 are shown, evenly from worst
+    to best. The plot is not tied to pyplot or to a screen.
     """
     shown = scenes
     if len(scenes) > MAX_PANELS:
@@ -220,22 +193,9 @@ def _table(report: Report) -> Table:
 def _heading(report: Report) -> str:
     """Return what was evaluated, and what the checkpoint was chosen on."""
     facts = report.facts
-    named = [facts.table] if facts.table is not None else []
-    named += [f"split {facts.split}"] if facts.split is not None else []
-    named += [f"attribute {facts.attribute}"] if facts.attribute is not None else []
-    return "\n".join(filter(None, [" · ".join(named), _selection(facts.selected_on)]))
-
-
-def _selection(selected_on: str | None) -> str:
-    if selected_on == "test":
-        return "checkpoint CHOSEN ON THE TEST SET, which flatters its values"
-    if selected_on == "val":
-        return "checkpoint chosen on held-out validation scenes"
-    return (
-        "what the checkpoint was chosen on is not known"
-        if selected_on is None
-        else f"checkpoint chosen on: {selected_on}"
-    )
+    named = [facts.table, facts.split and f"split {facts.split}", facts.attribute and f"attribute {facts.attribute}"]
+    chosen = SELECTED.get(facts.selected_on, f"checkpoint chosen on: {facts.selected_on}")
+    return "\n".join(filter(None, [" · ".join(filter(None, named)), chosen]))
 
 
 def _warnings(report: Report) -> list[str]:
@@ -247,7 +207,8 @@ def _warnings(report: Report) -> list[str]:
     ):
         if summary[key]["count"]:
             scenes = f"{summary[key]['count']} of {summary['scenes']} scenes"
-            found.append(f"{trouble} in {scenes}, left out of {loss}: {_some(summary[key]['scenes'])}")
+            more = ", all in metrics.json" if summary[key]["count"] > LISTED else ""
+            found.append(f"{trouble} in {scenes}, left out of {loss}: {some(summary[key]['scenes'])}{more}")
     if summary.get("missing"):
         found.append(f"{summary['missing']} images of the table have no prediction and are not in these values")
     if summary.get("unmatched"):
@@ -255,11 +216,6 @@ def _warnings(report: Report) -> list[str]:
     if report.facts.selected_on == "test":
         found.append("The checkpoint was chosen on the test set: compare only with results chosen in the same way")
     return found
-
-
-def _some(scenes: list[str]) -> str:
-    more = f" and {len(scenes) - 5} more, all in metrics.json" if len(scenes) > 5 else ""
-    return ", ".join(scenes[:5]) + more
 
 
 def _number(value: float) -> str:

@@ -19,8 +19,6 @@ from piqa.evaluation.statistics.noise_ceiling import DRAWS, noise_ceiling
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.evaluation.statistics.significance import PERMUTATIONS
 
-OFFICIAL_SROCC = BOARD_VALUES[0]
-
 
 @dataclass(frozen=True)
 class LeaderboardOptions:
@@ -84,7 +82,10 @@ def build_leaderboard(
     models = [entry for entry in entries if entry.candidate.kind == "model"]
     comparisons = frames.comparisons(truth, entries, drawn, bands, options.permutations, statistics.seed)
     ceiling = noise_ceiling(truth, options.draws, statistics.seed) if "score_std" in truth else None
-    others = pd.DataFrame() if published is None else _named_apart(published, entries)
+    ours, others = {entry.name for entry in entries}, pd.DataFrame()
+    if published is not None:
+        apart = [f"{name} (published)" if name in ours else name for name in published["model"]]
+        others = published.assign(model=apart)
     return Leaderboard(
         facts=_facts(truth, entries, subject or Subject(), options),
         entries=frames.entries(truth, entries, others, ceiling),
@@ -100,16 +101,9 @@ def build_leaderboard(
 
 
 def _place(entry: MeasuredEntry) -> tuple[int, float]:
-    """Sort naive entries first, in their order; then models by falling SROCC, those without one last."""
-    value = entry.measured.value(OFFICIAL_SROCC) if entry.candidate.kind == "model" else 0.0
+    """Sort naive entries first, in their order; then models by falling official SROCC, those without one last."""
+    value = entry.measured.value(BOARD_VALUES[0]) if entry.candidate.kind == "model" else 0.0
     return KINDS.index(entry.candidate.kind), float("inf") if value != value else -value
-
-
-def _named_apart(published: pd.DataFrame, entries: Sequence[MeasuredEntry]) -> pd.DataFrame:
-    """Return the published results, renamed where a candidate has the same name."""
-    ours = {entry.name for entry in entries}
-    names = [f"{name} (published)" if name in ours else name for name in published["model"]]
-    return published.assign(model=names)
 
 
 def _facts(

@@ -43,12 +43,9 @@ class MeasuredEntry:
     """A candidate with its measures.
 
     Attributes:
-        candidate: The candidate.
         frame: The truth with the column `prediction`, NaN where there is none.
-        mapping: From the predictions to the scale of the score; None where there is none.
-        reason: Why there is no mapping; "" where there is one.
+        mapping: From the predictions to the scale of the score; None where there is none, for the `reason` given.
         calibration_images: Number of training images behind the mapping.
-        measured: Its measures.
     """
 
     candidate: Candidate
@@ -77,14 +74,9 @@ class MeasuredEntry:
 def measure_candidate(
     truth: pd.DataFrame, candidate: Candidate, training: pd.DataFrame | None, drawn: Resamples, bands: PairBands
 ) -> MeasuredEntry:
-    """Measure a candidate.
+    """Measure a candidate on the truth, which has columns `image`, `scene` and `score` and index 0..n-1.
 
-    Args:
-        truth: One row an image with columns `image`, `scene` and `score`, index 0..n-1.
-        candidate: The candidate.
-        training: `image` and `score` of the training images, none of which is in `truth`; None if not known.
-        drawn: The resamples of `truth`.
-        bands: What clear pairs and near ties are.
+    The other arguments are as in `build_leaderboard` and `measure_predictions`.
     """
     frame = truth.assign(prediction=truth["image"].map(candidate.predictions).astype(np.float64))
     mapping, images, reason = None, 0, "the table has no training images"
@@ -99,34 +91,27 @@ def measure_candidate(
 
 
 def check_candidates(truth: pd.DataFrame, candidates: Sequence[Candidate], max_missing: float) -> None:
-    """Make sure that candidates can be measured on the truth.
-
-    Raises:
-        InputError: If the truth cannot be used, there is no candidate, a name or an image repeats, a prediction is not
-            finite, or too many images have none.
-    """
+    """Make sure that candidates can be measured on the truth; raise an InputError as `build_leaderboard` does."""
     check_table(truth.assign(prediction=0.0))
     if not candidates:
         raise InputError("no model and no predictions to evaluate; give at least one")
     names = [candidate.name for candidate in candidates]
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise InputError(f"two candidates are called {repeated[0]!r}; name them apart, such as ours=a.csv peer=b.csv")
-    for candidate in candidates:
-        _check_predictions(truth["image"], candidate, max_missing)
-
-
-def _check_predictions(images: pd.Series[str], candidate: Candidate, max_missing: float) -> None:
-    name, predictions = candidate.name, candidate.predictions
-    if predictions.index.has_duplicates:
-        repeated = predictions.index[predictions.index.duplicated()][0]
-        raise InputError(f"{name} predicts {repeated} more than once; keep one row an image")
-    wrong = predictions.index[~np.isfinite(predictions.to_numpy(np.float64))]
-    if len(wrong):
-        raise InputError(f"{name} has {len(wrong)} predictions that are not finite (first: {wrong[0]}); correct them")
-    missing = images[~images.isin(predictions.index)]
-    if len(missing) > max_missing * len(images) or len(missing) == len(images):
-        raise InputError(
-            f"{name} predicts {len(images) - len(missing)} of the {len(images)} images to be evaluated (first without: "
-            f"{missing.iloc[0]}); add them, or raise `max_missing` (now {max_missing:g})"
-        )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"two candidates are called {twice[0]!r}; name them apart, such as ours=a.csv peer=b.csv")
+    images = truth["image"]
+    for name, predictions in ((candidate.name, candidate.predictions) for candidate in candidates):
+        if predictions.index.has_duplicates:
+            repeated = predictions.index[predictions.index.duplicated()]
+            raise InputError(f"{name} predicts {repeated[0]} more than once; keep one row an image")
+        wrong = predictions.index[~np.isfinite(predictions.to_numpy(np.float64))]
+        if len(wrong):
+            raise InputError(
+                f"{name} has {len(wrong)} predictions that are not finite (first: {wrong[0]}); correct them"
+            )
+        missing = images[~images.isin(predictions.index)]
+        if len(missing) > max_missing * len(images) or len(missing) == len(images):
+            raise InputError(
+                f"{name} predicts {len(images) - len(missing)} of the {len(images)} images to be evaluated (first "
+                f"without: {missing.iloc[0]}); add them, or raise `max_missing` (now {max_missing:g})"
+            )

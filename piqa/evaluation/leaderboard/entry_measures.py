@@ -22,14 +22,7 @@ AT_ONCE = 2_000_000  # counts in memory at a time, times a dozen intermediate ar
 
 @dataclass(frozen=True)
 class BoardValue:
-    """A value that the board shows of every entry.
-
-    Attributes:
-        protocol: The protocol that it belongs to.
-        measure: The measure.
-        column: The column of `EntryMeasures.scenes` that it sums up.
-        summary: How it sums up the scenes: their median or mean, over the last axis.
-    """
+    """A value that the board shows of every entry: a column of `EntryMeasures.scenes`, summed up over the last axis."""
 
     protocol: str
     measure: str
@@ -83,12 +76,8 @@ def measure_predictions(
     The logistic of the authors' protocol is fitted once in every scene, on its images as they are, and is held fixed in
     the resamples. So is the mapping. Their intervals therefore do not include the uncertainty of the curve.
 
-    Args:
-        truth: One row an image with columns `scene` and `score`.
-        prediction: The predictions in the order of `truth`, shape (images,), NaN where there is none.
-        mapping: To the scale of the score, from training scenes; None where there is none.
-        drawn: The resamples of the scenes of `truth`, in sorted order, and of their images, in the order of `truth`.
-        bands: What clear pairs and near ties are.
+    `truth` has the columns `scene` and `score`. Predictions are in its order, NaN where there is none. Resamples are
+    of its scenes, in sorted order, and of their images, in its order.
     """
     frame = truth[["scene", "score"]].assign(prediction=prediction)
     names = sorted(frame["scene"].unique())
@@ -99,11 +88,8 @@ def measure_predictions(
         score, raw = images.loc[known, ["score", "prediction"]].to_numpy(np.float64).T
         curves = {"fitted": fit_logistic(raw, score), "mapped": None if mapping is None else mapping(raw)}
         once = _measures(score, raw, curves, np.ones((1, len(score)), np.int32), bands)
-        rows.append(
-            {"images": len(score)}
-            | {name: float(values[0]) for name, values in once.items()}
-            | {"fit_converged": curves["fitted"] is not None}
-        )
+        numbers = {name: float(values[0]) for name, values in once.items()}
+        rows.append({"images": len(score), **numbers, "fit_converged": curves["fitted"] is not None})
         resampled.append(_measures(score, raw, curves, counts[:, known], bands))
     resamples = {name: drawn.in_slots([values[name] for values in resampled]) for name in resampled[0]}
     return EntryMeasures(pd.DataFrame(rows, index=pd.Index(names, name="scene")), resamples)

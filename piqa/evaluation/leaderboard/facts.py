@@ -42,22 +42,14 @@ class LeaderboardFacts(Subject):
     Args:
         images: Number of images.
         scenes: Number of scenes.
-        seed: Seed of the bootstrap, the permutation test and the noise ceiling.
-        bootstrap_samples: Resamples of the bootstrap.
-        levels: What the bootstrap resamples.
-        permutations: Sign patterns drawn for the permutation test.
-        draws: Draws of the noise ceiling.
-        max_missing: Largest fraction of the images that an entry may leave without a prediction.
-        clear: Pairs whose scores differ by more are clear.
-        near: Pairs whose scores differ by less are near ties.
+        seed, bootstrap_samples, levels: As in `StatisticsOptions`.
+        permutations, draws, max_missing: As in `LeaderboardOptions`.
+        clear, near: As in `PairBands`.
         protocols: Each protocol's sentence.
         unavailable: By protocol and model, why there are no values.
         calibration_images: By model, the number of training images behind its mapping.
         missing: By model, the images without a prediction.
         unmatched: By model, the predictions for images that are not in the table.
-
-    Raises:
-        ValueError: If a number or a protocol is not possible.
     """
 
     images: int
@@ -88,7 +80,6 @@ class LeaderboardFacts(Subject):
 
     def to_dict(self) -> dict[str, object]:
         """Return the facts by name, as JSON has them; `command` and `test_crops` only where they are known."""
-        names = [one.name for one in fields(self)]
-        last = ["command", "test_crops"]
-        known = [name for name in last if getattr(self, name) is not None]
-        return {name: getattr(self, name) for name in [*(name for name in names if name not in last), *known]}
+        facts = {one.name: getattr(self, one.name) for one in fields(self)}
+        last = {name: facts.pop(name) for name in ("command", "test_crops")}
+        return facts | {name: value for name, value in last.items() if value is not None}

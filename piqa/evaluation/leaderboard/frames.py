@@ -13,13 +13,12 @@ from piqa.evaluation.leaderboard.entries import MeasuredEntry
 from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES, BoardValue, EntryMeasures, measure_predictions
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER
 from piqa.evaluation.leaderboard.published import NOTE, PUBLISHED_MEASURES
-from piqa.evaluation.pairs import PairBands, by_group, preferences
+from piqa.evaluation.pairs import GROUP_COLUMNS, PairBands, by_group, preferences
 from piqa.evaluation.statistics.bootstrap import Resamples, interval
 from piqa.evaluation.statistics.significance import adjust, permutation_p
 
 SIGNIFICANT = 0.05
 CEILING = "noise ceiling"
-CEILING_SOURCE = "score + N(0, score_std), drawn many times"
 COMPARED = ["model_a", "model_b", "protocol", "measure", "images", "difference", "low", "high", "p"]
 
 
@@ -27,26 +26,18 @@ def entries(
     truth: pd.DataFrame, measured: Sequence[MeasuredEntry], published: pd.DataFrame, ceiling: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Return `Leaderboard.entries`."""
-    ours = [_entry(entry) for entry in measured]
-    others = [
-        {"model": row["model"], "kind": "published", "protocol_note": NOTE}
-        | {"selected_on": row["selected_on"], "source": row["source"]}
-        for _, row in published.iterrows()
-    ]
-    last: list[dict[str, object]] = []
+    rows = [_entry(entry) for entry in measured]
+    for _, row in published.iterrows():
+        own = {name: row[name] for name in ("model", "selected_on", "source")}
+        rows.append(own | {"kind": "published", "protocol_note": NOTE})
     if ceiling is not None:
-        last = [{"model": CEILING, "kind": "ceiling", "protocol_note": "", "selected_on": None}]
-        last[0] |= {"source": CEILING_SOURCE, "images": len(truth)}
-    columns = ["model", "kind", "protocol_note", "selected_on", "source", "images", "missing", "unmatched"]
-    columns += ["undefined_scenes", "failed_fits", "predicted_fraction"]
-    return pd.DataFrame([*ours, *others, *last], columns=columns)
+        own = {"model": CEILING, "selected_on": None, "source": "score + N(0, score_std), drawn many times"}
+        rows.append(own | {"kind": "ceiling", "protocol_note": "", "images": len(truth)})
+    return pd.DataFrame(rows)
 
 
 def measures(
-    measured: Sequence[MeasuredEntry],
-    published: pd.DataFrame,
-    ceiling: pd.DataFrame | None,
-    compared: pd.DataFrame,
+    measured: Sequence[MeasuredEntry], published: pd.DataFrame, ceiling: pd.DataFrame | None, compared: pd.DataFrame
 ) -> pd.DataFrame:
     """Return `Leaderboard.measures`."""
     rows: list[tuple[object, ...]] = []
@@ -56,14 +47,12 @@ def measures(
             low, high = (low, high) if np.isfinite(value) else (np.nan, np.nan)
             rows.append((entry.name, one.protocol, one.measure, value, low, high, entry.candidate.kind))
     for _, row in published.iterrows():
-        rows += [
-            (row["model"], "official", name, row[name], np.nan, np.nan, "published") for name in PUBLISHED_MEASURES
-        ]
+        for name in PUBLISHED_MEASURES:
+            rows.append((row["model"], "official", name, row[name], np.nan, np.nan, "published"))
     if ceiling is not None:
         limits = ceiling[["value", "low", "high"]].itertuples()
         rows += [(CEILING, "official", name, *numbers, "ceiling") for name, *numbers in limits]
-    columns = ["model", "protocol", "measure", "value", "low", "high", "kind"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["model", "protocol", "measure", "value", "low", "high", "kind"])
     table["best"] = _best(table)
     table["significant"] = [
         kind == "model" and _beats_all(model, protocol, measure, compared)
@@ -102,8 +91,7 @@ def comparisons(
 
 def stack(measured: Sequence[MeasuredEntry], frame_of: Callable[[MeasuredEntry], pd.DataFrame]) -> pd.DataFrame:
     """Return one frame of all entries with the column `model` in front."""
-    frames = [frame_of(entry) for entry in measured]
-    stacked = [frame.assign(model=entry.name) for entry, frame in zip(measured, frames, strict=True)]
+    stacked = [frame_of(entry).assign(model=entry.name) for entry in measured]
     table = pd.concat([frame for frame in stacked if len(frame)] or stacked or [pd.DataFrame({"model": []})])
     return table[["model", *table.columns.drop("model")]].reset_index(drop=True)
 
@@ -122,8 +110,7 @@ def scenes(entry: MeasuredEntry) -> pd.DataFrame:
 def groups(entry: MeasuredEntry) -> pd.DataFrame:
     """Return an entry's rows of `Leaderboard.groups`, where the table knows conditions or devices."""
     known = [by for by in ("condition", "device") if by in entry.frame]
-    columns = ["by", "group", "images", "pairs", "pair_accuracy", "srocc"]
-    return pd.concat([by_group(entry.known, by) for by in known]) if known else pd.DataFrame(columns=columns)
+    return pd.concat([by_group(entry.known, by) for by in known]) if known else pd.DataFrame(columns=GROUP_COLUMNS)
 
 
 def pairs(entry: MeasuredEntry, bands: PairBands) -> pd.DataFrame:
@@ -160,10 +147,8 @@ def _best(table: pd.DataFrame) -> pd.Series[bool]:
     """Return whether no other model and no published entry is better; naive entries and the ceiling do not count."""
     sign = np.where(table["measure"].isin(LOWER_IS_BETTER), -1, 1)
     standing = (sign * table["value"]).where(table["kind"].isin(["model", "published"]))
-    best: pd.Series[bool] = standing.notna() & (
-        standing == standing.groupby([table["protocol"], table["measure"]]).transform("max")
-    )
-    return best
+    best: pd.Series[bool] = standing == standing.groupby([table["protocol"], table["measure"]]).transform("max")
+    return best  # never NaN
 
 
 def _beats_all(model: str, protocol: str, measure: str, compared: pd.DataFrame) -> bool:

@@ -35,18 +35,14 @@ class Leaderboard:
             that it was compared with, each with a Holm-adjusted p below 0.05).
         scenes: `model`, `scene`, `condition` (None where unknown), `images`, and the columns of `metrics.per_scene`
             with `pair_accuracy`; for naive entries and models.
-        groups: `model`, `by` ("condition" or "device"), `group`, `images`, `pairs`, `pair_accuracy`, `srocc` (mean over
-            the scenes in which the group has at least five images and it is defined); for naive entries and models.
+        groups: `model` and the columns of `pairs.by_group`, by "condition" and "device"; for naive entries and models.
         comparisons: Pairs of entries: `model_a`, `model_b`, `protocol`, `measure`, `images` (that all entries predict),
             `difference` (a - b), `low`, `high` (95 % bootstrap interval), `p` (permutation test over scenes,
             two-sided), `p_adjusted` (Holm over the comparisons of this protocol and measure), `bootstrap_samples`.
-        pairs: `model`, `kind` ("all", "clear", "near"), `pairs`, `accuracy` with `low`, `high`, and `brier` score of
-            the predicted preference Phi(difference of raw predictions); pooled over scenes.
-        reliability: `model`, `bin` (0, 1, ...), `predicted` (mean probability of the preferred image, in [0.5, 1]),
-            `observed` (fraction of these pairs in which the experts agree), `pairs`; for models.
-        failures: `model`, `scene`, `image_a`, `image_b`, `score_a`, `score_b`, `prediction_a`, `prediction_b`,
-            `path_a`, `path_b` (None if not on disk): the wrongly ordered pairs whose scores differ most, A being the
-            one that experts prefer; the largest difference first within a model.
+        pairs: `model` and the columns of `pairs.preferences`, with `low` and `high` of `accuracy` (95 % bootstrap
+            interval).
+        reliability: `model` and the columns of `pairs.reliability`; for models.
+        failures: `model` and the columns of `pairs.worst_pairs`; for models.
         predictions: `model`, `image`, `scene`, `score`, `prediction` (raw); for naive entries and models.
     """
 

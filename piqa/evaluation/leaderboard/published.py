@@ -17,9 +17,7 @@ def published_entries(attribute: str | None, official_split: str | None) -> pd.D
     Each measure is the median over the test scenes of that split. According to the authors, the epoch was chosen by the
     highest SROCC on the test set, which flatters the models; small differences are not reproducible.
 
-    Args:
-        attribute: `overall`, `details` or `exposure`; any other has no entries.
-        official_split: `scene` or `device`; any other has no entries.
+    There are attributes `overall`, `details` and `exposure` and splits `scene` and `device`; any other has no entries.
 
     Returns:
         One row a model in the board's order: `model`, `srocc`, `plcc`, `krocc`, `mae`, `selected_on`, `source`.

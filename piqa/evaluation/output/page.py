@@ -41,22 +41,12 @@ def write_page(board: Leaderboard, path: str | Path) -> Path:
     """Write the leaderboard as one self-contained HTML file.
 
     Images of the failures are scaled down and embedded if their files can be read; of all others only the names are
-    shown. The page holds no path of the machine but those in the board's facts and sources.
-
-    Args:
-        board: The leaderboard.
-        path: The file, replaced if it exists.
-
-    Returns:
-        The file.
-
-    Raises:
-        InputError: If it cannot be written.
+    shown. The page holds no path of the machine but those in the board's facts and sources. If it cannot be written,
+    an InputError is raised.
     """
-    path = Path(path)
-    text = render(board)
+    path, page = Path(path), render(board)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # a file name in the command may be no text
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # a file name in the command may be no text
     return path
 
 
@@ -64,8 +54,8 @@ def render(board: Leaderboard) -> str:
     """Return the page as HTML text."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"number": text.number, "p": text.p_value, "first_upper": _first_upper}
-    environment.filters["breakable"] = _breakable
+    environment.filters |= {"number": text.number, "p": text.p_value, "breakable": _breakable}
+    environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]
     script = (HERE / "page.js").read_text(encoding="utf-8")
     gallery, thumbnails = _gallery(board)
     return environment.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
@@ -92,10 +82,6 @@ def render(board: Leaderboard) -> str:
         data=plain(plot_data(board)) | {"thumbnails": thumbnails.encoded},
         thumbnails_left_out=thumbnails.left_out,
     )
-
-
-def _first_upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _breakable(name: str) -> Markup:
@@ -140,22 +126,15 @@ def _group_table(board: Leaderboard, by: str) -> dict[str, object]:
 
 def _facts(board: Leaderboard) -> list[tuple[str, str]]:
     """Return the facts that are single values, by name, for the section on the method."""
-    facts = {name: value for name, value in board.facts.to_dict().items() if value is not None}
-    single = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}
+    single = {name: value for name, value in board.facts.to_dict().items() if not isinstance(value, Mapping | None)}
     return [(FACT_NAMES.get(name, name.replace("_", " ")), str(value)) for name, value in single.items()]
 
 
 def _strangers(board: Leaderboard) -> list[tuple[str, int, list[str]]]:
     """Return images without prediction and predictions without image: a title, how many, and their first names."""
-    return [
-        (title.format(model), len(names), [str(name) for name in names[:NAMES_LISTED]])
-        for title, found in (
-            ("images without a prediction of {}", board.facts.missing),
-            ("predictions of {} for unknown images", board.facts.unmatched),
-        )
-        for model, names in found.items()
-        if len(names)
-    ]
+    found = [(f"images without a prediction of {model}", names) for model, names in board.facts.missing.items()]
+    found += [(f"predictions of {model} for unknown images", names) for model, names in board.facts.unmatched.items()]
+    return [(title, len(names), [str(name) for name in names[:NAMES_LISTED]]) for title, names in found if len(names)]
 
 
 def _gallery(board: Leaderboard) -> tuple[list[tuple[str, list[Record]]], Thumbnails]:

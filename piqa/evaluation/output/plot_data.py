@@ -27,30 +27,21 @@ def plot_data(board: Leaderboard) -> dict[str, object]:
     by_scene = labels.groupby("scene")["score"]
     names = sorted(by_scene.groups, key=natural)
     for scene in names:
-        scores = by_scene.get_group(scene)
+        scores = by_scene.get_group(scene).round(score_digits + 2)
         own = wide.loc[scores.index]
-        scenes.append(
-            {
-                "name": str(scene),
-                "images": [str(name) for name in scores.index],
-                "scores": scores.round(score_digits + 2).to_list(),
-                "predictions": [own[model].to_list() for model in models],
-            }
-        )
+        predictions = [own[model].to_list() for model in models]
+        named = {"name": str(scene), "images": [str(name) for name in scores.index]}
+        scenes.append(named | {"scores": scores.to_list(), "predictions": predictions})
     srocc = board.scenes.pivot(index="scene", columns="model", values="srocc").reindex(names).round(DIGITS)
     kinds = board.entries.set_index("model")["kind"]
+    curves = board.reliability.reindex(columns=["model", "predicted", "observed", "pairs"]).round(DIGITS)
     return {
         "models": [{"name": model, "kind": kinds[model]} for model in models],
         "digits": {"score": score_digits, "prediction": list(digits.values())},
         "scenes": scenes,
         "srocc": [srocc[model].to_list() if model in srocc else [] for model in models],
         "board": [_intervals(block) for block in text.blocks(board) if block.rows],
-        "reliability": [
-            board.reliability[board.reliability["model"] == model]
-            .reindex(columns=["predicted", "observed", "pairs"])
-            .round(DIGITS)
-            for model in models
-        ],
+        "reliability": [curves[curves["model"] == model].drop(columns="model") for model in models],
     }
 
 

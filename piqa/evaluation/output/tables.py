@@ -21,8 +21,6 @@ from piqa.system.json_text import json_text
 FRAMES = ("entries", "measures", "scenes", "groups", "comparisons", "pairs", "reliability", "failures")
 LATEX = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -32,23 +30,12 @@ LATEX = {
     "−": "$-$",  # the minus of `number`
     "–": "--",
     "†": r"$^{\dagger}$",
-    **{character: "\\" + character for character in "#$%&_"},
+    **{character: "\\" + character for character in "#$%&_{}"},
 }
 
 
 def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
-    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`, each whole or not at all.
-
-    Args:
-        board: The leaderboard.
-        folder: Where to write; created if it does not exist.
-
-    Returns:
-        The files by extension: `json`, `csv`, `md`, `tex`.
-
-    Raises:
-        InputError: If a file cannot be written.
-    """
+    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError."""
     paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
     write_predictions(measures_frame(board), paths["csv"])
     for end, content in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):
@@ -77,14 +64,11 @@ def as_markdown(board: Leaderboard) -> str:
     parts = [f"# Leaderboard\n\n{_markdown(text.heading(board))}"]
     for block in text.blocks(board):
         parts.append(f"## {block.protocol}: {_markdown(block.sentence)}")
-        rows = [
-            (
-                _markdown(row.model) + (f" <sup>{row.mark}</sup>" if row.mark else ""),
-                text.KIND_NAMES[row.kind],
-                *(_markdown_cell(row.cells.get(name)) for name in block.measures),
-            )
-            for row in block.rows
-        ]
+        rows = []
+        for row in block.rows:
+            model = _markdown(row.model) + (f" <sup>{row.mark}</sup>" if row.mark else "")
+            cells = (_markdown_cell(row.cells.get(name)) for name in block.measures)
+            rows.append((model, text.KIND_NAMES[row.kind], *cells))
         names = [MEASURE_NAMES[name] + (" ↓" if name in LOWER_IS_BETTER else "") for name in block.measures]
         parts += [_markdown_table(["model", "kind", *names], rows)] if rows else []
         parts += [f"Not available for {_markdown(reason)}" for reason in block.absent]

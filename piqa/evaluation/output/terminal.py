@@ -15,12 +15,7 @@ WORST = 3  # scenes of a model that are named
 
 
 def print_board(board: Leaderboard, console: Console) -> None:
-    """Print a block for every protocol, the pairs, comparisons, worst scenes, footnotes and warnings.
-
-    Args:
-        board: The leaderboard.
-        console: Where to print; 80 columns are enough.
-    """
+    """Print a block for every protocol, the pairs, comparisons, worst scenes, footnotes and warnings."""
     console.print(text.heading(board), style="bold", markup=False, highlight=False)
     for block in text.blocks(board):
         console.print()
@@ -44,12 +39,7 @@ def print_board(board: Leaderboard, console: Console) -> None:
 
 
 def _block_table(block: Block) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", overflow="fold")
-    for name in block.measures:
-        table.add_column(
-            MEASURE_NAMES[name] + (" ↓" if name in LOWER_IS_BETTER else " ↑"), justify="right", no_wrap=True
-        )
+    table = _table([MEASURE_NAMES[name] + (" ↓" if name in LOWER_IS_BETTER else " ↑") for name in block.measures])
     for row in block.rows:
         mark = f" ({row.mark})" if row.mark else ""
         kind = f"\n[dim]{row.kind}[/]" if row.kind in ("naive", "published") else ""
@@ -69,12 +59,17 @@ def _cell(cell: Cell | None) -> str:
 
 def _pairs_table(board: Leaderboard) -> Table:
     columns, rows = text.pair_rows(board)
+    table = _table(columns)
+    for model, cells in rows:
+        table.add_row(escape(one_line(model)), *cells)
+    return table
+
+
+def _table(columns: list[str]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for model, cells in rows:
-        table.add_row(escape(one_line(model)), *cells)
     return table
 
 
@@ -85,7 +80,8 @@ def _compared(board: Leaderboard) -> list[str]:
     shown = frame[(frame["measure"] == "srocc") & (frame["protocol"] == "official")]
     return [
         f"SROCC, official: {row.model_a} − {row.model_b} = {number(row.difference)} "
-        f"[{number(row.low)}, {number(row.high)}], p {_equals(row.p)} (Holm {text.p_value(row.p_adjusted)})"
+        f"[{number(row.low)}, {number(row.high)}], p {'' if row.p < 0.001 else '= '}{text.p_value(row.p)} "
+        f"(Holm {text.p_value(row.p_adjusted)})"
         for row in text.tuples(shown)
         if {row.model_a, row.model_b} <= models
     ]
@@ -99,8 +95,3 @@ def _worst_scenes(board: Leaderboard) -> list[str]:
             named = ", ".join(f"{row.scene} {number(row.srocc)}" for row in text.tuples(worst))
             lines.append(f"{model}: lowest SROCC in {named}")
     return lines
-
-
-def _equals(p: float) -> str:
-    shown = text.p_value(p)
-    return shown if shown.startswith("<") else f"= {shown}"

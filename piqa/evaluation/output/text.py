@@ -1,7 +1,6 @@
 """What every output of a leaderboard shows alike: its heading, its blocks of rows, footnotes and warnings.
 
-The terminal, Markdown, LaTeX and the page show the same blocks, so that each of them names the protocol of every value
-and what the checkpoint was chosen on.
+So each output names the protocol of every value and what the checkpoint was chosen on.
 """
 # ruff: noqa: RUF001 - a minus and an en dash are meant
 
@@ -18,14 +17,7 @@ import pandas as pd
 
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 
-MEASURE_NAMES = {
-    "srocc": "SROCC",
-    "plcc": "PLCC",
-    "krocc": "KROCC",
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "pair_accuracy": "Pairs",
-}
+MEASURE_NAMES = {name: name.upper() for name in ("srocc", "plcc", "krocc", "mae", "rmse")} | {"pair_accuracy": "Pairs"}
 SELECTED = {
     "val": "checkpoint chosen on validation scenes",
     "test": "checkpoint CHOSEN ON THE TEST SET",
@@ -131,17 +123,18 @@ def warnings(board: Leaderboard) -> list[str]:
     """Return what limits the values, one sentence each: entries measured on less, undefined, or flattered."""
     found = []
     for row in tuples(board.entries[board.entries["kind"] != "naive"]):  # a constant is undefined everywhere
-        of = f" of {board.facts.scenes}"
-        for count, text in (
-            (row.missing, "images of the table without a prediction: {}{missing}"),
-            (row.unmatched, "predictions for images that are not in the table, left out: {}{unmatched}"),
-            (row.undefined_scenes, "no correlation is defined in {}{of} scenes, which are left out of it"),
-            (row.failed_fits, "no logistic could be fitted in {}{of} scenes, left out of the authors' values"),
+        scenes = f"of {board.facts.scenes} scenes"
+        missing, unmatched = (
+            _named(names.get(row.model, ())) for names in (board.facts.missing, board.facts.unmatched)
+        )
+        for count, before, after in (
+            (row.missing, "images of the table without a prediction: ", missing),
+            (row.unmatched, "predictions for images that are not in the table, left out: ", unmatched),
+            (row.undefined_scenes, "no correlation is defined in ", f" {scenes}, which are left out of it"),
+            (row.failed_fits, "no logistic could be fitted in ", f" {scenes}, left out of the authors' values"),
         ):
             if not _unknown(count) and count > 0:
-                missing = _named(board.facts.missing.get(row.model, ()))
-                unmatched = _named(board.facts.unmatched.get(row.model, ()))
-                found.append(f"{row.model}: {text.format(int(count), of=of, missing=missing, unmatched=unmatched)}")
+                found.append(f"{row.model}: {before}{int(count)}{after}")
     on_test = board.entries.loc[board.entries["selected_on"] == "test", "model"]
     if len(on_test):
         found.append(f"Checkpoint chosen on the test set, which flatters an entry: {some(list(on_test), len(on_test))}")
@@ -213,10 +206,9 @@ def _notes(board: Leaderboard) -> dict[str, str]:
     notes = {}
     for row in tuples(board.entries):
         selected = None if _unknown(row.selected_on) else row.selected_on
-        chosen = SELECTED.get(selected, f"checkpoint chosen on: {selected}")
-        parts = [chosen] if row.kind in ("model", "published") else []
-        if row.kind == "published":
-            parts.insert(0, "published values, not measured here")
+        parts = ["published values, not measured here"] if row.kind == "published" else []
+        if row.kind in ("model", "published"):
+            parts.append(SELECTED.get(selected, f"checkpoint chosen on: {selected}"))
         parts += [str(text) for text in (row.protocol_note, row.source) if not _unknown(text) and text]
         notes[row.model] = "; ".join(parts)
     return notes

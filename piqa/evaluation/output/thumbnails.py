@@ -18,12 +18,7 @@ THUMBNAIL_BYTES = 1_800_000  # all images together, encoded, so that the page ca
 
 @dataclass
 class Thumbnails:
-    """The images in the page, encoded, each file once.
-
-    Attributes:
-        encoded: Data URIs.
-        left_out: Number of files for which there was no room.
-    """
+    """The images in the page as data URIs, each file once, and the number of files for which there was no room."""
 
     encoded: list[str] = field(default_factory=list)
     left_out: int = 0
@@ -49,11 +44,7 @@ class Thumbnails:
 
 
 def thumbnail(path: str | Path) -> str:
-    """Return an image scaled down to `THUMBNAIL_SIDE`, without its metadata, as a data URI.
-
-    Raises:
-        InputError: If it is not an image that can be read.
-    """
+    """Return an image scaled down to `THUMBNAIL_SIDE`, without its metadata, as a data URI, or raise an InputError."""
     from piqa.preparation.image_file import open_image  # imports torch, which a board without images does not need
 
     image = open_image(path)

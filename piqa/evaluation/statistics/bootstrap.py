@@ -3,8 +3,8 @@
 A value of the board would differ with other scenes, and with other images of the same scenes. The two-level bootstrap
 resamples both with replacement: scenes, and for each time that a scene is drawn, images of that scene. Measures differ
 between scenes already because scenes have few images; resampling images too counts that part twice, so the intervals
-are slightly too wide rather than too narrow. Where the scenes are not a sample, as on PIQ23's device split, whose test
-scenes are also training scenes, resampling `images` alone may be the better choice.
+are slightly too wide. Where the scenes are not a sample, as on PIQ23's device split, whose test scenes are also
+training scenes, resampling `images` alone may be the better choice.
 
 All entries are measured on the same resamples, so that their common variation cancels in differences.
 """
@@ -41,14 +41,7 @@ class Resamples:
     counts: list[NDArray[np.int32]]
 
     def in_slots(self, values: Sequence[Array]) -> Array:
-        """Place the measures of each scene where the scene was drawn.
-
-        Args:
-            values: For each scene, one number for each time that it was drawn, as many as `counts` has rows.
-
-        Returns:
-            Shape (bootstrap samples, scenes).
-        """
+        """Place one number for each row of each scene's `counts` where the scene was drawn; shape of `slots`."""
         placed = np.empty(self.slots.size)
         placed[self._places] = np.concatenate(values)
         return placed.reshape(self.slots.shape)
@@ -60,14 +53,7 @@ class Resamples:
 
 
 def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Levels = "both") -> Resamples:
-    """Draw scenes and images within scenes.
-
-    Args:
-        sizes: Number of images of every scene.
-        bootstrap_samples: Number of resamples.
-        seed: Seed of the draw.
-        levels: `both`; or `scenes`, with their images as they are; or `images`, of the scenes as they are.
-    """
+    """Draw scenes, and images within scenes, of which there are `sizes`; the settings are as in `StatisticsOptions`."""
     scenes = len(sizes)
     choosing, *drawing = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(scenes + 1))
     slots = np.tile(np.arange(scenes), (bootstrap_samples, 1))
@@ -76,9 +62,8 @@ def resample(sizes: Sequence[int], bootstrap_samples: int, seed: int, levels: Le
     counts = []
     for scene, size in enumerate(sizes):
         times = int((slots == scene).sum())
-        as_they_are = np.ones((times, size), dtype=np.int32)
         drawn = drawing[scene].multinomial(size, np.full(size, 1 / size), size=times)
-        counts.append(as_they_are if levels == "scenes" else drawn.astype(np.int32))
+        counts.append(np.ones_like(drawn, np.int32) if levels == "scenes" else drawn.astype(np.int32))
     return Resamples(slots, counts)
 
 

@@ -21,12 +21,7 @@ from piqa.evaluation.measures import Array
 
 @dataclass(frozen=True)
 class ScoreMapping:
-    """A curve through knots, linear between them and constant beyond the outermost.
-
-    Attributes:
-        prediction: Predictions at the knots, strictly ascending, shape (knots,).
-        score: Scores at the knots, strictly ascending, shape (knots,).
-    """
+    """A curve through knots, both sides strictly ascending, linear between them and constant beyond the outermost."""
 
     prediction: Array
     score: Array

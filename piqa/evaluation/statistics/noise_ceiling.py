@@ -18,23 +18,15 @@ DRAWS = 1000
 def noise_ceiling(truth: pd.DataFrame, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
     """Measure score + N(0, score_std) as a prediction of score, by the official protocol.
 
-    Args:
-        truth: One row an image with columns `scene`, `score` and `score_std`.
-        draws: Number of draws.
-        seed: Seed of the draws.
-
     Returns:
-        Indexed by measure (`srocc`, `krocc`, `plcc`, `mae`, `rmse`, `pair_accuracy`): `value`, the mean over draws of
-        the median over scenes, and `low` and `high`, between which 95 % of the draws lie.
+        Indexed by measure: `value`, the mean over draws of the median over scenes, and `low` and `high`, between which
+        95 % of the draws lie.
     """
     rng = np.random.default_rng(seed)
     scenes = []
     for _, rows in truth.groupby("scene", sort=True):
         score, std = rows["score"].to_numpy(np.float64), rows["score_std"].to_numpy(np.float64)
         scenes.append(all_measures(score, score + std * rng.standard_normal((draws, len(score)))))
-    result = {}
-    for name in MEASURES:
-        summed_up = median(np.stack([measured[name] for measured in scenes], axis=1))
-        low, high = interval(summed_up)
-        result[name] = {"value": float(np.mean(summed_up)), "low": low, "high": high}
-    return pd.DataFrame.from_dict(result, orient="index").rename_axis("measure")
+    drawn = {name: median(np.stack([measured[name] for measured in scenes], axis=1)) for name in MEASURES}
+    numbers = [(float(np.mean(values)), *interval(values)) for values in drawn.values()]
+    return pd.DataFrame(numbers, index=pd.Index(MEASURES, name="measure"), columns=["value", "low", "high"])

@@ -27,10 +27,9 @@ class StatisticsOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.bootstrap_samples < 1:
-            raise InputError(
-                f"`bootstrap_samples` is {self.bootstrap_samples}; at least 1 is needed, 2000 give stable intervals"
-            )
+        samples = self.bootstrap_samples
+        if samples < 1:
+            raise InputError(f"`bootstrap_samples` is {samples}; at least 1 is needed, 2000 give stable intervals")
         if self.levels not in get_args(Levels):
             raise InputError(f"`levels` is {self.levels!r}; choose one of {', '.join(get_args(Levels))}")
         if self.seed < 0:

@@ -10,9 +10,8 @@ The mean is the statistic under every protocol. A difference of medians depends 
 that is far better in all scenes would not be significant. Where mean and median favour different models, no
 significance is claimed. The bootstrap interval gives the size of the difference of the protocol's own values.
 
-`scipy.stats.permutation_test` gives the same exact p-values. It is not used, because beyond that it doubles the smaller
-tail instead of counting both, so that the smallest p of drawn patterns is twice as large, and takes several times as
-long.
+`scipy.stats.permutation_test` gives the same exact p-values. It is not used for drawn patterns: it doubles the smaller
+tail instead of counting both, so that the smallest p is twice as large, and takes several times as long.
 """
 
 from __future__ import annotations
@@ -61,9 +60,6 @@ def permutation_p(differences: ArrayLike, seed: int = 0, permutations: int = PER
 
 def holm(p: ArrayLike) -> Array:
     """Adjust the p-values of several comparisons by Holm's method; NaN is no comparison and stays NaN.
-
-    Args:
-        p: Shape (comparisons,).
 
     Returns:
         Adjusted p-values: rejecting those below 0.05 keeps the chance of any false rejection below 0.05.
