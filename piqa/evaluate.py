@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -141,6 +141,13 @@ def evaluate(
     )
     board = _compare(tables, table, labels, subject, options)
     folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
+    return Evaluation(board, _write_reports(tables, models, subject, folder), folder)
+
+
+def _write_reports(
+    tables: Sequence[CandidateTable], models: Collection[str], subject: Subject, folder: Path
+) -> dict[str, Report]:
+    """Write the report of every candidate, in folders of their own where there are several."""
     reports = {}
     for one in tables:
         name, source = one.candidate.name, one.candidate.source
@@ -148,7 +155,7 @@ def evaluate(
         told = {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
         told |= {"selected_on": one.candidate.selected_on, "official_split": None}
         reports[name] = write_report(one.frame, own, ReportFacts(**vars(subject) | told))
-    return Evaluation(board, reports, folder)
+    return reports
 
 
 def _named(
