@@ -160,8 +160,17 @@ def test_an_image_gets_the_same_answer_alone_and_among_others(config, run_of, im
 
 def test_evaluate_puts_all_of_them_in_one_table(run_of, tables, folder, tmp_path):
     models = [str(run_of(config)) for config in ON_PIQ23]
-    where = [f"--table={json.dumps(tables['piq23'])}", f"--store={folder / 'store'}", f"--out={tmp_path}"]
-    evaluate.main([*where, "--device=cpu", "--samples=20", "--ckpt_path", *models, str(run_of("clipiqa"))])
+    where = [f"--table={json.dumps(tables['piq23'])}", f"--scoring.store={folder / 'store'}", f"--out={tmp_path}"]
+    evaluate.main(
+        [
+            *where,
+            "--scoring.device=cpu",
+            "--statistics.bootstrap_samples=20",
+            "--ckpt_path",
+            *models,
+            str(run_of("clipiqa")),
+        ]
+    )
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert {*ON_PIQ23, "clipiqa"} <= {line["model"] for line in board["entries"]}
 
