@@ -111,6 +111,7 @@ def test_the_wheel_is_this_package_with_what_is_known_of_it(submission):
     own = {f"piqa/{path.relative_to(SOURCE).as_posix()}" for path in SOURCE.rglob("*.py")}
     (facts,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
     assert wheel.endswith(f"{facts.removesuffix('.dist-info')}-py3-none-any.whl")
+    assert "Name: dn-piqa" in archive.read(f"{facts}/METADATA").decode().splitlines()
     assert own | {f"{facts}/METADATA", f"{facts}/WHEEL", f"{facts}/RECORD"} <= set(archive.namelist())
     assert not [name for name in archive.namelist() if name.endswith(".pyc")]
     assert len(archive.read(f"{facts}/RECORD").splitlines()) == len(archive.namelist())

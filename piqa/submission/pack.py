@@ -135,7 +135,7 @@ def wheel_of(distribution: importlib.metadata.Distribution) -> bytes:
         if path.is_file() and path.suffix != ".pyc"
     }
     facts = f"{DISTRIBUTION.replace('-', '_')}-{distribution.version}.dist-info"
-    files[f"{facts}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
+    files[f"{facts}/METADATA"] = str(distribution.metadata).encode()  # an installed checkout has it as PKG-INFO
     files[f"{facts}/WHEEL"] = WHEEL_FACTS.encode()
     digests = {
         path: base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
