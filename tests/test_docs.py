@@ -232,7 +232,7 @@ def test_the_reference_lists_what_is_public_and_nothing_that_is_not_there():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_python_examples_compile(page):
     for text in python_blocks(page):
-        compile(text, str(page), "exec")
+        assert compile(text, str(page), "exec").co_names, f"an example in {page} does nothing"
 
 
 @pytest.fixture(scope="module")
