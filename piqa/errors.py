@@ -1,22 +1,106 @@
-"""The one exception that a user's mistake raises, and how entry points show it."""
+"""The exceptions that a user's mistake or a fault of the machine raises, and how entry points show them."""
 
+from __future__ import annotations
+
+import errno
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, TextIO, cast
+
+FAILED, BAD_INPUT, PASSING_FAULT, STOPPED = 1, 2, 3, 130  # exit statuses
 
 
 class InputError(ValueError):
     """Bad input, told in one line: what is wrong, in which file or row, and how to mend it.
 
-    Entry points print the message without a traceback and leave with exit status 2.
+    Entry points print the message without a traceback and leave with `exit_status`.
     """
+
+    exit_status: ClassVar[int] = BAD_INPUT
+
+
+class FileAccessError(InputError):
+    """A file could not be read because of the machine, not of its content: absent, no permission, a drive that is gone.
+
+    Another try may succeed, so it must not be recorded as a property of the file.
+    """
+
+    exit_status: ClassVar[int] = PASSING_FAULT
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped the program; the message says what is kept and how to go on."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Ends the program with one line on stderr, instead of a traceback, when the input is at fault."""
+    """Run a command: end the program with one line on stderr where the input, the machine or the user stops it.
+
+    A stdout that is closed or full loses nothing: the command goes on without it. The exit status is then that of the
+    command where a reader closed stdout (`| head`), and 1 where it could not be written.
+
+    Raises:
+        SystemExit: Instead of InputError, OSError and KeyboardInterrupt, or where stdout could not be written.
+    """
+    own, guard = sys.stdout, _GuardedOutput(sys.stdout)
+    sys.stdout = cast(TextIO, guard)
     try:
         yield
+        guard.flush()
     except InputError as error:
-        print(f"piqa: error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from error
+        _end(f"error: {error}", error.exit_status, error)
+    except KeyboardInterrupt as error:
+        _end(str(error) or "stopped by Ctrl-C", STOPPED, error)
+    except OSError as error:  # a full disk, say, wherever no message of its own names it
+        if error.errno is None:
+            raise  # not of the operating system, but a library's error that inherits from OSError
+        what = f"{error.filename}: " if error.filename else ""
+        advice = "check the disk, its room and its permissions"
+        _end(f"error: {what}{error.strerror}; {advice}", FAILED, error)
+    finally:
+        sys.stdout = own
+    if guard.fault is not None and guard.fault.errno != errno.EPIPE:
+        _end(f"error: cannot write to stdout: {guard.fault.strerror}; files were written as usual", FAILED, guard.fault)
+
+
+def _end(line: str, status: int, cause: BaseException) -> None:
+    with suppress(OSError):
+        print(f"piqa: {' '.join(line.split())}", file=sys.stderr)
+    raise SystemExit(status) from cause
+
+
+class _GuardedOutput:
+    """A text stream that goes on silently after the first error of writing, which it keeps in `fault`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.fault: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write the text, unless writing has failed before."""
+        if self.fault is None:
+            try:
+                return self._stream.write(text)
+            except OSError as error:
+                self._stop(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, unless writing has failed before."""
+        if self.fault is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        self.fault = error
+        with suppress(OSError, ValueError):  # what is still buffered must not fail once more when Python exits
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -30,11 +30,10 @@ from piqa.data.transforms import collate
 from piqa.errors import InputError
 from piqa.evaluation.metrics import srocc
 from piqa.models.contract import inputs_of, score_crops
-from piqa.preparation.digests import digest_of
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.scorer import Scorer
 from piqa.system.command_line import command, run_command
-from piqa.system.files import replacing
+from piqa.system.files import digest_of, replacing
 from piqa.system.json_text import write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.system.progress import progress

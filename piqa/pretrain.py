@@ -27,8 +27,8 @@ from piqa.data.datamodule import PortraitData
 from piqa.errors import InputError, one_line_errors
 from piqa.models.contract import Arguments
 from piqa.models.regressor import Regressor
-from piqa.preparation.digests import digest_of
 from piqa.system.command_line import command
+from piqa.system.files import digest_of
 from piqa.tasks.regression import RegressionTask
 from piqa.training.process_settings import set_up_process
 from piqa.training.run_record import fingerprint, write_record

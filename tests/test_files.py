@@ -166,3 +166,22 @@ def test_a_temporary_file_is_named_after_its_process(tmp_path):
         remove_leftovers(tmp_path)
         assert temporary.exists()
         assert f".{HERE}.{os.getpid()}." in temporary.name
+
+
+def test_a_link_stays_and_the_file_that_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    with replacing(tmp_path / "link.csv") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text() == "new"
+
+
+def test_a_device_a_pipe_and_a_loop_of_links_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name in ("pipe", "loop", "null"):
+        with pytest.raises(InputError, match="cannot write"), replacing(tmp_path / name):
+            raise AssertionError("the block must not be entered")
+    assert names(tmp_path) == ["loop", "null", "pipe"]

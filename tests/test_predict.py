@@ -10,9 +10,9 @@ from refusals import one_line
 from piqa import Scorer, evaluate, predict
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.models import DualBranch
-from piqa.preparation.digests import digest_of
 from piqa.scoring.options import ScoringOptions
 from piqa.scoring.resumable_csv import ScoreParts
+from piqa.system.files import digest_of
 from piqa.weights import model_file
 
 

@@ -23,11 +23,11 @@ from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
 from piqa.data.transforms import collate, seen_side
 from piqa.errors import InputError
-from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import ClipPreparation
 from piqa.system.device import core_count
+from piqa.system.files import digest_of
 from piqa.training.run_record import fingerprint
 
 SelectionSplit = Literal["validation", "test"]

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from piqa.errors import InputError
+from piqa.system.files import digest_of
 from piqa.system.json_text import write_json
-
-
-def digest_of(path: str | Path) -> str:
-    """Return the digest of a file's content; raise OSError if it cannot be read."""
-    hasher = hashlib.blake2b(digest_size=16)
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.hexdigest()
 
 
 class Digests:

@@ -27,7 +27,7 @@ import torch
 from rich.console import Console
 
 from piqa.errors import InputError
-from piqa.preparation.digests import Digests, digest_of
+from piqa.preparation.digests import Digests
 from piqa.preparation.store_build import EntryJob, EntryResult, ItemPreparation, prepare, worker_count
 from piqa.preparation.store_entry import (
     EntryDamagedError,
@@ -37,7 +37,7 @@ from piqa.preparation.store_entry import (
     write_entry,
 )
 from piqa.system.device import core_count, pick_device
-from piqa.system.files import remove_leftovers, replacing
+from piqa.system.files import digest_of, remove_leftovers, replacing
 from piqa.system.json_text import write_json
 from piqa.system.progress import progress as show_progress
 

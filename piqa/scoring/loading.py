@@ -13,8 +13,8 @@ from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.models.contract import Arguments, ScoringModule
 from piqa.models.liqe import LIQE
-from piqa.preparation.digests import digest_of
 from piqa.preparation.portrait import Preparation
+from piqa.system.files import digest_of
 from piqa.system.renamed import name_today
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard

@@ -21,13 +21,13 @@ from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.models.liqe import LIQE, LIQE_LOGITS
-from piqa.preparation.digests import digest_of
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation, Preparer
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.scoring.loading import load_parts
 from piqa.scoring.options import Precision, check_scoring
 from piqa.system.device import pick_device
+from piqa.system.files import digest_of
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -27,10 +28,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; move it to `path` when the block ends without an exception.
 
     A reader sees the old file or the new one, never a part of it; after an exception the old one is untouched. Missing
-    folders are made. The temporary file of a process that was killed stays behind, for `remove_leftovers`.
+    folders are made. A symbolic link stays: the file that it points to is replaced. The temporary file of a process
+    that was killed stays behind, for `remove_leftovers`.
 
     Raises:
-        InputError: If the file cannot be written (no permission, no room, a file where a folder should be).
+        InputError: If the file cannot be written (no permission, no room, a file where a folder should be), or `path`
+            is no regular file, such as a device or a pipe.
 
     Examples:
         >>> with replacing("notes.txt") as temporary:
@@ -38,7 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         >>> Path("notes.txt").read_text(encoding="utf-8")
         'done'
     """
-    path = Path(path)
+    path = regular_target(path)
     temporary = path.with_name(f".{path.name}.{HERE}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +56,34 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def regular_target(path: str | Path) -> Path:
+    """Return the regular file that is to be written, which need not be there: `path`, or what a link there points to.
+
+    Raises:
+        InputError: If it is a folder, a device, a pipe or a socket, or cannot be looked up.
+    """
+    path = Path(path)
+    try:
+        path = path.resolve() if path.is_symlink() else path
+        status = path.stat() if path.exists() else None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that point to each other, before Python 3.13
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {path}: {reason}; name another file") from error
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file but a device, a pipe or a socket"
+        raise InputError(f"cannot write {path}: it is {kind}; name a file")
+    return path
+
+
+def digest_of(path: str | Path) -> str:
+    """Return the digest of a file's content; raise OSError if it cannot be read."""
+    hasher = hashlib.blake2b(digest_size=16)
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            hasher.update(chunk)
+    return hasher.hexdigest()
 
 
 def remove_leftovers(folder: str | Path) -> None:
