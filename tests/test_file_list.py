@@ -163,7 +163,9 @@ def test_only_files_of_an_unknown_ending_are_opened(tmp_path, monkeypatch):
 
 def test_thumbnails_and_service_files_of_other_programs_are_left_out_and_counted(tmp_path):
     touch(tmp_path, "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", ".thumbnails/a.jpg", "._a.jpg", "__MACOSX/._a.jpg")
-    touch(tmp_path, ".picasaoriginals/a.jpg", "Thumbs.db", ".trashed-1699-b.jpg", "$RECYCLE.BIN/x.jpg", "sub/.hidden.jpg")
+    touch(
+        tmp_path, ".picasaoriginals/a.jpg", "Thumbs.db", ".trashed-1699-b.jpg", "$RECYCLE.BIN/x.jpg", "sub/.hidden.jpg"
+    )
     files, told = found_in(tmp_path)
     assert files == ["a.jpg"]
     assert told == ["9 files were left out: 9 hidden or of another program, such as thumbnails"]

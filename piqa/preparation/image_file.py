@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from piqa.errors import InputError
+from piqa.errors import FileAccessError, InputError
 
 MAX_PIXELS = 300_000_000  # more than a 200-megapixel phone camera has; larger files may be decompression bombs
 MAX_ASPECT = 100  # long side / short side; resized to a short side of 448 pixels, a longer strip would take gigabytes
@@ -30,7 +30,8 @@ def open_image(path: str | Path) -> Image.Image:
     RGB image is not applied.
 
     Raises:
-        InputError: If the file is absent, no image, truncated, damaged, larger than `MAX_PIXELS`, or a strip of more
+        FileAccessError: If the file is absent, or cannot be read because of the machine.
+        InputError: If it is no image, truncated, damaged, larger than `MAX_PIXELS`, or a strip of more
             than `MAX_ASPECT` times its short side.
 
     Examples:
@@ -39,8 +40,10 @@ def open_image(path: str | Path) -> Image.Image:
     """
     try:
         content = Path(path).read_bytes()
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder, not an image") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
+        raise FileAccessError(f"cannot read {path}: {error.strerror}; check the path") from error
     return decode_image(content, path)
 
 

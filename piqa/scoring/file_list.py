@@ -133,7 +133,9 @@ class _Folders:
                     else:
                         inside.append(entry)
         except OSError as error:  # also in the middle, where a drive vanishes
-            self.faults.append(f"the folder {folder} was left out: {error.strerror}; check its permissions and its disk")
+            self.faults.append(
+                f"the folder {folder} was left out: {error.strerror}; check its permissions and its disk"
+            )
         inside.sort(key=lambda entry: entry.name)
         return iter(inside)
 
