@@ -171,14 +171,14 @@ class Scorer:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
         """
         batches = self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers)
-        return self._table([row for batch in batches for row in self.rows(batch)])
+        return self.table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
         self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows of `score` batch by batch, in constant memory; `images` is read a few batches ahead."""
         for batch in self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers):
-            yield self._table(self.rows(batch))
+            yield self.table(self.rows(batch))
 
     def batches(
         self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
@@ -287,7 +287,7 @@ class Scorer:
             logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
-    def _table(self, rows: list[Row]) -> pd.DataFrame:
+    def table(self, rows: list[Row]) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         texts = {"file", "error", *self.network.classes}
         types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}

@@ -61,7 +61,7 @@ def claim_folder(
     try:
         if mark is None and folder.exists() and _others(folder) and not made_before(folder):
             raise InputError(
-                f"{folder} holds files that are not a {what} of piqa's, and they are left alone; name a folder that "
+                f"{folder} holds files that are not piqa's {what}, and they are left alone; name a folder that "
                 f"does not exist or is empty"
             )
         if mark is None or renew:
