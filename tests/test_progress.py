@@ -19,13 +19,13 @@ def clock(monkeypatch):
 def test_where_there_is_no_terminal_a_line_comes_soon_and_then_now_and_then(clock):
     out = StringIO()
     with progress(1000, 100, Console(file=out), every=30) as advance:
-        for seconds in range(1, 66):
+        for seconds in range(1, 67):
             clock[0] = seconds
-            advance(5 if seconds <= 35 else 10)
+            advance(5 if seconds <= 36 else 10)
     assert out.getvalue().splitlines() == [
-        "scoring: 125 of 1000, 5.00 images/s, 0:02:55 left",
-        "scoring: 275 of 1000, 5.00 images/s, 0:02:25 left",
-        "scoring: 575 of 1000, 10 images/s, 0:00:42 left",
+        "scoring: 130 of 1000, 5.00 images/s, 0:02:54 left",
+        "scoring: 280 of 1000, 5.00 images/s, 0:02:24 left",
+        "scoring: 580 of 1000, 10 images/s, 0:00:42 left",
     ]
 
 

@@ -23,11 +23,11 @@ import numpy as np
 
 from piqa.errors import FileAccessError, InputError
 from piqa.scoring.image_batches import Stamp, stamp_of
-from piqa.scoring.score_output import ScoreOutput
+from piqa.scoring.score_output import WHAT_PARTS, ScoreOutput
 from piqa.scoring.scorer import Cell, Row
 from piqa.system.files import replacing
 from piqa.system.json_text import plain
-from piqa.system.ownership import MARKER
+from piqa.system.ownership import MARKER, folder_mark, new_mark
 
 PART = re.compile(r"(\d{6,19})-[0-9a-f]{32}\.jsonl")  # number and run
 FORMER_PART = re.compile(r"\d{20}-[0-9a-f]{32}\.jsonl")  # of version 0.1.0: its time in place of a number
@@ -157,11 +157,12 @@ class ScoreParts:
 
     def _new_part(self) -> FileIO:
         """Open a part with the next number, which several processes may want at once, of the same run."""
+        run = self.run or (folder_mark(self.output.folder) or new_mark(WHAT_PARTS))["run"]
         number = max([-1, *(_number(path) or 0 for path in self._parts())])
         while True:
             number += 1
             with suppress(FileExistsError):  # unbuffered: closing a file whose disk is full must not fail once more
-                return (self.output.folder / f"{number:06d}-{self.run}.jsonl").open("xb", buffering=0)
+                return (self.output.folder / f"{number:06d}-{run}.jsonl").open("xb", buffering=0)
 
     def _places(self, files: Sequence[str]) -> tuple[list[Path], np.ndarray, np.ndarray, np.ndarray]:
         """Return all parts, and each image's best row: its part, its offset there, and what it is worth.

@@ -41,7 +41,7 @@ def progress(
         done: Number of items that were done before.
         console: Where to show it; by default stderr.
         every: Seconds between lines, where that is not a terminal.
-        first: Seconds until the first line, so that it is soon known how long all takes.
+        first: Seconds from the first items to the first line, so that it is soon known how long all takes.
         quiet: Whether to show nothing, as all but the first of several processes should.
         task: What is being done.
         unit: What the items are.
@@ -57,20 +57,23 @@ def progress(
             yield lambda items, note="": bar.update(shown, advance=items, note=note)
     else:
         last, done_then = time.monotonic(), done
-        pause = min(first, every)
+        pause, started = min(first, every), False
 
         def advance(items: int, note: str = "") -> None:
             """Print a line when the last one is long enough ago; the rate is that since then."""
-            nonlocal done, last, done_then, pause
+            nonlocal done, last, done_then, pause, started
             done += items
             passed = time.monotonic() - last
+            if not started and passed < every:  # what it takes to start says nothing of the rate
+                last, done_then, started = time.monotonic(), done, True
+                return
             if passed < pause or not passed:
                 return
             rate = (done - done_then) / passed
             left = timedelta(seconds=round((total - done) / rate)) if rate else "unknown time"
             line = f"{task}: {done} of {total}, {_per_second(rate, unit)}, {left} left"
             console.print(line + (f"; {note}" if note else ""), highlight=False, soft_wrap=True)
-            last, done_then, pause = time.monotonic(), done, every
+            last, done_then, pause, started = time.monotonic(), done, every, True
 
         yield advance
 
