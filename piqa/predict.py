@@ -106,7 +106,7 @@ def predict(
         if done := len(files) - len(left):
             print(f"going on after {done} images that were scored before")
         start = time.perf_counter()
-        with _kept():
+        with _kept(), nullcontext() if run.several else sigterm_stops():  # Lightning has a way of its own
             run.score(scorer, left, len(files), parts, test_crops)
 
         def summary(counts: Counts) -> dict[str, object]:
@@ -141,8 +141,7 @@ def _check_inputs(output: ScoreOutput, inputs: Sequence[str]) -> None:
 def _kept() -> Iterator[None]:
     """Say, whatever ends the scoring, that its rows are kept."""
     try:
-        with sigterm_stops():
-            yield
+        yield
     except FileAccessError:
         raise
     except InputError as error:
@@ -200,7 +199,8 @@ class _Devices:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
         if self.several:
             module = self._distributed.ScoringModule(scorer, left, parts, test_crops, batch_size, workers)
-            if left or self._distributed.is_launched():  # by torchrun, say, all processes meet in any case
+            # Of those that torchrun, say, has started all meet, whether anything is left or not.
+            if left or left is None or self._distributed.is_launched():
                 self._distributed.score_on_devices(module, self.kind, self.devices, self.nodes)
         elif left:
             batches = scorer.batches(left, test_crops=test_crops, batch_size=batch_size, workers=workers)
