@@ -79,9 +79,8 @@ def progress(
 
 
 @contextmanager
-def told_if_slow(text: str, after: float = 3.0) -> Iterator[None]:
-    """Say on stderr what is being done, once the block has taken some seconds, and how long it took in the end."""
-    start = time.monotonic()
+def told_if_slow(text: str, after: float = 5.0) -> Iterator[None]:
+    """Say on stderr what is being done, once the block has taken some seconds."""
     timer = threading.Timer(after, lambda: print(f"{text} ...", file=sys.stderr, flush=True))
     timer.daemon = True
     timer.start()
@@ -89,8 +88,6 @@ def told_if_slow(text: str, after: float = 3.0) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-    if (seconds := time.monotonic() - start) > after:
-        print(f"{text}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 class _Rate(TextColumn):
