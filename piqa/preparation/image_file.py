@@ -41,7 +41,7 @@ def open_image(path: str | Path) -> Image.Image:
     try:
         content = Path(path).read_bytes()
     except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder, not an image") from error
+        raise InputError(f"{path} is a directory, not an image") from error
     except OSError as error:
         raise FileAccessError(f"cannot read {path}: {error.strerror}; check the path") from error
     return decode_image(content, path)
