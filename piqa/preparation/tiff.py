@@ -118,7 +118,9 @@ def whole_page(content: bytes) -> Page:
     Raises:
         InputError: If the file is a camera's raw file, or has no such page.
     """
-    header = 16 if content[2:3] == b"+" or content[3:4] == b"+" else 8
+    if content.startswith(b"MM\0+"):
+        raise InputError("a BigTIFF of big-endian byte order is not read; save it as TIFF")
+    header = 16 if content[2:3] == b"+" else 8
     first = TiffImagePlugin.ImageFileDirectory_v2(content[:header])
     offsets, seen, pages = [first.next], set[int](), dict[int, TiffImagePlugin.ImageFileDirectory_v2]()
     while offsets and len(seen) < MAX_PAGES:
@@ -180,23 +182,30 @@ def pillow_reads(page: Page) -> bool:
         InputError: If neither does.
     """
     photometric, compression = page.number(PHOTOMETRIC, -1), page.number(COMPRESSION, 1)
-    kind, deep = page.number(KIND, 1), page.bits > 8
-    known = photometric in COLOURS and compression in COMPRESSIONS and page.number(FILL_ORDER, 1) in (1, 2)
-    if known and page.number(FILL_ORDER, 1) == 2:
+    known = photometric in COLOURS and compression in COMPRESSIONS
+    if known and page.number(FILL_ORDER, 1) != 1:
         known = page.bits == 1 and compression in (1, 2, 3, 4)  # as fax machines write it
     if known and photometric == YCBCR and compression != JPEG:
         known = _numbers(page.tags, SUBSAMPLING, 2) == (1, 1)
-    right = known and kind == UNSIGNED and page.bits in PILLOW[photometric]
-    if right and deep:
-        right = page.white == 2**page.bits - 1 if photometric != GREY else not page.number(SAMPLES, 1) > 1
-        right = right and not (page.planar and compression == UNCOMPRESSED)
-    if right and page.planar and photometric == YCBCR:
-        right = False
-    if right:
+    if known and not _pillow_errs(page):
         return True
     if known and tifffile_reads(page):
         return False
     raise InputError(f"{page} is not read; convert it to 8-bit RGB")
+
+
+def _pillow_errs(page: Page) -> bool:
+    """Return whether Pillow reads other pixels than are meant, as far as the layout is known at all."""
+    photometric, extra = page.number(PHOTOMETRIC, -1), page.number(SAMPLES, 1) - COLOURS[page.number(PHOTOMETRIC, -1)]
+    deep = page.bits > 8
+    return (
+        page.number(KIND, 1) != UNSIGNED
+        or page.bits not in PILLOW[photometric]
+        or (page.planar and photometric in (GREY, YCBCR))
+        or (page.planar and deep and page.number(COMPRESSION, 1) == UNCOMPRESSED)
+        or (photometric == GREY and extra > 0 and (deep or page.number(EXTRA, 0) == ASSOCIATED))
+        or (photometric != GREY and deep and page.white != 2**page.bits - 1)
+    )
 
 
 def tifffile_reads(page: Page) -> bool:
