@@ -29,6 +29,7 @@ SAME = 1  # levels of 255: a profile that changes no colour by more is sRGB, wha
 HDR_PROFILE_NAME = b"ITUR_2100_PQ_FULL"  # W3C note "Using the ITU BT.2100 PQ EOTF with the PNG format"
 ADOBE_RGB_INTEROP = "R03"  # DCF 2.0: an option file, in Adobe RGB
 ADOBE_RGB_COLOUR_SPACE = 2  # what some cameras write into EXIF's ColorSpace, against the standard
+BLACK_POINT_COMPENSATION = 0x2000  # of Little CMS; Pillow has a name for it from 10.3 on
 _SIDE = 9  # of the cube of colours by which profiles are compared
 
 
@@ -106,7 +107,7 @@ def _transform(described: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.Image
         mode,
         target,
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        flags=BLACK_POINT_COMPENSATION,
     )
 
 

@@ -25,6 +25,7 @@ PIXELS_AT_A_TIME = 1_000_000  # where a conversion takes many bytes a pixel
 # Formats that Pillow opens with another program, or by a plugin that is not there; Photoshop's own, which may hold a white
 # page in place of the layers.
 NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF", "PSD"}
+READ = {"JPEG", "PNG", "GIF", "TIFF", "WebP", "BMP", "PNM", "JPEG 2000", "QOI", "DDS"}  # by Pillow, as `format_of` says
 OTHER_KINDS = (  # first bytes of what is no image file, or none that is read
     (b"%PDF", "a PDF"),
     (b"%!PS", "PostScript"),
@@ -84,14 +85,18 @@ def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") ->
 
 def _hint(content: bytes, kind: str | None) -> str:
     """Say which format was found, and what to do."""
-    if kind is not None and kind.startswith("camera RAW"):
-        return f": it is {kind}; develop it first, into JPEG or 8-bit TIFF"
     if kind is None:
         kind = next((name for start, name in OTHER_KINDS if content.startswith(start)), None)
         if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
             kind = "a video"
         if b"<svg" in content[:1000].lower():
             kind = "SVG"
+    elif kind in READ:
+        return f": it begins as {kind} and is damaged"
+    elif kind.startswith("camera RAW"):
+        return f": it is {kind}; develop it first, into JPEG or 8-bit TIFF"
+    elif kind == "AVIF":
+        return ": it is AVIF; install Pillow 11.3 or newer, or convert it to JPEG"
     return f": it is {kind}; convert it to JPEG or PNG" if kind else ""
 
 
