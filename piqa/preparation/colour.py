@@ -30,6 +30,7 @@ HDR_PROFILE_NAME = b"ITUR_2100_PQ_FULL"  # W3C note "Using the ITU BT.2100 PQ EO
 ADOBE_RGB_INTEROP = "R03"  # DCF 2.0: an option file, in Adobe RGB
 ADOBE_RGB_COLOUR_SPACE = 2  # what some cameras write into EXIF's ColorSpace, against the standard
 BLACK_POINT_COMPENSATION = 0x2000  # of Little CMS; Pillow has a name for it from 10.3 on
+EXACT = 0x0100  # of Little CMS, NOOPTIMIZE: its short cut for grey is wrong by up to 10 levels in the dark
 _SIDE = 9  # of the cube of colours by which profiles are compared
 
 
@@ -107,7 +108,7 @@ def _transform(described: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.Image
         mode,
         target,
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=BLACK_POINT_COMPENSATION,
+        flags=BLACK_POINT_COMPENSATION | (EXACT if mode == "L" else 0),
     )
 
 
