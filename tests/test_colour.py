@@ -195,7 +195,14 @@ def test_a_description_that_makes_no_sense_is_none(chunks):
 
 @pytest.mark.parametrize(
     ("space", "index", "adobe"),
-    [(65535, "R03", True), (None, "R03", True), (2, None, True), (1, "R98", False), (1, "R03", False), (65535, None, False)],
+    [
+        (65535, "R03", True),
+        (None, "R03", True),
+        (2, None, True),
+        (1, "R98", False),
+        (1, "R03", False),
+        (65535, None, False),
+    ],
 )
 def test_a_camera_may_name_adobe_rgb_in_exif(space, index, adobe):
     pixels = in_space(ADOBE)

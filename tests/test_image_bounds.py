@@ -73,7 +73,8 @@ def test_a_name_that_no_file_can_have_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("gone.jpg", "No such file"), ("a" * 300 + ".jpg", "too long"), ("circle.jpg", "symbolic links")]
+    ("name", "words"),
+    [("gone.jpg", "No such file"), ("a" * 300 + ".jpg", "too long"), ("circle.jpg", "symbolic links")],
 )
 def test_what_the_machine_refuses_is_told_apart_from_what_the_file_is(tmp_path, name, words):
     (tmp_path / "circle.jpg").symlink_to("circle.jpg")

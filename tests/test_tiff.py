@@ -73,7 +73,9 @@ def layouts(photometric, bits, kind, tags):
     """All ways to store these samples."""
     predictors = (1, 2) if kind == UNSIGNED and bits in (8, 16, 32) else (1,)
     planes = (False,) if photometric in (GREY, GREY_WHITE_IS_0, PALETTE) else (False, True)
-    for planar, compression, order, predictor, tile in itertools.product(planes, COMPRESSIONS, "<>", predictors, (0, 16)):
+    for planar, compression, order, predictor, tile in itertools.product(
+        planes, COMPRESSIONS, "<>", predictors, (0, 16)
+    ):
         if predictor == 1 or compression in (LZW, DEFLATE):
             yield Layout(photometric, bits, compression, planar, order, kind, predictor, tile=tile, tags=tags)
 
@@ -258,7 +260,13 @@ def test_a_thumbnail_alone_is_refused():
     [
         ([(THUMBNAIL, {"subfiletype": 1, "extratags": [(50706, 1, 4, (1, 4, 0, 0), True)]})], "DNG"),
         ([(COLOURS, {"extratags": [(50706, 1, 4, (1, 4, 0, 0), True)]})], "DNG"),
-        ([(THUMBNAIL, {"subfiletype": 1, "subifds": 1, "extratags": [(271, 2, 0, "NIKON CORPORATION", True)]}), MOSAIC], "NEF"),
+        (
+            [
+                (THUMBNAIL, {"subfiletype": 1, "subifds": 1, "extratags": [(271, 2, 0, "NIKON CORPORATION", True)]}),
+                MOSAIC,
+            ],
+            "NEF",
+        ),
         ([(THUMBNAIL, {"subifds": 1, "extratags": [(271, 2, 0, "SONY", True)]}), MOSAIC], "ARW"),
         ([(THUMBNAIL, {}), MOSAIC], "raw"),
         ([MOSAIC], "raw"),

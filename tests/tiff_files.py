@@ -59,7 +59,7 @@ def tiff(samples, layout):
 
 
 def _parts(plane, layout):
-    height, width, count = plane.shape
+    height, width = plane.shape[:2]
     if not layout.tile:
         return [plane[top : top + layout.rows] for top in range(0, height, layout.rows)]
     side = layout.tile

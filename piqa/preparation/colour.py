@@ -56,7 +56,9 @@ def converter(image: Image.Image, content: bytes, colour: Colour) -> Converter |
     return None if profile is None else _converter(profile, grey)
 
 
-def _profile(image: Image.Image, points: tuple[int, int] | None, chunks: dict[bytes, bytes], *, grey: bool) -> bytes | None:
+def _profile(
+    image: Image.Image, points: tuple[int, int] | None, chunks: dict[bytes, bytes], *, grey: bool
+) -> bytes | None:
     """Return the description that counts, as an ICC profile. In PNG: cICP, iCCP, sRGB, then gAMA with cHRM."""
     embedded = cast(bytes | None, image.info.get("icc_profile"))
     if b"cICP" in chunks and points is not None:
@@ -76,7 +78,6 @@ def _profile(image: Image.Image, points: tuple[int, int] | None, chunks: dict[by
 @lru_cache(maxsize=8)
 def _converter(profile: bytes, grey: bool) -> Converter | None:
     """Return the conversion of a profile; None if it is that of sRGB, of another kind of image, or damaged."""
-    mode = "L" if grey else "RGB"
     try:
         described = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if described.profile.xcolor_space.strip() != ("GRAY" if grey else "RGB"):
@@ -108,7 +109,7 @@ def _transform(described: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.Image
         mode,
         target,
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=BLACK_POINT_COMPENSATION | (EXACT if mode == "L" else 0),
+        flags=cast("ImageCms.Flags", BLACK_POINT_COMPENSATION | (EXACT if mode == "L" else 0)),
     )
 
 

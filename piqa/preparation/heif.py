@@ -23,7 +23,8 @@ def opened(content: bytes) -> Image.Image:
     except ImportError as error:
         advice = 'run `pip install "dn-piqa[heif]"`, or convert it to JPEG'
         raise InputError(f"a HEIC image is not read without pillow-heif; {advice}") from error
-    return HeifImageFile(io.BytesIO(content))
+    image: Image.Image = HeifImageFile(io.BytesIO(content))  # type: ignore[no-untyped-call]
+    return image
 
 
 def nclx(content: bytes) -> tuple[int, int] | None:

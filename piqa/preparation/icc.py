@@ -63,7 +63,8 @@ def _cicp_curve(transfer: int) -> bytes | None:
         light = values ** {4: 2.2, 5: 2.8, 8: 1.0}[transfer]
     else:
         return None
-    return b"curv" + bytes(4) + struct.pack(">I", _POINTS) + np.rint(light * 65535).astype(">u2").tobytes()
+    sampled: bytes = np.rint(light * 65535).astype(">u2").tobytes()
+    return b"curv" + bytes(4) + struct.pack(">I", _POINTS) + sampled
 
 
 def _profile(space: bytes, primaries: Primaries, curve: bytes) -> bytes:

@@ -45,7 +45,9 @@ def read_file(path: str | Path) -> bytes:
         with Path(path).open("rb") as file:
             limit = MAX_BYTES if format_of(file.read(FIRST_BYTES)) else MAX_UNKNOWN_BYTES
             if status.st_size > limit:
-                raise InputError(f"{path} has more than the {limit / 1e6:g} MB that are read of an image; scale it down")
+                raise InputError(
+                    f"{path} has more than the {limit / 1e6:g} MB that are read of an image; scale it down"
+                )
             file.seek(0)
             return file.read()
     except OSError as error:

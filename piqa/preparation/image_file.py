@@ -22,8 +22,8 @@ from piqa.preparation.image_formats import FIRST_BYTES, format_of
 __all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image"]
 
 PIXELS_AT_A_TIME = 1_000_000  # where a conversion takes many bytes a pixel
-# Formats that Pillow opens with another program, or by a plugin that is not there; Photoshop's own, which may hold a white
-# page in place of the layers.
+# Formats that Pillow opens with another program, or by a plugin that is not there; and Photoshop's own, which may hold
+# a white page in place of the layers.
 NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF", "PSD"}
 READ = {"JPEG", "PNG", "GIF", "TIFF", "WebP", "BMP", "PNM", "JPEG 2000", "QOI", "DDS"}  # by Pillow, as `format_of` says
 OTHER_KINDS = (  # first bytes of what is no image file, or none that is read
@@ -42,8 +42,8 @@ Pixels = NDArray[np.uint8]
 def open_image(path: str | Path, colour: Colour = "stored") -> Image.Image:
     """Open an image file: upright, RGB, whole. All image files are opened here.
 
-    EXIF orientation is applied. Transparency is laid on white; more than 8 bits are scaled to 8; CMYK is converted by its
-    ICC profile where it has one; the first image of several is taken, or of a TIFF the first that is no reduced copy.
+    EXIF orientation is applied. Transparency is laid on white; more than 8 bits are scaled to 8; CMYK is converted by
+    its ICC profile where it has one; the first image of several is taken, of a TIFF the first that is no reduced copy.
 
     Args:
         path: A regular file. What it contains counts, not its name.
@@ -52,8 +52,8 @@ def open_image(path: str | Path, colour: Colour = "stored") -> Image.Image:
 
     Raises:
         FileAccessError: If the machine refuses the file: absent, no permission, a drive that is gone.
-        InputError: If the file is no image, of a kind that is not read, truncated, damaged, larger than `MAX_PIXELS`, a
-            strip of more than `MAX_ASPECT` times its short side, or made to take more time or memory than a picture does.
+        InputError: If the file is no image, of a kind that is not read, truncated, damaged, larger than `MAX_PIXELS`,
+            a strip of more than `MAX_ASPECT` times its short side, or made to cost more than an image does.
 
     Examples:
         >>> open_image("a.jpg").size

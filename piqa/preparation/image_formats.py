@@ -52,14 +52,14 @@ _HEVC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 
 
 def format_of(start: bytes, name: str | Path = "") -> str | None:
-    """Return the format that a file's first bytes announce, such as `JPEG` or `HEIC`; None for no known image.
+    r"""Return the format that a file's first bytes announce, such as `JPEG` or `HEIC`; None for no known image.
 
     Args:
         start: The first `FIRST_BYTES` bytes, or all of a shorter file.
         name: The file's name, whose ending tells the kinds of TIFF apart that are camera RAW.
 
     Examples:
-        >>> format_of(b"\\xff\\xd8\\xff\\xe0"), format_of(b"II*\\0", "a.NEF"), format_of(b"%PDF-1.7")
+        >>> format_of(b"\xff\xd8\xff\xe0"), format_of(b"II*\0", "a.NEF"), format_of(b"%PDF-1.7")
         ('JPEG', 'camera RAW (NEF)', None)
     """
     if start[4:8] == b"ftyp":

@@ -1,7 +1,7 @@
 """Read TIFF files by what their tags say: the page that is a whole picture, its depth, and what no reader gets right.
 
-Pillow decodes some layouts wrongly without a word. `PILLOW` lists those that it gets right (tests/test_tiff.py tries them
-all); tifffile reads the others, as far as it needs no further codecs. What remains is refused by its name.
+Pillow decodes some layouts wrongly without a word. `_pillow_errs` tells which (tests/test_tiff.py tries them all);
+tifffile reads those, as far as it needs no further codecs. What remains is refused by its name.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def whole_page(content: bytes) -> Page:
     """Return the first page that is no reduced copy.
 
     Raises:
-        InputError: If the file is a camera's raw file, or has no such page.
+        InputError: If the file is a camera's raw file, or has only reduced copies.
+        ValueError: If it has no page.
     """
     if content.startswith(b"MM\0+"):
         raise InputError("a BigTIFF of big-endian byte order is not read; save it as TIFF")
@@ -139,8 +140,9 @@ def whole_page(content: bytes) -> Page:
     for offset, tags in pages.items():
         if not _reduced(tags):
             return Page(content if offset == first.next else _starting_at(content, offset, header), tags)
-    what = "holds only a reduced copy of a picture" if pages else "is a damaged TIFF without a page"
-    raise InputError(f"{what}; export it as JPEG or PNG")
+    if not pages:
+        raise ValueError("it has no page")
+    raise InputError("holds only a reduced copy of a picture; export the picture itself as JPEG or PNG")
 
 
 def _reduced(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -228,7 +230,7 @@ def decoded(page: Page) -> Image.Image:
     with tifffile.TiffFile(io.BytesIO(page.content)) as file:
         first = file.pages[0]
         if not isinstance(first, tifffile.TiffPage):
-            raise InputError("is a damaged TIFF without a page")
+            raise ValueError("it has no page")
         samples = _samples(first)
     photometric = page.number(PHOTOMETRIC, -1)
     colours = COLOURS[photometric]
@@ -240,7 +242,8 @@ def decoded(page: Page) -> Image.Image:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "CMYK" if colours == 4 else "RGBA"}[shallow.shape[2]]
     if alpha == ASSOCIATED and mode in ("LA", "RGBA"):
         shallow = _straight(shallow)
-    image = Image.frombuffer(mode, (shallow.shape[1], shallow.shape[0]), np.ascontiguousarray(shallow).data, "raw", mode, 0, 1)
+    size = (shallow.shape[1], shallow.shape[0])
+    image = Image.frombuffer(mode, size, np.ascontiguousarray(shallow), "raw", mode, 0, 1)
     if ICC_PROFILE in page.tags:
         image.info["icc_profile"] = page.tags[ICC_PROFILE]
     image.getexif()[ORIENTATION] = page.number(ORIENTATION, 1)
@@ -248,7 +251,7 @@ def decoded(page: Page) -> Image.Image:
 
 
 def _check_segments(page: Page) -> None:
-    """Refuse what would cost more time or memory than a picture does, and what lies outside the file."""
+    """Refuse what would cost more time or memory than a picture does, and what lies outside of the file."""
     tiled = TILE_OFFSETS in page.tags
     places = _numbers(page.tags, TILE_OFFSETS if tiled else OFFSETS, -1)
     sizes = _numbers(page.tags, TILE_COUNTS if tiled else COUNTS, 0)
@@ -260,7 +263,7 @@ def _check_segments(page: Page) -> None:
     if len(places) != len(sizes) or any(
         place < 0 or count <= 0 or place + count > len(page.content) for place, count in zip(places, sizes, strict=True)
     ):
-        raise InputError("is a damaged or truncated image (its strips or tiles lie outside of the file)")
+        raise ValueError("its strips or tiles lie outside of the file")
 
 
 def _samples(page: tifffile.TiffPage) -> NDArray[np.generic]:
