@@ -207,11 +207,10 @@ def test_a_description_that_makes_no_sense_is_none(chunks):
 def test_a_camera_may_name_adobe_rgb_in_exif(space, index, adobe):
     pixels = in_space(ADOBE)
     exif = Image.Exif()
-    details = exif.get_ifd(ExifTags.IFD.Exif)
-    if space is not None:
-        details[ExifTags.Base.ColorSpace] = space
+    details = {} if space is None else {ExifTags.Base.ColorSpace: space}
     if index is not None:
         details[ExifTags.IFD.Interop] = {1: index}
+    exif[ExifTags.IFD.Exif] = details
     content = saved(pixels, format="JPEG", quality=95, exif=exif)
     difference = differences(content).mean() < np.abs(opened(content, "stored") - np.asarray(portrait())).mean()
     assert difference == adobe

@@ -175,10 +175,9 @@ def _hdr_curve(image: Image.Image, points: tuple[int, int] | None, chunks: dict[
 
 def _exif_says_adobe(image: Image.Image) -> bool:
     """Return whether a camera says that the image is in Adobe RGB, by the DCF standard or by habit."""
-    with suppress(Exception):  # a damaged EXIF block fails in many ways
+    space, index = None, ""
+    with suppress(Exception):  # a damaged EXIF block fails in many ways, and an absent one in some versions of Pillow
         exif = image.getexif()
-        details = exif.get_ifd(ExifTags.IFD.Exif)
+        space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
         index = str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).strip("\0 ")
-        space = details.get(ExifTags.Base.ColorSpace)
-        return space == ADOBE_RGB_COLOUR_SPACE or (index == ADOBE_RGB_INTEROP and space != 1)
-    return False
+    return space == ADOBE_RGB_COLOUR_SPACE or (index == ADOBE_RGB_INTEROP and space != 1)

@@ -16,9 +16,12 @@ MAX_UNKNOWN_BYTES = 100_000_000  # of a file whose first bytes name no format
 # Progressive JPEG: each scan passes over all pixels again. libjpeg's own script has 10 scans, and 18 for four inks
 # (`jpeg_simple_progression`, 2 + 4 x inks); mozjpeg writes no more.
 MAX_SCANS = 30
-# A claim of so many pixels is believed only of a file that has this share of a byte for each. 0.04 bits a pixel: less
-# than a JPEG of one colour takes, and a third of what a photograph takes that AVIF has spoilt beyond recognition.
-LARGE, BYTES_PER_PIXEL = 50_000_000, 1 / 200
+# So many pixels are believed only of a file that has this share of a byte for each. An enlargement of 64 megapixels,
+# smoother than any photograph, has 0.33 bytes a pixel as PNG, 0.022 as JPEG (quality 30) and 0.007 as WebP (10); one
+# colour has 0.004 as PNG and 0.003 as JPEG.
+LARGE = 50_000_000
+LOSSY_SHARE, LOSSLESS_SHARE = 1 / 200, 1 / 20
+LOSSLESS = {"PNG", "GIF", "BMP", "PNM", "QOI"}
 
 KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -73,15 +76,16 @@ def check_scans(content: bytes) -> None:
             raise InputError(f"a JPEG of more than {MAX_SCANS} scans, made to take long; save it anew")
 
 
-def check_size(size: tuple[int, int], content: bytes) -> None:
+def check_size(size: tuple[int, int], content: bytes, *, lossless: bool) -> None:
     """Refuse a picture by its width and height: a strip, or pixels that the file cannot hold.
 
     Pillow itself refuses what is larger than `MAX_PIXELS`.
     """
+    share = LOSSLESS_SHARE if lossless else LOSSY_SHARE
     width, height = size
     if max(size) > MAX_ASPECT * min(size):
         raise InputError(f"its {width} x {height} pixels are a strip, too narrow to be judged; crop it")
-    if width * height > LARGE and len(content) < width * height * BYTES_PER_PIXEL:
+    if width * height > LARGE and len(content) < width * height * share:
         raise InputError(
             f"claims {width} x {height} pixels and holds {len(content):,} bytes, too few for a picture; "
             "save it anew, or scale it down"

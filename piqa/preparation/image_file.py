@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from piqa.errors import InputError
 from piqa.preparation import heif, tiff
 from piqa.preparation.colour import Colour, Converter, converter
-from piqa.preparation.image_bounds import MAX_ASPECT, MAX_PIXELS, check_scans, check_size, read_file
+from piqa.preparation.image_bounds import LOSSLESS, MAX_ASPECT, MAX_PIXELS, check_scans, check_size, read_file
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
 
 __all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image"]
@@ -108,7 +108,8 @@ def _decoded(content: bytes, kind: str | None, colour: Colour) -> tuple[Image.Im
     with _own_pixel_limit():
         page = tiff.whole_page(content) if content.startswith(tiff.SIGNATURES) else None
         with _opened(content if page is None else page.content, kind, page) as image:
-            check_size(image.size, content)
+            if page is None:
+                check_size(image.size, content, lossless=kind in LOSSLESS)
             converted = converter(image, content, colour)
             image.load()
             return _to_rgb(image, converted, 65535 if page is None else page.white), _turn(image)
@@ -117,7 +118,7 @@ def _decoded(content: bytes, kind: str | None, colour: Colour) -> tuple[Image.Im
 def _opened(content: bytes, kind: str | None, page: tiff.Page | None) -> Image.Image:
     """Open an image by the library that reads it right; most are not decoded yet."""
     if page is not None:
-        check_size(page.size, content)
+        check_size(page.size, content, lossless=not page.lossy)
         if page.size[0] * page.size[1] > MAX_PIXELS:
             raise Image.DecompressionBombError
         if not tiff.pillow_reads(page):

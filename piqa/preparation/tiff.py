@@ -31,7 +31,7 @@ FILL_ORDER, MAKE, OFFSETS, ORIENTATION, SAMPLES, COUNTS, MOST, PLANAR = 266, 271
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SUB_DIRECTORIES, EXTRA, KIND = 322, 323, 324, 325, 330, 338, 339
 SUBSAMPLING, ICC_PROFILE, DNG_VERSION = 530, 34675, 50706
 
-UNCOMPRESSED, JPEG = 1, 7
+UNCOMPRESSED, JPEG, WEBP = 1, 7, 50001
 TIFFFILE_COMPRESSIONS = {1, 8, 32946, 32773}  # none, deflate (two numbers), PackBits: no further codec needed
 COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946, 34925, 50000, 50001}  # those of libtiff that hold plain samples
 RAW_COMPRESSIONS = {32767, 32769, 32770, 34713, 65000, 65535}  # Sony, packed and Samsung, Nikon, Kodak, Pentax
@@ -88,6 +88,11 @@ class Page:
     def planar(self) -> bool:
         """Whether each colour stands in a plane of its own."""
         return self.number(PLANAR, 1) == 2 and self.number(SAMPLES, 1) > 1
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the samples are compressed by JPEG or WebP."""
+        return self.number(COMPRESSION, 1) in (JPEG, WEBP)
 
     @property
     def white(self) -> int:
@@ -188,7 +193,7 @@ def pillow_reads(page: Page) -> bool:
     if known and page.number(FILL_ORDER, 1) != 1:
         known = page.bits == 1 and compression in (1, 2, 3, 4)  # as fax machines write it
     if known and photometric == YCBCR and compression != JPEG:
-        known = _numbers(page.tags, SUBSAMPLING, 2) == (1, 1)
+        known = compression != UNCOMPRESSED and _numbers(page.tags, SUBSAMPLING, 2) == (1, 1)
     if known and not _pillow_errs(page):
         return True
     if known and tifffile_reads(page):
