@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.errors import InputError
-from piqa.preparation.colour import Colour
 from piqa.preparation.faces import (
     Box,
     Detector,
@@ -26,7 +25,7 @@ from piqa.preparation.faces import (
     relative_margin,
     turned_clockwise,
 )
-from piqa.preparation.image_file import Pixels, open_image
+from piqa.preparation.image_file import Colour, Pixels, open_image
 from piqa.preparation.mtcnn import MIN_FACE_SIDE, MTCNNDetector
 from piqa.preparation.store_entry import StoredArrays
 from piqa.preparation.yunet import YUNET_PLACE, YUNET_SHA256, YuNetDetector
