@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pandas as pd
+import portraits
 import pytest
 from PIL import Image
-from portraits import collins, hopper
 from stores import build
 from tiny_models import write_tiny_model
 
@@ -17,6 +17,14 @@ from piqa.preparation.store import PreparedStore
 from piqa.scoring.image_batches import BatchPreparer
 
 SETTINGS = Preparation(short_side=64, try_turns=True)
+
+
+def hopper():
+    return portraits.hopper().resize((205, 240))  # in which faces are found quickly
+
+
+def collins():
+    return portraits.collins().crop((100, 0, 340, 240))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +63,7 @@ def turn_of(detector, threshold=0.9, try_turns=True):
 # The portrait is that of the upright image
 
 
-@pytest.mark.parametrize("turn", [90, 180, 270])
-@pytest.mark.parametrize("person", [collins, hopper])
+@pytest.mark.parametrize(("person", "turn"), [(collins, 90), (hopper, 180), (hopper, 270)])
 def test_a_portrait_stored_on_its_side_is_prepared_as_the_upright_one(preparer, person, turn):
     upright, found = preparer.prepare(person()), preparer.prepare(turned_clockwise(person(), 360 - turn))
     assert upright.turned == 0 and found.turned == turn
@@ -78,7 +85,7 @@ def test_crops_and_windows_of_a_batch_are_turned_alike(tmp_path):
 def test_the_published_preparation_turns_nothing():
     stored = turned_clockwise(hopper(), 90)
     portrait = Preparer(Preparation(short_side=64)).prepare(stored)
-    assert not portrait.face_found and portrait.turned == 0 and portrait.whole.shape == (64, 75, 3)
+    assert not portrait.face_found and portrait.turned == 0 and portrait.whole.shape == (64, 74, 3)
 
 
 # Which turn, and what it costs

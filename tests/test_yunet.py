@@ -29,7 +29,7 @@ class FakeYuNet:
     def __init__(self):
         self.sizes, self.pixels = [], []
 
-    def setInputSize(self, size):  # noqa: N802 (OpenCV's name)
+    def setInputSize(self, size):
         self.sizes.append(size)
 
     def detect(self, pixels):
