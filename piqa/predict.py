@@ -1,7 +1,7 @@
 """`python -m piqa.predict IMAGES_OR_FOLDERS --ckpt_path MODEL --out scores.csv`: scores images.
 
-One row an image, in the order of the input: file, score, face_found, face box, error. A bad image costs its row, not
-the run. An interrupted run goes on where it stopped when the same command is given again.
+One row an image, in the order of the input: file, score, face_found, face box, turned, error. A bad image costs its
+row, not the run. An interrupted run goes on where it stopped when the same command is given again.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def predict(
     workers: int | None = None,
     liqe: str | None = None,
     prompts: dict[str, list[str]] | None = None,
+    try_turns: bool = True,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
@@ -71,13 +72,17 @@ def predict(
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
         prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first, such as
             `{pose: [A relaxed pose., A stiff pose.]}`. Each pair becomes a column; the first gives the score.
+        try_turns: Look at an image without a sure face turned by 90, 180 and 270 degrees as well, and score that which
+            shows the surest face; the column `turned` tells which images were turned.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written.
     """
     run = _Devices(device, devices, nodes, batch_size, workers)
     files = expand(images, list)
-    scorer = Scorer.load(ckpt_path, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts)
+    scorer = Scorer.load(
+        ckpt_path, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts, try_turns=try_turns
+    )
     settings = scorer.settings(find_model(ckpt_path)) | {"crops": test_crops}
     parts = ScoreParts(out, scorer.columns, settings)
     left = parts.left(files)
@@ -95,7 +100,8 @@ def predict(
         summary |= {"device": run.kind if run.several else str(scorer.device), "devices": devices * nodes}
         summary |= {"model": settings["model"], "test_crops": test_crops, "precision": precision, "liqe": liqe}
         write_json(summary, parts.out.with_suffix(".json"))
-        found = f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {parts.out}"
+        turned = f"{counts.turned} turned, " if counts.turned else ""
+        found = f"{counts.images} images, {counts.no_face} without a face, {turned}{counts.failed} failed: {parts.out}"
         console.print(found, highlight=False, soft_wrap=True)
 
 

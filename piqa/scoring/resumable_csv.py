@@ -35,6 +35,7 @@ class Counts:
     images: int
     failed: int
     no_face: int
+    turned: int = 0  # to find a face
 
 
 class ScoreParts:
@@ -94,7 +95,7 @@ class ScoreParts:
                 f"{missing} of {len(files)} images have no row yet: images were added or removed, or two runs "
                 f"wrote {self.out}; give the command again to score them"
             )
-        failed = no_face = 0
+        failed = no_face = turned = 0
         with replacing(self.out) as temporary:
             # A file's name may hold bytes that are no UTF-8: they go out as they came in.
             with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -104,9 +105,10 @@ class ScoreParts:
                     row = dict(zip(self.columns, values, strict=True))
                     failed += row["error"] is not None
                     no_face += row["face_found"] is False
+                    turned += bool(row.get("turned"))
                     table.writerow(values)
         shutil.rmtree(self._folder, ignore_errors=True)
-        return Counts(len(files), failed, no_face)
+        return Counts(len(files), failed, no_face, turned)
 
     def _places(self, files: Sequence[str], unchanged: bool = False) -> tuple[list[Path], np.ndarray, np.ndarray]:
         """Return all parts, and each image's last row: its part, -1 for none, and its offset there.

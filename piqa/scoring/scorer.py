@@ -34,7 +34,7 @@ from piqa.weights.model_card import ClassSpec, ModelCard
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 Cell = str | float | bool | None
 Row = dict[str, Cell]  # by column
-COLUMNS = ["file", "score", "face_found", *BOX, "error"]
+COLUMNS = ["file", "score", "face_found", *BOX, "turned", "error"]
 
 
 class Scorer:
@@ -92,6 +92,7 @@ class Scorer:
         device: str = "auto",
         precision: Precision = "32",
         prompts: Mapping[str, Sequence[str]] | None = None,
+        try_turns: bool | None = None,
     ) -> Scorer:
         """Load a scorer from a model file.
 
@@ -103,6 +104,8 @@ class Scorer:
             precision: Likewise.
             prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
                 the first gives the score.
+            try_turns: Whether an image without a sure face is also looked at turned by 90, 180 and 270 degrees, as
+                `Preparation` says; default: what the model card says, which is no for published models.
 
         Raises:
             InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
@@ -110,6 +113,8 @@ class Scorer:
         """
         check_scoring(precision=precision)
         network, preparation, card = load_parts(path, liqe, prompts)
+        if try_turns is not None:
+            preparation = replace(preparation, try_turns=try_turns)
         return cls(network, preparation, card.crop_size, device, precision, card, cast(View, card.view))
 
     def to(self, device: torch.device) -> Scorer:
@@ -161,8 +166,9 @@ class Scorer:
 
         Returns:
             One row an image, in their order: `file`, `score` (higher is better, comparable among images of one
-            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, `error`, and
-            the network's other outputs. An image that could not be read has an error and no score.
+            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, the clockwise
+            degrees by which it was `turned` to find a face, `error`, and the network's other outputs. An image that
+            could not be read has an error and no score.
 
         Raises:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
@@ -194,10 +200,11 @@ class Scorer:
         with _enough_memory(len(batch.files)):
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
-        for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
+        images = zip(batch.files, batch.face_boxes, batch.turned, batch.errors, strict=True)
+        for file, box, turned, error in images:
             row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
             if error is None:
-                row |= {"face_found": box is not None} | next(outputs)
+                row |= {"face_found": box is not None, "turned": turned} | next(outputs)
                 row |= dict(zip(BOX, box, strict=True)) if box is not None else {}
             rows.append(row)
         return rows
@@ -276,7 +283,8 @@ class Scorer:
     def _table(self, rows: list[Row]) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         texts = {"file", "error", *self.network.classes}
-        types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
+        types = dict.fromkeys((name for name in self.columns if name not in texts), "float64")
+        types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
 
 
