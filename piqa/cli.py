@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
@@ -34,7 +35,35 @@ RANKING = "piqa.tasks.RankingTask"
 
 
 class LightningParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser, with errors in one line."""
+    """LightningCLI's parser, with errors in one line; `task` is the class that `model` describes."""
+
+    task: type | None = None
+
+
+class TaskConfig(ConfigFile):
+    """`--config`, without the settings of a task that another one replaces."""
+
+    @staticmethod
+    def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
+        """Read a config; of the `model` of another task only the network is of use. Called by jsonargparse."""
+        content = dict(_read(find_config(value)))
+        former, task = content.get("task", cfg.get("task")), getattr(parser, "task", None)
+        if former is not None and task is not None and not issubclass(task, _class_at(former) or type(None)):
+            content.pop("task", None)
+            if isinstance(model := content.get("model"), dict):
+                content["model"] = {name: model[name] for name in model if name.split(".")[0] == "network"}
+            value = yaml.safe_dump(content)
+        ConfigFile.apply_config(parser, cfg, dest, value)
+
+
+def _class_at(path: object) -> type | None:
+    """Return the class of an import path, or None if there is none."""
+    module, _, name = str(path).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return found if isinstance(found, type) else None
 
 
 def find_task(args: Sequence[str] | None = None) -> type[ScoringTask]:
@@ -102,7 +131,8 @@ class PiqaCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser whose `--config` takes names of configs in the project as well."""
         parser = LightningParser(**kwargs)
-        parser.add_argument("-c", "--config", action=ConfigFile, help="A YAML file, or the name of one in configs/.")
+        parser.task = self.model_class
+        parser.add_argument("-c", "--config", action=TaskConfig, help="A YAML file, or the name of one in configs/.")
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
