@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -91,9 +91,16 @@ def run_command(
         function(**parser.instantiate(parsed).as_dict())
 
 
-def command() -> str:
-    """Return the command line as it was given, quoted for a shell, for a run's record."""
-    program, *arguments = sys.argv
-    module = getattr(sys.modules["__main__"], "__spec__", None)  # None for a script
-    start = ["python", program] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
-    return shlex.join([*(["piqa"] if Path(program).name == "piqa" else start), *arguments])
+def command(module: str | None = None, arguments: Sequence[str] | None = None) -> str:
+    """Return the command line as it was given, quoted for a shell, for a run's record.
+
+    Args:
+        module: The command's module, such as `piqa.fit`.
+        arguments: Its arguments; where they are not those of the program, the command was called from Python.
+    """
+    program, *given = sys.argv
+    if module is not None and arguments is not None and list(arguments) not in (given, given[1:]):
+        return shlex.join(["python", "-m", module, *arguments])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # None for a script
+    start = ["python", program] if spec is None else ["python", "-m", spec.name.removesuffix(".__main__")]
+    return shlex.join([*(["piqa"] if Path(program).name == "piqa" else start), *given])
