@@ -110,6 +110,7 @@ class TrainingProgress(ProgressBar):
         if self._enabled:
             line = _joined(_epoch(trainer), loss, *_measures(trainer, pl_module), taken)
             self._console.print(line, highlight=False, soft_wrap=True)
+            self._move(0, _joined(_epoch(trainer), self._loss, *_measures(trainer, pl_module)))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the bar."""
