@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace  # type: ignore[attr-defined]
@@ -154,7 +154,7 @@ class PiqaCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser whose `--config` takes names of configs in the project as well."""
         parser = LightningParser(**kwargs)
-        parser.task = self.model_class
+        parser.task = cast(type, self.model_class)
         parser.add_argument("-c", "--config", action=TaskConfig, help="A YAML file, or the name of one in configs/.")
         return parser
 

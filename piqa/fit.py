@@ -48,12 +48,13 @@ def _facts(cli: PiqaCLI, best: str | None, line: str) -> dict[str, object]:
     why = f"the last epoch, as {undefined}" if cli.trainable else "the network has nothing to train"
     if best is None and cli.trainable:
         rank_zero_warn(f"{undefined}, so no checkpoint is chosen: the model has the weights of the last epoch")
+    value = cli.best.best_model_score if best else None
     return {
         "table": cli.datamodule.table.name,
         "split": "test",
         "attribute": cli.datamodule.table.attribute,
         "selected_on": chosen_on if best else f"nothing: {why}",
-        f"selected_{cli.model.monitor}": None if best is None else float(cli.best.best_model_score),
+        f"selected_{cli.model.monitor}": None if value is None else float(value),
         "checkpoint": best or ("last epoch" if cli.trainable else "as it was"),
         "command": line,
     }

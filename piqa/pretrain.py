@@ -178,7 +178,9 @@ def _check_backbone(backbone: Path) -> Mapping[str, object]:
         InputError: If the file or its card is there and is not piqa's, and would be replaced.
     """
     if backbone.suffix != ".safetensors":
-        raise InputError(f"`--backbone {backbone}` must name a .safetensors file; its card gets the same name with .json")
+        raise InputError(
+            f"`--backbone {backbone}` must name a .safetensors file; its card gets the same name with .json"
+        )
     card = backbone.with_suffix(".json")
     content: object = None
     with suppress(OSError, ValueError, RecursionError):
@@ -186,7 +188,9 @@ def _check_backbone(backbone: Path) -> Mapping[str, object]:
     own = isinstance(content, dict) and content.get("format") == CARD_FORMAT and "backbone" in content
     for path in (card, backbone):
         if path.exists() and not own:
-            raise InputError(f"{path} is there and is no backbone of piqa's; name another `--backbone`, or move it away")
+            raise InputError(
+                f"{path} is there and is no backbone of piqa's; name another `--backbone`, or move it away"
+            )
     return content if isinstance(content, dict) else {}
 
 

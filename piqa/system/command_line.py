@@ -23,7 +23,7 @@ class Parser(ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # `--crop` must not silently mean `--crops`
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse a command line; where it names another class than a config, the config's settings of that are gone."""
         with _settings_of_replaced_classes_dropped():
             return super().parse_args(*args, **kwargs)

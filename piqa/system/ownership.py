@@ -75,7 +75,7 @@ def claim_folder(
 def _others(folder: Path) -> bool:
     """Whether a folder holds anything but the locks and the unfinished marker of a process that is claiming it."""
     names = [one.name for one in folder.iterdir()]
-    claiming = [name.startswith(".") and name.endswith(LOCK) or name.startswith(f".{MARKER}.") for name in names]
+    claiming = [(name.startswith(".") and name.endswith(LOCK)) or name.startswith(f".{MARKER}.") for name in names]
     return not all(claiming)
 
 

@@ -112,7 +112,9 @@ class BestCheckpoint(ModelCheckpoint):
         if not state or not state["best_model_path"]:
             return
         if state["best_model_score"] is None or not math.isfinite(state["best_model_score"]):
-            del checkpoint["callbacks"][self.state_key]  # of version 0.1.0, which took an undefined measure for the best
+            del checkpoint["callbacks"][
+                self.state_key
+            ]  # of version 0.1.0, which took an undefined measure for the best
             return
         beside = Path(str(trainer.ckpt_path)).resolve().with_name(f"{BEST}.ckpt")
         best = str(beside if beside.is_file() else state["best_model_path"])

@@ -11,7 +11,6 @@ import torch
 from piqa.system.memory import keep_freed_memory
 from piqa.training.signals import end_loading_processes
 
-
 UNHELPFUL = ("litlogger", "Detected KeyboardInterrupt")  # an advertisement; what piqa says itself
 
 
