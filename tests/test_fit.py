@@ -239,9 +239,7 @@ def no_constants(text):
     raise AssertionError(f"{text} is no JSON")
 
 
-def test_a_measure_that_is_never_defined_chooses_nothing_and_broken_images_are_counted(
-    tiny_config, tmp_path, monkeypatch
-):
+def test_an_undefined_measure_chooses_nothing_and_broken_images_are_counted(tiny_config, tmp_path, monkeypatch):
     shutil.copytree(tiny_config.parent / "piq23", tmp_path / "piq23")
     sorted((tmp_path / "piq23" / "Overall").glob("*.jpg"))[0].write_text("no image")
     broken = ["--data.table.root", tmp_path / "piq23", "--data.store.max_failed", 0.1]

@@ -121,8 +121,7 @@ def test_the_folder_of_another_run_or_of_others_is_left_alone(workplace, tmp_pat
         if name != "notes.txt":
             claim_folder(out, "training run")
         (out / name).write_text("precious")
-        arguments = ["--k=[10]", "--draws=2", "--overwrite=true"]
-        assert "left alone" in one_line(capsys, lambda out=out: run(workplace, out, *arguments))
+        assert "left alone" in one_line(capsys, lambda out=out: run(workplace, out, "--k=[10]", "--overwrite=true"))
         assert (out / name).read_text() == "precious" and not (out / "settings.json").exists()
 
 

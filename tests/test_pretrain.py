@@ -170,20 +170,17 @@ def test_whatever_shapes_the_result_tells_two_stages_apart(workplace, monkeypatc
 
 
 def test_a_stage_whose_labels_have_changed_is_not_skipped(both_stages, workplace, monkeypatch, tmp_path, capsys):
-    shutil.copytree(workplace / "lsvq", tmp_path / "lsvq")
-    table = next(file for file in (tmp_path / "lsvq").rglob("*.csv") if "mos" in file.read_text())
+    table = workplace / "lsvq" / "labels_train_test.csv"
     again = ["--skip_finished", "true", "--backbone", "weights/lsvq.safetensors", "--out", "runs/lsvq"]
     with pytest.raises(SystemExit) as done:
         run_lsvq(workplace, monkeypatch, tmp_path, *again)
     assert done.value.code == 0 and "the same settings and labels" in capsys.readouterr().out
-    rows = pd.read_csv(table)
-    rows["mos"] = rows["mos"] + 1.0
-    kept = (workplace / "lsvq" / table.relative_to(tmp_path / "lsvq")).read_bytes()
-    rows.to_csv(workplace / "lsvq" / table.relative_to(tmp_path / "lsvq"), index=False)
+    kept, rows = table.read_bytes(), pd.read_csv(table)
+    rows.assign(mos=rows["mos"] + 1.0).to_csv(table, index=False)
     try:
         message = one_line(capsys, lambda: run_lsvq(workplace, monkeypatch, tmp_path, *again))
     finally:
-        (workplace / "lsvq" / table.relative_to(tmp_path / "lsvq")).write_bytes(kept)
+        table.write_bytes(kept)
     assert "already holds a run" in message
 
 

@@ -41,9 +41,8 @@ def claim_run(folder: Path, is_checkpoint: Callable[[Path], bool], overwrite: bo
     try:
         claim_folder(folder, KIND, made_before=made_before)
     except InputError as error:
-        raise InputError(
-            f"{error}; `--overwrite true` replaces only a run of piqa's" if overwrite else error
-        ) from error
+        only = "; `--overwrite true` replaces only a run of piqa's" if overwrite else ""
+        raise InputError(f"{error}{only}") from error
 
 
 def holds_run(folder: Path) -> bool:
