@@ -36,7 +36,8 @@ def claim_run(folder: Path, is_checkpoint: Callable[[Path], bool], overwrite: bo
     """
 
     def made_before(folder: Path) -> bool:
-        return _made_by_0_1_0(folder) or any(map(is_checkpoint, (folder / CHECKPOINTS).glob("*.ckpt")))
+        named = [path for path in (folder / CHECKPOINTS).glob("*.ckpt") if CHECKPOINT.fullmatch(path.name)]
+        return _made_by_0_1_0(folder) or any(map(is_checkpoint, named))
 
     try:
         claim_folder(folder, KIND, made_before=made_before)
