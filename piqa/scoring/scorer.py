@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -28,6 +29,7 @@ from piqa.scoring.loading import load_parts
 from piqa.scoring.options import Precision, check_scoring
 from piqa.system.device import pick_device
 from piqa.system.files import digest_of
+from piqa.system.forks import check_process, forks
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 
@@ -81,6 +83,7 @@ class Scorer:
         self.card = card or ModelCard(ClassSpec.of(self.network), asdict(preparation), view, crop_size)
         self._preparer: Preparer | None = None
         self._liqe: LIQE | None = None
+        self._forks = forks()
         self.to(pick_device(device))
 
     @classmethod
@@ -174,20 +177,21 @@ class Scorer:
             InputError: If a worker process is killed, or the device has too little memory for the batch.
         """
         batches = self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers)
-        return self._table([row for batch in batches for row in self.rows(batch)])
+        return self.table([row for batch in batches for row in self.rows(batch)])
 
     def stream(
         self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows of `score` batch by batch, in constant memory; `images` is read a few batches ahead."""
         for batch in self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers):
-            yield self._table(self.rows(batch))
+            yield self.table(self.rows(batch))
 
     def batches(
         self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
-    ) -> Iterator[ImageBatch]:
+    ) -> Generator[ImageBatch, None, None]:
         """Prepare images as batches, for `rows`: the first half of `stream`; arguments and errors as of `score`."""
         check_scoring(test_crops, batch_size)
+        check_process(self._forks, self.device.type)
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
@@ -203,8 +207,12 @@ class Scorer:
         images = zip(batch.files, batch.face_boxes, batch.turned, batch.errors, strict=True)
         for file, box, turned, error in images:
             row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
-            if error is None:
-                row |= {"face_found": box is not None, "turned": turned} | next(outputs)
+            values = next(outputs) if error is None else {}
+            if error is None and not is_finite(values["score"]):
+                row["error"] = f"{file}: the network's score is {values['score']}, no number; check the model's weights"
+            elif error is None:
+                row |= {"face_found": box is not None, "turned": turned}
+                row |= {name: value if is_finite(value) else None for name, value in values.items()}
                 row |= dict(zip(BOX, box, strict=True)) if box is not None else {}
             rows.append(row)
         return rows
@@ -218,13 +226,19 @@ class Scorer:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
             test_crops: As in `score`.
             batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
+
+        Raises:
+            InputError: If a score is no number, as of a network whose weights are none.
         """
         check_scoring(test_crops, batch_size)
+        check_process(self._forks, self.device.type)
         scores: list[float] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             with _enough_memory(len(batch)):
                 scores += self._outputs(self._collated(batch, test_crops))["score"].tolist()
+        if (bad := next((at for at, score in enumerate(scores) if not is_finite(score)), None)) is not None:
+            raise InputError(f"the network's score of portrait {bad} is {scores[bad]}, no number; check the weights")
         return scores
 
     def _collated(self, portraits: list[Portrait], test_crops: Crops) -> Batch:
@@ -280,12 +294,17 @@ class Scorer:
             logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
-    def _table(self, rows: list[Row]) -> pd.DataFrame:
+    def table(self, rows: list[Row]) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         texts = {"file", "error", *self.network.classes}
         types = dict.fromkeys((name for name in self.columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
+
+
+def is_finite(value: Cell) -> bool:
+    """Whether a cell is anything but NaN or an infinity."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 @contextmanager
