@@ -39,6 +39,7 @@ from piqa.system.memory import keep_freed_memory
 from piqa.system.progress import progress
 from piqa.tasks.personalisation import TuningRecipe, fine_tune, rows_of
 from piqa.weights import model_file
+from piqa.weights.trust import Trust
 
 UserRow = dict[str, str | int | float]
 Summary = dict[str, float | int | None]
@@ -62,6 +63,7 @@ def personalise(
     store: str = "data/prepared",
     seed: int = 0,
     device: str = "auto",
+    trust: Trust = None,
 ) -> dict[str, object]:
     """Fine-tune a model for each user and measure it; return the summary, as in `summary.json`.
 
@@ -79,6 +81,7 @@ def personalise(
         store: Folder of the prepared store.
         seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If there is nobody to learn from, or something cannot be read or written.
@@ -97,7 +100,7 @@ def personalise(
     settings |= {"least_test": least_test, **asdict(recipe)}
     folder = Path(out)
     rows = _resume(folder, settings, overwrite)
-    scorer = Scorer.load(model, device=device)
+    scorer = Scorer.load(model, device=device, trust=trust)
     if scorer.device.type == "cpu":
         keep_freed_memory()
     trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)

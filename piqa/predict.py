@@ -25,6 +25,7 @@ from piqa.system.json_text import write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.system.progress import progress
 from piqa.weights.model_file import find_model
+from piqa.weights.trust import Trust
 
 PER_WORKER = 8  # images that justify starting one more process, which takes seconds
 CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare an image for it
@@ -51,6 +52,7 @@ def predict(
     workers: int | None = None,
     liqe: str | None = None,
     prompts: dict[str, list[str]] | None = None,
+    trust: Trust = None,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
@@ -71,13 +73,16 @@ def predict(
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
         prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first, such as
             `{pose: [A relaxed pose., A stiff pose.]}`. Each pair becomes a column; the first gives the score.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written.
     """
     run = _Devices(device, devices, nodes, batch_size, workers)
     files = expand(images, list)
-    scorer = Scorer.load(ckpt_path, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts)
+    scorer = Scorer.load(
+        ckpt_path, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts, trust=trust
+    )
     settings = scorer.settings(find_model(ckpt_path)) | {"crops": test_crops}
     parts = ScoreParts(out, scorer.columns, settings)
     left = parts.left(files)

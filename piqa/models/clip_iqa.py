@@ -204,5 +204,5 @@ def _templates(pair: Sequence[str], context: int) -> tuple[Tensor, Tensor]:
     vocabulary = sorted({token for row in rows for token in row if token >= 0})
     places = {token: place for place, token in enumerate([*vocabulary[:-1], *learned, vocabulary[-1]])}
     length = max(map(len, rows))
-    prompts = torch.tensor([[places[token] for token in row] + [0] * (length - len(row)) for row in rows])
-    return torch.tensor(vocabulary), prompts
+    prompts = [[places[token] for token in row] + [0] * (length - len(row)) for row in rows]
+    return torch.tensor(vocabulary, device="cpu"), torch.tensor(prompts, device="cpu")

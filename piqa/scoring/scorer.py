@@ -30,6 +30,7 @@ from piqa.system.device import pick_device
 from piqa.system.files import digest_of
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
+from piqa.weights.trust import Trust
 
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 Cell = str | float | bool | None
@@ -92,6 +93,7 @@ class Scorer:
         device: str = "auto",
         precision: Precision = "32",
         prompts: Mapping[str, Sequence[str]] | None = None,
+        trust: Trust = None,
     ) -> Scorer:
         """Load a scorer from a model file.
 
@@ -103,13 +105,15 @@ class Scorer:
             precision: Likewise.
             prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
                 the first gives the score.
+            trust: Packages or modules besides piqa whose networks the model may name, such as `["my_models"]`. They
+                are imported, which runs their code: name only what you know. Any other name is refused.
 
         Raises:
             InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
                 of the training.
         """
         check_scoring(precision=precision)
-        network, preparation, card = load_parts(path, liqe, prompts)
+        network, preparation, card = load_parts(path, liqe, prompts, trust)
         return cls(network, preparation, card.crop_size, device, precision, card, cast(View, card.view))
 
     def to(self, device: torch.device) -> Scorer:
