@@ -63,6 +63,24 @@ def decode_image(content: bytes, name: str | Path) -> Image.Image:
         raise InputError(f"{name} is a damaged or truncated image ({error})") from error
 
 
+def to_upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors."""
+    try:
+        with _own_pixel_limit():
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down")
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                found = f"its {image.width} x {image.height} pixels"
+                raise InputError(f"{found} are a strip, too narrow to be judged; crop it")
+            image.load()
+            rgb, turn = _to_rgb(image), _turn(image)
+        return rgb if turn is None else rgb.transpose(turn)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    except Exception as error:  # decoders raise almost any exception on damaged bytes, which are read only now
+        raise InputError(f"{name} is a damaged or truncated image ({error})") from error
+
+
 def _decoded(content: bytes) -> tuple[Image.Image, Image.Transpose | None]:
     """Return RGB as stored, and the turn that makes it upright: turning later, after decoding, takes less memory."""
     Image.init()
