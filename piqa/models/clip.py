@@ -186,7 +186,7 @@ class PromptedCLIP(ScoringModule):
         return encode_prompts(self.clip, self.tokens)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Return pixels as CLIP takes them: uint8 scaled and normalised; floats are taken as normalised already."""
+        """Return pixels, uint8 or float in [0, 1], normalised as CLIP takes them."""
         weights: Tensor = next(self.clip.visual.parameters())
         return normalised(images, self.mean, self.std).to(weights.dtype)  # the image tower may hold bfloat16 weights
 

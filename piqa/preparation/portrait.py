@@ -104,6 +104,11 @@ class Portrait:
         face_crop: The face with its margin, likewise; the whole image where no face was found.
         face_box: x1, y1, x2, y2 of the face in pixels of the upright original, without margin; None if none was found.
         liqe_logits: LIQE's raw logits, float32, (495,); None where `Preparation.liqe` is None.
+
+    Examples:
+        >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
+        >>> portrait.whole.shape, portrait.face_box
+        ((76, 64, 3), None)
     """
 
     whole: Pixels
