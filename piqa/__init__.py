@@ -45,8 +45,10 @@ _HOMES = {
     "piqa.tasks.losses": ("fidelity_loss", "plcc_loss", "preference", "published_fidelity_loss"),
     "piqa.evaluation.metrics": ("krocc", "mae", "pair_accuracy", "per_scene", "plcc", "rmse", "srocc", "summarise"),
     "piqa.evaluation.scene_metrics": ("SceneKROCC", "ScenePLCC", "ScenePairAccuracy", "SceneSROCC"),
-    "piqa.data": ("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K", "CSVTable")
-    + ("FlickrAES", "KonIQ", "Mix", "PortraitData", "TableDataset"),
+    "piqa.data": (
+        *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
+        *("CSVTable", "FlickrAES", "KonIQ", "Mix", "PortraitData", "TableDataset"),
+    ),
     "piqa.data.tables.table": ("Table",),
     "piqa.preparation.portrait": ("Portrait", "Preparation"),
     "piqa.preparation.store": ("PreparedStore",),

@@ -174,7 +174,7 @@ def test_float_pixels_are_in_0_to_1_for_every_network(build):
         expected = network(pixels)["score"]
         torch.testing.assert_close(network(pixels / 255)["score"], expected, rtol=0, atol=1e-5)
         for wrong in (pixels / 128 - 1, pixels.float(), pixels / 255 + float("nan")):
-            assert "they must lie in [0, 1]" in refusal(network, wrong)
+            assert "must lie in [0, 1]" in refusal(network, wrong)
         assert "pixels of the type int64" in refusal(network, pixels.long())
 
 

@@ -148,7 +148,13 @@ def test_an_iterators_pictures_are_checked_as_they_come(scorer, files):
 
 
 def test_settings_are_checked_when_a_stream_is_asked_for(scorer, files):
-    for settings in ({"batch_size": 0}, {"batch_size": "4"}, {"batch_size": True}, {"workers": -1}, {"test_crops": "ten"}):
+    for settings in (
+        {"batch_size": 0},
+        {"batch_size": "4"},
+        {"batch_size": True},
+        {"workers": -1},
+        {"test_crops": "ten"},
+    ):
         name = next(iter(settings))
         assert f"`{name}` is {next(iter(settings.values()))!r}" in refusal(scorer.stream, files, **settings)
 

@@ -103,8 +103,21 @@ def test_the_commands_take_the_same_permission(here, capsys):
 
 @pytest.mark.parametrize(
     "class_path",
-    ["evil.Net", "evil", "facenet_pytorch.InceptionResnetV1", "torch.hub.load", "piqa.evil.Net", "piqa.models.Backbone"]
-    + ["..evil.Net", "", "evil.Net()", "x" * 100_000, "piqa.data.PIQ23", "piqa.fit.main", "timm.create_model"],
+    [
+        "evil.Net",
+        "evil",
+        "facenet_pytorch.InceptionResnetV1",
+        "torch.hub.load",
+        "piqa.evil.Net",
+        "piqa.models.Backbone",
+        "..evil.Net",
+        "",
+        "evil.Net()",
+        "x" * 100_000,
+        "piqa.data.PIQ23",
+        "piqa.fit.main",
+        "timm.create_model",
+    ],
 )
 @pytest.mark.parametrize("kind", ["json", "ckpt", "yaml"])
 def test_a_name_that_is_not_piqas_is_refused_before_any_import(here, class_path, kind):
@@ -245,6 +258,9 @@ def test_a_crop_out_of_range_is_refused(here, crop):
     assert "model.json: `crop` is" in refusal(Scorer.load, ".", device="cpu")
 
 
+DEEP = '{"format": "piqa 1", "network": {"class_path": "piqa.models.NIMA", "init_args": ' + "[" * 500 + "]" * 500 + "}}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -252,11 +268,11 @@ def test_a_crop_out_of_range_is_refused(here, crop):
         ('{"a":' * 200_000, "is no JSON that can be read"),
         ('{"network": ' + '"' + "x" * 11_000_000 + '"}', "is no card: it has 11 MB"),
         ('{"format": "' + "x" * 1_000_000 + '"}', "is no card of this version"),
-        ('{"format": "piqa 1", "network": {"class_path": "piqa.models.NIMA", "init_args": ' + "[" * 500 + "]" * 500 + "}}", "`init_args` is"),
+        (DEEP, "`init_args` is"),
         (b"\xff\xfe\x00", "is no JSON that can be read"),
     ],
     ids=["lists", "tables", "large", "long", "deep", "bytes"],
-)  # fmt: skip
+)
 def test_a_card_that_is_deep_long_or_no_text_is_refused(here, text, message):
     path, _ = saved_model(here)
     path.with_suffix(".json").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -345,7 +361,8 @@ def test_a_model_file_that_may_not_be_read_says_so(here, monkeypatch):
     assert "model.safetensors: Permission denied; check its permissions" in refusal(state_dicts.read_file, path)
 
 
-def test_a_checkpoint_that_claims_more_than_it_holds_is_refused(here):
+def test_a_checkpoint_that_claims_more_than_it_holds_is_refused(here, monkeypatch):
+    monkeypatch.setattr(state_dicts, "SLACK", 1_000_000)
     saved("real.ckpt", {"state_dict": {"network.a": torch.zeros(5_000_000)}})
     with zipfile.ZipFile("real.ckpt") as real, zipfile.ZipFile("bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as bomb:
         for name in real.namelist():
@@ -368,4 +385,8 @@ def test_an_official_checkpoint_gets_the_published_preparation(here, monkeypatch
     assert "none in models/LIQE.pt or data/weights/LIQE.pt" in message and "--liqe" in message
     (here / "models/LIQE.pt").touch()
     preparation = Scorer.load("models/DN_PIQA.pth", device="cpu").preparation
-    assert (preparation.liqe, preparation.face_rule, preparation.short_side) == ("models/LIQE.pt", "most_confident", 448)
+    assert (preparation.liqe, preparation.face_rule, preparation.short_side) == (
+        "models/LIQE.pt",
+        "most_confident",
+        448,
+    )

@@ -29,8 +29,8 @@ class SceneMetric(Metric):
     """What the metrics of scenes share; a subclass names the measure.
 
     Args:
-        over_scenes: `mean`, or `median` as on PIQ23's own board. A scene in which the measure is not defined, such as one
-            with a single image, is left out; where none is left the result is NaN.
+        over_scenes: `mean`, or `median` as on PIQ23's own board. A scene in which the measure is not defined, such as
+            one with a single image, is left out; where none is left the result is NaN.
         kwargs: As for every `torchmetrics.Metric`.
 
     Raises:
@@ -98,7 +98,7 @@ class SceneMetric(Metric):
     def _sync_dist(
         self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None
     ) -> None:
-        # torchmetrics would send floats for a process without any batch, which does not go with the others' whole numbers
+        # torchmetrics would send floats for a process without any batch, beside the whole numbers of others
         for name, kind in STATES.items():
             if not len(getattr(self, name)):
                 setattr(self, name, [torch.empty(0, dtype=kind, device=self.device)])

@@ -46,6 +46,6 @@ def _check_floats(pixels: Tensor) -> None:
     low, high = (float(end) for end in pixels.detach().aminmax())
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # true for NaN
         raise InputError(
-            f"float pixels from {low:.3g} to {high:.3g} were given to a network; they must lie in [0, 1]: it normalises "
-            "them itself"
+            f"float pixels from {low:.3g} to {high:.3g} were given to a network, which normalises pixels itself; they "
+            "must lie in [0, 1]"
         )

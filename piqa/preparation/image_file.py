@@ -68,7 +68,9 @@ def to_upright_rgb(image: Image.Image, name: str) -> Image.Image:
     try:
         with _own_pixel_limit():
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down")
+                raise InputError(
+                    f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down"
+                )
             if max(image.size) > MAX_ASPECT * min(image.size):
                 found = f"its {image.width} x {image.height} pixels"
                 raise InputError(f"{found} are a strip, too narrow to be judged; crop it")

@@ -12,9 +12,7 @@ from piqa.errors import InputError
 Precision = Literal["32", "bf16", "16"]
 
 
-def check_scoring(
-    test_crops: str = "five", batch_size: int = 1, precision: str = "32", *, workers: int = 0
-) -> None:
+def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str = "32", *, workers: int = 0) -> None:
     """Raise an InputError if a setting of scoring is not possible."""
     for name, value, known in (("test_crops", test_crops, Crops), ("precision", precision, Precision)):
         if value not in get_args(known):

@@ -124,7 +124,9 @@ def _check(one: object) -> None:
         shape = tuple(one.shape)
         several = len(shape) == 4 and shape[1] == 3
         if not (several or (len(shape) == 3 and 3 in (shape[0], shape[2]))) or 0 in shape[len(shape) - 3 :]:
-            raise InputError(f"{_described(one)} is no picture; needed is (height, width, 3) or (images, 3, height, width)")
+            raise InputError(
+                f"{_described(one)} is no picture; needed is (height, width, 3) or (images, 3, height, width)"
+            )
         byte, floating = (one.dtype == torch.uint8, one.is_floating_point()) if isinstance(one, Tensor) else _kinds(one)
         if not byte and not floating:
             raise InputError(f"{_described(one)} is no picture; needed is uint8, or float in [0, 1]")

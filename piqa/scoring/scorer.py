@@ -171,9 +171,10 @@ class Scorer:
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
 
         Returns:
-            One row an image, in their order: `file` (`image 3` for what was given in memory and is row 3), `score` (higher is better, comparable among images of one
-            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, `error`, and
-            the network's other outputs. An image that could not be read has an error and no score.
+            One row an image, in their order: `file` (of what was given in memory its row: `image 3`), `score` (higher
+            is better, comparable among images of one scene), `face_found`, the face box `face_x1` ... `face_y2` in
+            pixels of the upright image, `error`, and the network's other outputs. An image that could not be read has
+            an error and no score.
 
         Raises:
             InputError: If something is no picture, a setting is not possible, a worker process is killed, or the device

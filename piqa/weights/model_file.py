@@ -196,8 +196,8 @@ def _check_digest(card: ModelCard, path: Path) -> None:
     """Check that the weights are those that the card was written with; cards of 0.1.0 do not tell."""
     if card.weights_digest is not None and card.weights_digest != digest_of(path):
         raise InputError(
-            f"{path.with_suffix('.json')} and {path.name} are not of one run: the weights are not those that the card was "
-            "written with; copy both again, or train again"
+            f"{path.with_suffix('.json')} and {path.name} are not of one run: the weights are not those that the card "
+            "was written with; copy both again, or train again"
         )
 
 

@@ -24,6 +24,7 @@ from piqa.models.clip import PromptedCLIP
 
 State = dict[str, Tensor]
 
+SLACK = 100_000_000  # bytes that a compressed archive may unpack to; what `torch.save` writes is not compressed
 CKPT_CARD = "piqa"  # where a Lightning checkpoint keeps the model card
 CKPT_NETWORK = "network."  # the task's attribute that holds the network
 CKPT_LIQE = "liqe"  # where the one weights file of a challenge's submission keeps LIQE's tensors
@@ -143,13 +144,13 @@ def _check_readable(path: Path) -> None:
     except OSError as error:
         advice = "check its permissions" if isinstance(error, PermissionError) else "check the path and the drive"
         raise FileAccessError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
-    if claimed > size:
+    if claimed > 2 * size + SLACK:
         found = f"it claims {claimed / 1e9:.3g} GB but has {size / 1e9:.3g} GB"
         raise InputError(f"{path} cannot be read as weights: {found}; copy or download it again")
 
 
 def _unpacked_bytes(file: BinaryIO) -> int:
-    """Return how large the parts of a zip are, which `torch.save` writes uncompressed; 0 of any other file."""
+    """Return how large the parts of a zip, such as `torch.save` writes, are when unpacked; 0 of any other file."""
     if file.read(4) != b"PK\x03\x04":
         return 0
     try:

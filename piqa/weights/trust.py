@@ -56,7 +56,7 @@ def shown(value: object) -> str:
 
     Examples:
         >>> shown("many " * 1000)
-        "'many many many many many many many ma... many many many many many many many many '"
+        "'many many many many many many many ma...ny many many many many many many many '"
     """
     return _short.repr(value)
 
