@@ -53,7 +53,7 @@ def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
     return clip
 
 
-def _check_sizes(entries: Architecture, inside: str = "") -> None:
+def _check_sizes(entries: Mapping[str, Any], inside: str = "") -> None:
     for key, value in entries.items():
         name = f"`architecture` has the entry {f'{inside}.{key}'.lstrip('.')[:80]!r}"
         if key in ("vision_cfg", "text_cfg") and isinstance(value, Mapping) and not inside:

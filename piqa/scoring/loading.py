@@ -96,7 +96,7 @@ def load_config(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringMod
         raise InputError(f"{path}: {'; '.join(former)}")
     network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path, trust)
     init = model.get("init", "openai")
-    source = init.get("clip", "openai") if isinstance(init, Mapping) else str(init)
+    source = str(init.get("clip", "openai") if isinstance(init, Mapping) else init)
     if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and Path(source).suffix)):
         found, advice = type(network).__name__, f"`python -m piqa.fit --config {path}`; then give the run's folder"
         raise InputError(f"{path} describes a {found} that must be trained first: {advice}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,8 @@ def _several(one: Any, numbers: Iterator[int], look_into_folders: bool) -> Itera
         yield one
     elif isinstance(one, str | os.PathLike):
         path = os.fsdecode(one)
-        for file in expand([path]) if look_into_folders and Path(path).is_dir() else [path]:
+        is_folder = look_into_folders and os.path.isdir(path)  # noqa: PTH112 -- a Path fails for a name of 300 letters
+        for file in expand([path]) if is_folder else [path]:
             next(numbers)
             yield file
     elif isinstance(one, Image.Image):

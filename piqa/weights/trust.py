@@ -11,7 +11,7 @@ import inspect
 import math
 import reprlib
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -22,8 +22,10 @@ from piqa.models.contract import Arguments
 Trust = str | Sequence[str] | None  # as users name the packages that they trust
 
 NETWORKS = ("CLIPIQA", "CLIPIQAPlus", "DualBranch", "LIQE", "NIMA", "Regressor", "TANet")
-TABLES = ("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K", "CSVTable", "FlickrAES")
-TABLES += ("KonIQ", "Mix")
+TABLES = (
+    *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
+    *("CSVTable", "FlickrAES", "KonIQ", "Mix"),
+)
 # Where each class that a card may name is public. A card may name another module of piqa's, as those of 0.1.0 do.
 PUBLIC = dict.fromkeys(NETWORKS, "piqa.models") | dict.fromkeys(TABLES, "piqa.data")
 
@@ -111,14 +113,14 @@ def current_arguments(named: type, init_args: Arguments) -> Arguments:
     }
 
 
-def check_arguments(called: Callable[..., object], arguments: Arguments, source: str) -> None:
+def check_arguments(called: type, arguments: Arguments, source: str) -> None:
     """Check arguments from a card against what a constructor's annotations and `RANGES` allow.
 
     Raises:
         InputError: If one is unknown, missing, of another type or out of range.
     """
     parameters = inspect.signature(called).parameters
-    hints = get_type_hints(called.__init__ if isinstance(called, type) else called)
+    hints = get_type_hints(called.__init__)  # type: ignore[misc]  # of this very class
     for name, value in arguments.items():
         if name not in parameters:
             raise InputError(f"{source} has no argument {shown(name)}; it takes {', '.join(parameters)}")
