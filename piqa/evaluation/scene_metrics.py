@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,7 +40,6 @@ class SceneMetric(Metric):
     full_state_update = False
     is_differentiable = False
     higher_is_better = True
-    measure: ClassVar[Callable[[Array, Array], Array]]
 
     prediction: list[Tensor]
     score: list[Tensor]
@@ -78,10 +77,13 @@ class SceneMetric(Metric):
 
     def compute(self) -> Tensor:
         """Return the measure over the scenes, float64."""
-        values = np.array([type(self).measure(score, prediction) for score, prediction in self._scenes()])
+        values = np.array([self._of_scene(score, prediction) for score, prediction in self._scenes()])
         defined = values[~np.isnan(values)]
         over = {"mean": np.mean, "median": np.median}[self.over_scenes]
         return torch.tensor(float(over(defined)) if len(defined) else float("nan"), dtype=torch.float64)
+
+    def _of_scene(self, score: Array, prediction: Array) -> Array:
+        raise NotImplementedError
 
     def _scenes(self) -> Iterator[tuple[Array, Array]]:
         """Yield scores and predictions of every scene."""
@@ -116,7 +118,8 @@ class SceneSROCC(SceneMetric):
         0.75
     """
 
-    measure = staticmethod(measures.srocc)
+    def _of_scene(self, score: Array, prediction: Array) -> Array:
+        return measures.srocc(score, prediction)
 
 
 class SceneKROCC(SceneMetric):
@@ -129,7 +132,8 @@ class SceneKROCC(SceneMetric):
         0.6667
     """
 
-    measure = staticmethod(measures.krocc)
+    def _of_scene(self, score: Array, prediction: Array) -> Array:
+        return measures.krocc(score, prediction)
 
 
 class ScenePLCC(SceneMetric):
@@ -142,7 +146,8 @@ class ScenePLCC(SceneMetric):
         0.982
     """
 
-    measure = staticmethod(measures.plcc)
+    def _of_scene(self, score: Array, prediction: Array) -> Array:
+        return measures.plcc(score, prediction)
 
 
 class ScenePairAccuracy(SceneMetric):
