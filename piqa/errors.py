@@ -16,6 +16,11 @@ class InputError(ValueError):
     """Bad input, told in one line: what is wrong, in which file or row, and how to mend it.
 
     Entry points print the message without a traceback and leave with `exit_status`.
+
+    Examples:
+        >>> raise InputError("scores.csv has no column `score` (found: mos); rename it")
+        Traceback (most recent call last):
+        piqa.errors.InputError: scores.csv has no column `score` (found: mos); rename it
     """
 
     exit_status: ClassVar[int] = BAD_INPUT
@@ -25,6 +30,10 @@ class FileAccessError(InputError):
     """A file could not be read because of the machine, not of its content: absent, no permission, a drive that is gone.
 
     Another try may succeed, so it must not be recorded as a property of the file.
+
+    Examples:
+        >>> FileAccessError("cannot read a.jpg: Input/output error").exit_status
+        3
     """
 
     exit_status: ClassVar[int] = PASSING_FAULT

@@ -44,6 +44,7 @@ from piqa.system.device import pick_device
 from piqa.system.memory import keep_freed_memory
 from piqa.weights import model_file
 from piqa.weights.model_card import ModelCard
+from piqa.weights.trust import Trust, trusted_packages
 
 STATISTICS, PAIRS, SCORING = StatisticsOptions(), PairBands(), ScoringOptions()
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
@@ -100,6 +101,7 @@ def evaluate(
     statistics: StatisticsOptions = STATISTICS,
     pairs: PairBands = PAIRS,
     scoring: ScoringOptions = SCORING,
+    trust: Trust = None,
 ) -> Evaluation:
     """Measure models and CSVs of predictions, scene by scene, and compare them.
 
@@ -117,20 +119,22 @@ def evaluate(
         statistics: How confidence intervals are computed.
         pairs: What clear pairs and near ties are.
         scoring: How models score images.
+        trust: Packages besides piqa whose networks and tables a model file may name; they are imported, which runs
+            their code.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read.
     """
     models, csvs = _named(ckpt_path, predictions, selected_on)
     options = LeaderboardOptions(statistics, pairs, max_missing)
-    scorer = _load(next(iter(models.values())), scoring) if models else None  # its card may name the table
+    scorer = _load(next(iter(models.values())), scoring, trust) if models else None  # its card may name the table
     if table is None and scorer is not None:
-        table = _table_of(scorer.card, next(iter(models.values())))
+        table = _table_of(scorer.card, next(iter(models.values())), trust)
     labels = None if table is None else _labels(table, split)
     tables = read_candidates(csvs, labels, split, max_missing, selected_on)  # before hours of scoring
     if labels is not None:
         wanted = labels[labels["split"].isin([split, "train"] if calibrate else [split])]
-        tables = [*_scored(models, scorer, wanted, split, scoring), *tables]
+        tables = [*_scored(models, scorer, wanted, split, scoring, trust), *tables]
     subject = Subject(
         table=", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
         split=None if table is None else split,
@@ -188,16 +192,21 @@ def _folder_name(name: str) -> str:
     return re.sub(r"[^\w-]", "_", name)
 
 
-def _load(model: str, options: ScoringOptions) -> Scorer:
-    return Scorer.load(model, liqe=options.liqe, device=options.device, precision=options.precision)
+def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
+    return Scorer.load(model, liqe=options.liqe, device=options.device, precision=options.precision, trust=trust)
 
 
 def _scored(
-    models: dict[str, str], scorer: Scorer | None, frame: pd.DataFrame, split: str, options: ScoringOptions
+    models: dict[str, str],
+    scorer: Scorer | None,
+    frame: pd.DataFrame,
+    split: str,
+    options: ScoringOptions,
+    trust: Trust,
 ) -> Iterator[CandidateTable]:
     """Yield every model's predictions of the frame's images; `scorer` is the first one's, loaded already."""
     for name, model in models.items():
-        scorer = scorer or _load(model, options)
+        scorer = scorer or _load(model, options, trust)
         selected_on = scorer.card.trained_on.get("selected_on")
         prepared = PreparedStore(options.store, scorer.preparation)
         prepared.build(frame["path"], str(scorer.device), max_failed=0)  # a missing prediction would bias the result
@@ -222,14 +231,14 @@ def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     return frame[frame["split"] == split].reset_index(drop=True)
 
 
-def _table_of(card: ModelCard, model: str) -> Table:
+def _table_of(card: ModelCard, model: str, trust: Trust) -> Table:
     """Return the table that the model was trained with, as its card names it."""
     data = card.trained_on.get("data")
     spec = data.get("table") if isinstance(data, dict) else None
     if spec is None:
         example = "`--table piqa.data.PIQ23 --table.root data/piq23`"
         raise InputError(f"{model} does not say which images it was trained with; name some, such as {example}")
-    table: Table = model_file.instantiate(spec, Table, f"the card of {model}")
+    table: Table = model_file.instantiate(spec, Table, f"the card of {model}", trusted_packages(trust))
     return table
 
 

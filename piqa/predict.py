@@ -32,6 +32,7 @@ from piqa.system.ownership import locked
 from piqa.system.progress import progress, told_if_slow
 from piqa.system.sigterm import sigterm_stops
 from piqa.weights.model_file import find_model
+from piqa.weights.trust import Trust
 
 PER_WORKER = 8  # images that justify starting one more process, which takes seconds
 CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare an image for it
@@ -59,6 +60,7 @@ def predict(
     liqe: str | None = None,
     prompts: dict[str, list[str]] | None = None,
     try_turns: bool = True,
+    trust: Trust = None,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
@@ -81,6 +83,7 @@ def predict(
             `{pose: [A relaxed pose., A stiff pose.]}`. Each pair becomes a column; the first gives the score.
         try_turns: Look at an image without a sure face turned by 90, 180 and 270 degrees as well, and score that which
             shows the surest face; the column `turned` tells which images were turned.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written or is not piqa's.
@@ -105,6 +108,7 @@ def predict(
                 precision=precision,
                 prompts=prompts,
                 try_turns=try_turns,
+                trust=trust,
             )
             settings = scorer.settings(find_model(ckpt_path)) | {"crops": test_crops}
             parts = ScoreParts(output, scorer.columns, settings)

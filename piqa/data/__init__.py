@@ -1,7 +1,7 @@
 """Tables of scored images, and the way from their rows to batches.
 
 Tables are imported at once. `PortraitData` and its option classes are imported when they are first asked for, as they
-need Lightning, which takes seconds to import.
+need Lightning, which takes seconds to import; and so is `TableDataset`, as it needs torch.
 """
 
 from importlib import import_module
@@ -25,6 +25,7 @@ from piqa.data.tables.tad66k import TAD66K
 if TYPE_CHECKING:
     from piqa.data.datamodule import PortraitData
     from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
+    from piqa.data.table_dataset import TableDataset
 
 __all__ = [
     "AVA",
@@ -46,10 +47,12 @@ __all__ = [
     "PortraitData",
     "SamplingOptions",
     "StoreOptions",
+    "TableDataset",
 ]
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("piqa.data.datamodule"), name)  # it imports the option classes too
+    home = "table_dataset" if name == "TableDataset" else "datamodule"  # which imports the option classes too
+    return getattr(import_module(f"piqa.data.{home}"), name)

@@ -165,6 +165,11 @@ class Portrait:
         liqe_logits: LIQE's raw logits, float32, (495,); None where `Preparation.liqe` is None.
         turned: Clockwise degrees by which the image was turned because its face lay on its side or on its head: 0, 90,
             180 or 270. All else here is of the turned image.
+
+    Examples:
+        >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
+        >>> portrait.whole.shape, portrait.face_box
+        ((76, 64, 3), None)
     """
 
     whole: Pixels

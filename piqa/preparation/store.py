@@ -77,6 +77,13 @@ class PreparedStore(Generic[Item]):
     Args:
         folder: The store; created if absent. Several datasets and settings may share one.
         settings: How images or videos are prepared.
+
+    Examples:
+        >>> from piqa import Preparation
+        >>> store = PreparedStore("prepared", Preparation(short_side=64, face_rule="none"))
+        >>> report = store.build(["a.jpg", "b.jpg"], workers=0, progress=False)
+        >>> store.load("a.jpg").whole.shape
+        (76, 64, 3)
     """
 
     def __init__(self, folder: str | Path, settings: ItemPreparation[Item]) -> None:

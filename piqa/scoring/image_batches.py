@@ -23,6 +23,7 @@ from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box, turned_clockwise
 from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.portrait import Preparation, Preparer
+from piqa.scoring.pictures import PictureInMemory
 from piqa.system.worker_pool import map_in_workers
 
 Stamp = list[int]  # size and time of change of a file
@@ -86,7 +87,7 @@ class BatchPreparer:
     def __call__(self, files: list[str]) -> ImageBatch:
         """Prepare the images of a batch; an image that cannot be prepared has an error in its place."""
         items, windows = [], []
-        batch = ImageBatch(files, [], [], [], [], {}, None, [])
+        batch = ImageBatch([*map(str, files)], [], [], [], [], {}, None, [])
         for file in files:
             stamp = stamp_of(file)
             reason = box = turned = None
@@ -117,7 +118,7 @@ class BatchPreparer:
         return batch
 
     def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Box | None, int]:
-        image = self._opened(file)
+        image = file.opened() if isinstance(file, PictureInMemory) else self._opened(file)
         portrait = self._preparer.prepare(image)
         crops = crops_of(portrait, self._size, self._crops, self._view)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}

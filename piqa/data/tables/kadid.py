@@ -38,6 +38,10 @@ class KADID(LIQEDatabase):
 
     Terms: see the database's page. Citation: Lin et al., "KADID-10k: A Large-scale Artificially Distorted IQA
     Database", QoMEX 2019.
+
+    Examples:
+        >>> KADID("data/kadid10k").name
+        "KADID-10k, LIQE's split 1"
     """
 
     title = "KADID-10k"

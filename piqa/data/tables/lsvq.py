@@ -51,6 +51,10 @@ class LSVQ(Table):
 
     Raises:
         InputError: If a fraction is out of range.
+
+    Examples:
+        >>> LSVQ("data/lsvq").name
+        'LSVQ, last 20% of the training rows for validation'
     """
 
     def __init__(

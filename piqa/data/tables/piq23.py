@@ -61,6 +61,10 @@ class PIQ23(Table):
 
     Raises:
         InputError: If there is no such attribute or split.
+
+    Examples:
+        >>> PIQ23("data/piq23", attribute="exposure").name
+        'PIQ23 exposure, scene split'
     """
 
     def __init__(
