@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,7 +72,12 @@ class MeasuredEntry:
 
 
 def measure_candidate(
-    truth: pd.DataFrame, candidate: Candidate, training: pd.DataFrame | None, drawn: Resamples, bands: PairBands
+    truth: pd.DataFrame,
+    candidate: Candidate,
+    training: pd.DataFrame | None,
+    drawn: Resamples,
+    bands: PairBands,
+    advance: Callable[[int], object] = lambda scenes: None,
 ) -> MeasuredEntry:
     """Measure a candidate on the truth, which has columns `image`, `scene` and `score` and index 0..n-1.
 
@@ -86,7 +91,7 @@ def measure_candidate(
         images, reason = int(known.sum()), "no training image has a prediction"
         if images:
             mapping, reason = fit_mapping(predicted[known], training.loc[known, "score"]), ""
-    measured = measure_predictions(truth, frame["prediction"].to_numpy(), mapping, drawn, bands)
+    measured = measure_predictions(truth, frame["prediction"].to_numpy(), mapping, drawn, bands, advance)
     return MeasuredEntry(candidate, frame, mapping, reason, images, measured)
 
 
