@@ -89,7 +89,7 @@ def _worse_by(ascending: Array, difference: float, strictly: bool) -> Places:
 def _level(rank: Places, reaches: Sequence[Places], bit: int) -> tuple[Places, csr_array]:
     """Return the images in blocks of 2^bit, each in order of prediction, and the look-ups in their running sum.
 
-    The look-ups give, for each reach and image, how much of its block is predicted worse, less what is predicted better.
+    The look-ups give, for each reach and image, how much of its block is predicted worse, less how much better.
     """
     images = len(rank)
     base = int(rank.max()) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.statistics.bootstrap import Resamples, mean, median
 from piqa.evaluation.statistics.calibration import ScoreMapping
 
+TINY = 4  # images of a scene whose resamples are few enough to measure each possible one once
 ERRORS = ("plcc", "mae", "rmse")  # measures that depend on the scale of the predictions
 
 
@@ -95,11 +97,11 @@ def measure_predictions(
     values: dict[BoardValue, list[Array]] = {one: [] for one in BOARD_VALUES}
     pooled: dict[str, list[tuple[Array, Array]]] = {kind: [] for kind in bands.limits()}
     for block in drawn.blocks():
-        found = {name: np.full(block.slots.shape, np.nan) for name in names}
+        measured = np.empty((len(names), block.slots.size))
         for number, places, counts in block.draws():
-            for name, numbers in scenes[number].resampled(counts).items():
-                found[name].reshape(-1)[places] = numbers
+            measured[:, places] = scenes[number].resampled(counts)
             advance(len(places))
+        found = dict(zip(names, measured.reshape(len(names), *block.slots.shape), strict=True))
         for one, parts in values.items():
             parts.append(one.summary(found[one.column]))
         for kind, sums in pooled.items():
@@ -127,29 +129,33 @@ class _Scene:
         }
         large = len(self._score) >= measures.LARGE
         self._counter = PairCounter(self._score, self._raw, list(bands.limits().values())) if large else None
+        tiny = len(self._known) <= TINY and self._known.all()
+        self._tabulated = self._measured(_all_counts(len(self._score))) if tiny else None
 
     def once(self) -> dict[str, float | int | bool]:
         """Return all measures of the images as they are."""
-        found = self.resampled(np.ones((1, len(self._known)), np.int64))
-        numbers = {name: float(values[0]) for name, values in found.items()}
+        found = self.resampled(np.ones((1, len(self._known)), np.int64))[:, 0].tolist()
+        numbers = dict(zip(_names(self._bands), found, strict=True))
         return {"images": len(self._score), **numbers, "fit_converged": self._curves["fitted"] is not None}
 
-    def resampled(self, counts: NDArray[np.int64]) -> dict[str, Array]:
-        """Return all measures on resamples, shape (resamples, images); NaN where no image with a prediction is drawn."""
-        if not self._known.all():
-            counts = counts[:, self._known]
-        drawn = counts.any(axis=1)
-        if not drawn.any():
-            return {name: np.full(len(counts), np.nan) for name in _names(self._bands)}
-        found = self._of_block(counts[drawn].astype(np.float64))
-        if drawn.all():
-            return found
-        placed = {name: np.full(len(counts), np.nan) for name in found}
-        for name, values in found.items():
-            placed[name][drawn] = values
-        return placed
+    def resampled(self, counts: NDArray[np.int64]) -> Array:
+        """Return all measures on resamples of all images, shape (measures, resamples).
 
-    def _of_block(self, counts: Array) -> dict[str, Array]:
+        A measure is NaN where no image with a prediction is drawn.
+        """
+        if self._tabulated is not None:
+            return self._tabulated[:, _place_in_all_counts(counts)]
+        counts = counts if self._known.all() else counts[:, self._known]
+        drawn = counts.any(axis=1)
+        if drawn.all():
+            return self._measured(counts)
+        found = np.full((len(_names(self._bands)), len(counts)), np.nan)
+        if drawn.any():
+            found[:, drawn] = self._measured(counts[drawn])
+        return found
+
+    def _measured(self, whole_counts: NDArray[np.int64]) -> Array:
+        counts = whole_counts.astype(np.float64)
         pairs = self._pairs(counts)
         found = all_measures(self._score, self._raw, counts, pairs["all"])
         for curve, mapped in self._curves.items():
@@ -159,7 +165,7 @@ class _Scene:
                 found[f"{curve}_{name}"] = unknown if mapped is None else measure(self._score, mapped, counts)
         for kind, (ordered, number) in pairs.items():
             found |= {f"{kind}_concordance": ordered, f"{kind}_pairs": number}
-        return {name: found[name] for name in _names(self._bands)}
+        return np.stack([found[name] for name in _names(self._bands)])
 
     def _pairs(self, counts: Array) -> dict[str, tuple[Array, Array]]:
         """Return concordant minus discordant pairs and all pairs, of each kind."""
@@ -167,6 +173,20 @@ class _Scene:
         if self._counter is not None:
             return dict(zip(limits, self._counter.count(counts), strict=True))
         return {kind: concordance(self._score, self._raw, counts, *ends) for kind, ends in limits.items()}
+
+
+@cache
+def _all_counts(images: int) -> NDArray[np.int64]:
+    """Return how often each of a few images can be drawn in as many draws, one way a row."""
+    every = np.indices((images + 1,) * images).reshape(images, -1).T
+    return every[every.sum(axis=1) == images]
+
+
+def _place_in_all_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the row of `_all_counts` that each row is."""
+    images = counts.shape[1]
+    digits = (images + 1) ** np.arange(images)[::-1]  # rows stand in the order of these numbers
+    return np.searchsorted(_all_counts(images) @ digits, counts @ digits)
 
 
 def _names(bands: PairBands) -> list[str]:

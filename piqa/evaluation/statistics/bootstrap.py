@@ -27,7 +27,7 @@ Levels = Literal["both", "scenes", "images"]
 
 CONFIDENCE = 0.95
 COUNTS_AT_ONCE = 1_000_000  # counts of images in memory at a time, times a dozen intermediate arrays
-VALUES_AT_ONCE = 1_000_000  # values of a measure in memory at a time, times all measures
+VALUES_AT_ONCE = 2_000_000  # values of a measure in memory at a time, times all measures
 
 
 class ResampleBlock:
