@@ -22,7 +22,7 @@ from rich.table import Table
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
 from piqa.evaluation.output.text import LISTED, some
-from piqa.evaluation.predictions import write_predictions
+from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 
@@ -113,8 +113,8 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFac
     table, measured, numbers, plotted = (folder / name for name in FILES)
     report = Report(table, measured, numbers, plotted, scenes, summary, facts)
     plot = draw_scatter(predictions, scenes, _heading(report))
-    write_predictions(predictions, report.predictions_csv)
-    write_predictions(scenes.reset_index(), report.per_scene_csv)
+    write_csv(predictions, report.predictions_csv)
+    write_csv(scenes.reset_index(), report.per_scene_csv)
     write_json({**report.summary, "facts": facts.to_dict()}, report.metrics_json)
     with replacing(report.scatter_png) as path:
         plot.savefig(path, format="png", dpi=110)

@@ -14,7 +14,7 @@ import pandas as pd
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 from piqa.evaluation.output import text
 from piqa.evaluation.output.text import DAGGER, DASH, MEASURE_NAMES, Block, Cell, number, one_line
-from piqa.evaluation.predictions import write_predictions
+from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import json_text
 
@@ -37,7 +37,7 @@ LATEX = {
 def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
     """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError."""
     paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
-    write_predictions(measures_frame(board), paths["csv"])
+    write_csv(measures_frame(board), paths["csv"])
     for end, content in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):
         with replacing(paths[end]) as temporary:
             temporary.write_text(content, encoding="utf-8")
