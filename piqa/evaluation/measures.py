@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-from piqa.evaluation.pair_counts import Array, Limits, PairCounter
+from piqa.evaluation.pair_counts import Limits, PairCounter
+
+Array = NDArray[np.float64]
 
 # The outputs of a network that are equal for every image still differ in the last digits, by batch and by device.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)

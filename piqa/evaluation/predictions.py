@@ -141,17 +141,18 @@ def _match(images: pd.Series[str], known: pd.Series[str], paths: pd.Series[str] 
     exact = _positions(known)
     on_disk = {} if paths is None else _positions(path and os.path.abspath(path) for path in paths)  # noqa: PTH100
     certain = [exact.get(name, on_disk.get(os.path.normpath(name), -1)) for name in images]
-    taken, found = set(certain), pd.Series(certain, images.index, dtype="int64")
+    taken, places = set(certain), list(certain)
     for normalised in (_normalised, _folded):
-        if not (found == -1).any():
-            return found
+        if -1 not in places:
+            break
         whole = _positions(map(normalised, known))
         ends = _positions_by_end(map(normalised, known))
-        for row, name in images[found == -1].items():
-            key = normalised(name)
+        for row in [row for row, place in enumerate(places) if place == -1]:
+            key = normalised(images.iloc[row])
             shared = next((end for end in _ends(key) if end in whole), None)
             place = ends.get(key, -1) if shared is None else whole[shared]
-            found[row] = -1 if place in taken else place
+            places[row] = -1 if place in taken else place
+    found = pd.Series(places, images.index, dtype="int64")
     names, known_names = images.map(_file_name), known.map(_file_name)
     if (found == -1).all() and names.is_unique and known_names.is_unique:
         lookup = _positions(known_names)  # the folders have nothing in common, the file names alone identify

@@ -128,4 +128,5 @@ def _facts(
         calibration_images={entry.name: entry.calibration_images for entry in calibrated},
         missing={entry.name: entry.missing for entry in entries if entry.missing},
         unmatched={entry.name: list(entry.candidate.unmatched) for entry in entries if entry.candidate.unmatched},
+        failed={entry.name: list(entry.candidate.failed) for entry in entries if entry.candidate.failed},
     )

@@ -91,7 +91,8 @@ def measure_predictions(
     """
     frame = truth[["scene", "score"]].assign(prediction=prediction)
     by_scene = frame.groupby("scene", sort=True)
-    scenes = [_Scene(*rows[["score", "prediction"]].to_numpy(np.float64).T, mapping, bands) for _, rows in by_scene]
+    columns = [rows[["score", "prediction"]].to_numpy(np.float64).T for _, rows in by_scene]
+    scenes = [_Scene(score, raw, mapping, bands) for score, raw in columns]
     once = pd.DataFrame([scene.once() for scene in scenes], index=pd.Index(by_scene.groups, name="scene"))
     names = _names(bands)
     values: dict[BoardValue, list[Array]] = {one: [] for one in BOARD_VALUES}
@@ -179,14 +180,14 @@ class _Scene:
 def _all_counts(images: int) -> NDArray[np.int64]:
     """Return how often each of a few images can be drawn in as many draws, one way a row."""
     every = np.indices((images + 1,) * images).reshape(images, -1).T
-    return every[every.sum(axis=1) == images]
+    return np.asarray(every[every.sum(axis=1) == images], np.int64)
 
 
 def _place_in_all_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the row of `_all_counts` that each row is."""
     images = counts.shape[1]
     digits = (images + 1) ** np.arange(images)[::-1]  # rows stand in the order of these numbers
-    return np.searchsorted(_all_counts(images) @ digits, counts @ digits)
+    return np.asarray(np.searchsorted(_all_counts(images) @ digits, counts @ digits), np.int64)
 
 
 def _names(bands: PairBands) -> list[str]:
