@@ -11,7 +11,6 @@ from pathlib import Path
 from PIL import Image
 
 from piqa.errors import InputError
-from piqa.system.csv_text import read_text
 
 
 def expand(images: Sequence[str], listed: str | None = None) -> list[str]:
@@ -65,5 +64,7 @@ def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
 
 
 def _lines(names: str) -> list[str]:
+    from piqa.system.csv_text import read_text  # imports pandas, which a command without a list does not need
+
     lines = io.StringIO(read_text(names, errors="surrogateescape"), newline=None)  # a file's name may be any bytes
     return [name for line in lines if (name := line.rstrip("\n"))]

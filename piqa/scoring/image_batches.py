@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops, View, collate
+from piqa.data.transforms import Batch, Crops, View, collate, crops_of
 from piqa.errors import InputError
 from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box

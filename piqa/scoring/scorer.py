@@ -8,15 +8,13 @@ from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops, View, collate
+from piqa.data.transforms import Batch, Crops, View, collate, crops_of
 from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
 from piqa.models.contract import as_scoring_network, network_outputs
@@ -30,6 +28,9 @@ from piqa.system.device import pick_device
 from piqa.system.files import digest_of
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 Cell = str | float | bool | None
@@ -275,6 +276,8 @@ class Scorer:
 
     def _table(self, rows: list[Row]) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
+        import pandas as pd  # `piqa predict` makes no table, and starts the faster without it
+
         texts = {"file", "error", *self.network.classes}
         types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
