@@ -25,9 +25,9 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from piqa.data.dataset import Batch, crops_of
+from piqa.data.dataset import Batch
 from piqa.data.tables.ratings import read_ratings
-from piqa.data.transforms import collate
+from piqa.data.transforms import collate, crops_of
 from piqa.errors import InputError
 from piqa.evaluation.metrics import srocc
 from piqa.models.contract import inputs_of, score_crops

@@ -6,7 +6,6 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +13,10 @@ from piqa.errors import InputError
 from piqa.models.clip import PromptedCLIP
 from piqa.models.contract import Arguments
 from piqa.models.pixels import normalised
+from piqa.system.quick_imports import quick_imports
+
+with quick_imports():
+    import timm
 
 SWIN_B_384 = "swin_base_patch4_window12_384.ms_in22k"  # the published backbone: Swin-B/384, ImageNet-22k
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops, View, collate
+from piqa.data.transforms import Batch, Crops, View, collate, crops_of
 from piqa.errors import FileAccessError, InputError
 from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box, turned_clockwise

@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
@@ -66,7 +65,7 @@ def pictures(images: Pictures, *, look_into_folders: bool = True, colour: Colour
     """
     if _is_one(images):
         remaining: Iterator[Any] = iter([images])
-    elif isinstance(images, str | bytes | Mapping | pd.DataFrame) or not isinstance(images, Iterable):
+    elif isinstance(images, str | bytes | Mapping) or _is_table(images) or not isinstance(images, Iterable):
         raise InputError(f"{_described(images)} is no picture; {NEEDED}, or a list or an iterator of these")
     else:
         remaining = iter(images)
@@ -83,6 +82,11 @@ def _is_one(images: object) -> bool:
     if isinstance(images, np.ndarray):
         return images.dtype.kind not in "OSU"  # else it holds paths, as a column of a table does
     return isinstance(images, str | os.PathLike | Image.Image | Tensor)
+
+
+def _is_table(images: object) -> bool:
+    """Whether it is a pandas table, which is an iterable of its columns' names."""
+    return hasattr(images, "columns")
 
 
 def _each(images: Iterator[Any], checked: bool, look_into_folders: bool, colour: Colour) -> Iterator[str]:

@@ -9,15 +9,13 @@ from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops, View, collate
+from piqa.data.transforms import Batch, Crops, View, collate, crops_of
 from piqa.errors import InputError
 from piqa.models.backbone import with_bfloat16_backbones
 from piqa.models.contract import as_scoring_network, network_outputs
@@ -34,6 +32,9 @@ from piqa.system.forks import check_process, forks
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.trust import Trust
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 Cell = str | float | bool | None
@@ -318,6 +319,8 @@ class Scorer:
 
     def table(self, rows: list[Row]) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
+        import pandas as pd  # `piqa predict` makes no table, and starts the faster without it
+
         texts = {"file", "error", *self.network.classes}
         types = dict.fromkeys((name for name in self.columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
