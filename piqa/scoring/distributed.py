@@ -130,7 +130,7 @@ def score_on_devices(module: ScoringModule, accelerator: str, devices: int, node
 
     Raises:
         InputError: If a process is killed, a device has too little memory, or a part cannot be written.
-        KeyboardInterrupt: Where Lightning would end the program without a word.
+        KeyboardInterrupt: In the first process; Lightning would end it without a word, as it does the others.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
@@ -152,6 +152,6 @@ def score_on_devices(module: ScoringModule, accelerator: str, devices: int, node
         try:
             trainer.predict(module, return_predictions=False)
         except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):
+            if is_first_process() and isinstance(error.__context__, KeyboardInterrupt):
                 raise error.__context__ from None
             raise
