@@ -97,6 +97,7 @@ def test_a_model_scores_the_training_images_for_the_calibrated_protocol_when_ask
         calibrate=True,
         statistics=StatisticsOptions(20),
     )
+    # all that the table marks train: of a table without a validation split, the scenes that chose the checkpoint too
     assert found.board.facts.calibration_images["run"] == 24
     measures = found.board.measures.set_index(["model", "protocol", "measure"])["value"]
     assert measures[("run", "calibrated", "mae")] < 2
@@ -356,3 +357,17 @@ def test_broken_images_are_left_out_by_the_rule_of_training_and_counted(tiny_con
     assert found.board.facts.failed == {"run": [broken["image"]]}
     text = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "run: broken images, left out: 1 (" in text and "without a prediction" not in text
+
+
+def test_images_that_the_table_marks_for_validation_are_no_part_of_the_calibration(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"image": [f"{i}.jpg" for i in range(36)], "scene": np.repeat(list("abcdef"), 6)})
+    rows = rows.assign(score=rng.normal(size=36), split=np.repeat(["train", "train", "val", "val", "test", "test"], 6))
+    rows.to_csv(tmp_path / "labels.csv", index=False)
+    rows.assign(prediction=rng.normal(size=36))[["image", "prediction"]].to_csv(tmp_path / "some.csv", index=False)
+    found = evaluate.evaluate(
+        predictions=str(tmp_path / "some.csv"),
+        table=CSVTable(tmp_path / "labels.csv", check_files=False),
+        statistics=StatisticsOptions(5),
+    )
+    assert found.board.facts.calibration_images["some"] == 12
