@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -72,9 +73,8 @@ def without_places(board: Leaderboard) -> Leaderboard:
         columns = [column for column in ("image", "image_a", "image_b") if column in frame]
         return frame.assign(**{column: frame[column].map(lambda name: shown.get(name, name)) for column in columns})
 
-    told = {
-        what: {model: [shown.get(name, name) for name in own] for model, own in getattr(board.facts, what).items()}
-        for what in ("missing", "failed")
-    }
-    facts = replace(board.facts, **told)
+    def renamed(own: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        return {model: [shown.get(name, name) for name in names] for model, names in own.items()}
+
+    facts = replace(board.facts, missing=renamed(board.facts.missing), failed=renamed(board.facts.failed))
     return replace(board, facts=facts, predictions=rename(board.predictions), failures=rename(board.failures))
