@@ -216,7 +216,8 @@ class _Devices:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
         if self.several:
             module = self._distributed.ScoringModule(scorer, left, parts, test_crops, batch_size, workers)
-            if left or self._distributed.is_launched():  # by torchrun, say, all processes meet in any case
+            # None: this is another process than the first, which waits for it. By torchrun, say, all meet in any case.
+            if left is None or left or self._distributed.is_launched():
                 self._distributed.score_on_devices(module, self.kind, self.devices, self.nodes)
         elif left:
             batches = scorer.batches(left, test_crops=test_crops, batch_size=batch_size, workers=workers)

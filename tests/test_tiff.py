@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -278,10 +280,17 @@ def test_a_camera_raw_file_is_refused_by_its_kind(parts, kind):
 
 
 def test_a_chain_of_pages_that_is_a_circle_ends():
-    content = bytearray(pages((THUMBNAIL, {"subfiletype": 1})))
-    content[-4:] = content[4:8] if content.endswith(bytes(4)) else content[-4:]
-    with pytest.raises(ValueError):
-        decode_image(bytes(content), "a.tif")
+    samples = samples_of(RGB, 8, UNSIGNED)[0]
+    content = bytearray(tiff(samples, Layout(RGB, tags={254: ("I", [1])})))
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    struct.pack_into("<I", content, start + 2 + 12 * count, start)
+    assert "reduced copy" in refusal(decode_image, bytes(content), "a.tif")
+
+
+def test_a_mask_before_the_picture_is_passed_over():
+    content = pages((COLOURS[..., 0] > 0, {"subfiletype": 4, "photometric": "minisblack"}), (COLOURS, {}))
+    assert np.array_equal(opened(content), COLOURS)
 
 
 # Hostile
@@ -305,3 +314,16 @@ def test_a_tile_much_larger_than_the_picture_is_refused():
     samples = samples_of(RGB, 16, UNSIGNED)[0]
     content = tiff(samples, Layout(RGB, 16, planar=True, tile=16, tags={322: ("I", [2**20]), 323: ("I", [2**20])}))
     assert "more memory" in refusal(decode_image, content, "a.tif")
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_strip_that_inflates_to_much_more_than_its_rows_is_refused(bits):
+    samples = samples_of(RGB, bits, FLOAT)[0]
+    content = tiff(samples, Layout(RGB, bits, DEFLATE, kind=FLOAT, rows=40))
+    bomb = zlib.compress(bytes(30_000_000), 9)
+    content = content + bomb
+    tags = {273: ("I", [len(content) - len(bomb)]), 279: ("I", [len(bomb)])}
+    for name, (_, values) in tags.items():
+        place = content.find(struct.pack("<HHI", name, 4, 1)) + 8
+        content = content[:place] + struct.pack("<I", values[0]) + content[place + 4 :]
+    assert "more than they should" in refusal(decode_image, content, "a.tif")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,21 +22,33 @@ if TYPE_CHECKING:
     import tifffile
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
-MAX_PAGES = 100  # directories that are looked at; a chain may be a circle
+MAX_PAGES = 100  # directories that are looked at; fewer in a large file, as a tag of each may claim all of it
+ENOUGH_PAGES, BYTES_OF_MORE_PAGES = 6, 500_000_000
 MAX_BYTES = 2_000_000_000  # of decoded samples: 300 million pixels of 16-bit RGB take 1.8 GB
 MAX_SEGMENTS = 200_000  # strips or tiles; each costs tifffile a call
 SAMPLES_AT_A_TIME = 4_000_000
 
 SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
-FILL_ORDER, MAKE, OFFSETS, ORIENTATION, SAMPLES, COUNTS, MOST, PLANAR = 266, 271, 273, 274, 277, 279, 281, 284
+FILL_ORDER, MAKE, OFFSETS, ORIENTATION, SAMPLES, ROWS, COUNTS, MOST, PLANAR = (
+    266,
+    271,
+    273,
+    274,
+    277,
+    278,
+    279,
+    281,
+    284,
+)
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SUB_DIRECTORIES, EXTRA, KIND = 322, 323, 324, 325, 330, 338, 339
 SUBSAMPLING, ICC_PROFILE, DNG_VERSION = 530, 34675, 50706
 
 UNCOMPRESSED, JPEG, WEBP = 1, 7, 50001
-TIFFFILE_COMPRESSIONS = {1, 8, 32946, 32773}  # none, deflate (two numbers), PackBits: no further codec needed
+DEFLATE = (8, 32946)
+TIFFFILE_COMPRESSIONS = {UNCOMPRESSED, *DEFLATE, 32773}  # the last is PackBits; they need no further codec
 COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946, 34925, 50000, 50001}  # those of libtiff that hold plain samples
 RAW_COMPRESSIONS = {32767, 32769, 32770, 34713, 65000, 65535}  # Sony, packed and Samsung, Nikon, Kodak, Pentax
-RAW_PHOTOMETRICS = {32803: "a mosaic", 34892: "linear raw"}
+RAW_PHOTOMETRICS = {32803, 34892}  # a mosaic, and what became of one without colours of any standard
 RAW_KINDS = {"NIKON": "NEF", "SONY": "ARW", "PENTAX": "PEF", "RICOH": "PEF", "SAMSUNG": "SRW", "EASTMAN": "DCR"}
 RAW_KINDS |= {"KODAK": "DCR", "HASSELBLAD": "3FR", "PHASE ONE": "IIQ", "LEICA": "RWL", "CANON": "CR2", "EPSON": "ERF"}
 
@@ -127,43 +140,60 @@ def whole_page(content: bytes) -> Page:
     if content.startswith(b"MM\0+"):
         raise InputError("a BigTIFF of big-endian byte order is not read; save it as TIFF")
     header = 16 if content[2:3] == b"+" else 8
-    first = TiffImagePlugin.ImageFileDirectory_v2(content[:header])
-    offsets, seen, pages = [first.next], set[int](), dict[int, TiffImagePlugin.ImageFileDirectory_v2]()
-    while offsets and len(seen) < MAX_PAGES:
+    first = TiffImagePlugin.ImageFileDirectory_v2(content[:header]).next
+    offsets, facts = [first], dict[int, _Facts]()
+    most = min(MAX_PAGES, ENOUGH_PAGES + BYTES_OF_MORE_PAGES // len(content))
+    while offsets and len(facts) < most:
         offset = offsets.pop(0)
-        if offset in seen or not 0 < offset < len(content):
-            continue
-        seen.add(offset)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(content[:header])
-        stream = io.BytesIO(content)
-        stream.seek(offset)
-        tags.load(stream)
-        if tags:
-            pages[offset] = tags
-        offsets += [tags.next, *_numbers(tags, SUB_DIRECTORIES, 0)]
-    _refuse_raw(list(pages.values()))
-    for offset, tags in pages.items():
-        if not _reduced(tags):
-            return Page(content if offset == first.next else _starting_at(content, offset, header), tags)
-    if not pages:
+        if offset not in facts and 0 < offset < len(content):
+            tags = _directory(content, offset, header)
+            facts[offset] = _Facts.of(tags)
+            offsets += [tags.next, *_numbers(tags, SUB_DIRECTORIES, 0)]
+    _refuse_raw(list(facts.values()))
+    for offset, page in facts.items():
+        if page.whole:
+            tags = _directory(content, offset, header)
+            return Page(content if offset == first else _starting_at(content, offset, header), tags)
+    if not any(page.tagged for page in facts.values()):
         raise ValueError("it has no page")
     raise InputError("holds only a reduced copy of a picture; export the picture itself as JPEG or PNG")
 
 
-def _reduced(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
-    return bool(_numbers(tags, SUBFILE, 0)[0] & 1) or _numbers(tags, OLD_SUBFILE, 0)[0] == 2
+def _directory(content: bytes, offset: int, header: int) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Read the tags at a place; those of a hostile file may be as large as the file, so few are held at once."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(content[:header])
+    stream = io.BytesIO(content)
+    stream.seek(offset)
+    tags.load(stream)
+    return tags
 
 
-def _refuse_raw(pages: list[TiffImagePlugin.ImageFileDirectory_v2]) -> None:
-    """Refuse a camera's raw file, of which other readers show the preview."""
-    kind = "DNG" if any(DNG_VERSION in tags for tags in pages) else ""
-    for tags in pages:
+@dataclass(frozen=True)
+class _Facts:
+    """What is asked of every page: whether it has tags, is a whole picture, is raw; and the maker of the camera."""
+
+    tagged: bool
+    whole: bool
+    raw: bool
+    dng: bool
+    make: str
+
+    @classmethod
+    def of(cls, tags: TiffImagePlugin.ImageFileDirectory_v2) -> _Facts:
+        reduced_or_mask = _numbers(tags, SUBFILE, 0)[0] & 5 or _numbers(tags, OLD_SUBFILE, 0)[0] == 2
         raw = _numbers(tags, PHOTOMETRIC, 1)[0] in RAW_PHOTOMETRICS
-        if not kind and (raw or _numbers(tags, COMPRESSION, 1)[0] in RAW_COMPRESSIONS):
-            makes = [str(page[MAKE]).upper() for page in pages if MAKE in page]
-            kind = next((kind for make in makes for word, kind in RAW_KINDS.items() if word in make), "in TIFF form")
-    if kind:
-        raise InputError(f"a camera raw file ({kind}) is not read; develop it first, into JPEG or 8-bit TIFF")
+        raw = raw or _numbers(tags, COMPRESSION, 1)[0] in RAW_COMPRESSIONS
+        make = str(tags[MAKE]).upper() if MAKE in tags else ""
+        return cls(len(tags) > 0, len(tags) > 0 and not reduced_or_mask, raw, DNG_VERSION in tags, make)
+
+
+def _refuse_raw(pages: list[_Facts]) -> None:
+    """Refuse a camera's raw file, of which other readers show the preview."""
+    if not any(page.raw or page.dng for page in pages):
+        return
+    kinds = [kind for page in pages for word, kind in RAW_KINDS.items() if word in page.make]
+    kind = "DNG" if any(page.dng for page in pages) else kinds[0] if kinds else "in TIFF form"
+    raise InputError(f"a camera raw file ({kind}) is not read; develop it first, into JPEG or 8-bit TIFF")
 
 
 def _starting_at(content: bytes, offset: int, header: int) -> bytes:
@@ -260,15 +290,29 @@ def _check_segments(page: Page) -> None:
     tiled = TILE_OFFSETS in page.tags
     places = _numbers(page.tags, TILE_OFFSETS if tiled else OFFSETS, -1)
     sizes = _numbers(page.tags, TILE_COUNTS if tiled else COUNTS, 0)
-    pixels = page.size[0] * page.size[1]
-    size = pixels * page.number(SAMPLES, 1) * page.bits // 8
-    tile = page.number(TILE_WIDTH, 1) * page.number(TILE_HEIGHT, 1)
-    if size > MAX_BYTES or tile > max(4 * pixels, 1_000_000) or len(places) > MAX_SEGMENTS:
+    (width, height), samples = page.size, page.number(SAMPLES, 1)
+    if tiled:
+        pixels = page.number(TILE_WIDTH, 1) * page.number(TILE_HEIGHT, 1)
+    else:
+        pixels = width * min(page.number(ROWS, height), height)
+    most = pixels * (1 if page.planar else samples) * page.bits // 8  # bytes of a strip or tile
+    total = width * height * samples * page.bits // 8
+    if total > MAX_BYTES or most > max(4 * total, 1_000_000) or len(places) > MAX_SEGMENTS:
         raise InputError("its samples need more memory than is given to a picture; scale it down")
-    if len(places) != len(sizes) or any(
-        place < 0 or count <= 0 or place + count > len(page.content) for place, count in zip(places, sizes, strict=True)
-    ):
-        raise ValueError("its strips or tiles lie outside of the file")
+    if len(places) != len(sizes):
+        raise ValueError("its strips or tiles are not all there")
+    for place, size in zip(places, sizes, strict=True):
+        if place < 0 or size <= 0 or place + size > len(page.content):
+            raise ValueError("its strips or tiles lie outside of the file")
+        if size > most + most // 50 + 1000 or _inflates_beyond(most, page, place, size):
+            raise ValueError("its strips or tiles hold more than they should")
+
+
+def _inflates_beyond(most: int, page: Page, place: int, size: int) -> bool:
+    """Return whether deflated data are more than they should be; tifffile would take memory for all of it."""
+    if page.number(COMPRESSION, 1) not in DEFLATE:
+        return False
+    return len(zlib.decompressobj().decompress(page.content[place : place + size], most + 1)) > most
 
 
 def _samples(page: tifffile.TiffPage) -> NDArray[np.generic]:
