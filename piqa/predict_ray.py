@@ -49,6 +49,7 @@ def predict_ray(
     batch_size: int = 4,
     precision: Precision = "32",
     liqe: str | None = None,
+    try_turns: bool = True,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -66,6 +67,7 @@ def predict_ray(
         batch_size: Images in one pass through the network.
         precision: `32`, `bf16` or `16`, as in `piqa.predict`.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
+        try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -79,7 +81,7 @@ def predict_ray(
         raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
     model = str(find_model(ckpt_path).resolve())
     # Here too, so that a mistake is told in one line and before any actor starts.
-    scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision)
+    scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns)
     folder = Path(out).resolve()
     _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
     done = set(_scored(folder))
@@ -89,7 +91,7 @@ def predict_ray(
         console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
     if left:
         how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
-        how |= {"test_crops": test_crops, "batch_size": batch_size}
+        how |= {"test_crops": test_crops, "batch_size": batch_size, "try_turns": try_turns}
         _score(left, folder, how, address, actors, cpus, gpus)
     rows = sum(1 for _ in _scored(folder))
     console.print(f"{rows} images scored: {out}", highlight=False, soft_wrap=True)
@@ -134,9 +136,17 @@ class ScoringActor:
     """
 
     def __init__(
-        self, model: str, liqe: str | None, gpu: bool, precision: Precision, test_crops: Crops, batch_size: int
+        self,
+        model: str,
+        liqe: str | None,
+        gpu: bool,
+        precision: Precision,
+        test_crops: Crops,
+        batch_size: int,
+        try_turns: bool,
     ) -> None:
-        self._scorer = Scorer.load(model, liqe=liqe, device="cuda" if gpu else "cpu", precision=precision)
+        device = "cuda" if gpu else "cpu"
+        self._scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision, try_turns=try_turns)
         if not gpu:
             keep_freed_memory()
         self._test_crops, self._batch_size = test_crops, batch_size
