@@ -59,6 +59,7 @@ def predict_ray(
     batch_size: int = 4,
     precision: Precision = "32",
     liqe: str | None = None,
+    try_turns: bool = True,
     trust: Trust = None,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
@@ -77,6 +78,7 @@ def predict_ray(
         batch_size: Images in one pass through the network.
         precision: `32`, `bf16` or `16`, as in `piqa.predict`.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
+        try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
@@ -97,7 +99,9 @@ def predict_ray(
             raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
         model = str(find_model(ckpt_path).resolve())
         # Here too, so that a mistake is told in one line and before any actor starts.
-        scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, trust=trust)
+        scorer = Scorer.load(
+            model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust
+        )
         _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
         done = set(_scored(folder, _warn))
         left = [file for file in files if file not in done]
@@ -105,7 +109,8 @@ def predict_ray(
             print(f"going on after {len(files) - len(left)} images that were scored before")
         if left:
             how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
-            how |= {"test_crops": test_crops, "batch_size": batch_size, "trust": trust}
+            how |= {"test_crops": test_crops, "batch_size": batch_size}
+            how |= {"try_turns": try_turns, "trust": trust}
             try:
                 _score(left, folder, run, how, address, actors, cpus, gpus)
             except KeyboardInterrupt as error:
@@ -206,10 +211,13 @@ class ScoringActor:
         precision: Precision,
         test_crops: Crops,
         batch_size: int,
+        try_turns: bool = True,
         trust: Trust = None,
     ) -> None:
         device = "cuda" if gpu else "cpu"
-        self._scorer = Scorer.load(model, liqe=liqe, device=device, precision=precision, trust=trust)
+        self._scorer = Scorer.load(
+            model, liqe=liqe, device=device, precision=precision, try_turns=try_turns, trust=trust
+        )
         if not gpu:
             keep_freed_memory()
         self._test_crops, self._batch_size = test_crops, batch_size

@@ -363,6 +363,12 @@ def test_a_weight_beyond_half_precision_is_named():
         weights_file(Scorer(network, Preparation(), device="cpu"), half=True)
 
 
+def test_a_face_detector_that_the_zip_cannot_hold_is_named():
+    scorer = Scorer(DualBranch("resnet10t", ["whole"], 64), Preparation(detector="yunet"), device="cpu")
+    with pytest.raises(InputError, match="YuNet, whose model file the zip has no place for"):
+        weights_file(scorer, half=False)
+
+
 # Names and mistakes
 
 

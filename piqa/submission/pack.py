@@ -117,6 +117,10 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     kind = type(network)
     if not kind.__module__.startswith("piqa."):
         raise InputError(f"the network {kind.__module__}.{kind.__qualname__} is no part of piqa and cannot be packed")
+    if preparation.detector == "yunet" and preparation.face_rule != "none":
+        raise InputError(
+            "the model finds faces by YuNet, whose model file the zip has no place for; train with `mtcnn`"
+        )
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     card = ModelCard(ClassSpec.of(network), asdict(preparation), scorer.view, scorer.crop_size)
     stored = {f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()}
