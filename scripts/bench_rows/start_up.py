@@ -48,8 +48,8 @@ def start_up(settings: Settings) -> Row:
     figures: dict[str, Figures] = {way: spread(seconds[way]) | {"cpu_s": spread(cpu[way])["median_s"]} for way in ways}
     return Row(
         row="start-up",
-        what="`piqa --help`, and `piqa.predict` of one image by a model of the demo's size on the CPU, from the start of "
-        "the process to its exit",
+        what="`piqa --help`, and `piqa.predict` of one image by a model of the demo's size on the CPU, from the start "
+        "of the process to its exit",
         ratio=figures["one image, everything imported"]["cpu_s"] / figures["one image"]["cpu_s"],
         compared="CPU seconds of one image with all that the libraries import : as it is",
         expected="help < 0.5 s, one image < 3 s on a machine that does nothing else",
