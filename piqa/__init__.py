@@ -1,5 +1,6 @@
 """piqa judges the quality of portrait photographs: `Scorer.load("model").score(["a.jpg", "b.jpg"])`."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,11 @@ if TYPE_CHECKING:
     from piqa.scoring.scorer import Scorer
 
     __version__: str
+
+if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports for seconds
+    from piqa.errors import tell_ctrl_c
+
+    tell_ctrl_c()
 
 __all__ = ["DualBranch", "InputError", "Scorer", "__version__"]
 
