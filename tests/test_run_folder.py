@@ -129,6 +129,9 @@ def test_a_resumed_run_keeps_its_former_sessions_and_a_new_one_does_not(tmp_path
         with RunRecord(tmp_path, f"piqa fit {number}").completed():
             pass
     assert [session["command"] for session in content(tmp_path)["earlier"]] == ["piqa fit 0", "piqa fit 1"]
+    RunRecord(tmp_path, "piqa fit 3")
+    RunRecord(tmp_path, "piqa fit 4")  # the one before was killed
+    assert [session["status"] for session in content(tmp_path)["earlier"]] == ["finished"] * 3 + ["killed"]
     RunRecord(tmp_path, "piqa fit", new=True)
     assert content(tmp_path)["earlier"] == []
 
