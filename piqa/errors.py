@@ -17,6 +17,11 @@ class InputError(ValueError):
     """Bad input, told in one line: what is wrong, in which file or row, and how to mend it.
 
     Entry points print the message without a traceback and leave with `exit_status`.
+
+    Examples:
+        >>> raise InputError("scores.csv has no column `score` (found: mos); rename it")
+        Traceback (most recent call last):
+        piqa.errors.InputError: scores.csv has no column `score` (found: mos); rename it
     """
 
     exit_status: ClassVar[int] = BAD_INPUT
@@ -26,13 +31,27 @@ class FileAccessError(InputError):
     """A file could not be read because of the machine, not of its content: absent, no permission, a drive that is gone.
 
     Another try may succeed, so it must not be recorded as a property of the file.
+
+    Examples:
+        >>> FileAccessError("cannot read a.jpg: Input/output error").exit_status
+        3
     """
 
     exit_status: ClassVar[int] = PASSING_FAULT
 
 
+class NothingDoneError(InputError):
+    """Every single item failed for a reason of its own, so that the command has no result."""
+
+    exit_status: ClassVar[int] = FAILED
+
+
 class Stopped(KeyboardInterrupt):
-    """The user stopped the program; the message says what is kept and how to go on."""
+    """The user, or a signal, stopped the program; the message says what is kept and how to go on."""
+
+    def __init__(self, message: str, exit_status: int = STOPPED) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 @contextmanager
@@ -53,7 +72,7 @@ def one_line_errors() -> Iterator[None]:
     except InputError as error:
         _end(f"error: {error}", error.exit_status, error)
     except KeyboardInterrupt as error:
-        _end(str(error) or "stopped by Ctrl-C", STOPPED, error)
+        _end(str(error) or "stopped by Ctrl-C", getattr(error, "exit_status", STOPPED), error)
     except OSError as error:  # a full disk, say, wherever no message of its own names it
         if error.errno is None:
             raise  # not of the operating system, but a library's error that inherits from OSError

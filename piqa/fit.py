@@ -62,7 +62,8 @@ def _facts(cli: PiqaCLI, best: str | None, line: str) -> dict[str, object]:
 
 @rank_zero_only
 def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> None:
-    network = cli.model.network if best is None else model_file.load_model(best)[0]
+    own = [type(cli.model.network).__module__]  # named in the config
+    network = cli.model.network if best is None else model_file.load_model(best, own)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
     card = replace(cli.model.card(), trained_on={**facts, "data": data})
     model_file.save(network, cli.out / "model.safetensors", card)

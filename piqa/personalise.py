@@ -25,9 +25,9 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from piqa.data.dataset import Batch, crops_of
+from piqa.data.dataset import Batch
 from piqa.data.tables.ratings import read_ratings
-from piqa.data.transforms import collate
+from piqa.data.transforms import collate, crops_of
 from piqa.errors import InputError
 from piqa.evaluation.metrics import srocc
 from piqa.models.contract import inputs_of, score_crops
@@ -43,6 +43,7 @@ from piqa.system.progress import progress
 from piqa.tasks.personalisation import TuningRecipe, fine_tune, rows_of
 from piqa.training.signals import stopped_in_one_line
 from piqa.weights import model_file
+from piqa.weights.trust import Trust
 
 OWN = {"users.csv", "settings.json", "summary.json", "models", MARKER, f".piqa{LOCK}"}
 UserRow = dict[str, str | int | float]
@@ -67,6 +68,7 @@ def personalise(
     store: str = "data/prepared",
     seed: int = 0,
     device: str = "auto",
+    trust: Trust = None,
 ) -> dict[str, object]:
     """Fine-tune a model for each user and measure it; return the summary, as in `summary.json`.
 
@@ -84,6 +86,7 @@ def personalise(
         store: Folder of the prepared store.
         seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If there is nobody to learn from, or something cannot be read or written.
@@ -104,7 +107,7 @@ def personalise(
     claim_folder(folder, "training run", made_before=_made_by_0_1_0)
     with locked(folder, folder=True):
         rows = _resume(folder, settings, overwrite)
-        scorer = Scorer.load(model, device=device)
+        scorer = Scorer.load(model, device=device, trust=trust)
         if scorer.device.type == "cpu":
             keep_freed_memory()
         trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)

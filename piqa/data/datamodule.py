@@ -53,6 +53,12 @@ class PortraitData(LightningDataModule):
 
     Raises:
         InputError: If the settings do not go together.
+
+    Examples:
+        >>> from piqa import CSVTable
+        >>> data = PortraitData(CSVTable("scores.csv"), inputs=InputOptions(crop_size=384))
+        >>> data.side
+        384
     """
 
     def __init__(

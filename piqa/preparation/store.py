@@ -63,9 +63,11 @@ class BuildReport:
     no_face: int = 0  # of both, those without a face; their face crop is the whole image
     failed: list[tuple[str, str]] = field(default_factory=list)  # path, and why it could not be prepared
     replaced: int = 0  # of those newly prepared or failed, the images whose entry was damaged or of another version
+    turned: int = 0  # of those prepared and reused, the images that were turned to find a face
 
     def __str__(self) -> str:
         counts = f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
+        counts += f"; {self.turned} turned to find a face" if self.turned else ""
         return counts + (f"; {self.replaced} had damaged or outdated entries" if self.replaced else "")
 
 
@@ -75,6 +77,13 @@ class PreparedStore(Generic[Item]):
     Args:
         folder: The store; created if absent. Several datasets and settings may share one.
         settings: How images or videos are prepared.
+
+    Examples:
+        >>> from piqa import Preparation
+        >>> store = PreparedStore("prepared", Preparation(short_side=64, face_rule="none"))
+        >>> report = store.build(["a.jpg", "b.jpg"], workers=0, progress=False)
+        >>> store.load("a.jpg").whole.shape
+        (76, 64, 3)
     """
 
     def __init__(self, folder: str | Path, settings: ItemPreparation[Item]) -> None:
@@ -189,6 +198,7 @@ class PreparedStore(Generic[Item]):
                 if result.fault is None:
                     report.prepared += len(same)
                     report.no_face += len(same) * (not result.face_found)
+                    report.turned += len(same) * result.turned
                 else:
                     report.failed += [(name, result.fault) for name in same]
                 advance(len(same), str(report))
@@ -209,13 +219,13 @@ class PreparedStore(Generic[Item]):
     def _missing(self, paths: Sequence[str], report: BuildReport, verify: bool, quiet: bool) -> dict[Path, list[str]]:
         """Return the entries to be prepared, each with its files; count those that are there or cannot be read."""
 
-        def look(path: str) -> bool | Exception:
-            """Return whether the entry shows a face, or why it cannot be used."""
+        def look(path: str) -> tuple[bool, bool] | Exception:
+            """Return whether the entry shows a face, and was turned for it, or why it cannot be used."""
             try:
                 with open_entry(self.entry(path)) as entry:
                     if verify:
                         entry.read()
-                    return entry.facts.get("face_box") != "null"
+                    return entry.facts.get("face_box") != "null", "turned" in entry.facts
             except (InputError, EntryNotFoundError, EntryDamagedError) as error:
                 return error
 
@@ -234,7 +244,8 @@ class PreparedStore(Generic[Item]):
                     missing.setdefault(self.entry(path), []).append(path)
                 else:
                     report.reused += 1
-                    report.no_face += not found
+                    report.no_face += not found[0]
+                    report.turned += found[1]
         return missing
 
     def _prepare(

@@ -23,6 +23,7 @@ HERE = hashlib.blake2b(_place.encode(), digest_size=4).hexdigest()
 # How `replacing` names a temporary file; the first version left out the place.
 TEMPORARY = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{8})?\.\d+\.\d+\.part")
 ANY = re.compile(".*")
+OF_DEVICES = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}
 OLD = 24 * 3600  # seconds after which no process is still writing a temporary file
 
 
@@ -69,8 +70,12 @@ def regular_target(path: str | Path) -> Path:
     """
     path = Path(path)
     try:
+        status = path.stat() if path.exists() else None  # before links are read: /dev/stdout may lead to a pipe's name
+        if path.absolute().parent in OF_DEVICES:
+            raise InputError(
+                f"cannot write {path}: it is no regular file but a device, a pipe or a socket; name a file"
+            )
         path = path.resolve() if path.is_symlink() else path
-        status = path.stat() if path.exists() else None
     except (OSError, RuntimeError) as error:  # RuntimeError: links that point to each other, before Python 3.13
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write {path}: {reason}; name another file") from error
