@@ -3,6 +3,7 @@
 Everything that is listed here is imported when it is first asked for, so that `import piqa` takes no time.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from piqa.tasks.losses import fidelity_loss, plcc_loss, preference, published_fidelity_loss
 
     __version__: str
+
+if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports for seconds
+    from piqa.errors import tell_ctrl_c
+
+    tell_ctrl_c()
 
 _HOMES = {
     "piqa.scoring.scorer": ("Scorer",),

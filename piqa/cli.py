@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import yaml
 from jsonargparse import ArgumentParser, Namespace  # type: ignore[attr-defined]
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -289,7 +290,8 @@ class PiqaCLI(LightningCLI):
         self.best = BestCheckpoint(folder, self.model.monitor)
         last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
         callbacks: list[Callback] = [stop, self.best, last, _DataRecorder(self)]  # `last` saves the state of `best`
-        if config.trainer.enable_progress_bar in (None, True):
+        others = self.config_init.trainer.callbacks or []
+        if config.trainer.enable_progress_bar in (None, True) and not any(isinstance(o, ProgressBar) for o in others):
             callbacks.append(TrainingProgress())
         self.trainer_defaults["callbacks"] = callbacks
         plugins = [*(self.config_init.trainer.plugins or []), AtomicCheckpointIO()]

@@ -191,7 +191,12 @@ def _check_backbone(backbone: Path) -> Mapping[str, object]:
             raise InputError(
                 f"{path} is there and is no backbone of piqa's; name another `--backbone`, or move it away"
             )
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    written = content.get("weights_digest")  # which the cards of former versions lack
+    if written is not None and backbone.is_file() and written != digest_of(backbone):
+        raise InputError(f"{backbone} was changed since piqa wrote it; name another `--backbone`, or move it away")
+    return content
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def test_an_interrupted_run_goes_on_with_the_next_user_and_ends_alike(result, wo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(personalise, "_write_rows", stop_after_the_first)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         run(workplace, tmp_path, "--k=[10]", "--draws=2")
     assert not (tmp_path / "summary.json").exists()
     tuned = []

@@ -192,6 +192,14 @@ def test_a_backbone_of_others_is_left_alone(workplace, monkeypatch, tmp_path, ca
     assert [path.name for path in tmp_path.iterdir()] == [theirs]
 
 
+def test_a_backbone_that_was_changed_since_is_left_alone(workplace, monkeypatch, tmp_path, capsys):
+    (tmp_path / "b.safetensors").write_text("precious")
+    card = {"format": "piqa 1", "backbone": {}, "weights_digest": "0" * 32}
+    (tmp_path / "b.json").write_text(json.dumps(card))
+    assert "was changed since" in one_line(capsys, lambda: run_lsvq(workplace, monkeypatch, tmp_path))
+    assert (tmp_path / "b.safetensors").read_text() == "precious"
+
+
 @pytest.mark.slow
 def test_sigterm_to_both_stages_stops_the_one_under_way(workplace, tmp_path, monkeypatch, request):
     monkeypatch.chdir(workplace)

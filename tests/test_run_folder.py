@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import signal
 import subprocess
+import time
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,6 +131,9 @@ def test_a_resumed_run_keeps_its_former_sessions_and_a_new_one_does_not(tmp_path
         with RunRecord(tmp_path, f"piqa fit {number}").completed():
             pass
     assert [session["command"] for session in content(tmp_path)["earlier"]] == ["piqa fit 0", "piqa fit 1"]
+    RunRecord(tmp_path, "piqa fit 3")
+    RunRecord(tmp_path, "piqa fit 4")  # the one before was killed
+    assert [session["status"] for session in content(tmp_path)["earlier"]] == ["finished"] * 3 + ["killed"]
     RunRecord(tmp_path, "piqa fit", new=True)
     assert content(tmp_path)["earlier"] == []
 
@@ -196,6 +201,10 @@ def test_the_exit_of_lightning_after_ctrl_c_becomes_one_line():
             raise KeyboardInterrupt
         except KeyboardInterrupt:
             raise SystemExit(1)  # noqa: B904 (as Lightning does)
+    with pytest.raises(Stopped, match=r"stopped by SIGTERM; resume") as end, stopped_in_one_line(lambda: "resume"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert end.value.exit_status == 143
     with pytest.raises(SystemExit) as stop, stopped_in_one_line(lambda: "resume", speaks=False):
         raise KeyboardInterrupt
     assert stop.value.code == 130

@@ -119,6 +119,8 @@ def _earlier(path: Path) -> list[object]:
         return []
     earlier = former.get("earlier")
     session = {name: former[name] for name in OF_A_SESSION if former.get(name) is not None}
+    if session.get("status") == "running":
+        session["status"] = "killed"  # it could not say so itself
     return [*(earlier if isinstance(earlier, list) else []), session][-KEPT_SESSIONS:]
 
 

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from piqa.errors import STOPPED, Stopped
+from piqa.system.sigterm import sigterm_stops
 
 
 def leave_together(trainer: Trainer, ending: BaseException) -> NoReturn:
@@ -28,7 +29,9 @@ def leave_together(trainer: Trainer, ending: BaseException) -> NoReturn:
 
 @contextmanager
 def stopped_in_one_line(kept: Callable[[], str], speaks: bool = True) -> Iterator[None]:
-    """Run a training command; where Ctrl-C ends it, whatever it is at, say in one line what is kept.
+    """Run a training command; where Ctrl-C or SIGTERM ends it, whatever it is at, say in one line what is kept.
+
+    In training, `StopOnSignal` takes the first signal.
 
     Args:
         kept: Return what is kept and how to go on.
@@ -41,14 +44,16 @@ def stopped_in_one_line(kept: Callable[[], str], speaks: bool = True) -> Iterato
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
-        yield
+        with sigterm_stops():
+            yield
     except (KeyboardInterrupt, SystemExit) as stop:
         by_user = stop if isinstance(stop, KeyboardInterrupt) else stop.__context__
         if not isinstance(by_user, KeyboardInterrupt):
             raise
+        status = by_user.exit_status if isinstance(by_user, Stopped) else STOPPED
         if not speaks:
-            raise SystemExit(STOPPED) from stop
-        raise Stopped(f"stopped by Ctrl-C; {kept()}") from stop
+            raise SystemExit(status) from stop
+        raise Stopped(f"{str(by_user) or 'stopped by Ctrl-C'}; {kept()}", status) from stop
     finally:
         if main and handler is not None:
             signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first Ctrl-C on
