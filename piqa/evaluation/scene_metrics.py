@@ -79,8 +79,10 @@ class SceneMetric(Metric):
         """Return the measure over the scenes, float64."""
         values = np.array([self._of_scene(score, prediction) for score, prediction in self._scenes()])
         defined = values[~np.isnan(values)]
-        over = {"mean": np.mean, "median": np.median}[self.over_scenes]
-        return torch.tensor(float(over(defined)) if len(defined) else float("nan"), dtype=torch.float64)
+        if not len(defined):
+            return torch.tensor(float("nan"), dtype=torch.float64)
+        value = np.mean(defined) if self.over_scenes == "mean" else np.median(defined)
+        return torch.tensor(float(value), dtype=torch.float64)
 
     def _of_scene(self, score: Array, prediction: Array) -> Array:
         raise NotImplementedError
