@@ -39,8 +39,18 @@ class FileAccessError(InputError):
     exit_status: ClassVar[int] = PASSING_FAULT
 
 
+class NothingDoneError(InputError):
+    """Every single item failed for a reason of its own, so that the command has no result."""
+
+    exit_status: ClassVar[int] = FAILED
+
+
 class Stopped(KeyboardInterrupt):
-    """The user stopped the program; the message says what is kept and how to go on."""
+    """The user, or a signal, stopped the program; the message says what is kept and how to go on."""
+
+    def __init__(self, message: str, exit_status: int = STOPPED) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 @contextmanager
@@ -61,7 +71,7 @@ def one_line_errors() -> Iterator[None]:
     except InputError as error:
         _end(f"error: {error}", error.exit_status, error)
     except KeyboardInterrupt as error:
-        _end(str(error) or "stopped by Ctrl-C", STOPPED, error)
+        _end(str(error) or "stopped by Ctrl-C", getattr(error, "exit_status", STOPPED), error)
     except OSError as error:  # a full disk, say, wherever no message of its own names it
         if error.errno is None:
             raise  # not of the operating system, but a library's error that inherits from OSError

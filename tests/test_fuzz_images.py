@@ -30,14 +30,14 @@ def stumble(files, model, out, memory, messages):
 
     read = image_file.open_image
 
-    def open_image(path):
+    def open_image(path, *colour):
         if Path(path).stem == "crash":
             print("the last words", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
         if Path(path).stem == "hang":
             print("the last words", file=sys.stderr, flush=True)
             time.sleep(600)
-        return read(path)
+        return read(path, *colour)
 
     image_file.open_image = open_image
     fuzz_images.score(files, model, out, memory, messages)

@@ -81,8 +81,8 @@ class SceneMetric(Metric):
         defined = values[~np.isnan(values)]
         if not len(defined):
             return torch.tensor(float("nan"), dtype=torch.float64)
-        value = np.mean(defined) if self.over_scenes == "mean" else np.median(defined)
-        return torch.tensor(float(value), dtype=torch.float64)
+        over_scenes = np.mean(defined) if self.over_scenes == "mean" else np.median(defined)
+        return torch.tensor(float(over_scenes), dtype=torch.float64)
 
     def _of_scene(self, score: Array, prediction: Array) -> Array:
         raise NotImplementedError

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from piqa.errors import InputError
-from piqa.preparation.image_file import Pixels, to_upright_rgb
+from piqa.preparation.image_file import Colour, Pixels, to_upright_rgb
 from piqa.scoring.file_list import expand
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -49,7 +49,7 @@ class PictureInMemory(str):
         return Image.fromarray(self.pixels)
 
 
-def pictures(images: Pictures, *, look_into_folders: bool = True) -> Iterator[str]:
+def pictures(images: Pictures, *, look_into_folders: bool = True, colour: Colour = "stored") -> Iterator[str]:
     """Return the pictures that are meant, one by one: names of files, and `PictureInMemory`.
 
     What is there already is checked at once; an iterator's pictures are checked as they come.
@@ -59,6 +59,7 @@ def pictures(images: Pictures, *, look_into_folders: bool = True) -> Iterator[st
             string is one path. Arrays hold uint8, or floats in [0, 1]: (height, width, 3), (3, height, width), or
             several pictures of one size, (images, 3, height, width).
         look_into_folders: Whether a folder among several pictures stands for its images; else it costs its row.
+        colour: What becomes of the colours of PIL images, as in `open_image`; other pixels count as sRGB.
 
     Raises:
         InputError: If something is no picture.
@@ -75,7 +76,7 @@ def pictures(images: Pictures, *, look_into_folders: bool = True) -> Iterator[st
         for one in held:
             _check(one)
         remaining = iter(held)
-    return _each(remaining, checked, look_into_folders or _is_one(images))
+    return _each(remaining, checked, look_into_folders or _is_one(images), colour)
 
 
 def _is_one(images: object) -> bool:
@@ -84,15 +85,15 @@ def _is_one(images: object) -> bool:
     return isinstance(images, str | os.PathLike | Image.Image | Tensor)
 
 
-def _each(images: Iterator[Any], checked: bool, look_into_folders: bool) -> Iterator[str]:
+def _each(images: Iterator[Any], checked: bool, look_into_folders: bool, colour: Colour) -> Iterator[str]:
     numbers = count()
     for one in images:
         if not checked:
             _check(one)
-        yield from _several(one, numbers, look_into_folders)
+        yield from _several(one, numbers, look_into_folders, colour)
 
 
-def _several(one: Any, numbers: Iterator[int], look_into_folders: bool) -> Iterator[str]:
+def _several(one: Any, numbers: Iterator[int], look_into_folders: bool, colour: Colour) -> Iterator[str]:
     """Yield what one thing stands for: a file, a picture in memory, or several of them."""
     if isinstance(one, PictureInMemory):
         next(numbers)
@@ -106,7 +107,7 @@ def _several(one: Any, numbers: Iterator[int], look_into_folders: bool) -> Itera
     elif isinstance(one, Image.Image):
         label = f"image {next(numbers)}"
         try:
-            yield PictureInMemory(label, np.asarray(to_upright_rgb(one, label)))
+            yield PictureInMemory(label, np.asarray(to_upright_rgb(one, label, colour)))
         except InputError as error:
             yield PictureInMemory(label, None, str(error))
     else:

@@ -19,7 +19,7 @@ from piqa.errors import InputError, one_line_errors
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
 from piqa.submission.check import Finding, Limits, check_submission
-from piqa.submission.pack import bytes_of, pack, weights_file
+from piqa.submission.pack import bytes_of, check_free, pack, weights_file
 from piqa.system.command_line import Parser
 from piqa.system.memory import keep_freed_memory
 from piqa.weights.trust import Trust
@@ -36,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
     parsed = parser.parse_args(args)
     with one_line_errors():
         _, findings = submit(**parser.instantiate(parsed).as_dict())
-    print_findings(findings, Console())
+        print_findings(findings, Console())
     if not all(finding.passed for finding in findings):
         raise SystemExit(1)
 
@@ -74,6 +74,8 @@ def submit(
         InputError: If the name, the model or the images will not do, or the zip cannot be written.
     """
     full_name = "_".join(plain(part) for part in name)
+    archive = Path(out) / f"submission_{full_name}.zip"
+    check_free(archive, full_name)
     if images is not None and not Path(images).is_dir():
         raise InputError(f"there is no folder {images} of sample images")
     say = partial(Console().print, highlight=False, soft_wrap=True)
@@ -84,7 +86,6 @@ def submit(
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)
         say(f"the weights exceed {limits.weights_gb:g} GB and are stored in half precision")
-    archive = Path(out) / f"submission_{full_name}.zip"
     pack(source, content, full_name, archive, test_crops, precision)
     del content
     say(f"written: {archive}; now it is run alone on sample images")

@@ -60,8 +60,9 @@ def pack(
         precision: Likewise.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If it cannot be written, or there is a file of that name that is no such zip.
     """
+    check_free(out, name)
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError as error:
@@ -76,6 +77,19 @@ def pack(
         archive.writestr(_entry(f"{assets}/{wheel}"), wheel_of(distribution))
         with archive.open(_entry(f"weights/weights_{name}.ckpt"), "w", force_zip64=True) as file:
             torch.save(content, file)
+
+
+def check_free(out: Path, name: str) -> None:
+    """Check that there is no file `out` yet, or a zip that `pack` wrote for this name; InputError if not."""
+    if not out.exists():
+        return
+    try:
+        with zipfile.ZipFile(out) as archive:
+            own = archive.read(f"assets/assets_{name}/__init__.py").decode() == PACKAGE and len(archive.namelist()) == 5
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+        own = False
+    if not own:
+        raise InputError(f"{out} is there and was not written by piqa; name another `--out`, or move it away")
 
 
 def _entry(path: str) -> zipfile.ZipInfo:

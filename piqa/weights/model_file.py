@@ -125,6 +125,14 @@ def check_resumable(path: str | Path, network: nn.Module) -> None:
     check_state_dict(network, state, path)
 
 
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is a training checkpoint that piqa wrote."""
+    try:
+        return isinstance(read_file(Path(path)).get(CKPT_CARD), Mapping)
+    except InputError:
+        return False
+
+
 def build_network(
     spec: ClassSpec, path: str | Path, trust: Sequence[str] = (), state: State | None = None
 ) -> ScoringModule:

@@ -14,7 +14,7 @@ import pandas as pd
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 from piqa.evaluation.output import text
 from piqa.evaluation.output.text import DAGGER, DASH, MEASURE_NAMES, Block, Cell, number, one_line
-from piqa.evaluation.predictions import write_predictions
+from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import json_text
 
@@ -34,10 +34,13 @@ LATEX = {
 }
 
 
-def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
-    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError."""
+def write_tables(board: Leaderboard, folder: str | Path, *, spreadsheet_safe: bool = True) -> dict[str, Path]:
+    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError.
+
+    In the CSV, texts that a spreadsheet might run are marked if `spreadsheet_safe`; see `csv_text.safe_cell`.
+    """
     paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
-    write_predictions(measures_frame(board), paths["csv"])
+    write_csv(measures_frame(board), paths["csv"], spreadsheet_safe=spreadsheet_safe)
     for end, content in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):
         with replacing(paths[end]) as temporary:
             temporary.write_text(content, encoding="utf-8")
@@ -45,8 +48,9 @@ def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
 
 
 def as_json(board: Leaderboard) -> str:
-    """Return the facts and all frames but the predictions; a number that is not defined is null."""
-    return json_text({"facts": board.facts.to_dict(), **{name: getattr(board, name) for name in FRAMES}})
+    """Return the facts and all frames but the predictions, without paths; a number that is not defined is null."""
+    frames = {name: getattr(board, name).drop(columns=["path_a", "path_b"], errors="ignore") for name in FRAMES}
+    return json_text({"facts": board.facts.to_dict(), **frames})
 
 
 def measures_frame(board: Leaderboard) -> pd.DataFrame:
