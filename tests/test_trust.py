@@ -395,3 +395,16 @@ def test_an_official_checkpoint_gets_the_published_preparation(here, monkeypatch
         "most_confident",
         448,
     )
+
+
+def test_liqe_is_found_beside_the_model_where_it_is_not_where_it_was_in_training(here):
+    write_tiny_model(here / "model", branches=["whole", "liqe"])
+    card = json.loads(Path("model/model.json").read_text())
+    card["preparation"]["liqe"] = "elsewhere/LIQE.pt"
+    Path("model/model.json").write_text(json.dumps(card))
+    assert Scorer.load("model", device="cpu").preparation.liqe == "elsewhere/LIQE.pt"
+    Path("model/LIQE.pt").touch()
+    assert Scorer.load("model", device="cpu").preparation.liqe == "model/LIQE.pt"
+    card["preparation"]["liqe"] = 5
+    Path("model/model.json").write_text(json.dumps(card))
+    assert "`liqe` is 5; needed is str | None" in refusal(Scorer.load, "model", device="cpu")
