@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import timm
 import torch
 from refusals import one_line, refusal
 from small_networks import card_of, saved, saved_model, tiny
@@ -19,7 +20,6 @@ from tiny_models import write_images, write_tiny_model
 from piqa import Scorer, evaluate, predict
 from piqa.data import CSVTable, Mix
 from piqa.data.tables.table import Table
-from piqa.models import DualBranch
 from piqa.weights import model_file, state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.trust import NETWORKS, TABLES, trusted_packages
@@ -215,16 +215,21 @@ ARGUMENTS = [
 
 
 @pytest.mark.parametrize("entries", ARGUMENTS, ids=lambda entries: str(entries)[:40])
-def test_arguments_out_of_range_cost_one_line_and_no_memory(here, entries):
+def test_arguments_out_of_range_cost_one_line_and_no_memory(here, monkeypatch, entries):
     path, network = saved_model(here)
     spec = {"class_path": "piqa.models.DualBranch", "init_args": network.init_args | entries}
     path.with_suffix(".json").write_text(json.dumps({"format": "piqa 1", "network": spec}))
-    start, built = time.monotonic(), []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DualBranch, "to_empty", lambda *_: built.append(1))
-        message = refusal(model_file.load_model, path)
-    assert len(message) < 1000 and time.monotonic() - start < 20
-    assert not built
+    create, devices = timm.create_model, []
+
+    def noted(*arguments, **settings):
+        devices.append(torch.empty(0).device.type)
+        return create(*arguments, **settings)
+
+    monkeypatch.setattr(timm, "create_model", noted)
+    start = time.monotonic()
+    assert len(refusal(model_file.load_model, path)) < 1000
+    assert time.monotonic() - start < 60
+    assert set(devices) <= {"meta"}  # nothing that takes memory was built
 
 
 @pytest.mark.parametrize(
@@ -390,3 +395,16 @@ def test_an_official_checkpoint_gets_the_published_preparation(here, monkeypatch
         "most_confident",
         448,
     )
+
+
+def test_liqe_is_found_beside_the_model_where_it_is_not_where_it_was_in_training(here):
+    write_tiny_model(here / "model", branches=["whole", "liqe"])
+    card = json.loads(Path("model/model.json").read_text())
+    card["preparation"]["liqe"] = "elsewhere/LIQE.pt"
+    Path("model/model.json").write_text(json.dumps(card))
+    assert Scorer.load("model", device="cpu").preparation.liqe == "elsewhere/LIQE.pt"
+    Path("model/LIQE.pt").touch()
+    assert Scorer.load("model", device="cpu").preparation.liqe == "model/LIQE.pt"
+    card["preparation"]["liqe"] = 5
+    Path("model/model.json").write_text(json.dumps(card))
+    assert "`liqe` is 5; needed is str | None" in refusal(Scorer.load, "model", device="cpu")

@@ -52,11 +52,14 @@ def _preparation(network: ScoringModule, card: ModelCard, path: Path, liqe: str 
         settings["liqe"] = str(liqe)
     elif "liqe" not in settings:  # an official checkpoint
         settings["liqe"] = str(_published_liqe(path))
-    if settings.get("liqe") is not None and card.liqe_digest is not None:
+    check_arguments(Preparation, settings, f"the preparation in the card of {path}")
+    if settings["liqe"] is not None and not Path(settings["liqe"]).is_file():  # where it was in training
+        beside = path.with_name(Path(settings["liqe"]).name)
+        settings["liqe"] = str(beside) if beside.is_file() else settings["liqe"]
+    if settings["liqe"] is not None and card.liqe_digest is not None:
         used = state_dicts.require(settings["liqe"], "liqe")
         if digest_of(used) != card.liqe_digest:
             raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
-    check_arguments(Preparation, settings, f"the preparation in the card of {path}")
     preparation = Preparation(**settings)
     filled = card.view == "crops" and preparation.resize in ("short_side", "stretch")
     if filled and card.crop_size > preparation.short_side:
