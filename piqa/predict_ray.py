@@ -99,9 +99,7 @@ def predict_ray(
             raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
         model = str(find_model(ckpt_path).resolve())
         # Here too, so that a mistake is told in one line and before any actor starts.
-        scorer = Scorer.load(
-            model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust
-        )
+        scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust)
         _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
         done = set(_scored(folder, _warn))
         left = [file for file in files if file not in done]
