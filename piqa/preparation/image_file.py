@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,8 @@ def open_image(path: str | Path, colour: Colour = "stored") -> Image.Image:
 
 def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") -> Image.Image:
     """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors."""
+    if colour not in get_args(Colour):
+        raise InputError(f"colour is {colour!r}; choose one of {', '.join(get_args(Colour))}")
     kind = format_of(content[:FIRST_BYTES], name)
     try:
         image, turn = _decoded(content, kind, colour)
