@@ -20,7 +20,7 @@ from piqa.preparation.colour import Colour, Converter, converter
 from piqa.preparation.image_bounds import LOSSLESS, MAX_ASPECT, MAX_PIXELS, check_scans, check_size, read_file
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
 
-__all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image"]
+__all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image", "to_upright_rgb"]
 
 PIXELS_AT_A_TIME = 1_000_000  # where a conversion takes many bytes a pixel
 # Formats that Pillow opens with another program, or by a plugin that is not there; and Photoshop's own, which may hold
@@ -84,6 +84,27 @@ def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") ->
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{name} is a damaged or truncated image ({kind or 'format unknown'}: {reason})") from error
+
+
+def to_upright_rgb(image: Image.Image, name: str, colour: Colour = "stored") -> Image.Image:
+    """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors."""
+    try:
+        with _own_pixel_limit():
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down"
+                )
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                found = f"its {image.width} x {image.height} pixels"
+                raise InputError(f"{found} are a strip, too narrow to be judged; crop it")
+            converted = converter(image, b"", colour)
+            image.load()
+            rgb, turn = _to_rgb(image, converted, 65535), _turn(image)
+        return rgb if turn is None else rgb.transpose(turn)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    except Exception as error:  # decoders raise almost any exception on damaged bytes, which are read only now
+        raise InputError(f"{name} is a damaged or truncated image ({error})") from error
 
 
 def _hint(content: bytes, kind: str | None) -> str:
