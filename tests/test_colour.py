@@ -145,6 +145,10 @@ def test_a_palette_has_a_profile_too():
     assert np.array_equal(opened(saved(pixels, icc_profile=ADOBE)), expected)
 
 
+def test_another_setting_is_refused():
+    assert "choose one of stored, srgb" in refusal(decode_image, saved(portrait()), "a.png", colour="sRGB")
+
+
 # PNG
 
 

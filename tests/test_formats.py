@@ -200,7 +200,17 @@ def test_what_has_no_name_is_refused_all_the_same():
 def test_jpegs_of_four_inks_are_not_inverted():
     image = Image.new("CMYK", (16, 16), (200, 20, 60, 10))
     found = opened(saved(image, format="JPEG", quality=100))  # Pillow writes Adobe's marker, and inverted values
-    assert np.abs(found[8, 8] - [255 * 55 / 255 - 2, 226, 187]).max() <= 6
+    assert np.abs(found[8, 8] - (255 - np.array([200, 20, 60])) * (245 / 255)).max() <= 2
+
+
+def test_jpegs_of_luminance_chrominance_and_black_are_turned_into_inks():
+    content = saved(Image.new("CMYK", (16, 16), (80, 140, 100, 30)), format="JPEG", quality=100)
+    place = content.find(b"Adobe") + 11  # how the values are to be read: 0 as inks, 2 as YCCK
+    assert content[place] == 0
+    stored = 255 - np.array([80, 140, 100])  # Adobe inverts them
+    red_green_blue = np.asarray(Image.new("YCbCr", (1, 1), tuple(stored.tolist())).convert("RGB"))[0, 0].astype(int)
+    found = opened(content[:place] + b"\2" + content[place + 1 :])[8, 8]
+    assert np.abs(found - (255 - red_green_blue) * (225 / 255)).max() <= 2
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -15,7 +15,7 @@ from portraits import collins
 from refusals import refusal
 
 from piqa.errors import FileAccessError, InputError
-from piqa.preparation import image_bounds
+from piqa.preparation import image_bounds, image_file
 from piqa.preparation.image_bounds import MAX_SCANS, check_scans, check_size
 from piqa.preparation.image_file import decode_image, open_image
 
@@ -196,6 +196,54 @@ def test_a_large_photograph_has_far_more_bytes_than_are_asked_for():
     content = saved(enlarged, format="JPEG", quality=30)
     check_size(enlarged.size, content, lossless=False)
     assert len(content) > 3 * 64_000_000 * image_bounds.LOSSY_SHARE
+
+
+# More pixels than are read
+
+
+def png_header(width, height):
+    """A PNG that claims a size and ends there."""
+
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def test_a_header_that_claims_60000_by_60000_pixels_is_refused(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(60000, 60000))
+    assert "300 million" in refusal(open_image, path)
+
+
+def test_a_decompression_bomb_is_refused_before_it_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1_000_000)
+    path = tmp_path / "bomb.png"
+    Image.new("L", (1001, 1000)).save(path)
+    assert path.stat().st_size < 3000
+    assert "1 million" in refusal(open_image, path)
+
+
+def test_a_bomb_inside_an_icon_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1_000_000)
+    inner = saved(Image.new("RGB", (1001, 1000)), format="PNG")
+    icon = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+    path = tmp_path / "icon.png"
+    path.write_bytes(icon)
+    assert "1 million" in refusal(open_image, path)
+
+
+def test_200_megapixel_phone_images_are_not_called_bombs(tmp_path):
+    path = tmp_path / "phone.png"
+    path.write_bytes(png_header(16320, 12240) + bytes(11_000_000))
+    assert "damaged or truncated" in refusal(open_image, path)  # the header passes; there are no pixels behind it
+
+
+def test_a_strip_that_would_fill_the_memory_once_resized_is_refused(tmp_path):
+    path = tmp_path / "strip.png"
+    Image.new("RGB", (2, 201)).save(path)
+    assert "2 x 201" in refusal(open_image, path)
 
 
 # Several images in one file

@@ -173,6 +173,14 @@ def test_alpha_is_laid_on_white(photometric, bits, planar, extra, compression, o
     assert np.abs(found - (shown * share + 255 * (1 - share))).max() <= 3
 
 
+def test_a_palette_with_alpha_is_laid_on_white():
+    numbers, shown, tags = samples_of(PALETTE, 8, UNSIGNED)
+    alpha = test_image(40, 50, seed=5)[..., [0]].astype(int)
+    content = tiff(np.concatenate([numbers, alpha], axis=2), Layout(PALETTE, extra=(2,), tags=tags))
+    share = alpha / 255
+    assert np.abs(opened(content) - (shown * share + 255 * (1 - share))).max() <= 1
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "YCbCr"])
 def test_jpeg_inside_a_tiff(mode):
     image = collins().resize((96, 96)).convert(mode)

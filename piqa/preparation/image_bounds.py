@@ -24,7 +24,7 @@ LOSSY_SHARE, LOSSLESS_SHARE = 1 / 200, 1 / 20
 LOSSLESS = {"PNG", "GIF", "BMP", "PNM", "QOI"}
 
 KINDS = (
-    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ from piqa.preparation.image_formats import FIRST_BYTES, format_of
 __all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image", "to_upright_rgb"]
 
 PIXELS_AT_A_TIME = 1_000_000  # where a conversion takes many bytes a pixel
-# Formats that Pillow opens with another program, or by a plugin that is not there; and Photoshop's own, which may hold
-# a white page in place of the layers.
-NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF", "PSD"}
+# Of the formats that Pillow knows, those in which people keep photographs. Others are opened with another program
+# (EPS), hold a white page in place of layers (PSD), images that would go unchecked (BLP), or measurements (FITS).
+FORMATS = "AVIF BMP DDS DIB GIF ICNS ICO JPEG JPEG2000 MPO PCX PNG PPM QOI SGI SUN TGA TIFF WEBP".split()
 READ = {"JPEG", "PNG", "GIF", "TIFF", "WebP", "BMP", "PNM", "JPEG 2000", "QOI", "DDS"}  # by Pillow, as `format_of` says
 OTHER_KINDS = (  # first bytes of what is no image file, or none that is read
     (b"%PDF", "a PDF"),
@@ -64,6 +65,8 @@ def open_image(path: str | Path, colour: Colour = "stored") -> Image.Image:
 
 def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") -> Image.Image:
     """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors."""
+    if colour not in get_args(Colour):
+        raise InputError(f"colour is {colour!r}; choose one of {', '.join(get_args(Colour))}")
     kind = format_of(content[:FIRST_BYTES], name)
     try:
         image, turn = _decoded(content, kind, colour)
@@ -123,7 +126,7 @@ def _hint(content: bytes, kind: str | None) -> str:
 
 def _decoded(content: bytes, kind: str | None, colour: Colour) -> tuple[Image.Image, Image.Transpose | None]:
     """Return RGB as stored, and the turn that makes it upright: turning later, after decoding, takes less memory."""
-    Image.init()
+    Image.init()  # loads the plugins
     if kind == "JPEG":
         check_scans(content)
     with _own_pixel_limit():
@@ -147,7 +150,7 @@ def _opened(content: bytes, kind: str | None, page: tiff.Page | None) -> Image.I
     if kind in ("HEIC", "HEIF"):
         return heif.opened(content)
     try:
-        return Image.open(io.BytesIO(content), formats=[known for known in Image.ID if known not in NOT_READ])
+        return Image.open(io.BytesIO(content), formats=[known for known in FORMATS if known in Image.OPEN])
     except UnidentifiedImageError:
         if page is None:
             raise

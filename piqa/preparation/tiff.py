@@ -7,8 +7,11 @@ tifffile reads those, as far as it needs no further codecs. What remains is refu
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -262,7 +265,7 @@ def decoded(page: Page) -> Image.Image:
     import tifffile
 
     _check_segments(page)
-    with tifffile.TiffFile(io.BytesIO(page.content)) as file:
+    with _silent("tifffile"), tifffile.TiffFile(io.BytesIO(page.content)) as file:
         first = file.pages[0]
         if not isinstance(first, tifffile.TiffPage):
             raise ValueError("it has no page")
@@ -283,6 +286,17 @@ def decoded(page: Page) -> Image.Image:
         image.info["icc_profile"] = page.tags[ICC_PROFILE]
     image.getexif()[ORIENTATION] = page.number(ORIENTATION, 1)
     return image
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a logger from writing about odd tags to stderr."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _check_segments(page: Page) -> None:
