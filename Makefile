@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint docs clean help
+.PHONY: install demo test test-wheel test-floors lint docs clean help
 
 install: $(VENV)/installed ## install piqa and its tools into .venv
 
@@ -31,6 +31,18 @@ demo: install ## make a small dataset, train a model on it, evaluate it, score t
 test: install ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-wheel: install ## build the wheel, install it into a bare environment, try every command there
+	$(BIN)/python scripts/try_wheel.py
+
+# The oldest versions take gigabytes of their own; they are kept in .venv-floors for the next time.
+FLOORS := .venv-floors
+test-floors: ## run the quick tests with the oldest versions that pyproject.toml allows; for once a week
+	$(PYTHON) -m venv $(FLOORS)
+	$(PYTHON) scripts/floors.py > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(FLOORS)/floors.txt \
+		--editable . "pytest>=8" "hypothesis>=6"
+	OMP_NUM_THREADS=2 $(FLOORS)/bin/python -m pytest -m "not slow" $(FLOOR_TESTS)
+
 lint: install ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,7 +54,7 @@ docs: install ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## delete .venv, runs and everything that is built
-	rm -rf $(VENV) runs build site *.egg-info
+	rm -rf $(VENV) $(FLOORS) runs build dist site *.egg-info
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)

@@ -3,6 +3,8 @@
 import sys
 from importlib import import_module
 
+from piqa.errors import one_line_errors
+
 COMMANDS = {
     "prepare": "prepare images once: decode them, detect faces, compute LIQE logits",
     "pretrain": "train the backbones on LSVQ videos and GFIQA faces",
@@ -21,7 +23,8 @@ def main() -> None:
         return
     usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:13}{v}" for k, v in COMMANDS.items())])
     if name in ("-h", "--help"):
-        print(usage)
+        with one_line_errors():
+            print(usage)
         return
     print(f"piqa: error: there is no command '{name}'; the commands are {', '.join(COMMANDS)}", file=sys.stderr)
     raise SystemExit(2)

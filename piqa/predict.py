@@ -1,8 +1,8 @@
 """`python -m piqa.predict IMAGES_OR_FOLDERS --ckpt_path MODEL --out scores.csv`: scores images.
 
-One row an image, in the order of the input: file, score, face_found, face box, error. A bad image costs its row, not
-the run. An interrupted run goes on where it stopped when the same command is given again. The exit status is 3 where
-images could not be read because of the machine (the same command tries these again), 1 where all images failed.
+One row an image, in the order of the input: file, score, face_found, face box, turned, error. A bad image costs its
+row, not the run. An interrupted run goes on where it stopped when the same command is given again. The exit status is
+3 where images could not be read because of the machine (the same command tries these again), 1 where all failed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from piqa.system.ownership import locked
 from piqa.system.progress import progress, told_if_slow
 from piqa.system.sigterm import sigterm_stops
 from piqa.weights.model_file import find_model
+from piqa.weights.trust import Trust
 
 PER_WORKER = 8  # images that justify starting one more process, which takes seconds
 CORES_PER_WORKER = 4  # on a CPU: the published network takes several times what it takes to prepare an image for it
@@ -58,6 +59,8 @@ def predict(
     workers: int | None = None,
     liqe: str | None = None,
     prompts: dict[str, list[str]] | None = None,
+    try_turns: bool = True,
+    trust: Trust = None,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
@@ -78,6 +81,9 @@ def predict(
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
         prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first, such as
             `{pose: [A relaxed pose., A stiff pose.]}`. Each pair becomes a column; the first gives the score.
+        try_turns: Look at an image without a sure face turned by 90, 180 and 270 degrees as well, and score that which
+            shows the surest face; the column `turned` tells which images were turned.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written or is not piqa's.
@@ -95,7 +101,15 @@ def predict(
             files = expand(images, list, tell=_tell if first else lambda line: None)
         _check_inputs(output, [*files, *([list] if list else [])])
         with told_if_slow("loading the model") if first else nullcontext():
-            scorer = Scorer.load(ckpt_path, liqe=liqe, device=run.loading_device, precision=precision, prompts=prompts)
+            scorer = Scorer.load(
+                ckpt_path,
+                liqe=liqe,
+                device=run.loading_device,
+                precision=precision,
+                prompts=prompts,
+                try_turns=try_turns,
+                trust=trust,
+            )
             settings = scorer.settings(find_model(ckpt_path)) | {"crops": test_crops}
             parts = ScoreParts(output, scorer.columns, settings)
         if not first:
@@ -120,7 +134,9 @@ def predict(
             }
 
         counts = parts.finish(files, summary)
-        print(f"{counts.images} images, {counts.no_face} without a face, {counts.failed} failed: {output.table}")
+        turned = f"{counts.turned} turned, " if counts.turned else ""
+        found = f"{counts.images} images, {counts.no_face} without a face, {turned}{counts.failed} failed"
+        print(f"{found}: {output.table}")
         _check_counts(counts, output)
 
 
@@ -199,8 +215,8 @@ class _Devices:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
         if self.several:
             module = self._distributed.ScoringModule(scorer, left, parts, test_crops, batch_size, workers)
-            # Of those that torchrun, say, has started all meet, whether anything is left or not.
-            if left or left is None or self._distributed.is_launched():
+            # None: this is another process than the first, which waits for it. By torchrun, say, all meet in any case.
+            if left is None or left or self._distributed.is_launched():
                 self._distributed.score_on_devices(module, self.kind, self.devices, self.nodes)
         elif left:
             batches = scorer.batches(left, test_crops=test_crops, batch_size=batch_size, workers=workers)

@@ -33,6 +33,7 @@ from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import find_model
+from piqa.weights.trust import Trust
 
 SETTINGS = "settings.json"
 FORMER_PART = re.compile(r"(\w+_)?[0-9a-f]{32}_\d{6}(_\d{6})?(-\d+)?\.parquet")
@@ -58,6 +59,8 @@ def predict_ray(
     batch_size: int = 4,
     precision: Precision = "32",
     liqe: str | None = None,
+    try_turns: bool = True,
+    trust: Trust = None,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -75,6 +78,8 @@ def predict_ray(
         batch_size: Images in one pass through the network.
         precision: `32`, `bf16` or `16`, as in `piqa.predict`.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
+        try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -94,7 +99,7 @@ def predict_ray(
             raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
         model = str(find_model(ckpt_path).resolve())
         # Here too, so that a mistake is told in one line and before any actor starts.
-        scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision)
+        scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust)
         _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
         done = set(_scored(folder, _warn))
         left = [file for file in files if file not in done]
@@ -103,6 +108,7 @@ def predict_ray(
         if left:
             how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
             how |= {"test_crops": test_crops, "batch_size": batch_size}
+            how |= {"try_turns": try_turns, "trust": trust}
             try:
                 _score(left, folder, run, how, address, actors, cpus, gpus)
             except KeyboardInterrupt as error:
@@ -196,9 +202,20 @@ class ScoringActor:
     """
 
     def __init__(
-        self, model: str, liqe: str | None, gpu: bool, precision: Precision, test_crops: Crops, batch_size: int
+        self,
+        model: str,
+        liqe: str | None,
+        gpu: bool,
+        precision: Precision,
+        test_crops: Crops,
+        batch_size: int,
+        try_turns: bool = True,
+        trust: Trust = None,
     ) -> None:
-        self._scorer = Scorer.load(model, liqe=liqe, device="cuda" if gpu else "cpu", precision=precision)
+        device = "cuda" if gpu else "cpu"
+        self._scorer = Scorer.load(
+            model, liqe=liqe, device=device, precision=precision, try_turns=try_turns, trust=trust
+        )
         if not gpu:
             keep_freed_memory()
         self._test_crops, self._batch_size = test_crops, batch_size

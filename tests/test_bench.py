@@ -21,6 +21,7 @@ ROWS = [
     "prepare-workers",
     "detection",
     "pretrain-input",
+    "start-up",
 ]
 MACHINE = {"cpu", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 

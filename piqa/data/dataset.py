@@ -9,7 +9,6 @@ where known `score_std`, `votes` (how many people gave each rating, 1 to 10), `s
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import torch
@@ -18,13 +17,13 @@ from torch.utils.data import Dataset
 from piqa.data.options import InputOptions
 from piqa.data.sampler import Draw, Step
 from piqa.data.tables.database import VOTES
-from piqa.data.transforms import Crops, TrainingCrops, View, collate, scoring_crops, scoring_image, training_image
+from piqa.data.transforms import Batch as Batch
+from piqa.data.transforms import TrainingCrops, collate, crops_of, training_image, vectors_of
 from piqa.models.liqe import distortion_labels, scene_labels
 from piqa.preparation.portrait import Portrait
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import Clip
 
-Batch = dict[str, Any]
 Store = PreparedStore[Portrait] | PreparedStore[Clip]
 
 
@@ -72,10 +71,10 @@ class TrainingPortraits(_Portraits):
         if isinstance(item, Portrait):
             if self._inputs.view != "crops":
                 image = training_image(item.whole, self._inputs.view, seed, self._inputs.flip)
-                return {"whole": image} | _vectors(item)
+                return {"whole": image} | vectors_of(item)
             whole, face = self._crops(item, seed)
-            return {"whole": whole, "face_crop": face} | _vectors(item)
-        return {"whole": self._crops.of_frames(item.frames, seed)} | _vectors(item)
+            return {"whole": whole, "face_crop": face} | vectors_of(item)
+        return {"whole": self._crops.of_frames(item.frames, seed)} | vectors_of(item)
 
 
 class ScoringPortraits(_Portraits):
@@ -86,29 +85,6 @@ class ScoringPortraits(_Portraits):
         item, inputs = self._store.load(self._paths[row]), self._inputs
         labels = {name: values[row] for name, values in self._labels.items()}
         return crops_of(item, inputs.crop_size, inputs.test_crops, inputs.view) | labels | {"index": torch.tensor(row)}
-
-
-def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:
-    """Return what a network sees of one portrait or clip to score it.
-
-    Of a portrait `whole` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
-    image as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
-    """
-    if isinstance(item, Portrait):
-        if view != "crops":
-            return {"whole": scoring_image(item.whole, view)} | _vectors(item)
-        whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.whole, item.face_crop))
-        return {"whole": whole, "face_crop": face} | _vectors(item)
-    frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)
-    vectors = {name: values.repeat_interleave(frames.shape[1], dim=0) for name, values in _vectors(item).items()}
-    return {"whole": frames.flatten(0, 1)} | vectors
-
-
-def _vectors(item: Portrait | Clip) -> Batch:
-    """Return what comes beside the pixels: LIQE's logits, (495,), or motion features, (frames, 256), if any."""
-    if isinstance(item, Portrait):
-        return {} if item.liqe_logits is None else {"liqe_logits": torch.from_numpy(item.liqe_logits)}
-    return {} if item.motion is None else {"motion": torch.from_numpy(item.motion)}
 
 
 def _labels(table: pd.DataFrame) -> Batch:

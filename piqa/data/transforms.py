@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
-
-import albumentations
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
-from torchvision.transforms.v2 import functional
 
 from piqa.errors import InputError
 from piqa.models.clip_iqa import SMALLEST
 from piqa.models.liqe_windows import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import Portrait, Preparation
+from piqa.system.quick_imports import quick_imports
 
+with quick_imports():
+    from torchvision.transforms import functional
+
+if TYPE_CHECKING:
+    from piqa.preparation.video import Clip  # needs a reader of videos, which scoring images does not
+
+Batch = dict[str, Any]  # see piqa.data.dataset
 Crops = Literal["five", "one"]
 View = Literal["crops", "whole", "windows"]
 
@@ -55,6 +59,9 @@ class TrainingCrops:
     """
 
     def __init__(self, size: int, flip: bool = False) -> None:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
+        import albumentations  # not needed for scoring, and slow to import
+
         self._crop = albumentations.Compose([albumentations.RandomCrop(size, size)], save_applied_params=True)
         self._flip = albumentations.Compose(
             [albumentations.HorizontalFlip(p=0.5 if flip else 0.0)], additional_targets={"face": "image"}
@@ -110,6 +117,29 @@ def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
     if crops == "one":
         return torch.stack([functional.center_crop(image, [size, size])])
     return torch.stack(functional.five_crop(image, [size, size]))
+
+
+def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:
+    """Return what a network sees of one portrait or clip to score it.
+
+    Of a portrait `whole` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole
+    image as one crop, (1, 3, height, width); or (windows, 3, 224, 224). Of a clip (frames * crops, 3, size, size).
+    """
+    if isinstance(item, Portrait):
+        if view != "crops":
+            return {"whole": scoring_image(item.whole, view)} | vectors_of(item)
+        whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.whole, item.face_crop))
+        return {"whole": whole, "face_crop": face} | vectors_of(item)
+    frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)
+    vectors = {name: values.repeat_interleave(frames.shape[1], dim=0) for name, values in vectors_of(item).items()}
+    return {"whole": frames.flatten(0, 1)} | vectors
+
+
+def vectors_of(item: Portrait | Clip) -> Batch:
+    """Return what comes beside the pixels: LIQE's logits, (495,), or motion features, (frames, 256), if any."""
+    if isinstance(item, Portrait):
+        return {} if item.liqe_logits is None else {"liqe_logits": torch.from_numpy(item.liqe_logits)}
+    return {} if item.motion is None else {"motion": torch.from_numpy(item.motion)}
 
 
 def _tensor(pixels: Pixels) -> Tensor:

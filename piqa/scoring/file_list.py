@@ -16,7 +16,6 @@ from PIL import Image
 
 from piqa.errors import InputError
 from piqa.preparation.image_formats import FIRST_BYTES, PHOTO_ENDINGS, format_of
-from piqa.system.csv_text import read_text
 
 # Formats of Pillow's that hold no photograph, or that it only passes on to another program.
 NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
@@ -187,5 +186,7 @@ def _is_image_inside(path: str) -> bool:
 
 
 def _lines(names: str) -> list[str]:
+    from piqa.system.csv_text import read_text  # imports pandas, which a command without a list does not need
+
     lines = io.StringIO(read_text(names, errors="surrogateescape"), newline=None)  # a file's name may be any bytes
     return [name for line in lines if (name := line.rstrip("\n"))]

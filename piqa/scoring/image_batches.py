@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from piqa.data.dataset import Batch, crops_of
-from piqa.data.transforms import Crops, View, collate
+from piqa.data.transforms import Batch, Crops, View, collate, crops_of
 from piqa.errors import FileAccessError, InputError
 from piqa.models.liqe_windows import cut_windows
-from piqa.preparation.faces import Box
+from piqa.preparation.faces import Box, turned_clockwise
 from piqa.preparation.image_file import Pixels, open_image
 from piqa.preparation.portrait import Preparation, Preparer
+from piqa.scoring.pictures import PictureInMemory
 from piqa.system.worker_pool import map_in_workers
 
 Stamp = list[int]  # size and time of change of a file
@@ -46,6 +46,7 @@ class ImageBatch:
             content: another try may succeed.
         errors: Why an image could not be prepared; None where it was.
         face_boxes: x1, y1, x2, y2 in pixels of the upright original; None where no face was found.
+        turned: Clockwise degrees by which an image was turned for its face; None where it could not be prepared.
         crops: Of the good images, by name, uint8 of shape (good, crops, 3, side, side); a list of the images' own
             where these differ in shape.
         windows: LIQE's windows of the good images one after another, uint8, (windows, 3, 224, 224), or None.
@@ -56,6 +57,7 @@ class ImageBatch:
     stamps: list[Stamp | None]
     errors: list[str | None]
     face_boxes: list[Box | None]
+    turned: list[int | None]
     crops: dict[str, Pixels | list[Pixels]]
     windows: Pixels | None
     window_counts: list[int]
@@ -84,12 +86,12 @@ class BatchPreparer:
     def __call__(self, files: list[str]) -> ImageBatch:
         """Prepare the images of a batch; an image that cannot be prepared has an error in its place."""
         items, windows = [], []
-        batch = ImageBatch(files, [], [], [], {}, None, [])
+        batch = ImageBatch([*map(str, files)], [], [], [], [], {}, None, [])
         for file in files:
             stamp = stamp_of(file)
-            reason = box = None
+            reason = box = turned = None
             try:
-                item, cut, box = self._prepare(file)
+                item, cut, box, turned = self._prepare(file)
                 items.append(item)
                 windows += [] if cut is None else [cut]
             except FileAccessError as error:
@@ -104,6 +106,7 @@ class BatchPreparer:
             batch.stamps.append(stamp)
             batch.errors.append(reason)
             batch.face_boxes.append(box)
+            batch.turned.append(turned)
         if items:
             batch.crops = {
                 name: [pixels.numpy() for pixels in values] if isinstance(values, list) else values.numpy()
@@ -113,18 +116,21 @@ class BatchPreparer:
             batch.windows, batch.window_counts = np.concatenate(windows), [len(cut) for cut in windows]
         return batch
 
-    def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Box | None]:
-        image = self._opened(file)
+    def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Box | None, int]:
+        image = file.opened() if isinstance(file, PictureInMemory) else self._opened(file)
         portrait = self._preparer.prepare(image)
         crops = crops_of(portrait, self._size, self._crops, self._view)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}
-        return wanted, None if self._preparation.liqe is None else cut_windows(image).numpy(), portrait.face_box
+        windows = None
+        if self._preparation.liqe is not None:
+            windows = cut_windows(turned_clockwise(image, portrait.turned)).numpy()
+        return wanted, windows, portrait.face_box, portrait.turned
 
     def _opened(self, file: str) -> Image.Image:
         """Open an image; one that cannot be read for a moment is tried again, unless the last ones were in vain."""
         for pause in (*RETRIES, None):
             try:
-                image = open_image(file)
+                image = open_image(file, self._preparation.colour)
             except FileAccessError as error:
                 if getattr(error.__cause__, "errno", None) in LASTING:
                     raise

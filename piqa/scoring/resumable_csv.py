@@ -42,7 +42,8 @@ class Counts:
     images: int
     failed: int
     no_face: int
-    passing: int = 0
+    passing: int = 0  # of those that failed, the ones that could not be read because of the machine
+    turned: int = 0  # to find a face
 
 
 class ScoreParts:
@@ -114,7 +115,7 @@ class ScoreParts:
             parts, part, offset, worth = self._places(files)
         if missing := int((worth == NONE).sum()):
             self._tell_missing(missing, parts, part[worth == PASSING], offset[worth == PASSING], len(files))
-        failed = no_face = 0
+        failed = no_face = turned = 0
         self.output.check()
         with replacing(self.output.table) as temporary:
             # A file's name may hold bytes that are no UTF-8: they go out as they came in.
@@ -125,9 +126,10 @@ class ScoreParts:
                     row = dict(zip(self.columns, values, strict=True))
                     failed += row["error"] is not None
                     no_face += row["face_found"] is False
+                    turned += bool(row.get("turned"))
                     table.writerow(values)
             self.output.about_to_write(temporary)
-        counts = Counts(len(files), failed, no_face, int((worth == PASSING).sum()))
+        counts = Counts(len(files), failed, no_face, int((worth == PASSING).sum()), turned)
         self.output.write_summary(summary(counts))
         if not counts.passing:
             for path in parts:

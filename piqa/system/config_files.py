@@ -6,8 +6,8 @@ from pathlib import Path
 
 from piqa.errors import InputError
 
-PROJECT = Path(__file__).resolve().parents[2]
 CONFIG_FOLDERS = ("configs", "pretrain")
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find_config(value: str) -> str:
@@ -19,9 +19,18 @@ def find_config(value: str) -> str:
     """
     if Path(value).suffix not in (".yaml", ".yml", ".json") or "\n" in value or Path(value).is_file():
         return value
-    folders = [base / folder for base in (Path.cwd(), PROJECT) for folder in CONFIG_FOLDERS]
+    own = [Path.cwd() / folder for folder in CONFIG_FOLDERS]
+    folders = [*own, *shipped_folders()]
     for folder in folders:
         if (folder / value).is_file():
             return str(folder / value)
     names = sorted({file.name for folder in folders for file in folder.glob("*.yaml")})
     raise InputError(f"no config {value}, here or in {' or '.join(CONFIG_FOLDERS)}/, which have {', '.join(names)}")
+
+
+def shipped_folders() -> list[Path]:
+    """Return the folders of piqa's own configs: inside an installed package, or beside it in a clone of the project."""
+    installed = PACKAGE / "configs"
+    if installed.is_dir():
+        return [installed, installed / "pretrain"]
+    return [PACKAGE.parent / folder for folder in CONFIG_FOLDERS]

@@ -59,7 +59,7 @@ def claim_folder(
     if mark is not None and mark.get("what") != what:
         raise InputError(f"{folder} is a folder of another kind ({mark.get('what')}, not {what}); name another folder")
     try:
-        if mark is None and folder.exists() and _others(folder) and not made_before(folder):
+        if mark is None and folder.exists() and _others(folder) and not (folder_mark(folder) or made_before(folder)):
             raise InputError(
                 f"{folder} holds files that are not piqa's {what}, and they are left alone; name a folder that "
                 f"does not exist or is empty"
@@ -68,13 +68,15 @@ def claim_folder(
             mark = new_mark(what)
             write_json(mark, folder / MARKER)
     except OSError as error:
-        raise InputError(f"cannot write to the folder {folder}: {error.strerror}; name another") from error
+        raise InputError(f"cannot write {folder}: {error.strerror}; name another folder") from error
     return str(mark.get("run"))
 
 
 def _others(folder: Path) -> bool:
-    """Whether a folder holds anything but locks, which a process that is about to claim it holds."""
-    return any(not (one.name.startswith(".") and one.name.endswith(LOCK)) for one in folder.iterdir())
+    """Whether a folder holds anything but the locks and the unfinished marker of a process that is claiming it."""
+    names = [one.name for one in folder.iterdir()]
+    claiming = [(name.startswith(".") and name.endswith(LOCK)) or name.startswith(f".{MARKER}.") for name in names]
+    return not all(claiming)
 
 
 def check_replaceable(path: str | Path, beside: str | Path, also: str | None = None) -> None:

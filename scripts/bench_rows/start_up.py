@@ -1,0 +1,79 @@
+"""The row on how long a command takes from its start to its exit, most of which is imports."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench_rows.measure import Figures, Row, Settings, portrait, spread
+from piqa.models import DualBranch
+from piqa.weights import model_file
+from piqa.weights.model_card import ClassSpec, ModelCard
+
+BACKBONE, SIDE = "test_byobnet", 160  # those of the demo's model
+
+
+def start_up(settings: Settings) -> Row:
+    """Time fresh processes in turn: `piqa --help`, and one image scored by a model of the demo's size."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        network = DualBranch(BACKBONE, ["whole", "face"], SIDE)
+        card = ModelCard(ClassSpec.of(network), {"short_side": 192}, crop_size=SIDE)
+        model_file.save(network, folder / "model.safetensors", card)
+        portrait(0.128).save(folder / "image.png")
+        score = ["-m", "piqa.predict", "image.png", "--ckpt_path", "model.safetensors", "--device", "cpu", "--out"]
+        in_full = (
+            "import runpy, sys, timm, wandb, pandas, albumentations, piqa.preparation.video; sys.argv = sys.argv[1:]"
+        )
+        in_full += "; runpy.run_module('piqa.predict', run_name='__main__')"
+        ways = {
+            "help": ["-m", "piqa", "--help"],
+            "one image": score,
+            "one image, everything imported": ["-c", in_full, *score[1:]],
+        }
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        cpu: dict[str, list[float]] = {way: [] for way in ways}
+        for repeat in range(1 + settings.times(5)):
+            for way, arguments in ways.items():
+                out = [f"{len(seconds[way])}-{list(ways).index(way)}-{repeat}.csv"] if "--out" in arguments else []
+                wall, own = timed([*arguments, *out], folder)
+                if repeat:  # the first one reads the files of the libraries from the disk
+                    seconds[way].append(wall)
+                    cpu[way].append(own)
+    figures: dict[str, Figures] = {way: spread(seconds[way]) | {"cpu_s": spread(cpu[way])["median_s"]} for way in ways}
+    return Row(
+        row="start-up",
+        what="`piqa --help`, and `piqa.predict` of one image by a model of the demo's size on the CPU, from the start "
+        "of the process to its exit",
+        ratio=figures["one image, everything imported"]["cpu_s"] / figures["one image"]["cpu_s"],
+        compared="CPU seconds of one image with all that the libraries import : as it is",
+        expected="help < 0.5 s, one image < 3 s on a machine that does nothing else",
+        clock="wall",
+        ways=figures,
+    )
+
+
+def timed(arguments: list[str], folder: Path) -> tuple[float, float]:
+    """Return wall-clock and CPU seconds of a Python process in a folder.
+
+    Raises:
+        RuntimeError: If the process fails.
+    """
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    project = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": project},
+        capture_output=True,
+        text=True,
+    )
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,0 +1,155 @@
+"""Every command of the documentation is run as it stands, on look-alike data and with networks of the smallest size.
+
+What is not run, and why, is listed in `ELSEWHERE`; its arguments are parsed by tests/test_docs.py.
+"""
+
+import copy
+import importlib
+from pathlib import Path
+
+import open_clip
+import pandas as pd
+import pytest
+import timm
+import torch
+from documentation import PAGES, commands, runs_on_the_demo
+from look_alike import write_gfiqa, write_piq23
+from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
+from rated_images import write_rated
+from safetensors.torch import save_file
+from tiny_models import write_images
+from videos import write_lsvq
+
+from piqa.models import LIQE, Backbone
+from piqa.models.clip import PromptedCLIP
+
+pytestmark = pytest.mark.slow
+
+ONE_EPOCH = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.num_sanity_val_steps=0"]
+ONE_EPOCH += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+SHORT = {
+    "fit": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0"],
+    "pretrain": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--data.store.max_failed=0.5"],
+    "prepare": ["--data.store.workers=0"],
+    "personalise": ["--draws=1", "--device=cpu"],
+    "predict": ["--device=cpu"],
+}
+NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
+ELSEWHERE = {  # a word of the command -> where it is tried instead
+    "8": "on eight devices; tests/test_distributed.py and test_predict_distributed.py use two processes",
+    "torchrun": "the same",
+    "srun": "the same",
+    "submission": "tests/test_submission.py, as the zip runs in a process of its own, where networks have their size",
+    "piqa.predict_ray": "tests/test_predict_ray.py, as it names a cluster",
+    "piqa.evaluate": "tests/test_docs.py, on the demo's model",
+    "runs/demo": "the same",
+}
+CASES = {
+    command.words: command
+    for page in PAGES
+    for command in commands(page)
+    if command.name and command.arguments and not set(command.words) & set(ELSEWHERE) and not runs_on_the_demo(command)
+}
+
+
+def small_clip(name):
+    """open_clip's description of a network, in its smallest size."""
+    text = {"context_length": 77, "vocab_size": 49408, "layers": 1, "width": 64, "heads": 2}
+    transformer = {"image_size": 224, "layers": 1, "width": 64, "head_width": 32, "patch_size": 32}
+    residual = {"image_size": 224, "layers": [1, 1, 1, 1], "width": 8}
+    image = transformer if name.startswith("ViT") else residual
+    return copy.deepcopy({"embed_dim": 64, "vision_cfg": image, "text_cfg": text, "quick_gelu": True})
+
+
+@pytest.fixture(scope="module")
+def small_networks():
+    """Sizes alone are changed: each backbone is timm's smallest, each CLIP has one layer; nothing is downloaded."""
+    create, known = timm.create_model, timm.get_pretrained_cfg
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            timm, "create_model", lambda name, num_classes, **_: create("test_byobnet", num_classes=num_classes)
+        )
+        patch.setattr(timm, "get_pretrained_cfg", lambda name: known("test_byobnet"))
+        patch.setattr(open_clip, "get_model_config", small_clip)
+        patch.setattr(PromptedCLIP, "load_openai_weights", lambda self: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory, small_networks):
+    """A folder with all that the commands name."""
+    folder = tmp_path_factory.mktemp("commands")
+    data = folder / "data"
+    write_piq23(data / "piq23", scenes=6, images_per_scene=4)
+    write_lsvq(data / "lsvq")
+    write_gfiqa(data / "gfiqa")
+    for name, write in {
+        "databaserelease2": write_live,
+        "csiq": write_csiq,
+        "bid": write_bid,
+        "clive": write_clive,
+        "koniq-10k": write_koniq,
+        "kadid": write_kadid,
+    }.items():
+        write(data / name)
+    (data / "weights").mkdir()
+    backbone = Backbone().state_dict()
+    for name in ("lsvq", "gfiqa"):
+        save_file(
+            {key: value for key, value in backbone.items() if key.startswith("net.")},
+            data / f"weights/{name}.safetensors",
+        )
+    torch.save(LIQE().clip.state_dict(), data / "weights/LIQE.pt")
+    write_images(folder / "photos", 2)
+    labels = []
+    for scene in ("garden", "hall", "lake"):
+        for file in write_images(folder / "mine" / scene, 4):
+            labels.append((f"{scene}/{Path(file).name}", len(labels), scene))
+    mine = pd.DataFrame(labels, columns=["image", "score", "scene"])
+    mine.to_csv(folder / "mine/scores.csv", index=False)
+    mine.rename(columns={"image": "file", "score": "MOS"}).to_csv(folder / "mine/ratings.csv", index=False)
+    rated = pd.read_csv(write_rated(folder / "rated", count=20))
+    rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(workshop):
+    """The folder, with the runs that some commands start from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workshop)
+        for config in ("piqa.yaml", "nima_piq23.yaml"):
+            run("fit", ["--config", config, "--out", f"runs/{config.partition('_')[0].partition('.')[0]}"])
+    return workshop
+
+
+def run(name, arguments):
+    more = list(SHORT[name])
+    if name == "fit":
+        more += [] if "--ckpt_path" in arguments else ["--overwrite=true"]
+    if name in ("fit", "prepare") and "liqe.yaml" not in arguments:
+        more.append(NO_FACES)
+    importlib.import_module(f"piqa.{name}").main([*arguments, *more])
+
+
+@pytest.mark.parametrize("command", CASES.values(), ids=str)
+def test_a_documented_command_runs_as_it_stands(command, trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    Path("scores.csv").unlink(missing_ok=True)
+    if "--print_config" in command.words:
+        with pytest.raises(SystemExit) as end:
+            run(command.name, command.arguments)
+        assert end.value.code == 0
+        return
+    run(command.name, command.arguments)
+    if command.name == "predict":
+        assert pd.read_csv("scores.csv")["score"].notna().all()
+    if command.name == "fit" and "--out" in command.words:
+        out = Path(command.words[command.words.index("--out") + 1])
+        assert (out / "model.safetensors").is_file()
+
+
+def test_each_reason_not_to_run_a_command_still_has_its_command():
+    words = {word for page in PAGES for command in commands(page) for word in command.words}
+    assert set(ELSEWHERE) <= words
