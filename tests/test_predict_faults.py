@@ -16,7 +16,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from tiny_models import write_images, write_tiny_model
 
 from piqa import Scorer, predict
@@ -26,6 +25,7 @@ from piqa.scoring import image_batches
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.system import forks
 from piqa.system.ownership import locked
+from piqa.weights import model_file
 
 
 @pytest.fixture(scope="module")
@@ -179,16 +179,16 @@ def test_an_image_that_vanishes_or_is_none_has_a_row_that_says_so_and_the_first_
 
 def failing(monkeypatch, faults):
     """Let files fail as often as told, by a fault of the machine, when they are opened."""
-    read = Path.read_bytes
+    opened = Path.open
     times = dict(faults)
 
-    def fails(self):
+    def fails(self, *arguments, **settings):
         if times.get(str(self), 0) > 0:
             times[str(self)] -= 1
             raise OSError(errno.EIO, "Input/output error", str(self))
-        return read(self)
+        return opened(self, *arguments, **settings)
 
-    monkeypatch.setattr(Path, "read_bytes", fails)
+    monkeypatch.setattr(Path, "open", fails)
     monkeypatch.setattr(image_batches, "RETRIES", (0.0, 0.0))
 
 
@@ -243,9 +243,10 @@ def test_where_all_images_fail_the_command_fails(model, tmp_path, capsys):
 
 def test_a_score_that_is_no_number_is_a_failed_row(images, tmp_path):
     broken = write_tiny_model(tmp_path)
-    weights = load_file(broken / "model.safetensors")
-    nan = {name: torch.full_like(values, torch.nan) for name, values in weights.items() if values.is_floating_point()}
-    save_file(weights | nan, broken / "model.safetensors")
+    network, card = model_file.load_model(broken)
+    for weights in network.parameters():
+        weights.data.fill_(torch.nan)
+    model_file.save(network, broken / "model.safetensors", card)
     out = tmp_path / "scores.csv"
     assert ending([*images[:3], "--ckpt_path", broken, "--out", out]) == 1
     table = pd.read_csv(out)
