@@ -70,8 +70,9 @@ def check_scans(content: bytes) -> None:
         if marker in _FRAMES:
             colours = 0 if marker in _PROGRESSIVE else content[place + 7]
         if marker == _SCAN:
-            if scans == 0 and content[place + 2] == colours:
-                return  # all colours at once, not progressive: the decoder stops after this scan
+            once = content[place + 2] == colours  # all colours, not progressive: the decoder stops after this scan
+            if scans == 0 and (once or content.count(b"\xff\xda", place) < MAX_SCANS):
+                return
             scans += 1
         if scans > MAX_SCANS:
             raise InputError(f"a JPEG of more than {MAX_SCANS} scans, made to take long; save it anew")
