@@ -120,7 +120,7 @@ def predict(
         if done := len(files) - len(left):
             print(f"going on after {done} images that were scored before")
         start = time.perf_counter()
-        with _kept():
+        with _kept(), nullcontext() if run.several else sigterm_stops():  # Lightning has a way of its own
             run.score(scorer, left, len(files), parts, test_crops)
 
         def summary(counts: Counts) -> dict[str, object]:
@@ -157,8 +157,7 @@ def _check_inputs(output: ScoreOutput, inputs: Sequence[str]) -> None:
 def _kept() -> Iterator[None]:
     """Say, whatever ends the scoring, that its rows are kept."""
     try:
-        with sigterm_stops():
-            yield
+        yield
     except FileAccessError:
         raise
     except InputError as error:

@@ -89,6 +89,16 @@ def python_blocks(page: Path) -> list[str]:
     return [text for language, text in blocks(page) if language == "python"]
 
 
+def runs_on_the_demo(command: Command) -> bool:
+    """Whether a command needs no more than what `make demo` leaves; tests/test_docs.py runs it there."""
+    words = set(command.words)
+    if command.name == "predict":
+        return "--devices" not in words and bool(words & {"runs/demo", "runs/piqa"})
+    if command.name == "evaluate":
+        return "submission" not in words
+    return command.name == "fit" and "demo.yaml" in words
+
+
 def parsed(name: str, arguments: list[str], monkeypatch):
     """What the parser of a piqa command makes of arguments; SystemExit where it refuses them. Nothing is run.
 

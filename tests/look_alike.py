@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageFilter
+from portraits import collins, hopper
 
 ATTRIBUTES = ("Overall", "Details", "Exposure")
 SCENE_NUMBERS = (1, 12, 2, 13)  # Indoor_Scene_1 is a part of the name Indoor_Scene_12
@@ -73,6 +74,19 @@ def write_csv_dataset(
     csv = folder / "portraits.csv"
     pd.DataFrame(rows)[list(columns)].to_csv(csv, index=False)
     return csv
+
+
+def write_gfiqa(root: Path, faces: int = 24) -> None:
+    """Write a GFIQA of two portraits, the more blurred the lower the MOS."""
+
+    (root / "image").mkdir(parents=True)
+    rows = []
+    for number in range(faces):
+        blur = number / 6
+        face = [collins, hopper][number % 2]().crop((150, 50, 350, 330)).resize((100, 140))
+        face.filter(ImageFilter.GaussianBlur(blur)).save(root / "image" / f"{number}.png")
+        rows.append((f"{number}.png", 1 - blur / 8))
+    pd.DataFrame(rows, columns=["img_name", "mos"]).to_csv(root / "mos_val_rating.csv", index=False)
 
 
 def _scene_name(position: int) -> str:

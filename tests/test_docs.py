@@ -11,7 +11,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from documentation import COMMANDS, PAGES, ROOT, blocks, commands, parsed, prose, python_blocks, spans, text_of
+from documentation import (
+    COMMANDS,
+    PAGES,
+    ROOT,
+    blocks,
+    commands,
+    parsed,
+    prose,
+    python_blocks,
+    runs_on_the_demo,
+    spans,
+    text_of,
+)
 from tiny_models import write_images
 
 EVERY = [command for page in PAGES for command in commands(page)]
@@ -289,17 +301,8 @@ def write_peer(words):
     pd.DataFrame({"image": images, "prediction": noise}).to_csv("peer.csv", index=False)
 
 
-def can_run(command):
-    words = set(command.words)
-    if command.name == "predict":
-        return "--devices" not in words and words & {"runs/demo", "runs/piqa"}
-    if command.name == "evaluate":
-        return "submission" not in words
-    return command.name == "fit" and "demo.yaml" in words
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("command", {c.words: c for c in OURS if can_run(c)}.values(), ids=str)
+@pytest.mark.parametrize("command", {c.words: c for c in OURS if runs_on_the_demo(c)}.values(), ids=str)
 def test_a_documented_command_runs(command, workshop, monkeypatch):
     monkeypatch.chdir(workshop)
     monkeypatch.syspath_prepend(workshop)

@@ -12,13 +12,11 @@ import pandas as pd
 import pytest
 import timm
 import torch
-from documentation import PAGES, commands
-from look_alike import write_piq23
+from documentation import PAGES, commands, runs_on_the_demo
+from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
 from rated_images import write_rated
 from safetensors.torch import save_file
-from test_docs import can_run
-from test_pretrain import write_gfiqa
 from tiny_models import write_images
 from videos import write_lsvq
 
@@ -50,7 +48,7 @@ CASES = {
     command.words: command
     for page in PAGES
     for command in commands(page)
-    if command.name and command.arguments and not set(command.words) & set(ELSEWHERE) and not can_run(command)
+    if command.name and command.arguments and not set(command.words) & set(ELSEWHERE) and not runs_on_the_demo(command)
 }
 
 
@@ -82,7 +80,7 @@ def workshop(tmp_path_factory, small_networks):
     """A folder with all that the commands name."""
     folder = tmp_path_factory.mktemp("commands")
     data = folder / "data"
-    write_piq23(data / "piq23", scenes=6, images_per_scene=6)
+    write_piq23(data / "piq23", scenes=6, images_per_scene=4)
     write_lsvq(data / "lsvq")
     write_gfiqa(data / "gfiqa")
     for name, write in {

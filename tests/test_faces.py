@@ -1,5 +1,7 @@
 """The right face of an image, where it is, and never an exception where there is none."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.nn.functional import interpolate
 from piqa.preparation.faces import Face, choose_face, crop_face
 from piqa.preparation.mtcnn import MIN_FACE_SIDE, MTCNNDetector
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = Face((0.0, 0.0, 30.0, 40.0), 0.999)
 LARGE = Face((100.0, 50.0, 300.0, 350.0), 0.95)
 FAINT = Face((0.0, 0.0, 900.0, 900.0), 0.6)
@@ -110,6 +113,17 @@ def test_detection_does_not_depend_on_the_number_of_threads(detector):
         assert detector.detect(collins()) == alone
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("case", ["dark, 4 stops", "lower half covered", "mirrored"])
+def test_a_face_is_found_in_hard_cases(detector, monkeypatch, case):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import face_detection
+
+    image = hopper().resize((256, 300))
+    clean = likeliest(detector.detect(image)).box
+    found = face_detection.outcome(face_detection.CASES[case], detector, 0.9, [(image, clean)])
+    assert found.startswith("1 of 1, p ")
 
 
 # No face

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from look_alike import write_gfiqa
 from processes import checkpoint, end, start, wait_for_step
 from refusals import one_line
 from safetensors.torch import load_file
@@ -25,21 +26,6 @@ from piqa.preparation.video import ClipPreparation, decode_clip
 from piqa.tasks import InitialWeights, RankingTask
 from piqa.tasks.losses import plcc_loss
 from piqa.tasks.regression import RegressionTask
-
-
-def write_gfiqa(root, faces=24):
-    """Two portraits, the more blurred the lower the MOS."""
-    from PIL import ImageFilter
-    from portraits import collins, hopper
-
-    (root / "image").mkdir(parents=True)
-    rows = []
-    for number in range(faces):
-        blur = number / 6
-        face = [collins, hopper][number % 2]().crop((150, 50, 350, 330)).resize((100, 140))
-        face.filter(ImageFilter.GaussianBlur(blur)).save(root / "image" / f"{number}.png")
-        rows.append((f"{number}.png", 1 - blur / 8))
-    pd.DataFrame(rows, columns=["img_name", "mos"]).to_csv(root / "mos_val_rating.csv", index=False)
 
 
 def stage_config(name, table, init, **preparation):

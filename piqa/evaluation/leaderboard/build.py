@@ -80,7 +80,7 @@ def build_leaderboard(
     sizes = truth.groupby("scene", sort=True).size().to_list()
     drawn = Resamples(sizes, statistics.bootstrap_samples, statistics.seed, statistics.levels)
     entries = []
-    with progress(len(candidates) * drawn.total, task="bootstrap", unit="scenes") as advance:
+    with progress(len(candidates) * (len(sizes) + drawn.total), task="bootstrap", unit="scenes") as advance:
         for one in candidates:
             entries.append(measure_candidate(truth, one, training, drawn, bands, advance))
     entries.sort(key=_place)

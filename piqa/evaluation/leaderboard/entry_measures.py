@@ -86,13 +86,16 @@ def measure_predictions(
     the resamples. So is the mapping. Their intervals therefore do not include the uncertainty of the curve.
 
     `truth` has the columns `scene` and `score`. Predictions are in its order, NaN where there is none. Resamples are
-    of its scenes, in sorted order, and of their images, in its order. `advance` is told how many scenes of resamples
-    were measured since it was called last.
+    of its scenes, in sorted order, and of their images, in its order. `advance` is told how many scenes were measured
+    since it was called last, those of the truth and those of every resample.
     """
     frame = truth[["scene", "score"]].assign(prediction=prediction)
     by_scene = frame.groupby("scene", sort=True)
-    columns = [rows[["score", "prediction"]].to_numpy(np.float64).T for _, rows in by_scene]
-    scenes = [_Scene(score, raw, mapping, bands) for score, raw in columns]
+    scenes = []
+    for _, rows in by_scene:
+        score, raw = rows[["score", "prediction"]].to_numpy(np.float64).T
+        scenes.append(_Scene(score, raw, mapping, bands))
+        advance(1)
     once = pd.DataFrame([scene.once() for scene in scenes], index=pd.Index(by_scene.groups, name="scene"))
     names = _names(bands)
     values: dict[BoardValue, list[Array]] = {one: [] for one in BOARD_VALUES}
