@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import struct
@@ -14,7 +15,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import pillow_heif
 import skimage.data
 import tifffile
 from PIL import ExifTags, Image
@@ -41,8 +41,9 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "WebP, transparent": {"format": "WEBP", "mode": "RGBA"},
     "WebP, animated": {"format": "WEBP", "save_all": True},
     "AVIF": {"format": "AVIF"},
-    "HEIC": {"format": "HEIF"},
 }
+if importlib.util.find_spec("pillow_heif"):
+    ENCODINGS["HEIC"] = {"format": "HEIF"}
 
 BARE = ("WebP", "WebP, lossless")  # with EXIF they would no longer have the format's simple form
 SIZES = (0, 1, 2, 255, 4096, 16383, 17320, 32767, 65500, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)  # that are claimed
@@ -95,6 +96,8 @@ def sound(encoding: str, sitter: int) -> bytes:
         planes = np.moveaxis(np.asarray(image).astype(np.uint16) * 257, -1, 0)
         tifffile.imwrite(buffer, planes, photometric="rgb", planarconfig="separate", metadata=None)
     elif options["format"] == "HEIF":
+        import pillow_heif
+
         pillow_heif.from_pillow(image).save(buffer, exif=options["exif"].tobytes())
     else:
         image.save(buffer, **options)

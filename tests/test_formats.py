@@ -137,6 +137,18 @@ def test_a_damaged_heic_is_refused(damage):
     assert "HEIC" in refusal(decode_image, content, "IMG_0001.HEIC")
 
 
+@needs_avif
+def test_a_damaged_avif_is_not_blamed_on_pillow():
+    line = refusal(decode_image, saved(portrait(), format="AVIF")[:100], "a.avif")
+    assert "begins as AVIF and is damaged" in line
+
+
+@needs_avif
+def test_without_its_reader_avif_is_named(monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "AVIF")
+    assert "it is AVIF; install Pillow 11.3" in refusal(decode_image, saved(portrait(), format="AVIF"), "a.avif")
+
+
 def test_a_heic_that_claims_too_much_is_refused():
     content = saved(portrait(), format="HEIF")
     place = content.find(b"ispe") + 8

@@ -91,7 +91,7 @@ def test_a_fault_while_reading_is_the_machines(tmp_path, monkeypatch, error):
         def read(self, *_):
             raise error
 
-    monkeypatch.setattr(Path, "open", lambda *_: Failing())
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Failing())
     with pytest.raises(FileAccessError, match=error.strerror):
         open_image(path)
 
@@ -137,6 +137,14 @@ def test_progressive_jpegs_as_encoders_write_them_are_read(mode):
     content = saved(collins().convert(mode), format="JPEG", progressive=True)
     assert content.count(b"\xff\xda") >= 6
     assert decode_image(content, "a.jpg").size == (512, 512)
+
+
+def test_a_colour_in_each_scan_is_read_and_many_are_refused():
+    content = saved(collins(), format="JPEG")
+    scan, end = content.find(b"\xff\xda"), content.rfind(b"\xff\xd9")
+    check_scans(content[:end] + content[scan:end] * 100 + content[end:])  # decoders stop after the first
+    one_colour = content[: scan + 4] + b"\1\1\0\0\x3f\0" + content[scan + 14 : end]
+    refusal(check_scans, one_colour + one_colour[scan:] * 100 + content[end:])
 
 
 def test_scans_up_to_the_limit_are_read():

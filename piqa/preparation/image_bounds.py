@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from piqa.errors import FileAccessError, InputError
@@ -30,6 +31,9 @@ KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_END, _SCAN = 0xD9, 0xDA
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # in coded data, 00 and restarts follow FF
 
 
@@ -45,7 +49,7 @@ def read_file(path: str | Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer, for ever
             kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
             raise InputError(f"{path} is {kind}, not an image file; name a file")
-        with Path(path).open("rb") as file:
+        with Path(path).open("rb", buffering=0) as file:
             limit = MAX_BYTES if format_of(file.read(FIRST_BYTES)) else MAX_UNKNOWN_BYTES
             if status.st_size > limit:
                 raise InputError(
@@ -61,19 +65,29 @@ def read_file(path: str | Path) -> bytes:
 
 def check_scans(content: bytes) -> None:
     """Refuse a JPEG of more scans than encoders write: a hundred kilobytes of them can take minutes."""
-    if content.count(b"\xff\xda") <= MAX_SCANS:  # quick, and at least as many as the picture has
-        return
-    scans, place = 0, 2
-    while (found := _MARKER.search(content, place)) is not None:
-        marker, place = found.group(1)[0], found.end()
-        if marker == 0xD9:  # the end; previews and films of phones may follow
-            return
-        if marker == 0xDA:
+    scans, colours = 0, 0
+    for marker, place in _segments(content):
+        if marker in _FRAMES:
+            colours = 0 if marker in _PROGRESSIVE else content[place + 7]
+        if marker == _SCAN:
+            once = content[place + 2] == colours  # all colours, not progressive: the decoder stops after this scan
+            if scans == 0 and (once or content.count(b"\xff\xda", place) < MAX_SCANS):
+                return
             scans += 1
-        if marker not in (0x01, 0xD8):
-            place += int.from_bytes(content[place : place + 2], "big")
         if scans > MAX_SCANS:
             raise InputError(f"a JPEG of more than {MAX_SCANS} scans, made to take long; save it anew")
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each marker of a JPEG up to its end, with the place behind it; previews and films of phones may follow."""
+    place = 2
+    while (found := _MARKER.search(content, place)) is not None and found.end() + 8 <= len(content):
+        marker, place = found.group(1)[0], found.end()
+        if marker == _END:
+            return
+        yield marker, place
+        if marker not in (0x01, 0xD8):  # which have no content
+            place += int.from_bytes(content[place : place + 2], "big")
 
 
 def check_size(size: tuple[int, int], content: bytes, *, lossless: bool) -> None:

@@ -115,7 +115,7 @@ def _hint(content: bytes, kind: str | None) -> str:
             kind = "a video"
         if b"<svg" in content[:1000].lower():
             kind = "SVG"
-    elif kind in READ:
+    elif kind in READ or (kind == "AVIF" and "AVIF" in Image.OPEN):
         return f": it begins as {kind} and is damaged"
     elif kind.startswith("camera RAW"):
         return f": it is {kind}; develop it first, into JPEG or 8-bit TIFF"
