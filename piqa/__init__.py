@@ -1,27 +1,135 @@
-"""piqa judges the quality of portrait photographs: `Scorer.load("model").score(["a.jpg", "b.jpg"])`."""
+"""piqa judges the quality of portrait photographs: `Scorer.load("model").score(["a.jpg", "b.jpg"])`.
 
+Everything that is listed here is imported when it is first asked for, so that `import piqa` takes no time.
+"""
+
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from piqa.errors import InputError
-    from piqa.models.dual_branch import DualBranch
+    from piqa.data import (
+        AVA,
+        BID,
+        CLIVE,
+        CSIQ,
+        GFIQA,
+        KADID,
+        LIVE,
+        LSVQ,
+        PIQ23,
+        TAD66K,
+        CSVTable,
+        FlickrAES,
+        KonIQ,
+        Mix,
+        PortraitData,
+        TableDataset,
+    )
+    from piqa.data.tables.table import Table
+    from piqa.errors import FileAccessError, InputError
+    from piqa.evaluation.metrics import krocc, mae, pair_accuracy, per_scene, plcc, rmse, srocc, summarise
+    from piqa.evaluation.scene_metrics import SceneKROCC, ScenePairAccuracy, ScenePLCC, SceneSROCC
+    from piqa.models import CLIPIQA, LIQE, NIMA, Backbone, CLIPIQAPlus, DualBranch, Regressor, TANet
+    from piqa.preparation.image_file import open_image
+    from piqa.preparation.portrait import Portrait, Preparation
+    from piqa.preparation.store import PreparedStore
     from piqa.scoring.scorer import Scorer
+    from piqa.tasks import losses
+    from piqa.tasks.losses import fidelity_loss, plcc_loss, preference, published_fidelity_loss
 
     __version__: str
 
-__all__ = ["DualBranch", "InputError", "Scorer", "__version__"]
+if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports for seconds
+    from piqa.errors import tell_ctrl_c
 
-_HOME = {"DualBranch": "piqa.models.dual_branch", "InputError": "piqa.errors", "Scorer": "piqa.scoring.scorer"}
+    tell_ctrl_c()
+
+_HOMES = {
+    "piqa.scoring.scorer": ("Scorer",),
+    "piqa.models": ("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"),
+    "piqa.tasks.losses": ("fidelity_loss", "plcc_loss", "preference", "published_fidelity_loss"),
+    "piqa.evaluation.metrics": ("krocc", "mae", "pair_accuracy", "per_scene", "plcc", "rmse", "srocc", "summarise"),
+    "piqa.evaluation.scene_metrics": ("SceneKROCC", "ScenePLCC", "ScenePairAccuracy", "SceneSROCC"),
+    "piqa.data": (
+        *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
+        *("CSVTable", "FlickrAES", "KonIQ", "Mix", "PortraitData", "TableDataset"),
+    ),
+    "piqa.data.tables.table": ("Table",),
+    "piqa.preparation.portrait": ("Portrait", "Preparation"),
+    "piqa.preparation.store": ("PreparedStore",),
+    "piqa.preparation.image_file": ("open_image",),
+    "piqa.errors": ("FileAccessError", "InputError"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AVA",
+    "BID",
+    "CLIPIQA",
+    "CLIVE",
+    "CSIQ",
+    "GFIQA",
+    "KADID",
+    "LIQE",
+    "LIVE",
+    "LSVQ",
+    "NIMA",
+    "PIQ23",
+    "TAD66K",
+    "Backbone",
+    "CLIPIQAPlus",
+    "CSVTable",
+    "DualBranch",
+    "FileAccessError",
+    "FlickrAES",
+    "InputError",
+    "KonIQ",
+    "Mix",
+    "Portrait",
+    "PortraitData",
+    "Preparation",
+    "PreparedStore",
+    "Regressor",
+    "SceneKROCC",
+    "ScenePLCC",
+    "ScenePairAccuracy",
+    "SceneSROCC",
+    "Scorer",
+    "TANet",
+    "Table",
+    "TableDataset",
+    "__version__",
+    "fidelity_loss",
+    "krocc",
+    "losses",
+    "mae",
+    "open_image",
+    "pair_accuracy",
+    "per_scene",
+    "plcc",
+    "plcc_loss",
+    "preference",
+    "published_fidelity_loss",
+    "rmse",
+    "srocc",
+    "summarise",
+]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name on first use, so that `piqa --help` does not wait for torch."""
     if name == "__version__":
         return _version()
+    if name == "losses":
+        return import_module("piqa.tasks.losses")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'piqa' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def _version() -> str:

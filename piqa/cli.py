@@ -7,14 +7,17 @@ import importlib
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
-from lightning.pytorch import Trainer
+from jsonargparse import ArgumentParser, Namespace  # type: ignore[attr-defined]
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
@@ -22,19 +25,60 @@ from piqa.errors import InputError
 from piqa.system.command_line import ConfigFile, Parser
 from piqa.system.config_files import find_config
 from piqa.system.device import computes_bfloat16, pick_device
+from piqa.system.files import replacing
 from piqa.system.json_text import plain
+from piqa.system.ownership import claim_folder, locked
 from piqa.tasks.base import ScoringTask
 from piqa.training.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
-from piqa.training.metrics_log import keep_metrics
+from piqa.training.metrics_log import MetricsFile, keep_metrics
 from piqa.training.process_settings import set_up_training
-from piqa.training.signals import StopOnSignal
+from piqa.training.progress_bar import TrainingProgress
+from piqa.training.run_folder import (
+    CONFIG,
+    KIND,
+    claim_run,
+    holds_result,
+    holds_run,
+    newest_checkpoint,
+    remove_former_run,
+)
+from piqa.training.run_record import RunRecord, fingerprint
+from piqa.training.signals import StopOnSignal, stopped_in_one_line
 from piqa.weights import model_file
 
 RANKING = "piqa.tasks.RankingTask"
 
 
 class LightningParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser, with errors in one line."""
+    """LightningCLI's parser, with errors in one line; `task` is the class that `model` describes."""
+
+    task: type | None = None
+
+
+class TaskConfig(ConfigFile):
+    """`--config`, without the settings of a task that another one replaces."""
+
+    @staticmethod
+    def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
+        """Read a config; of the `model` of another task only the network is of use. Called by jsonargparse."""
+        content = dict(_read(find_config(value)))
+        former, task = content.get("task", cfg.get("task")), getattr(parser, "task", None)
+        if former is not None and task is not None and not issubclass(task, _class_at(former) or type(None)):
+            content.pop("task", None)
+            if isinstance(model := content.get("model"), dict):
+                content["model"] = {name: model[name] for name in model if name.split(".")[0] == "network"}
+            value = yaml.safe_dump(content)
+        ConfigFile.apply_config(parser, cfg, dest, value)
+
+
+def _class_at(path: object) -> type | None:
+    """Return the class of an import path, or None if there is none."""
+    module, _, name = str(path).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return found if isinstance(found, type) else None
 
 
 def find_task(args: Sequence[str] | None = None) -> type[ScoringTask]:
@@ -73,18 +117,27 @@ def _read(config: str) -> Mapping[str, object]:
 
 
 class PiqaCLI(LightningCLI):
-    """LightningCLI with a folder for the run, resuming, and piqa's loggers."""
+    """LightningCLI with a folder for the run, resuming, and piqa's loggers.
+
+    Args:
+        task: Class of the task.
+        data: Class of the data.
+        args: Arguments; default: those of the program.
+        held: Gets the locks of what the run writes, to be released when the command ends.
+    """
 
     program = "piqa fit"
     ckpt_path: str | None = None  # the checkpoint that the run is resumed from
 
-    def __init__(self, task: type, data: type, args: list[str] | None = None) -> None:
+    def __init__(self, task: type, data: type, args: list[str] | None = None, held: ExitStack | None = None) -> None:
+        self._held = held or ExitStack()
+        self.record: RunRecord | None = None  # of the first process, once the run has begun
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # `piqa fit` passes its arguments
             super().__init__(
                 task,
                 data,
-                save_config_kwargs={"overwrite": True},  # by a resumed run; `_claim` checks that the folder is free
+                save_config_callback=None,  # `_begin` writes it, whole or not at all
                 seed_everything_default=0,
                 args=args,
                 run=False,
@@ -102,7 +155,8 @@ class PiqaCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser whose `--config` takes names of configs in the project as well."""
         parser = LightningParser(**kwargs)
-        parser.add_argument("-c", "--config", action=ConfigFile, help="A YAML file, or the name of one in configs/.")
+        parser.task = cast(type, self.model_class)
+        parser.add_argument("-c", "--config", action=TaskConfig, help="A YAML file, or the name of one in configs/.")
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -130,7 +184,8 @@ class PiqaCLI(LightningCLI):
         self.last = self.out / CHECKPOINTS / f"{LAST}.ckpt"
         self.ckpt_path = config.ckpt_path
         if config.ckpt_path == LAST:
-            self.ckpt_path = str(self.last) if self.last.is_file() else None
+            newest = newest_checkpoint(self.out)
+            self.ckpt_path = None if newest is None else str(newest)
         elif config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
             raise InputError(f"no checkpoint {config.ckpt_path} to resume from; a run keeps its own in {CHECKPOINTS}/")
         if self.ckpt_path is not None and config.trainer.max_steps != -1:
@@ -139,25 +194,62 @@ class PiqaCLI(LightningCLI):
             config.trainer.precision = default_precision(config.trainer.accelerator)
         self._claim()
 
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the run goes on with a checkpoint of its own folder."""
+        return self.ckpt_path is not None and self.out.resolve() in Path(self.ckpt_path).resolve().parents
+
     @rank_zero_only
     def _claim(self) -> None:
-        """Check that the folder of the run is free, or may be replaced, and that it can be written to."""
-        if self.last.exists() and self.ckpt_path is None and not self.config.overwrite:
+        """Check that the folder of the run is piqa's and free, or may be replaced; keep other processes from it."""
+        claim_run(self.out, model_file.is_checkpoint, self.config.overwrite)
+        self._held.enter_context(locked(self.out, folder=True))
+        if self.config.overwrite or self._goes_on:
+            return
+        # With `last`, what a run has left that was stopped before its first checkpoint is no reason to stop.
+        if holds_result(self.out) if self.config.ckpt_path == LAST else holds_run(self.out):
+            newest = newest_checkpoint(self.out)
+            resume = f"resume it with `--ckpt_path {newest}`, " if newest else ""
             raise InputError(
-                f"{self.out} already holds a run; resume it with `--ckpt_path {self.last}`, choose another `--out`, or "
-                f"replace it with `--overwrite true`"
+                f"{self.out} already holds a run; {resume}choose another `--out`, or replace it with `--overwrite true`"
             )
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / ".writable").touch()
-            (self.out / ".writable").unlink()
-            if self.ckpt_path is None:
-                for checkpoint in self.last.parent.glob("*.ckpt"):
-                    checkpoint.unlink()  # of the run that is replaced; nobody should resume it
-        except OSError as error:
-            raise InputError(
-                f"cannot write to the folder of the run, {self.out}: {error.strerror}; choose another `--out`"
-            ) from error
+
+    @contextmanager
+    def session(self, command: str) -> Iterator[None]:
+        """Run what follows as a session of the run: recorded, and ended in one line where the user stops it.
+
+        Args:
+            command: The command line, for the record.
+
+        Raises:
+            Stopped: Where Ctrl-C ends it.
+        """
+        self._begin(command)
+        with ExitStack() as around:
+            if self.record is not None:
+                around.enter_context(self.record.completed())
+            around.enter_context(stopped_in_one_line(self._kept, speaks=self.record is not None))
+            yield
+
+    @rank_zero_only
+    def _begin(self, command: str) -> None:
+        """Begin the run in its folder: remove the one that it replaces, write the config and the record."""
+        new = self.config.overwrite and not self._goes_on
+        if self._goes_on and self.ckpt_path is not None:
+            keep_metrics(self.out, self.ckpt_path)
+        else:
+            remove_former_run(self.out)
+            claim_folder(self.out, KIND, renew=new)
+        with replacing(self.out / CONFIG) as temporary:
+            self.parser.save(self.config, str(temporary), skip_unset=False, overwrite=True, multifile=False)
+        self.record = RunRecord(self.out, command, self.ckpt_path, new)
+
+    def _kept(self) -> str:
+        """Return what is kept of a session that was stopped, and how to go on."""
+        newest = newest_checkpoint(self.out)
+        if newest is None:
+            return "images that were prepared are kept; start again with the same command"
+        return f"resume with `--ckpt_path {newest}`"
 
     def after_instantiate_classes(self) -> None:
         """Check that the parts fit: network and data, network and checkpoint, batches and processes."""
@@ -165,8 +257,6 @@ class PiqaCLI(LightningCLI):
             model_file.check_resumable(self.ckpt_path, self.model.network)
         self.check_network()
         self.datamodule.check_shares(self.trainer.world_size, self.trainer.accumulate_grad_batches)
-        if self.ckpt_path is not None:
-            keep_metrics(self.out, self.ckpt_path)
 
     def check_network(self) -> None:
         """Check that the network takes the images that the data give.
@@ -199,7 +289,11 @@ class PiqaCLI(LightningCLI):
         stop = StopOnSignal(self.last)
         self.best = BestCheckpoint(folder, self.model.monitor)
         last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
-        self.trainer_defaults["callbacks"] = [stop, self.best, last]  # `last` saves the state of `best`
+        callbacks: list[Callback] = [stop, self.best, last, _DataRecorder(self)]  # `last` saves the state of `best`
+        others = self.config_init.trainer.callbacks or []
+        if config.trainer.enable_progress_bar in (None, True) and not any(isinstance(o, ProgressBar) for o in others):
+            callbacks.append(TrainingProgress())
+        self.trainer_defaults["callbacks"] = callbacks
         plugins = [*(self.config_init.trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(default_root_dir=self.out, plugins=plugins, **kwargs)
 
@@ -221,6 +315,12 @@ class PiqaCLI(LightningCLI):
         except InputError:
             self._end_other_processes()
             raise
+        except OSError as error:
+            if error.errno is None:
+                raise
+            self._end_other_processes()
+            what = f"{error.filename}: " if error.filename else ""
+            raise InputError(f"{what}{error.strerror}; check the disk and its room; {self._kept()}") from error
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -241,7 +341,7 @@ class PiqaCLI(LightningCLI):
             launcher.kill(signal.SIGKILL)  # they would wait for this process forever
 
     def _loggers(self) -> list[Logger]:
-        loggers: list[Logger] = [CSVLogger(self.out.parent, name=self.out.name, version="")]
+        loggers: list[Logger] = [MetricsFile(self.out)]
         if self.config.wandb != "off":
             try:
                 wandb = WandbLogger(self.out.name, self.out, offline=self.config.wandb == "offline", project="piqa")
@@ -252,11 +352,24 @@ class PiqaCLI(LightningCLI):
         return loggers
 
 
+class _DataRecorder(Callback):
+    """Adds to the record what the run is trained and validated on, as soon as that is known."""
+
+    def __init__(self, cli: PiqaCLI) -> None:
+        self._cli = cli
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Record the data; Lightning has split them by now."""
+        data, record = self._cli.datamodule, self._cli.record
+        if record is not None and stage in ("fit", "validate"):
+            record.add(data=fingerprint(data.splits), left_out=data.left_out)
+
+
 class TaskCLI(PiqaCLI):
     """The command line of commands whose config names its `task`."""
 
-    def __init__(self, data: type, args: list[str] | None = None) -> None:
-        super().__init__(find_task(args), data, args)
+    def __init__(self, data: type, args: list[str] | None = None, held: ExitStack | None = None) -> None:
+        super().__init__(find_task(args), data, args, held)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the task."""

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any, ClassVar, TextIO, cast
 
 FAILED, BAD_INPUT, PASSING_FAULT, STOPPED = 1, 2, 3, 130  # exit statuses
@@ -16,6 +17,11 @@ class InputError(ValueError):
     """Bad input, told in one line: what is wrong, in which file or row, and how to mend it.
 
     Entry points print the message without a traceback and leave with `exit_status`.
+
+    Examples:
+        >>> raise InputError("scores.csv has no column `score` (found: mos); rename it")
+        Traceback (most recent call last):
+        piqa.errors.InputError: scores.csv has no column `score` (found: mos); rename it
     """
 
     exit_status: ClassVar[int] = BAD_INPUT
@@ -25,13 +31,27 @@ class FileAccessError(InputError):
     """A file could not be read because of the machine, not of its content: absent, no permission, a drive that is gone.
 
     Another try may succeed, so it must not be recorded as a property of the file.
+
+    Examples:
+        >>> FileAccessError("cannot read a.jpg: Input/output error").exit_status
+        3
     """
 
     exit_status: ClassVar[int] = PASSING_FAULT
 
 
+class NothingDoneError(InputError):
+    """Every single item failed for a reason of its own, so that the command has no result."""
+
+    exit_status: ClassVar[int] = FAILED
+
+
 class Stopped(KeyboardInterrupt):
-    """The user stopped the program; the message says what is kept and how to go on."""
+    """The user, or a signal, stopped the program; the message says what is kept and how to go on."""
+
+    def __init__(self, message: str, exit_status: int = STOPPED) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 @contextmanager
@@ -52,7 +72,7 @@ def one_line_errors() -> Iterator[None]:
     except InputError as error:
         _end(f"error: {error}", error.exit_status, error)
     except KeyboardInterrupt as error:
-        _end(str(error) or "stopped by Ctrl-C", STOPPED, error)
+        _end(str(error) or "stopped by Ctrl-C", getattr(error, "exit_status", STOPPED), error)
     except OSError as error:  # a full disk, say, wherever no message of its own names it
         if error.errno is None:
             raise  # not of the operating system, but a library's error that inherits from OSError
@@ -63,6 +83,19 @@ def one_line_errors() -> Iterator[None]:
         sys.stdout = own
     if guard.fault is not None and guard.fault.errno != errno.EPIPE:
         _end(f"error: cannot write to stdout: {guard.fault.strerror}; files were written as usual", FAILED, guard.fault)
+
+
+def tell_ctrl_c() -> None:
+    """Make this program end with one line where Ctrl-C stops it before it runs a command, as while it imports."""
+    usual = sys.excepthook
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("piqa: stopped by Ctrl-C", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = tell
 
 
 def _end(line: str, status: int, cause: BaseException) -> None:

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 from rich.console import Console
 
+from piqa.data.options import StoreOptions
 from piqa.data.tables.table import Table
 from piqa.errors import InputError, one_line_errors
 from piqa.evaluation.inputs import CandidateTable, naive_candidates, named_paths, read_candidates
 from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
 from piqa.evaluation.leaderboard.entries import Candidate
 from piqa.evaluation.leaderboard.facts import Subject
-from piqa.evaluation.leaderboard.leaderboard import Leaderboard
+from piqa.evaluation.leaderboard.leaderboard import Leaderboard, without_places
 from piqa.evaluation.leaderboard.published import published_entries
 from piqa.evaluation.output.page import write_page
 from piqa.evaluation.output.tables import write_tables
@@ -42,9 +43,15 @@ from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
 from piqa.system.device import pick_device
 from piqa.system.memory import keep_freed_memory
+from piqa.system.ownership import claim_folder, locked
+from piqa.system.progress import Advance, progress
+from piqa.system.shown_paths import shown_command, shown_path
 from piqa.weights import model_file
 from piqa.weights.model_card import ModelCard
+from piqa.weights.trust import Trust, trusted_packages
 
+SafeTables = Literal["board", "all", "none"]
+Item = TypeVar("Item")
 STATISTICS, PAIRS, SCORING = StatisticsOptions(), PairBands(), ScoringOptions()
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
@@ -56,11 +63,12 @@ LISTED = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The leaderboard of an evaluation, each entry's own report by name, and the folder of the results."""
+    """The leaderboard of all, each entry's own report by name, the folder of the results, and the board's files."""
 
     board: Leaderboard
     reports: dict[str, Report]
     folder: Path
+    files: list[Path]
 
 
 def main(args: list[str] | None = None) -> None:
@@ -79,13 +87,11 @@ def main(args: list[str] | None = None) -> None:
         arguments.pop("config", None)
         if arguments["ckpt_path"] and pick_device(arguments["scoring"].device).type == "cpu":
             keep_freed_memory()
-        evaluation = evaluate(**arguments)
-        board, folder, console = evaluation.board, evaluation.folder, Console()
+        evaluation, console = evaluate(**arguments), Console()
         if len(evaluation.reports) == 1:
             print_report(next(iter(evaluation.reports.values())), console)
-        print_board(board, console)
-        files = [*write_tables(board, folder).values(), write_page(board, folder / "leaderboard.html")]
-        console.print(f"Written: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+        print_board(evaluation.board, console)
+        console.print(f"Written: {', '.join(map(str, evaluation.files))}", highlight=False, soft_wrap=True)
 
 
 def evaluate(
@@ -95,57 +101,79 @@ def evaluate(
     split: Literal["train", "val", "test"] = "test",
     out: str | None = None,
     max_missing: float = 0.0,
+    max_failed: float = StoreOptions.max_failed,
     calibrate: bool = False,
     selected_on: dict[str, str] | None = None,
+    spreadsheet_safe: SafeTables = "board",
     statistics: StatisticsOptions = STATISTICS,
     pairs: PairBands = PAIRS,
     scoring: ScoringOptions = SCORING,
+    trust: Trust = None,
 ) -> Evaluation:
-    """Measure models and CSVs of predictions, scene by scene, and compare them.
+    """Measure models and CSVs of predictions, scene by scene, compare them, and write the results.
 
     Args:
         ckpt_path: Models, as `--help` lists them; each a path or name=path.
-        predictions: CSVs with `image, prediction`, and `scene, score` where no table is given; each as above.
+        predictions: CSVs with `image, prediction`, and `scene, score` where no table is given; or, with a table, what
+            `piqa.predict` wrote; each as above.
         table: The scored images; by default those that the first model was trained with.
         split: The part of the table that is evaluated.
-        out: Folder of the results; by default `evaluation` beside the first model or CSV.
+        out: Folder of the results, new or empty or of an earlier evaluation; by default `evaluation` beside the first
+            model or CSV.
         max_missing: Fraction of the images that a CSV may leave without a prediction. An entry with missing images is
             measured on the others, which may flatter it.
+        max_failed: Fraction of the table's images that may be broken, as in training; models are measured on the
+            others.
         calibrate: Let the models score the training images too, for the calibrated protocol. A CSV takes part if it
             has rows of training images.
         selected_on: By name, the set that the checkpoint behind a CSV was chosen on: `{peer: test}`.
+        spreadsheet_safe: In which CSV files texts are marked that a spreadsheet might run, such as a name that begins
+            with `=`: in that of the `board`, which is for people, in `all`, or in `none`. Numbers stay numbers.
         statistics: How confidence intervals are computed.
         pairs: What clear pairs and near ties are.
         scoring: How models score images.
+        trust: Packages besides piqa whose networks and tables a model file may name; they are imported, which runs
+            their code.
 
     Raises:
-        InputError: If there is nothing to evaluate, or it cannot be read.
+        InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
     """
     models, csvs = _named(ckpt_path, predictions, selected_on)
     options = LeaderboardOptions(statistics, pairs, max_missing)
-    scorer = _load(next(iter(models.values())), scoring) if models else None  # its card may name the table
+    if not 0 <= max_failed <= 1:
+        raise InputError(f"`max_failed` is {max_failed}; a fraction between 0 and 1 is needed")
+    folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
+    scorer = _load(next(iter(models.values())), scoring, trust) if models else None  # its card may name the table
     if table is None and scorer is not None:
-        table = _table_of(scorer.card, next(iter(models.values())))
+        table = _table_of(scorer.card, next(iter(models.values())), trust)
     labels = None if table is None else _labels(table, split)
-    tables = read_candidates(csvs, labels, split, max_missing, selected_on)  # before hours of scoring
-    if labels is not None:
-        wanted = labels[labels["split"].isin([split, "train"] if calibrate else [split])]
-        tables = [*_scored(models, scorer, wanted, split, scoring), *tables]
+    tables = read_candidates(csvs, labels, split, max_missing, selected_on)
     subject = Subject(
         table=", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
         split=None if table is None else split,
         attribute=None if table is None else table.attribute,
         official_split=table.official_split if table is not None and split == "test" else None,
-        command=command(),
+        command=shown_command(command()),
         test_crops=scoring.test_crops if models else None,
     )
-    board = _compare(tables, table, labels, subject, options)
-    folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
-    return Evaluation(board, _write_reports(tables, models, subject, folder), folder)
+    with locked(folder, folder=True):  # all inputs are read, and hours of scoring may follow
+        claim_folder(folder, "evaluation", made_before=_made_before)
+        if labels is not None:
+            used = [split, "train"] if calibrate else [split]
+            tables = [*_scored(models, scorer, labels, used, max_failed, scoring, trust), *tables]
+        board = without_places(_compare(tables, table, labels, subject, options))
+        reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all")
+        files = [*write_tables(board, folder, spreadsheet_safe=spreadsheet_safe != "none").values()]
+        files.append(write_page(board, folder / "leaderboard.html"))
+    return Evaluation(board, reports, folder, files)
 
 
 def _write_reports(
-    tables: Sequence[CandidateTable], models: Collection[str], subject: Subject, folder: Path
+    tables: Sequence[CandidateTable],
+    models: Collection[str],
+    subject: Subject,
+    folder: Path,
+    spreadsheet_safe: bool,
 ) -> dict[str, Report]:
     """Write the report of every candidate, in folders of their own where there are several."""
     reports = {}
@@ -154,7 +182,9 @@ def _write_reports(
         own = folder if len(tables) == 1 else folder / _folder_name(name)
         told = {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
         told |= {"selected_on": one.candidate.selected_on, "official_split": None}
-        reports[name] = write_report(one.frame, own, ReportFacts(**vars(subject) | told))
+        reports[name] = write_report(
+            one.frame, own, ReportFacts(**vars(subject) | told), spreadsheet_safe=spreadsheet_safe
+        )
     return reports
 
 
@@ -188,25 +218,74 @@ def _folder_name(name: str) -> str:
     return re.sub(r"[^\w-]", "_", name)
 
 
-def _load(model: str, options: ScoringOptions) -> Scorer:
-    return Scorer.load(model, liqe=options.liqe, device=options.device, precision=options.precision)
+def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
+    return Scorer.load(model, liqe=options.liqe, device=options.device, precision=options.precision, trust=trust)
 
 
 def _scored(
-    models: dict[str, str], scorer: Scorer | None, frame: pd.DataFrame, split: str, options: ScoringOptions
+    models: dict[str, str],
+    scorer: Scorer | None,
+    labels: pd.DataFrame,
+    used: Sequence[str],
+    max_failed: float,
+    options: ScoringOptions,
+    trust: Trust,
 ) -> Iterator[CandidateTable]:
-    """Yield every model's predictions of the frame's images; `scorer` is the first one's, loaded already."""
+    """Yield every model's predictions of the images of some splits, of which the first is evaluated.
+
+    `scorer` is the first model's, loaded already.
+    """
+    frame = labels[labels["split"].isin(used)]
     for name, model in models.items():
-        scorer = scorer or _load(model, options)
+        scorer = scorer or _load(model, options, trust)
         selected_on = scorer.card.trained_on.get("selected_on")
         prepared = PreparedStore(options.store, scorer.preparation)
-        prepared.build(frame["path"], str(scorer.device), max_failed=0)  # a missing prediction would bias the result
-        portraits = map(prepared.load, frame["path"])
-        scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
+        report = prepared.build(frame["path"], str(scorer.device), max_failed=1)
+        failed = frame["path"].isin([path for path, _ in report.failed])
+        _check_failed(report.failed, len(labels), len(frame), max_failed)
+        usable = frame[~failed]
+        portraits = map(prepared.load, usable["path"])
+        with progress(len(usable)) as advance:
+            scores = scorer.score_portraits(
+                _counted(portraits, advance), test_crops=options.test_crops, batch_size=options.batch_size
+            )
         scorer = None  # one network in memory at a time
-        scored = frame.assign(prediction=scores)
-        candidate = Candidate(name, scored.set_index("image")["prediction"], selected_on=selected_on, source=model)
-        yield CandidateTable(candidate, _part(scored, split))
+        scored = usable.assign(prediction=scores)
+        without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
+        candidate = Candidate(
+            name,
+            scored.set_index("image")["prediction"],
+            selected_on=selected_on,
+            source=shown_path(model),
+            failed=tuple(without),
+        )
+        evaluated = _part(scored, used[0]).drop(columns="path")
+        evaluated.attrs = {"failed": without}
+        yield CandidateTable(candidate, evaluated)
+
+
+def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:
+    for portrait in portraits:
+        yield portrait
+        advance(1)
+
+
+def _check_failed(failed: Sequence[tuple[str, str]], images: int, wanted: int, max_failed: float) -> None:
+    """Apply the rule of training: of all images of the table, at most this fraction may be broken."""
+    if len(failed) > max_failed * images or len(failed) == wanted:
+        raise InputError(
+            f"{len(failed)} of the {wanted} images to be scored could not be prepared, more than the fraction of "
+            f"{max_failed:g} of the table's {images} images; mend them or raise `max_failed`; the first: "
+            f"{min(failed)[1]}"
+        )
+
+
+def _made_before(folder: Path) -> bool:
+    """Whether a folder holds an evaluation by a version that did not mark its folders yet."""
+    return any(
+        all((folder / name).is_file() for name in files)
+        for files in (("metrics.json", "per_scene.csv"), ("leaderboard.json", "leaderboard.html"))
+    )
 
 
 def _labels(table: Table, split: str) -> pd.DataFrame:
@@ -222,14 +301,14 @@ def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     return frame[frame["split"] == split].reset_index(drop=True)
 
 
-def _table_of(card: ModelCard, model: str) -> Table:
+def _table_of(card: ModelCard, model: str, trust: Trust) -> Table:
     """Return the table that the model was trained with, as its card names it."""
     data = card.trained_on.get("data")
     spec = data.get("table") if isinstance(data, dict) else None
     if spec is None:
         example = "`--table piqa.data.PIQ23 --table.root data/piq23`"
         raise InputError(f"{model} does not say which images it was trained with; name some, such as {example}")
-    table: Table = model_file.instantiate(spec, Table, f"the card of {model}")
+    table: Table = model_file.instantiate(spec, Table, f"the card of {model}", trusted_packages(trust))
     return table
 
 

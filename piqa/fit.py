@@ -7,9 +7,10 @@ predictions, measures and plot, `metrics.csv` by epoch, `config.yaml`, `record.j
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 
 from piqa.cli import PiqaCLI, TaskCLI
@@ -19,47 +20,53 @@ from piqa.evaluation.report import ReportFacts, print_report, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
 from piqa.training.process_settings import set_up_process
-from piqa.training.run_record import fingerprint, write_record
+from piqa.training.progress_bar import measure_name
 from piqa.weights import model_file
 
 
 def main(args: list[str] | None = None) -> None:
     """Run one training, from the command line or from a list of arguments."""
-    with one_line_errors():
+    with one_line_errors(), ExitStack() as held:
         set_up_process()
-        cli = TaskCLI(PortraitData, args)
-        cli.train()
-        best = cli.best.best_model_path or None  # None if no epoch has a defined SROCC: then the last weights are kept
-        facts = _facts(cli, best)
-        _write_model(cli, best, facts)
-        if cli.datamodule.splits["test"].empty:
-            print(f"{facts['table']} has no test split, so nothing is tested")
-            return
-        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-        _write_report(cli, facts)
+        cli = TaskCLI(PortraitData, args, held)
+        line = command("piqa.fit", args)
+        with cli.session(line):
+            cli.train()
+            best = cli.best.best_model_path or None  # None if the measure was never defined: the last weights are kept
+            facts = _facts(cli, best, line)
+            _write_model(cli, best, facts)
+            if cli.datamodule.splits["test"].empty:
+                rank_zero_only(print)(f"{facts['table']} has no test split, so nothing is tested")
+                return
+            cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+            _write_report(cli, facts)
 
 
-def _facts(cli: PiqaCLI, best: str | None) -> dict[str, object]:
+def _facts(cli: PiqaCLI, best: str | None, line: str) -> dict[str, object]:
     chosen_on = {"validation": "val", "test": "test"}[cli.datamodule.checkpoint_selection_split]
-    why = "the last epoch, as none had a defined SROCC" if cli.trainable else "the network has nothing to train"
+    undefined = f"no epoch had a defined {measure_name(cli.model.monitor)}"
+    why = f"the last epoch, as {undefined}" if cli.trainable else "the network has nothing to train"
+    if best is None and cli.trainable:
+        rank_zero_warn(f"{undefined}, so no checkpoint is chosen: the model has the weights of the last epoch")
+    value = cli.best.best_model_score if best else None
     return {
         "table": cli.datamodule.table.name,
         "split": "test",
         "attribute": cli.datamodule.table.attribute,
         "selected_on": chosen_on if best else f"nothing: {why}",
-        "selected_srocc": None if cli.best.best_model_score is None else float(cli.best.best_model_score),
+        f"selected_{cli.model.monitor}": None if value is None else float(value),
         "checkpoint": best or ("last epoch" if cli.trainable else "as it was"),
-        "command": command(),
+        "command": line,
     }
 
 
 @rank_zero_only
 def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> None:
-    network = cli.model.network if best is None else model_file.load_model(best)[0]
+    own = [type(cli.model.network).__module__]  # named in the config
+    network = cli.model.network if best is None else model_file.load_model(best, own)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
     card = replace(cli.model.card(), trained_on={**facts, "data": data})
     model_file.save(network, cli.out / "model.safetensors", card)
-    write_record(cli.out, command(), fingerprint(cli.datamodule.splits))
     print(f"Model: {cli.out / 'model.safetensors'}")
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import numpy as np
@@ -33,13 +34,18 @@ from piqa.models.contract import inputs_of, score_crops
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.scorer import Scorer
 from piqa.system.command_line import command, run_command
+from piqa.system.csv_text import listed
 from piqa.system.files import digest_of, replacing
 from piqa.system.json_text import write_json
 from piqa.system.memory import keep_freed_memory
+from piqa.system.ownership import LOCK, MARKER, claim_folder, locked
 from piqa.system.progress import progress
 from piqa.tasks.personalisation import TuningRecipe, fine_tune, rows_of
+from piqa.training.signals import stopped_in_one_line
 from piqa.weights import model_file
+from piqa.weights.trust import Trust
 
+OWN = {"users.csv", "settings.json", "summary.json", "models", MARKER, f".piqa{LOCK}"}
 UserRow = dict[str, str | int | float]
 Summary = dict[str, float | int | None]
 
@@ -62,6 +68,7 @@ def personalise(
     store: str = "data/prepared",
     seed: int = 0,
     device: str = "auto",
+    trust: Trust = None,
 ) -> dict[str, object]:
     """Fine-tune a model for each user and measure it; return the summary, as in `summary.json`.
 
@@ -79,6 +86,7 @@ def personalise(
         store: Folder of the prepared store.
         seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If there is nobody to learn from, or something cannot be read or written.
@@ -96,18 +104,29 @@ def personalise(
     settings = {"model": digest_of(model), "ratings": digest_of(ratings), "k": k, "draws": draws, "seed": seed}
     settings |= {"least_test": least_test, **asdict(recipe)}
     folder = Path(out)
-    rows = _resume(folder, settings, overwrite)
-    scorer = Scorer.load(model, device=device)
-    if scorer.device.type == "cpu":
-        keep_freed_memory()
-    trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
-    _try_users(trial, frame, users, rows, store, folder)
+    claim_folder(folder, "training run", made_before=_made_by_0_1_0)
+    with locked(folder, folder=True):
+        rows = _resume(folder, settings, overwrite)
+        scorer = Scorer.load(model, device=device, trust=trust)
+        if scorer.device.type == "cpu":
+            keep_freed_memory()
+        trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
+        with stopped_in_one_line(lambda: "users that are done are kept; the same command goes on with the others"):
+            _try_users(trial, frame, users, rows, store, folder)
+        return _write_summary(folder, rows, settings, counts)
+
+
+def _write_summary(
+    folder: Path, rows: Sequence[UserRow], settings: dict[str, object], counts: pd.Series[int]
+) -> dict[str, object]:
+    """Write and print the summary; `counts` holds the ratings of each user."""
+    k, least_test = cast("list[int]", settings["k"]), cast(int, settings["least_test"])
     left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
     by_k, console = summarise(pd.DataFrame(rows)), Console()
-    for size, few in left_out.items():
-        console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
     summary: dict[str, object] = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
     write_json(summary, folder / "summary.json")
+    for size, few in left_out.items():
+        console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)
     return summary
 
 
@@ -199,8 +218,11 @@ def _scores(scorer: Scorer, images: Batch, rows: Sequence[int], batch_size: int)
 
 
 def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> list[UserRow]:
-    """Return the rows of users that are done, and claim the folder."""
+    """Return the rows of users that are done; the folder is claimed and locked."""
     table, marker = folder / "users.csv", folder / "settings.json"
+    if others := sorted({one.name for one in folder.iterdir()} - OWN):
+        found = f"{folder} holds another run of piqa's ({listed(others)})"
+        raise InputError(f"{found}, which is left alone; choose another `--out`")
     if table.is_file() and not overwrite:
         replace_them = "replace them by `--overwrite true`"
         try:
@@ -212,9 +234,19 @@ def _resume(folder: Path, settings: Mapping[str, object], overwrite: bool) -> li
             found = f"{folder} holds results of another model, other ratings or settings"
             raise InputError(f"{found}; choose another `--out`, or {replace_them}")
         return [{str(name): value for name, value in row.items()} for row in rows]
-    table.unlink(missing_ok=True)
+    for old in (table, folder / "summary.json"):
+        old.unlink(missing_ok=True)
     write_json(settings, marker)
     return []
+
+
+def _made_by_0_1_0(folder: Path) -> bool:
+    """Whether a folder without a marker holds results of version 0.1.0."""
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(settings, dict) and {"model", "ratings", "k", "draws"} <= set(settings)
 
 
 def _write_rows(folder: Path, rows: Sequence[UserRow]) -> None:

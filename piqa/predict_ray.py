@@ -3,6 +3,8 @@
 Ray Data hands the list of images out to actors that hold a scorer each, and writes Parquet files of up to 1,000 rows
 into a folder. An interrupted run goes on when the same command is given again: images with a row are left out, even
 if they changed. The rows' order is that in which they were done; join them to anything by `file`, an absolute path.
+Images that could not be read because of the machine have no row; the exit status is 3 then, and the same command tries
+them again.
 
 Needs the extra: `pip install "dn-piqa[ray]"`. Model, LIQE's checkpoint, images and output must lie where all machines
 see them.
@@ -10,23 +12,31 @@ see them.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from piqa.data.transforms import Crops
-from piqa.errors import InputError
+from piqa.errors import FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.file_list import expand
+from piqa.scoring.image_batches import until_the_disk_is_gone
 from piqa.scoring.options import Precision
-from piqa.scoring.scorer import Scorer
+from piqa.scoring.scorer import Row, Scorer
 from piqa.system.command_line import run_command
 from piqa.system.json_text import json_text, write_json
 from piqa.system.memory import keep_freed_memory
+from piqa.system.ownership import claim_folder, locked
+from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import find_model
+from piqa.weights.trust import Trust
 
+SETTINGS = "settings.json"
+FORMER_PART = re.compile(r"(\w+_)?[0-9a-f]{32}_\d{6}(_\d{6})?(-\d+)?\.parquet")
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
 
 
@@ -49,6 +59,8 @@ def predict_ray(
     batch_size: int = 4,
     precision: Precision = "32",
     liqe: str | None = None,
+    try_turns: bool = True,
+    trust: Trust = None,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -66,40 +78,97 @@ def predict_ray(
         batch_size: Images in one pass through the network.
         precision: `32`, `bf16` or `16`, as in `piqa.predict`.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
+        try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
-            written or holds rows of other settings, or scoring fails. What was scored until then is kept.
+            written, is not piqa's or holds rows of other settings, or scoring fails. What was scored is kept.
+        FileAccessError: If images could not be read because of the machine.
+        NothingDoneError: If every image failed for a reason of its own.
     """
     _require_ray()
     if actors < 1 or batch_size < 1:
         raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
-    files = [str(Path(file).absolute()) for file in expand(images, list)]
-    if bad := next((file for file in files if file != file.encode(errors="replace").decode()), None):
-        raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
-    model = str(find_model(ckpt_path).resolve())
-    # Here too, so that a mistake is told in one line and before any actor starts.
-    scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision)
     folder = Path(out).resolve()
-    _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
-    done = set(_scored(folder))
-    left = [file for file in files if file not in done]
-    console = Console()
-    if len(left) < len(files):
-        console.print(f"going on after {len(files) - len(left)} images that were scored before", highlight=False)
-    if left:
-        how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
-        how |= {"test_crops": test_crops, "batch_size": batch_size}
-        _score(left, folder, how, address, actors, cpus, gpus)
-    rows = sum(1 for _ in _scored(folder))
-    console.print(f"{rows} images scored: {out}", highlight=False, soft_wrap=True)
+    with locked(folder, folder=True):
+        run = claim_folder(folder, "scores", made_before=_made_before)
+        with told_if_slow("listing the images"):
+            files = [str(Path(file).absolute()) for file in expand(images, list, tell=_warn)]
+        if bad := next((file for file in files if file != file.encode(errors="replace").decode()), None):
+            raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
+        model = str(find_model(ckpt_path).resolve())
+        # Here too, so that a mistake is told in one line and before any actor starts.
+        scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust)
+        _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
+        done = set(_scored(folder, _warn))
+        left = [file for file in files if file not in done]
+        if len(left) < len(files):
+            print(f"going on after {len(files) - len(left)} images that were scored before")
+        if left:
+            how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
+            how |= {"test_crops": test_crops, "batch_size": batch_size}
+            how |= {"try_turns": try_turns, "trust": trust}
+            try:
+                _score(left, folder, run, how, address, actors, cpus, gpus)
+            except KeyboardInterrupt as error:
+                raise Stopped(f"stopped by Ctrl-C; {_kept(folder)}") from error
+        _report(files, folder)
+
+
+def _warn(line: str) -> None:
+    print(f"piqa: warning: {line}", file=sys.stderr)
+
+
+def _kept(folder: Path) -> str:
+    return f"what was scored is kept in {folder}: give the command again to go on"
+
+
+def _report(files: Sequence[str], folder: Path) -> None:
+    """Tell how many images have a row; raise an error where some could not be read, or none could be scored."""
+    rows = {file: failed for file, failed in _rows(folder, lambda line: None)}
+    print(f"{len(rows)} images scored, {sum(rows.values())} of them failed: {folder}")
+    missing = [file for file in files if file not in rows]
+    if missing:
+        raise FileAccessError(
+            f"{len(missing)} of {len(files)} images could not be read because of the machine and have no row, such as "
+            f"{missing[0]}{_reason(missing[0])}; give the command again to try these alone"
+        )
+    if all(rows[file] for file in files):
+        raise NothingDoneError(f"no image could be scored; the column `error` of the rows in {folder} says why")
+
+
+def _reason(file: str) -> str:
+    try:
+        with Path(file).open("rb") as content:
+            content.read(1)
+    except OSError as error:
+        return f" ({error.strerror})"
+    return ""
 
 
 def _score(
-    files: list[str], folder: Path, how: dict[str, object], address: str | None, actors: int, cpus: float, gpus: float
+    files: list[str],
+    folder: Path,
+    run: str,
+    how: dict[str, object],
+    address: str | None,
+    actors: int,
+    cpus: float,
+    gpus: float,
 ) -> None:
     import ray
+    from ray.data.datasource import FilenameProvider
     from ray.exceptions import RayError
+
+    class Names(FilenameProvider):  # type: ignore[misc, unused-ignore]
+        """Names files after the run; Ray adds what makes them unique. The second method is that of former versions."""
+
+        def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+            return f"{run}_{write_uuid}_{task_index:06}.parquet"
+
+        def get_filename_for_block(self, block: object, write_uuid: str, task_index: int, block_index: int) -> str:
+            return f"{run}_{write_uuid}_{task_index:06}_{block_index:06}.parquet"
 
     if started_here := not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
@@ -117,11 +186,10 @@ def _score(
     )
     try:
         # Without a core of their own: where the actors hold all, rows would otherwise be written at the end alone.
-        scores.write_parquet(str(folder), ray_remote_args={"num_cpus": 0})
+        scores.write_parquet(str(folder), ray_remote_args={"num_cpus": 0}, filename_provider=Names())
     except RayError as error:
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-        advice = f"what was scored is kept in {folder}: give the command again to go on"
-        raise InputError(f"Ray could not score all images: {reason.strip()}; {advice}") from error
+        raise InputError(f"Ray could not score all images: {reason.strip()}; {_kept(folder)}") from error
     finally:
         if started_here:
             ray.shutdown()
@@ -134,16 +202,35 @@ class ScoringActor:
     """
 
     def __init__(
-        self, model: str, liqe: str | None, gpu: bool, precision: Precision, test_crops: Crops, batch_size: int
+        self,
+        model: str,
+        liqe: str | None,
+        gpu: bool,
+        precision: Precision,
+        test_crops: Crops,
+        batch_size: int,
+        try_turns: bool = True,
+        trust: Trust = None,
     ) -> None:
-        self._scorer = Scorer.load(model, liqe=liqe, device="cuda" if gpu else "cpu", precision=precision)
+        device = "cuda" if gpu else "cpu"
+        self._scorer = Scorer.load(
+            model, liqe=liqe, device=device, precision=precision, try_turns=try_turns, trust=trust
+        )
         if not gpu:
             keep_freed_memory()
         self._test_crops, self._batch_size = test_crops, batch_size
 
     def __call__(self, images: pd.DataFrame) -> pd.DataFrame:
-        """Return the scores of the images in one block, with types that do not depend on the scores."""
-        table = self._scorer.score(images["file"], test_crops=self._test_crops, batch_size=self._batch_size)
+        """Return the scores of the images in one block, with types that do not depend on the scores.
+
+        An image that could not be read because of the machine has no row, so that the next run tries it again.
+        """
+        batches = self._scorer.batches(images["file"], test_crops=self._test_crops, batch_size=self._batch_size)
+        rows: list[Row] = []
+        for batch in until_the_disk_is_gone(batches):
+            of_batch = zip(self._scorer.rows(batch), batch.stamps, strict=True)
+            rows += [row for row, stamp in of_batch if stamp is not None]
+        table = self._scorer.table(rows)
         texts = [name for name in table if table[name].dtype == object]
         return table.astype(dict.fromkeys(texts, "string"))
 
@@ -155,24 +242,57 @@ def _require_ray() -> None:
         raise InputError('Ray is not installed: `pip install "dn-piqa[ray]"`, or use piqa.predict') from error
 
 
+def _made_before(folder: Path) -> bool:
+    """Whether version 0.1.0 wrote this folder, which has no marker: its settings, and Parquet as Ray names it."""
+    others = [path.name for path in folder.iterdir() if path.name != SETTINGS and not path.name.startswith(".piqa")]
+    return _settings(folder) is not None and all(FORMER_PART.fullmatch(name) for name in others)
+
+
+def _settings(folder: Path) -> str | None:
+    """Return the settings beside the rows, or None where there are none of ours."""
+    try:
+        text = (folder / SETTINGS).read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return text if isinstance(content, dict) and "model" in content else None
+
+
 def _same_settings(folder: Path, settings: dict[str, object]) -> None:
     """Write the settings beside the rows, or check that they are those of the rows that are there."""
-    described = folder / "settings.json"
-    if not described.is_file():
+    described = folder / SETTINGS
+    if not described.exists():
         write_json(settings, described)
-    elif described.read_text(encoding="utf-8") != json_text(settings):
+    elif _settings(folder) != json_text(settings):
         raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
 
 
-def _scored(folder: Path) -> Iterator[str]:
-    """Yield the images that have a row. A file that a kill cut short cannot be read, and is removed."""
-    from pyarrow import ArrowInvalid, parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
+def _scored(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Iterator[str]:
+    """Yield the images that have a row, as of `_rows`."""
+    yield from (file for file, _ in _rows(folder, tell))
+
+
+def _rows(folder: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, bool]]:
+    """Yield image and whether it failed, of each row.
+
+    A file that cannot be read is told and left as it is: a kill cut it short, or the disk fails for a moment, or it is
+    not piqa's.
+    """
+    from pyarrow import ArrowException, parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     for path in sorted(folder.glob("*.parquet")):
         try:
-            yield from parquet.read_table(path, columns=["file"])["file"].to_pylist()
-        except (ArrowInvalid, OSError):
-            path.unlink()
+            # As one file, not as a dataset, whose folder's other files count, too.
+            table = parquet.ParquetFile(path).read(columns=["file", "score", "error"])
+            if set(table.column_names) != {"file", "score", "error"}:
+                tell(f"{path} holds no scores of piqa's, and was left out")
+                continue
+        except (ArrowException, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            tell(f"{path} was left out, as it cannot be read ({reason}); its images are scored again")
+            continue
+        failed = table["error"].is_valid().to_pylist()
+        yield from zip(table["file"].to_pylist(), failed, strict=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from piqa.cli import TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
 from piqa.training.process_settings import set_up_process
+from piqa.training.signals import stopped_in_one_line
 
 
 class PrepareCLI(TaskCLI):
@@ -42,7 +43,8 @@ def main(args: list[str] | None = None) -> None:
     with one_line_errors():
         set_up_process()
         cli = PrepareCLI(PortraitData, args)
-        cli.datamodule.prepare_data(verify=cli.config.verify)
+        with stopped_in_one_line(lambda: "what was prepared is kept; the same command goes on with the rest"):
+            cli.datamodule.prepare_data(verify=cli.config.verify)
 
 
 if __name__ == "__main__":

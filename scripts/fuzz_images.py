@@ -25,7 +25,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import pandas as pd
 from bench_rows.measure import RowsSoFar, resident_mb
-from hostile_images import SIDE, hostile, sound
+from hostile_images import SIDE, hostile, sound, written
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -39,12 +39,21 @@ TOGETHER = 500  # files that a process scores
 STARTING = 300  # seconds that a process may take before its first row
 HOPELESS = 20  # so many more faults than rows: the files are not the cause
 REASONS = {
-    "no image": "is not an image",
+    "no image": "is not an image that",
+    "no regular file": "not an image file",
+    "too large a file": "MB that are read",
+    "too many scans": "scans, made to take long",
+    "holds too little": "too few for a picture",
+    "a TIFF that is not read": "is not read; convert it",
+    "a camera raw file": "a camera raw",
+    "a thumbnail": "a reduced copy",
+    "HDR": "an HDR image",
     "damaged": "is a damaged or truncated image",
     "too many pixels": "claims more than",
     "a strip": "are a strip",
     "unknown grey scale": "fit no known scale",
-    "too little memory": "needs more memory",
+    "too little memory": "needs more memory than there is",
+    "too much memory": "need more memory than is given",
 }
 
 
@@ -89,11 +98,11 @@ def fuzz(
     made = {number: hostile(options.seed, number) for number in numbers}
     files = [folder / f"{number:06}.{one.encoding.split(',')[0].lower()}" for number, one in made.items()]
     for file, one in zip(files, made.values(), strict=True):
-        file.write_bytes(one.content)
+        written(one, file)
     outcomes, peak = {}, 0.0
     for file, outcome, detail, memory in scored(files, folder, model, options):
         outcomes[file], peak = (outcome, detail), max(peak, memory)
-        if outcome in ("crash", "hang"):
+        if outcome in ("crash", "hang") and file.is_file():
             options.out.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, options.out.parent / f"{outcome}-{file.name}")
     for file in files:

@@ -1,8 +1,9 @@
-"""Make hostile image files: seeded damage to JPEG, PNG, TIFF and WebP files of the two public portraits."""
+"""Make hostile image files: seeded damage to JPEG, PNG, TIFF, WebP, AVIF and HEIC files of the two public portraits."""
 
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pillow_heif
 import skimage.data
+import tifffile
 from PIL import ExifTags, Image
 
 Rng = np.random.Generator
@@ -32,10 +35,13 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "TIFF, deflate": {"format": "TIFF", "compression": "tiff_adobe_deflate"},
     "TIFF, JPEG": {"format": "TIFF", "compression": "jpeg"},
     "TIFF, float": {"format": "TIFF", "mode": "F"},
+    "TIFF, 16-bit planes": {"format": "planes"},
     "WebP": {"format": "WEBP"},
     "WebP, lossless": {"format": "WEBP", "lossless": True},
     "WebP, transparent": {"format": "WEBP", "mode": "RGBA"},
     "WebP, animated": {"format": "WEBP", "save_all": True},
+    "AVIF": {"format": "AVIF"},
+    "HEIC": {"format": "HEIF"},
 }
 
 BARE = ("WebP", "WebP, lossless")  # with EXIF they would no longer have the format's simple form
@@ -80,12 +86,18 @@ def sound(encoding: str, sitter: int) -> bytes:
         image = image.convert(mode)
     if "save_all" in options:
         options["append_images"] = [portrait(1 - sitter).resize(image.size)]
-    if encoding not in BARE and options["format"] != "TIFF":
+    if encoding not in BARE and options["format"] not in ("TIFF", "planes"):
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = 6
         options["exif"] = exif
     buffer = io.BytesIO()
-    image.save(buffer, **options)
+    if options["format"] == "planes":
+        planes = np.moveaxis(np.asarray(image).astype(np.uint16) * 257, -1, 0)
+        tifffile.imwrite(buffer, planes, photometric="rgb", planarconfig="separate", metadata=None)
+    elif options["format"] == "HEIF":
+        pillow_heif.from_pillow(image).save(buffer, exif=options["exif"].tobytes())
+    else:
+        image.save(buffer, **options)
     return buffer.getvalue()
 
 
@@ -97,6 +109,16 @@ def portrait(sitter: int) -> Image.Image:
         image = Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
     image.thumbnail((SIDE, SIDE))
     return image
+
+
+def written(one: Hostile, file: Path) -> None:
+    """Write a file, or what is no regular file in its place."""
+    if one.damage == "a pipe":
+        os.mkfifo(file)
+        return
+    file.write_bytes(one.content)
+    if one.damage == "sparse":
+        os.truncate(file, 5_000_000_000)
 
 
 def unharmed(content: bytes, _: Rng) -> bytes:
@@ -194,6 +216,15 @@ def claim_webp(content: bytes, width: int, height: int) -> bytes:
     return _put(content, 26, struct.pack("<HH", width & 0xFFFF, height & 0xFFFF))
 
 
+def claim_boxes(content: bytes, width: int, height: int) -> bytes:
+    """Change all sizes in the boxes of AVIF or HEIC."""
+    place = content.find(b"ispe")
+    while place >= 0:
+        content = _put(content, place + 8, struct.pack(">II", width & 0xFFFFFFFF, height & 0xFFFFFFFF))
+        place = content.find(b"ispe", place + 4)
+    return content
+
+
 def huge(content: bytes, rng: Rng) -> bytes:
     """Make a valid black image of few bytes and very many pixels, some below the limit for reading, some above."""
     if rng.random() < 0.85:  # the others take a second each
@@ -204,6 +235,23 @@ def huge(content: bytes, rng: Rng) -> bytes:
     if content.startswith(b"II"):
         return tiff_bomb(side)
     return encoded_bomb("JPEG" if content.startswith(b"\xff\xd8") else "WEBP")
+
+
+def many_scans(content: bytes, rng: Rng) -> bytes:
+    """Repeat the last scan of a progressive JPEG of one colour; the others become absurd."""
+    if not content.startswith(b"\xff\xd8"):
+        return absurd(content, rng)
+    flat = progressive(int(rng.choice([500, 5000])))
+    scan, end = flat.rfind(b"\xff\xda"), flat.rfind(b"\xff\xd9")
+    return flat[:end] + flat[scan:end] * int(rng.integers(1, 400)) + flat[end:]
+
+
+@cache
+def progressive(side: int) -> bytes:
+    """Return a progressive JPEG of one grey."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 128).save(buffer, format="JPEG", progressive=True)
+    return buffer.getvalue()
 
 
 def absurd(content: bytes, rng: Rng) -> bytes:
@@ -248,7 +296,10 @@ def _deflated(row: bytes, rows: int) -> bytes:
     return b"".join(packer.compress(row) for _ in range(rows)) + packer.flush()
 
 
-CLAIMS: dict[bytes, Callable[[bytes, int, int], bytes]] = {  # by a file's first bytes
+CLAIMS: dict[
+    bytes, Callable[[bytes, int, int], bytes]
+] = {  # by a file's first bytes; AVIF and HEIC begin with a length
+    b"\0\0\0": claim_boxes,
     b"\xff\xd8": claim_jpeg,
     b"\x89PNG": claim_png,
     b"II": claim_tiff,
@@ -263,6 +314,9 @@ DAMAGES: dict[str, Callable[[bytes, Rng], bytes]] = {
     "repeated": repeated,
     "lying header": lying,
     "absurd size": huge,
+    "many scans": many_scans,
+    "a pipe": unharmed,
+    "sparse": unharmed,
 }
 
 

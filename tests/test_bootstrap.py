@@ -7,12 +7,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piqa.evaluation import measures, metrics
+from piqa.evaluation.leaderboard import entry_measures
 from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES, measure_predictions
 from piqa.evaluation.pairs import PairBands
-from piqa.evaluation.statistics.bootstrap import interval, mean, median, resample
+from piqa.evaluation.statistics import bootstrap
+from piqa.evaluation.statistics.bootstrap import Resamples, interval, mean, median
 
 MEASURES = ("srocc", "krocc", "plcc", "mae", "rmse")
 values = st.sampled_from([-1.5, -1.0, 0.0, 0.25, 0.5, 3.0])  # few values: many ties
+
+
+class Whole:
+    """All resamples at once: the slots, and by scene how often each image was drawn, in order of the slots."""
+
+    def __init__(self, sizes, bootstrap_samples, seed, levels="both", at_once=None):
+        self.lazy = Resamples(sizes, bootstrap_samples, seed, levels)
+        slots, counts = [], [[np.empty((0, size), int)] for size in sizes]
+        for block in self.lazy.blocks(at_once):
+            slots.append(block.slots)
+            for scene, places, drawn in block.draws():
+                assert (block.slots.ravel()[places] == scene).all() and (np.diff(places) > 0).all()
+                counts[scene].append(drawn)
+        self.slots, self.counts = np.concatenate(slots), [np.concatenate(parts) for parts in counts]
+
+
+resample = Whole
 
 
 def written_out(values, counts):
@@ -51,12 +70,25 @@ def test_images_and_scenes_are_drawn_evenly():
     assert drawn.counts[1].var(axis=0) == pytest.approx(np.full(10, 0.9), abs=0.05)  # multinomial: 10 x 1/10 x 9/10
 
 
-def test_what_is_measured_of_a_scene_stands_where_it_was_drawn():
-    drawn = resample([2, 2, 2], bootstrap_samples=30, seed=0)
-    placed = drawn.in_slots([np.arange(len(counts)) + 1000.0 * scene for scene, counts in enumerate(drawn.counts)])
-    assert (placed // 1000 == drawn.slots).all()
-    for scene in range(3):
-        assert (placed[drawn.slots == scene] % 1000 == np.arange(len(drawn.counts[scene]))).all()
+@pytest.mark.parametrize("levels", ["both", "scenes", "images"])
+@pytest.mark.parametrize("at_once", [1, 7, 40])
+def test_a_seed_gives_the_same_resamples_in_blocks_of_any_size(levels, at_once, monkeypatch):
+    whole = resample([3, 5, 8], bootstrap_samples=30, seed=4, levels=levels)
+    monkeypatch.setattr(bootstrap, "COUNTS_AT_ONCE", 11)
+    parts = resample([3, 5, 8], bootstrap_samples=30, seed=4, levels=levels, at_once=at_once)
+    np.testing.assert_array_equal(whole.slots, parts.slots)
+    for one, other in zip(whole.counts, parts.counts, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_resamples_of_a_seed_are_those_of_the_documented_scheme():
+    """scripts/recompute_leaderboard.py and whoever checks a board rely on it."""
+    choosing, *drawing = map(np.random.default_rng, np.random.SeedSequence(5).spawn(3))
+    drawn = resample([4, 6], bootstrap_samples=9, seed=5)
+    np.testing.assert_array_equal(drawn.slots, choosing.integers(2, size=(9, 2)))
+    for scene, size in enumerate((4, 6)):
+        expected = drawing[scene].multinomial(size, np.full(size, 1 / size), size=int((drawn.slots == scene).sum()))
+        np.testing.assert_array_equal(drawn.counts[scene], expected)
 
 
 # One scene, many resamples
@@ -132,7 +164,7 @@ def test_the_bootstrap_equals_a_plain_loop_over_the_same_resamples(levels):
     truth = made_up_truth(scenes=4)
     prediction = noisy(truth, 0.8).round(1).to_numpy()
     drawn = resample(truth.groupby("scene").size().to_list(), bootstrap_samples=12, seed=3, levels=levels)
-    measured = measure_predictions(truth, prediction, None, drawn, PairBands())
+    measured = measure_predictions(truth, prediction, None, drawn.lazy, PairBands())
     raw = [f for f in BOARD_VALUES if f.protocol == "official" or (f.protocol, f.measure) == ("authors", "srocc")]
     for sample in range(12):
         summary, median_accuracy, pooled_accuracy = plain_values(truth, prediction, drawn, sample)
@@ -147,7 +179,7 @@ def test_figures_on_the_images_themselves_equal_those_of_the_report():
     prediction = noisy(truth, 0.8)
     frame = truth.assign(prediction=prediction.to_numpy())
     drawn = resample(truth.groupby("scene").size().to_list(), bootstrap_samples=1, seed=0)
-    measured = measure_predictions(truth, prediction.to_numpy(), None, drawn, PairBands())
+    measured = measure_predictions(truth, prediction.to_numpy(), None, drawn.lazy, PairBands())
     scenes = metrics.per_scene(frame)
     pd.testing.assert_frame_equal(measured.scenes[scenes.columns], scenes, check_dtype=False, atol=1e-12)
     summary = metrics.summarise(scenes)
@@ -163,18 +195,54 @@ def test_fitted_measures_of_resamples_keep_the_curve_of_the_scene():
     drawn = resample([30], bootstrap_samples=5, seed=0)
     fitted = metrics.fit_logistic(prediction, truth["score"])
     expected = [metrics.rmse(written_out(truth["score"], row), written_out(fitted, row)) for row in drawn.counts[0]]
-    found = measure_predictions(truth, prediction, None, drawn, PairBands()).resamples["fitted_rmse"][:, 0]
+    one = next(one for one in BOARD_VALUES if one.column == "fitted_rmse")
+    found = measure_predictions(truth, prediction, None, drawn.lazy, PairBands()).resampled(one)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_many_resamples_at_once_are_measured_in_parts(monkeypatch):
-    truth = made_up_truth(scenes=2)
-    drawn = resample(truth.groupby("scene").size().to_list(), bootstrap_samples=30, seed=0)
-    whole = measure_predictions(truth, noisy(truth, 1.0).to_numpy(), None, drawn, PairBands()).resamples
-    monkeypatch.setattr("piqa.evaluation.leaderboard.entry_measures.AT_ONCE", 100)
-    parts = measure_predictions(truth, noisy(truth, 1.0).to_numpy(), None, drawn, PairBands()).resamples
-    for name in whole:
-        np.testing.assert_allclose(whole[name], parts[name], atol=1e-12, err_msg=name)
+def test_many_resamples_are_measured_in_blocks(monkeypatch):
+    truth = made_up_truth(scenes=3)
+    prediction = noisy(truth, 1.0).to_numpy().copy()
+    prediction[truth["scene"] == "scene 1"] = np.nan
+    prediction[0] = np.nan
+    drawn = Resamples(truth.groupby("scene").size().to_list(), 30, 0)
+    advanced = []
+    whole = measure_predictions(truth, prediction, None, drawn, PairBands(), advanced.append)
+    assert sum(advanced) == 3 + drawn.total == 93
+    monkeypatch.setattr(bootstrap, "COUNTS_AT_ONCE", 50)
+    monkeypatch.setattr(bootstrap, "VALUES_AT_ONCE", 20)
+    parts = measure_predictions(truth, prediction, None, drawn, PairBands())
+    for one in BOARD_VALUES:
+        np.testing.assert_allclose(whole.resampled(one), parts.resampled(one), atol=1e-12, err_msg=str(one))
+    for kind in PairBands().limits():
+        np.testing.assert_array_equal(whole.accuracy(kind)[1], parts.accuracy(kind)[1])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_tiny_scenes_are_measured_as_others(size, monkeypatch):
+    truth = made_up_truth(scenes=9).groupby("scene").head(size)
+    prediction = noisy(truth, 1.0).round().to_numpy()
+    drawn = Resamples(truth.groupby("scene").size().to_list(), 40, 0)
+    tabulated = measure_predictions(truth, prediction, None, drawn, PairBands())
+    monkeypatch.setattr(entry_measures, "TINY", 0)
+    plain = measure_predictions(truth, prediction, None, drawn, PairBands())
+    for one in BOARD_VALUES:
+        np.testing.assert_array_equal(tabulated.resampled(one), plain.resampled(one), err_msg=str(one))
+    pd.testing.assert_frame_equal(tabulated.scenes, plain.scenes)
+
+
+def test_large_scenes_are_measured_as_others(monkeypatch):
+    truth = made_up_truth(scenes=2, images=40)
+    prediction = noisy(truth, 1.0).round(1).to_numpy()
+    drawn = Resamples(truth.groupby("scene").size().to_list(), 40, 0)
+    plain = measure_predictions(truth, prediction, None, drawn, PairBands())
+    monkeypatch.setattr(measures, "LARGE", 10)
+    large = measure_predictions(truth, prediction, None, drawn, PairBands())
+    for one in BOARD_VALUES:
+        np.testing.assert_array_equal(large.resampled(one), plain.resampled(one), err_msg=str(one))
+    for kind in PairBands().limits():
+        np.testing.assert_array_equal(large.accuracy(kind)[1], plain.accuracy(kind)[1])
+    pd.testing.assert_frame_equal(large.scenes, plain.scenes)
 
 
 # Summing up
@@ -199,8 +267,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(levels, least, mos
     for run in range(runs):
         drawn = resample([6] * 20, bootstrap_samples=300, seed=run, levels=levels)
         error = rng.uniform(0.5, 1.5, size=(20, 1)) * np.abs(rng.normal(size=(20, 6)))
-        scenes = zip(error, drawn.counts, strict=True)
-        found = [measures.mae(row, np.zeros(6), counts.astype(float)) for row, counts in scenes]
-        low, high = interval(mean(drawn.in_slots(found)))
+        found = np.empty(drawn.slots.shape)
+        for scene, (row, counts) in enumerate(zip(error, drawn.counts, strict=True)):
+            found[drawn.slots == scene] = measures.mae(row, np.zeros(6), counts.astype(float))
+        low, high = interval(mean(found))
         covered += low <= np.sqrt(2 / np.pi) <= high
     assert least <= covered / runs <= most

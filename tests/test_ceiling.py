@@ -38,7 +38,16 @@ def test_large_scenes_are_drawn_in_blocks(monkeypatch):
     truth = made_up_truth(scenes=2)
     whole = noise_ceiling(truth, draws=30)
     monkeypatch.setattr("piqa.evaluation.measures.BLOCK", 200)
+    monkeypatch.setattr("piqa.evaluation.statistics.noise_ceiling.NOISE_AT_ONCE", 50)
+    monkeypatch.setattr("piqa.evaluation.statistics.noise_ceiling.VALUES_AT_ONCE", 130)  # two measures at a time
     np.testing.assert_array_equal(whole, noise_ceiling(truth, draws=30))
+
+
+def test_the_ceiling_of_a_large_scene_is_that_of_a_look_at_every_pair(monkeypatch):
+    truth = made_up_truth(scenes=2)
+    whole = noise_ceiling(truth, draws=30)
+    monkeypatch.setattr("piqa.evaluation.measures.LARGE", 5)
+    np.testing.assert_allclose(whole, noise_ceiling(truth, draws=30), rtol=1e-12)
 
 
 @needs_piq23

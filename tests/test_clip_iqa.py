@@ -109,9 +109,11 @@ def test_an_image_without_features_is_refused_in_one_line(clip_iqa, size):
 
 def test_bytes_are_normalised_as_clip_wants_them(clip_iqa):
     mean, std = np.array(open_clip.OPENAI_DATASET_MEAN), np.array(open_clip.OPENAI_DATASET_STD)
-    floats = torch.from_numpy((test_image(64, 64, seed=0) / 255 - mean) / std).float().permute(2, 0, 1)
-    with torch.inference_mode():
-        torch.testing.assert_close(clip_iqa(images(64, 64, count=1)), clip_iqa(floats[None]), rtol=0, atol=1e-5)
+    pixels = test_image(64, 64, seed=0)
+    wanted = torch.from_numpy((pixels / 255 - mean) / std).float().permute(2, 0, 1)[None]
+    floats = torch.from_numpy(pixels / 255).permute(2, 0, 1)[None]
+    for given in (images(64, 64, count=1), floats, floats.float()):
+        torch.testing.assert_close(clip_iqa.pixels(given), wanted, rtol=0, atol=1e-6)
 
 
 def test_an_image_gets_its_own_answer_whatever_the_batch(clip_iqa):

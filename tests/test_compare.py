@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from piqa.evaluation.statistics import significance
 from piqa.evaluation.statistics.significance import adjust, holm, permutation_p
 
 
@@ -71,3 +72,10 @@ def test_comparisons_are_adjusted_within_a_protocol_and_a_measure():
         }
     )
     np.testing.assert_allclose(adjust(frame)["p_adjusted"], [0.02, 0.01, 0.04, 0.04])
+
+
+def test_patterns_are_drawn_in_blocks_without_a_change(monkeypatch):
+    differences = np.random.default_rng(1).normal(0.3, 1, size=40)
+    whole = permutation_p(differences, seed=2, permutations=500)
+    monkeypatch.setattr(significance, "SIGNS_AT_ONCE", 130)
+    assert permutation_p(differences, seed=2, permutations=500) == whole

@@ -46,7 +46,7 @@ def test_a_checkpoint_of_one_setting_is_resumed_with_another(config, tmp_path):
 
 def test_activations_are_computed_twice_when_checkpointed():
     torch.manual_seed(0)
-    network, images, calls = Backbone("resnet10t", 64), torch.randn(2, 3, 64, 64), []
+    network, images, calls = Backbone("resnet10t", 64), torch.rand(2, 3, 64, 64), []
     network.net.layer2.register_forward_hook(lambda *_: calls.append("plain"))
     next(network.net.layer2.children()).conv1.register_forward_hook(lambda *_: calls.append("conv"))
     network(images).sum().backward()

@@ -8,6 +8,7 @@ from torch import nn
 
 from piqa.models import CLIPIQA, LIQE, NIMA, DualBranch, Regressor, TANet
 from piqa.models.contract import as_scoring_network, inputs_of, network_outputs, score_crops
+from piqa.models.pixels import normalised
 
 
 class Repeats(nn.Module):
@@ -143,17 +144,17 @@ def test_a_plain_function_is_a_network_without_weights():
     assert score_crops(network, TWO_PORTRAITS).shape == (2,)
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: DualBranch("resnet10t", ["whole"], 32),
-        lambda: Regressor("resnet10t", 32),
-        lambda: NIMA("resnet10t", 32),
-        lambda: TANet(backbone="resnet10t", image_size=32),
-        lambda: LIQE(architecture=VIT),
-        lambda: CLIPIQA(architecture=RESNET),
-    ],
-)
+OWN_NETWORKS = [
+    lambda: DualBranch("resnet10t", ["whole"], 32),
+    lambda: Regressor("resnet10t", 32),
+    lambda: NIMA("resnet10t", 32),
+    lambda: TANet(backbone="resnet10t", image_size=32),
+    lambda: LIQE(architecture=VIT),
+    lambda: CLIPIQA(architecture=RESNET),
+]
+
+
+@pytest.mark.parametrize("build", OWN_NETWORKS)
 def test_our_own_networks_declare_all_of_the_contract(build):
     network = build().eval()
     declared = {name: getattr(network, name) for name in ("inputs", "classes", "image_size", "pools_windows")}
@@ -162,3 +163,23 @@ def test_our_own_networks_declare_all_of_the_contract(build):
     side = network.image_size or 224
     outputs = network(torch.zeros(2, 3, side, side, dtype=torch.uint8))
     assert outputs["score"].shape == (2,)
+
+
+@pytest.mark.parametrize("build", OWN_NETWORKS)
+def test_float_pixels_are_in_0_to_1_for_every_network(build):
+    network = build().eval()
+    side = network.image_size or 224
+    pixels = torch.randint(256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network(pixels)["score"]
+        torch.testing.assert_close(network(pixels / 255)["score"], expected, rtol=0, atol=1e-5)
+        for wrong in (pixels / 128 - 1, pixels.float(), pixels / 255 + float("nan")):
+            assert "must lie in [0, 1]" in refusal(network, wrong)
+        assert "pixels of the type int64" in refusal(network, pixels.long())
+
+
+def test_floats_of_a_resize_may_pass_the_range_by_rounding():
+    mean, std = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
+    pixels = torch.tensor([-1e-6, 1 + 1e-6, 0.5]).view(1, 3, 1, 1)
+    assert torch.equal(normalised(pixels, mean, std), pixels)
+    assert normalised(pixels[:0], mean, std).shape == (0, 3, 1, 1)

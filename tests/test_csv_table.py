@@ -138,8 +138,8 @@ def test_missing_columns_are_named_with_the_way_to_map_them(tmp_path):
 
 def test_a_mapping_to_an_absent_column_is_refused(tmp_path):
     csv = write(tmp_path, "image,MOS,scene\na,1,s\n")
-    assert refused(csv, columns={"score": "mos"}) == (
-        f"{csv} lacks the column mos (found: image, MOS, scene); correct `columns`"
+    assert refused(csv, columns={"score": "mean"}) == (
+        f"{csv} lacks the column mean (found: image, MOS, scene); correct `columns`"
     )
 
 
@@ -185,3 +185,53 @@ def test_a_table_saved_by_a_spreadsheet_with_decimal_commas_is_read(tmp_path):
     table = CSVTable(csv, columns={"score": "MOS"}, test_fraction=0, check_files=False).load()
     assert table["score"].tolist() == [0.5, 1.5, 2.5, 3.5]
     assert table["score_std"].tolist() == [0.0, 0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "S/caf\u00e9.JPG",
+        "s/cafe\u0301.jpg",
+        "s\\CAF\u00c9.jpg",
+        "C:\\Photos\\s\\caf\u00e9.jpg",
+        "\\\\host\\share\\caf\u00e9.jpg",
+    ],
+)
+@pytest.mark.parametrize("on_disk", ["caf\u00e9.jpg", "cafe\u0301.jpg"])
+def test_names_written_on_another_system_find_their_file(tmp_path, named, on_disk):
+    root = tmp_path / "s" if named.startswith("\\\\") else tmp_path
+    for folder, name in (("s", on_disk), ("s", "b.jpg"), ("t", "c.jpg"), ("t", "d.jpg")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).touch()
+    rest = "".join(f"{tmp_path}/{name},2,{name[0]}\n" for name in ("s/b.jpg", "t/c.jpg", "t/d.jpg"))
+    csv = tmp_path / "my.csv"
+    csv.write_text(f"Image,SCORE,scene\n{named},1,s\n{rest}", encoding="utf-8")
+    table = CSVTable(csv, root=root, test_fraction=0).load()
+    assert table["path"].iloc[0] == str(tmp_path / "s" / on_disk)
+
+
+def test_a_name_that_fits_two_files_is_told(tmp_path):
+    for name in ("A.jpg", "a.jpg"):
+        (tmp_path / name).touch()
+    csv = write(tmp_path, "image,score,scene\na.JPG,1,s\nA.jpg,1,s\n")
+    assert "1 of 2 images" in refused(csv, check_files=True)
+
+
+def test_a_name_in_another_case_is_not_taken_for_an_image_that_is_listed_itself(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    csv = write(tmp_path, "image,score,scene\na.JPG,1,s\na.jpg,1,s\n")
+    assert "lists 1 image(s) more than once" in refused(csv, check_files=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;score;scene\na.jpg;4,5;s\nb.jpg;3,25;s\nc.jpg;4;t\nd.jpg;2,5;t\n",
+        "sep=;\nimage;score;scene\na.jpg;4.5;s\nb.jpg;3.25;s\nc.jpg;4;t\nd.jpg;2.5;t\n",
+        "Image;Score;Scene\na.jpg;4.5;s\nb.jpg;3.25;s\nc.jpg;4;t\nd.jpg;2.5;t\n",
+    ],
+    ids=["decimal commas", "declared separator", "capitals"],
+)
+def test_what_spreadsheets_save_in_other_countries_is_read(tmp_path, text):
+    table = CSVTable(write(tmp_path, text), test_fraction=0, check_files=False).load()
+    assert table["score"].tolist() == [4.5, 3.25, 4, 2.5] and table["scene"].tolist() == list("sstt")

@@ -1,7 +1,10 @@
+import csv
+
+import pandas as pd
 import pytest
 from refusals import refusal
 
-from piqa.system.csv_text import as_numbers, read_csv, read_text
+from piqa.system.csv_text import as_numbers, read_csv, read_text, write_csv
 
 
 def write(tmp_path, content):
@@ -143,14 +146,13 @@ def test_blank_lines_before_the_header_count_as_rows(tmp_path):
     assert read_csv(write(tmp_path, "\n\nimage,score\na.jpg,1\n")).index.tolist() == [4]
 
 
-def test_the_case_of_the_header_is_dropped_on_request(tmp_path):
-    path = write(tmp_path, "Image;SCORE\nA.jpg;1,5\n")
-    assert read_csv(path, numbers=("score",), lower_case_header=True).to_dict("records") == [
-        {"image": "A.jpg", "score": "1.5"}
-    ]
+def test_the_case_of_the_header_does_not_matter_for_known_columns(tmp_path):
+    path = write(tmp_path, "Image;SCORE;Other\nA.jpg;1,5;x\n")
+    labels = read_csv(path, numbers=("score",), names=("image", "score"))
+    assert labels.to_dict("records") == [{"image": "A.jpg", "score": "1.5", "Other": "x"}]
     path = write(tmp_path, "score,Score\n1,2\n")
     assert read_csv(path).columns.tolist() == ["score", "Score"]
-    assert "names the column score more than once" in refusal(read_csv, path, lower_case_header=True)
+    assert "names the column score more than once" in refusal(read_csv, path, names=("score",))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -161,3 +163,112 @@ def test_text_is_read_in_every_unicode_encoding_that_says_which_it_is(tmp_path, 
 def test_a_byte_order_mark_and_no_whole_characters_are_refused(tmp_path):
     path = write(tmp_path, b"\xff\xfea")
     assert refusal(read_text, path) == f"{path} is not text in UTF-8; save it in UTF-8"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_byte_order_mark_is_recognised(tmp_path, encoding):
+    assert read_csv(write(tmp_path, "image,score\ncaf\u00e9.jpg,1\n".encode(encoding)))["image"].tolist() == [
+        "caf\u00e9.jpg"
+    ]
+
+
+def test_a_nul_byte_is_told_with_its_row(tmp_path):
+    path = write(tmp_path, b"image,score\na.jpg,1\nb\0.jpg,2\n")
+    assert refused(path) == f"row 3 of {path} holds a NUL byte, which no text has; save it anew as text in UTF-8"
+
+
+@pytest.mark.parametrize(
+    "number", ["1_000", "\uff11", "\u0663", "nan", "inf", "-Infinity", "0x10", "1e", "1 000", "\u22121", ""]
+)
+def test_what_only_python_takes_for_a_number_is_refused(tmp_path, number):
+    path = write(tmp_path, f"image,score\na.jpg,{number}\n")
+    assert "(row 2)" in refusal(scores, path)
+
+
+@pytest.mark.parametrize("number", ["1", "+1.", ".5", "-1.5e-3", "1E5", "007"])
+def test_plain_numbers_are_read(tmp_path, number):
+    assert scores(write(tmp_path, f"image,score\na.jpg,{number}\n")) == [float(number)]
+
+
+@pytest.mark.parametrize("number", ["3.May", "Mai 03", "2026-05-03", "3/5/2026"])
+def test_a_date_that_a_spreadsheet_made_of_a_number_is_named(tmp_path, number):
+    path = write(tmp_path, f"image,score\na.jpg,{number}\n")
+    assert "(a spreadsheet may have made a date of a number); correct" in refusal(scores, path)
+
+
+@pytest.mark.parametrize("number", ["1.234,5", "1,234.5", "1 234,5", "1'234.5"])
+def test_thousands_separators_are_named(tmp_path, number):
+    path = write(tmp_path, f"image;score\na.jpg;{number}\n")
+    assert "(write numbers without thousands separators); correct" in refusal(scores, path)
+
+
+@pytest.mark.parametrize("other", ["1.234", "2.5"])
+def test_decimal_commas_and_points_in_one_table_are_refused(tmp_path, other):
+    """1.234 may be a thousand there."""
+    path = write(tmp_path, f"image;score;score_std\na.jpg;{other};0,5\nb.jpg;{other};0,5\n")
+    message = refusal(scores, path)
+    assert f"with points, such as score '{other}' (rows 2, 3); write all with one decimal sign" in message
+
+
+def test_commas_that_may_all_stand_between_thousands_are_refused_where_tabs_separate(tmp_path):
+    path = write(tmp_path, "image\tscore\na.jpg\t1,234\nb.jpg\t12,345\n")
+    assert "without thousands separators" in refusal(scores, path)
+    assert scores(write(tmp_path, "image\tscore\na.jpg\t0,234\nb.jpg\t1,345\n")) == [0.234, 1.345]
+
+
+@pytest.mark.parametrize("cell", ['="007"', '"=""007"""', '"""007"""', "007"])
+def test_texts_that_a_spreadsheet_marks_are_read(tmp_path, cell):
+    labels = read_csv(write(tmp_path, f"image,score\n{cell},'4.5\n'007b,1\n"))
+    assert labels["image"].tolist() == ["007", "'007b"]
+    assert as_numbers(labels["score"], "x").tolist() == [4.5, 1]
+
+
+def test_an_apostrophe_before_every_cell_of_a_column_marks_text(tmp_path):
+    labels = read_csv(write(tmp_path, "image,score\n'007,1\n'008,2\n"))
+    assert labels["image"].tolist() == ["007", "008"]
+
+
+def test_empty_columns_of_a_spreadsheet_do_no_harm(tmp_path):
+    labels = read_csv(write(tmp_path, "image;score;;;\na.jpg;1;;;\nb.jpg;2\n;;;;\n"))
+    assert labels.to_dict("records") == [{"image": "a.jpg", "score": "1"}, {"image": "b.jpg", "score": "2"}]
+
+
+# Writing
+
+NASTY = ["=1+1", "+1a", "-x.jpg", "@a", "\tb", "'=c", "''-d", "-3", "a\rb", 'q"u, o', "'plain", "\u00e9"]
+
+
+@pytest.mark.parametrize("spreadsheet_safe", [True, False])
+def test_every_name_comes_back_as_it_was(tmp_path, spreadsheet_safe):
+    names = [
+        name
+        for name in NASTY
+        if spreadsheet_safe or not name.lstrip("'").startswith(("=", "+", "-", "@")) or name[0] != "'"
+    ]
+    path = tmp_path / "out.csv"
+    write_csv(pd.DataFrame({"image": names, "score": -0.5}), path, spreadsheet_safe=spreadsheet_safe)
+    back = read_csv(path)
+    assert back["image"].str.strip().tolist() == [name.strip() for name in names]
+    assert set(back["score"]) == {"-0.5"}
+
+
+def test_what_a_spreadsheet_might_run_is_marked_on_request_and_numbers_are_not(tmp_path):
+    write_csv(pd.DataFrame({"image": NASTY, "score": -0.5}), tmp_path / "out.csv", spreadsheet_safe=True)
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    assert not any(row[0][0] in "=+-@\t\r" for row in rows if row[0] != "-3")
+    assert {row[1] for row in rows} == {"-0.5"} and rows[7][0] == "-3"
+
+
+def test_a_carriage_return_is_quoted(tmp_path):
+    write_csv(pd.DataFrame({"image": ["a\rb.jpg"], "score": [1.0]}), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_bytes() == b'image,score\n"a\rb.jpg",1.0\n'
+
+
+def test_tables_are_written_as_pandas_writes_them(tmp_path):
+    frame = pd.DataFrame(
+        {"a": [1, 2], "b": [0.1, float("nan")], "c": ["x,y", None], "d": [True, False], "e": [1e-7, 1e20]}
+    )
+    frame["f"] = pd.array([1, None], dtype="Int64")
+    write_csv(frame, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == frame.to_csv(index=False, lineterminator="\n")

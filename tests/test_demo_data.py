@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 
 from piqa.data import demo
 from piqa.errors import InputError
+from piqa.system.ownership import MARKER
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,9 @@ def per_scene_srocc(table):
 
 
 def files_of(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """The content of all files but the marker, which names the run."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MARKER]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def test_every_row_of_the_csv_has_its_image_and_the_other_way_round(small_demo):
@@ -129,6 +132,21 @@ def test_a_stopped_run_leaves_no_csv_and_no_half_image(tmp_path, monkeypatch):
     for path in (tmp_path / "images").rglob("*.*"):
         with Image.open(path) as shot:
             shot.load()
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / "demo.csv").write_text("name,mark\nmine,1\n")
+    with pytest.raises(InputError, match="are left alone"):
+        demo.write_demo(tmp_path, scenes=2, test_scenes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.csv"]
+    assert (tmp_path / "demo.csv").read_text() == "name,mark\nmine,1\n"
+
+
+def test_demo_data_without_a_marker_are_adopted(tmp_path):
+    csv = demo.write_demo(tmp_path, scenes=2, test_scenes=1)
+    (tmp_path / MARKER).unlink()  # as version 0.1.0 left them
+    demo.write_demo(tmp_path, seed=1, scenes=2, test_scenes=1)
+    assert csv.is_file() and (tmp_path / MARKER).is_file()
 
 
 def test_faces_are_found_in_the_undistorted_images_of_both_sitters():

@@ -134,12 +134,14 @@ def test_backbones_of_other_families_give_pooled_features(name):
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])  # of different mean and std
-def test_bytes_equal_normalised_floats(name):
+def test_bytes_equal_floats_from_0_to_1_and_the_network_normalises_both(name):
     backbone, images = Backbone(name, SIDE).eval(), a_batch(2)["whole"]
     cfg = timm.get_pretrained_cfg(name)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (cfg.mean, cfg.std))
     with torch.no_grad():
-        torch.testing.assert_close(backbone(images), backbone((images / 255 - mean) / std), rtol=0, atol=1e-6)
+        expected = backbone.net((images / 255 - mean) / std)
+        for given in (images, images / 255, images.double() / 255):
+            torch.testing.assert_close(backbone(given), expected, rtol=0, atol=1e-6)
 
 
 def test_a_backbones_state_holds_weights_and_not_its_mean_and_std():

@@ -1,12 +1,18 @@
+import errno
+import io
 import json
+import os
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from refusals import one_line
+from refusals import one_line, refusal
 
 from piqa import evaluate
-from piqa.data import CSVTable
+from piqa.data import PIQ23, CSVTable
 from piqa.data.tables.table import Table
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.scoring.options import ScoringOptions
@@ -91,6 +97,7 @@ def test_a_model_scores_the_training_images_for_the_calibrated_protocol_when_ask
         calibrate=True,
         statistics=StatisticsOptions(20),
     )
+    # all that the table marks train: of a table without a validation split, the scenes that chose the checkpoint too
     assert found.board.facts.calibration_images["run"] == 24
     measures = found.board.measures.set_index(["model", "protocol", "measure"])["value"]
     assert measures[("run", "calibrated", "mae")] < 2
@@ -238,3 +245,129 @@ def test_only_the_command_changes_the_process_and_only_where_a_network_runs_on_a
 def test_a_setting_of_a_group_is_refused_in_one_line(argument, value, capsys):
     line = one_line(capsys, lambda: evaluate.main(["--predictions", "some.csv", f"--{argument}", value]))
     assert f"`{argument.split('.')[1]}` is {value}" in line
+
+
+# Outputs
+
+
+def six_scenes(folder, name="p.csv"):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"image": [f"{i}.jpg" for i in range(48)], "scene": np.repeat(list("abcdef"), 8)})
+    rows.assign(score=rng.normal(size=48), prediction=rng.normal(size=48)).to_csv(folder / name, index=False)
+    return folder / name
+
+
+BOARD = {f"leaderboard.{end}" for end in ("html", "json", "csv", "md", "tex")}
+FEW = ["--statistics.bootstrap_samples", "20"]
+
+
+class ClosedOutput(io.StringIO):
+    """A stdout that cannot be written: full, or closed by its reader."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def write(self, text):
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize(("fault", "status"), [(errno.ENOSPC, 1), (errno.EPIPE, None)])
+def test_all_files_are_there_whatever_becomes_of_stdout(tmp_path, monkeypatch, capsys, fault, status):
+    monkeypatch.setattr(sys, "stdout", ClosedOutput(fault))
+    arguments = ["--predictions", str(six_scenes(tmp_path)), *FEW, "--out", str(tmp_path / "out")]
+    if status is None:
+        evaluate.main(arguments)
+    else:
+        with pytest.raises(SystemExit) as stop:
+            evaluate.main(arguments)
+        assert stop.value.code == status
+    assert BOARD | {"metrics.json", "scatter.png"} <= {file.name for file in (tmp_path / "out").iterdir()}
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_folder_of_somebody_else_is_refused_and_stays(tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "leaderboard.csv").write_text("mine")
+    arguments = ["--predictions", str(six_scenes(tmp_path)), *FEW, "--out", str(out)]
+    assert "holds files that are not a" in one_line(capsys, lambda: evaluate.main(arguments))
+    assert [file.name for file in out.iterdir()] == ["leaderboard.csv"]
+
+
+def test_an_evaluation_by_a_former_version_may_be_replaced(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("metrics.json", "per_scene.csv"):
+        (out / name).write_text("{}")
+    evaluate.evaluate(predictions=str(six_scenes(tmp_path)), statistics=StatisticsOptions(20), out=str(out))
+    assert json.loads((out / "metrics.json").read_text())["scenes"] == 6
+
+
+def test_a_file_that_cannot_be_read_leaves_no_folder(tmp_path, capsys):
+    one_line(capsys, lambda: evaluate.main(["--predictions", str(tmp_path / "none" / "some.csv")]))
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_passed_on_holds_no_path_of_the_machine(tmp_path, monkeypatch):
+    own = six_scenes(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["piqa", "--predictions", f"ours={own}", "--out", str(tmp_path / "out")])
+    rows = pd.read_csv(own)
+    rows.assign(image=[f"{tmp_path}/pictures/{name}" for name in rows["image"]]).to_csv(own, index=False)
+    evaluate.main(["--predictions", f"ours={own}", *FEW, "--out", str(tmp_path / "out")])
+    for name in (*BOARD, "metrics.json"):
+        assert str(tmp_path) not in (tmp_path / "out" / name).read_text(encoding="utf-8"), name
+    facts = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["facts"]
+    assert facts["command"] == "piqa --predictions ours=p.csv --out out"
+
+
+def test_cells_of_the_board_cannot_run_in_a_spreadsheet_unless_that_is_wanted(tmp_path):
+    own = six_scenes(tmp_path, "=SUM(A1).csv")
+    for mode, cell in (("board", "'=SUM(A1)"), ("none", "=SUM(A1)")):
+        options = {"statistics": StatisticsOptions(5), "out": str(tmp_path / mode), "spreadsheet_safe": mode}
+        evaluate.evaluate(predictions=str(own), **options)
+        assert f",{cell},model," in (tmp_path / mode / "leaderboard.csv").read_text()
+
+
+def test_the_scores_of_predict_are_evaluated_with_a_table(tmp_path):
+    rows = [(f"{scene}{shot}.jpg", shot, scene) for scene in "st" for shot in range(3)]
+    pd.DataFrame(rows, columns=["image", "score", "scene"]).to_csv(tmp_path / "labels.csv", index=False)
+    scores = pd.DataFrame({"file": [f"{tmp_path}/{name}" for name, *_ in rows], "score": range(6)})
+    scores.assign(face_found=True, face_x1=1, error="").to_csv(tmp_path / "scores.csv", index=False)
+    found = evaluate.evaluate(
+        predictions=str(tmp_path / "scores.csv"),
+        table=CSVTable(tmp_path / "labels.csv", test_fraction=1, check_files=False),
+        statistics=StatisticsOptions(20),
+    )
+    assert found.reports["scores"].summary["official"]["srocc"] == 1
+
+
+def test_broken_images_are_left_out_by_the_rule_of_training_and_counted(tiny_config, tiny_run, tmp_path):
+    data = tmp_path / "piq23"
+    shutil.copytree(tiny_config.parent / "piq23", data)
+    table = PIQ23(data)
+    frame = table.load()
+    broken = frame[frame["split"] == "test"].iloc[0]
+    Path(broken["path"]).write_bytes(b"no image")
+    settings = {"table": table, "scoring": ScoringOptions(str(tmp_path / "store")), "statistics": StatisticsOptions(20)}
+    message = refusal(evaluate.evaluate, str(tiny_run), out=str(tmp_path / "none"), **settings)
+    assert "1 of the 12 images to be scored could not be prepared, more than the fraction of 0.01" in message
+    found = evaluate.evaluate(str(tiny_run), out=str(tmp_path / "out"), max_failed=0.03, **settings)  # of 36 images
+    assert found.reports["run"].summary["failed"] == 1 and found.reports["run"].summary["images"] == 11
+    assert found.board.facts.failed == {"run": [broken["image"]]}
+    text = (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "run: broken images, left out: 1 (" in text and "without a prediction" not in text
+
+
+def test_images_that_the_table_marks_for_validation_are_no_part_of_the_calibration(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"image": [f"{i}.jpg" for i in range(36)], "scene": np.repeat(list("abcdef"), 6)})
+    rows = rows.assign(score=rng.normal(size=36), split=np.repeat(["train", "train", "val", "val", "test", "test"], 6))
+    rows.to_csv(tmp_path / "labels.csv", index=False)
+    rows.assign(prediction=rng.normal(size=36))[["image", "prediction"]].to_csv(tmp_path / "some.csv", index=False)
+    found = evaluate.evaluate(
+        predictions=str(tmp_path / "some.csv"),
+        table=CSVTable(tmp_path / "labels.csv", check_files=False),
+        statistics=StatisticsOptions(5),
+    )
+    assert found.board.facts.calibration_images["some"] == 12

@@ -1,5 +1,7 @@
 """The right face of an image, where it is, and never an exception where there is none."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from PIL import Image
 from portraits import COLLINS_FACE, HOPPER_FACE, collins, hopper
 from torch.nn.functional import interpolate
 
-from piqa.preparation.faces import MIN_FACE_SIDE, Face, FaceDetector, choose_face, crop_face
+from piqa.preparation.faces import Face, choose_face, crop_face
+from piqa.preparation.mtcnn import MIN_FACE_SIDE, MTCNNDetector
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = Face((0.0, 0.0, 30.0, 40.0), 0.999)
 LARGE = Face((100.0, 50.0, 300.0, 350.0), 0.95)
 FAINT = Face((0.0, 0.0, 900.0, 900.0), 0.6)
@@ -16,7 +20,7 @@ FAINT = Face((0.0, 0.0, 900.0, 900.0), 0.6)
 
 @pytest.fixture(scope="module")
 def detector():
-    return FaceDetector()
+    return MTCNNDetector()
 
 
 def overlap(box, other):
@@ -81,14 +85,14 @@ def test_the_box_is_in_pixels_of_the_original(detector):
     ],
 )
 def test_the_detector_sees_a_copy_of_bounded_size(monkeypatch, size, seen):
-    detector = FaceDetector(1600)
+    detector = MTCNNDetector(1600)
     sizes = sizes_seen(detector, monkeypatch)
     detector.detect(Image.new("RGB", size))
     assert sizes == [seen]
 
 
 def test_the_bound_can_be_set(monkeypatch):
-    detector = FaceDetector(800)
+    detector = MTCNNDetector(800)
     sizes = sizes_seen(detector, monkeypatch)
     detector.detect(Image.new("RGB", (3000, 4000)))
     assert sizes == [(600, 800)]
@@ -111,6 +115,17 @@ def test_detection_does_not_depend_on_the_number_of_threads(detector):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("case", ["dark, 4 stops", "lower half covered", "mirrored"])
+def test_a_face_is_found_in_hard_cases(detector, monkeypatch, case):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import face_detection
+
+    image = hopper().resize((256, 300))
+    clean = likeliest(detector.detect(image)).box
+    found = face_detection.outcome(face_detection.CASES[case], detector, 0.9, [(image, clean)])
+    assert found.startswith("1 of 1, p ")
+
+
 # No face
 
 
@@ -124,7 +139,7 @@ def test_tiny_and_long_images_have_no_face_and_no_error(detector, size):
 
 
 def test_mtcnn_is_not_asked_about_images_below_its_smallest_face(monkeypatch):
-    detector = FaceDetector()
+    detector = MTCNNDetector()
     sizes = sizes_seen(detector, monkeypatch)
     detector.detect(Image.new("RGB", (MIN_FACE_SIDE - 1, 400)))
     assert sizes == []
@@ -167,7 +182,7 @@ def test_a_candidate_wholly_outside_the_image_does_not_hide_the_true_face(detect
 
 
 def test_boxes_that_show_nothing_of_the_image_are_dropped(monkeypatch):
-    detector = FaceDetector()
+    detector = MTCNNDetector()
     boxes = np.array([[-60, 10, -20, 50], [50, 50, 20, 20], [10, 310, 50, 350], [-20, -20, 30, 30]], dtype=object)
     monkeypatch.setattr(detector._mtcnn, "detect", lambda image: (boxes, [0.99, 0.99, 0.99, 0.98]))
     assert detector.detect(Image.new("RGB", (400, 300))) == [Face((-20.0, -20.0, 30.0, 30.0), 0.98)]
@@ -175,7 +190,7 @@ def test_boxes_that_show_nothing_of_the_image_are_dropped(monkeypatch):
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), IndexError("index 7 is out of bounds")])
 def test_other_failures_of_the_detector_are_not_hidden(monkeypatch, error):
-    detector = FaceDetector()
+    detector = MTCNNDetector()
 
     def detect(image):
         raise error

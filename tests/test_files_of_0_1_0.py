@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from piqa import Scorer, evaluate, fit
+from piqa.system.ownership import folder_mark
 from piqa.weights.model_card import ModelCard
 from piqa.weights.model_file import build_network, load_model
 
@@ -51,6 +52,7 @@ def test_an_old_run_is_evaluated_on_the_table_that_its_card_names_out_of_its_old
 
 def test_an_old_checkpoint_in_the_middle_of_an_epoch_is_resumed_to_the_same_weights(old):
     fit.main(["--config", str(OLD / "today.yaml"), "--ckpt_path", "last"])
+    assert folder_mark("run")["what"] == "training run" and folder_mark("store")["what"] == "prepared store"
     weights = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     expected = json.loads(Path("final_weights.json").read_text())
     for name, (total, norm) in expected.items():

@@ -1,4 +1,6 @@
 import json
+import math
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,6 +12,9 @@ from processes import checkpoint, end, fit_command, start, wait_for_step
 from refusals import one_line
 
 from piqa import fit, prepare
+from piqa.preparation.portrait import Preparer
+from piqa.system.ownership import locked
+from piqa.tasks import RankingTask
 from piqa.weights.model_file import load_model
 
 
@@ -21,7 +26,7 @@ def epochs_of(run):
     return sorted(pd.read_csv(run / "metrics.csv")["epoch"].unique())
 
 
-def test_a_run_leaves_model_report_config_and_record(tiny_run):
+def test_a_run_leaves_model_report_config_and_record(tiny_config, tiny_run):
     card = json.loads((tiny_run / "model.json").read_text())
     record = json.loads((tiny_run / "record.json").read_text())
     metrics = json.loads((tiny_run / "test" / "metrics.json").read_text())
@@ -31,6 +36,10 @@ def test_a_run_leaves_model_report_config_and_record(tiny_run):
     assert record["packages"]["torch"] == torch.__version__.split("+")[0]
     assert yaml.safe_load((tiny_run / "config.yaml").read_text())["model"]["loss"] == "fidelity"
     assert metrics["facts"]["selected_on"] == "val" and metrics["images"] == 12
+    assert metrics["facts"]["selected_srocc"] == pytest.approx(pd.read_csv(tiny_run / "metrics.csv")["val/srocc"].max())
+    assert record["status"] == "finished" and record["started"] <= record["ended"] and record["earlier"] == []
+    assert record["command"] == f"python -m piqa.fit --config {tiny_config}"
+    assert record["left_out"] == {"not_prepared": 0, "alone_in_scene": 0}
     assert (tiny_run / "test" / "scatter.png").stat().st_size > 0
 
 
@@ -70,6 +79,9 @@ def test_resuming_in_place_keeps_the_metrics_so_far(tiny_config, tmp_path):
     before = (out / "metrics.csv").read_text()
     run_fit(tiny_config, "--out", out, "--ckpt_path", out / "checkpoints" / "last.ckpt")
     assert (out / "metrics-1.csv").read_text() == before and epochs_of(out) == [1]
+    record = json.loads((out / "record.json").read_text())
+    assert record["resumed_from"] == str(out / "checkpoints" / "last.ckpt")
+    assert [session["status"] for session in record["earlier"]] == ["finished"]
 
 
 def test_the_same_seed_gives_the_same_model(tiny_config, tiny_run, tmp_path):
@@ -182,6 +194,85 @@ def test_an_empty_csv_and_one_without_the_columns_are_named(tiny_config, tmp_pat
 def test_a_run_is_not_overwritten_unasked(tiny_config, tiny_run, capsys):
     message = one_line(capsys, lambda: run_fit(tiny_config))
     assert "--ckpt_path" in message and "--overwrite" in message
+
+
+@pytest.mark.parametrize("overwrite", ["false", "true"])
+def test_a_folder_of_others_is_left_alone(tiny_config, tmp_path, capsys, overwrite):
+    theirs = {"checkpoints/my_other_model.ckpt": "precious", "metrics.csv": "a,b\n1,2\n", "config.yaml": "mine: true\n"}
+    for name, content in theirs.items():
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text(content)
+    message = one_line(capsys, lambda: run_fit(tiny_config, "--out", tmp_path / "run", "--overwrite", overwrite))
+    assert "are left alone" in message and ("only a run of piqa's" in message) == (overwrite == "true")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {str(path.relative_to(tmp_path / "run")): path.read_text() for path in files} == theirs
+
+
+@pytest.mark.parametrize("resume", [[], ["--ckpt_path", "last"]])
+def test_a_run_without_its_last_checkpoint_is_still_a_run(tiny_config, tiny_run, tmp_path, capsys, resume):
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("last.ckpt", "step-*.ckpt"))
+    before = (out / "checkpoints" / "best.ckpt").stat().st_mtime_ns
+    assert "already holds a run" in one_line(capsys, lambda: run_fit(tiny_config, "--out", out, *resume))
+    assert (out / "checkpoints" / "best.ckpt").stat().st_mtime_ns == before
+
+
+def test_a_second_run_at_once_is_refused(tiny_config, tiny_run, capsys):
+    last = tiny_run / "checkpoints" / "last.ckpt"
+    with locked(tiny_run, folder=True):
+        message = one_line(capsys, lambda: run_fit(tiny_config, "--ckpt_path", last))
+    assert f"{tiny_run} is being written by process" in message
+
+
+def test_a_second_preparation_at_once_is_refused_unless_there_is_nothing_to_do(tiny_config, tiny_run, tmp_path, capsys):
+    key = next(path.name for path in (tiny_config.parent / "store").iterdir() if path.is_dir())
+    arguments = ["--config", str(tiny_config), "--data.store.folder", str(tmp_path / "store")]
+    with locked(tmp_path / "store" / key, folder=True):
+        message = one_line(capsys, lambda: prepare.main(arguments))
+    assert "is being written by process" in message and not list(tmp_path.rglob("*.safetensors"))
+    with locked(tiny_config.parent / "store" / key, folder=True):
+        prepare.main(arguments[:2])
+    assert "36 reused" in capsys.readouterr().out
+
+
+def no_constants(text):
+    raise AssertionError(f"{text} is no JSON")
+
+
+def test_an_undefined_measure_chooses_nothing_and_broken_images_are_counted(tiny_config, tmp_path, monkeypatch):
+    shutil.copytree(tiny_config.parent / "piq23", tmp_path / "piq23")
+    sorted((tmp_path / "piq23" / "Overall").glob("*.jpg"))[0].write_text("no image")
+    broken = ["--data.table.root", tmp_path / "piq23", "--data.store.max_failed", 0.1]
+    monkeypatch.setattr(RankingTask, "measures", lambda self, table: {"srocc": math.nan, "pair_accuracy": 0.5})
+    with pytest.warns(UserWarning, match="no epoch had a defined SROCC"):
+        run_fit(tiny_config, "--out", tmp_path / "run", "--trainer.max_epochs", 1, *broken)
+    for file in (tmp_path / "run").rglob("*.json"):
+        content = json.loads(file.read_text(), parse_constant=no_constants)
+        if file.name == "model.json":
+            trained_on = content["trained_on"]
+        if file.name == "record.json":
+            assert content["left_out"] == {"not_prepared": 1, "alone_in_scene": 0}
+    assert trained_on["selected_srocc"] is None and "no epoch had a defined SROCC" in trained_on["selected_on"]
+    assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+    assert "nan" not in (tmp_path / "run" / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("moment", ["preparation", "training"])
+def test_ctrl_c_ends_in_one_line_at_any_moment(tiny_config, tmp_path, monkeypatch, capsys, moment):
+    def interrupt(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    where = {"preparation": (Preparer, "__call__"), "training": (RankingTask, "loss")}[moment]
+    monkeypatch.setattr(*where, interrupt)
+    store = ["--data.store.folder", tmp_path / "store"] if moment == "preparation" else []
+    with pytest.raises(SystemExit) as stop:
+        run_fit(tiny_config, "--out", tmp_path / "run", *store)
+    assert stop.value.code == 130
+    error = capsys.readouterr().err
+    assert "piqa: stopped by Ctrl-C; images that were prepared are kept" in error and "KeyboardInterrupt" not in error
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["status"] == "stopped" and "Ctrl-C" in record["reason"]
+    assert not (tmp_path / "run" / ".piqa.lock").exists()
 
 
 def test_an_unwritable_folder_is_named(tiny_config, tmp_path, capsys):

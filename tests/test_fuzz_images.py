@@ -30,14 +30,14 @@ def stumble(files, model, out, memory, messages):
 
     read = image_file.open_image
 
-    def open_image(path):
+    def open_image(path, *settings):
         if Path(path).stem == "crash":
             print("the last words", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
         if Path(path).stem == "hang":
             print("the last words", file=sys.stderr, flush=True)
             time.sleep(600)
-        return read(path)
+        return read(path, *settings)
 
     image_file.open_image = open_image
     fuzz_images.score(files, model, out, memory, messages)
@@ -102,6 +102,15 @@ def test_bombs_are_honest_images(scripts, mode):
     assert decode_image(tiff_bomb(300), "bomb").size == (300, 300)
 
 
+def test_what_is_no_regular_file_stands_in_its_place(scripts, tmp_path):
+    from hostile_images import Hostile, sound, written
+
+    written(Hostile("PNG", "sparse", sound("PNG", 0)), tmp_path / "sparse")
+    written(Hostile("PNG", "a pipe", b""), tmp_path / "pipe")
+    assert (tmp_path / "sparse").stat().st_size == 5_000_000_000
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_seed_gives_the_same_files_again(scripts):
     from hostile_images import hostile
 
@@ -122,5 +131,6 @@ def test_hostile_files_cost_their_row_and_no_more(scripts, tmp_path):
     assert table["number"].tolist() == list(range(300))
     assert set(table["damage"]) == set(DAMAGES) and set(table["encoding"]) == set(ENCODINGS)
     assert (table.loc[table["damage"] == "none", "outcome"] == "read").all()
-    assert set(table["outcome"]) > {"read", "refused: no image", "refused: damaged", "refused: too many pixels"}
+    refused = {"no image", "damaged", "too many pixels", "no regular file", "too large a file", "too many scans"}
+    assert set(table["outcome"]) > {"read"} | {f"refused: {reason}" for reason in refused}
     assert not table["outcome"].isin(["refused: too little memory", "refused: other"]).any()

@@ -151,7 +151,7 @@ def test_complete_videos_load_without_a_warning(tmp_path):
         (HEADER + row("", 1) + row("b", 1), "has no image in row 2"),
         (HEADER + row("a", 1) + row("a", 2), "more than once: a in rows 2, 3"),
         (HEADER + row("a", 1) + row("b", 2, "maybe"), "has is_test 'maybe'"),
-        ("video,MOS\na,1\n", "lacks the column name, mos (found: video, MOS)"),
+        ("video,MOS\na,1\n", "lacks the column name (found: video, mos)"),
         ("", "is empty"),
         ("a.mp4, -1, -1, 5\nb.mp4, 5\n", "is not `<file>.mp4, -1, -1, <mos>` as the first"),
         ("a.mp4, -1, -1, 5\n\nb.mp4, -1, -1, bad\n", "found 'bad' (row 3)"),

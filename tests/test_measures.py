@@ -1,10 +1,12 @@
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 import scipy_measures
+from scipy import stats
 
-from piqa.evaluation import measures
+from piqa.evaluation import measures, pair_counts
 from piqa.evaluation.measures import MEASURES, ROUNDING, all_measures
 
 CORRELATIONS = ("srocc", "krocc", "plcc")
@@ -139,3 +141,44 @@ def test_pairs_within_limits_are_counted_once_in_blocks_of_any_size(limits, monk
         np.testing.assert_array_equal(many, [[sum(agreement), -sum(agreement)], [len(pairs)] * 2])
         resampled = measures.concordance(score, prediction, counts, *limits)
         np.testing.assert_array_equal(resampled, [agreement @ drawn, drawn.sum(axis=0)])
+
+
+LIMITS = [(0.0, np.inf), (1.0, np.inf), (0.0, 0.5), (0.5, 1.0), (0.0, 0.0), (1.0, 0.5)]
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 7, 8, 9, 33, 64, 100])
+def test_pairs_of_a_large_scene_are_those_of_a_look_at_each(images, monkeypatch):
+    """Scores of two decimals: differences lie on the limits, but for rounding."""
+    rng = np.random.default_rng(images)
+    for _ in range(5):
+        score, counts = rng.normal(size=images).round(2), rng.integers(4, size=(6, images)).astype(float)
+        prediction = (score + rng.normal(size=images)).round(1)
+        many = np.stack([prediction, -prediction, rng.normal(size=images), np.zeros(images)])
+        for limits in LIMITS:
+            arguments = [(prediction, None), (prediction, counts), *([(many, None)] if images > 2 else [])]
+            plain = [measures.concordance(score, *one, *limits) for one in arguments]
+            with monkeypatch.context() as patch:
+                patch.setattr(measures, "LARGE", 1)
+                patch.setattr(pair_counts, "AT_ONCE", 20)
+                for found, expected in zip(
+                    [measures.concordance(score, *one, *limits) for one in arguments], plain, strict=True
+                ):
+                    np.testing.assert_array_equal(found, expected)
+
+
+def test_measures_of_a_large_scene_equal_scipy(monkeypatch):
+    monkeypatch.setattr(measures, "LARGE", 10)
+    score, prediction = sample("tied on one side", 0, images=500)
+    for name, value in all_measures(score, prediction).items():
+        if name in MEASURES:
+            assert value == pytest.approx(getattr(scipy_measures, name)(score, prediction), rel=1e-9), name
+
+
+def test_twenty_thousand_images_are_counted_in_little_memory():
+    score, prediction = sample("tied on one side", 0, images=20_000)
+    tracemalloc.start()
+    found = measures.krocc(score, prediction)
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == pytest.approx(stats.kendalltau(score, prediction).statistic, abs=1e-12)
+    assert used < 200e6  # the signs of all pairs take 3.2 GB

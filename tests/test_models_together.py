@@ -196,9 +196,9 @@ def test_somebodys_own_module_joins_by_its_import_path(tables, folder, images, t
         "  preparation: {short_side: 64, face_rule: none}}\n"
     )
     fit.main(["--config", str(config), *SMALL, f"--out={tmp_path / 'own'}"])
-    network, card = load_model(tmp_path / "own")
+    network, card = load_model(tmp_path / "own", trust=[__name__])
     assert type(network).__name__ == "OwnModel" and network.head.in_features == 6 and card.view == "whole"
-    scores = predicted(images, tmp_path, f"--ckpt_path={tmp_path / 'own'}")
+    scores = predicted(images, tmp_path, f"--ckpt_path={tmp_path / 'own'}", f"--trust={__name__}")
     assert scores.columns.tolist() == [*COLUMNS, "redness"]
     assert scores["redness"].iloc[0] == pytest.approx(np.asarray(Image.open(images[0]))[..., 0].mean(), abs=2)
 

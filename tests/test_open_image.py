@@ -312,42 +312,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    assert "directory" in refusal(tmp_path)
-
-
-def test_a_header_that_claims_60000_by_60000_pixels_is_refused(tmp_path):
-    path = tmp_path / "bomb.png"
-    path.write_bytes(png_header(60000, 60000))
-    assert "300 million" in refusal(path)
-
-
-def test_a_decompression_bomb_is_refused_before_it_grows(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_file, "MAX_PIXELS", 1_000_000)
-    path = tmp_path / "bomb.png"
-    Image.new("L", (1001, 1000)).save(path)
-    assert path.stat().st_size < 3000
-    assert "1 million" in refusal(path)
-
-
-def test_a_bomb_inside_an_icon_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_file, "MAX_PIXELS", 1_000_000)
-    inner = saved(Image.new("RGB", (1001, 1000)), format="PNG")
-    icon = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
-    path = tmp_path / "icon.png"
-    path.write_bytes(icon)
-    assert "1 million" in refusal(path)
-
-
-def test_200_megapixel_phone_images_are_not_called_bombs(tmp_path):
-    path = tmp_path / "phone.png"
-    path.write_bytes(png_header(16320, 12240))
-    assert "damaged or truncated" in refusal(path)  # the header passes; there are no pixels behind it
-
-
-def test_a_strip_that_would_fill_the_memory_once_resized_is_refused(tmp_path):
-    path = tmp_path / "strip.png"
-    Image.new("RGB", (2, 201)).save(path)
-    assert "2 x 201" in refusal(path)
+    assert "is a folder" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F"])

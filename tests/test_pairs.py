@@ -4,7 +4,7 @@ import pytest
 from contests import made_up_truth, noisy
 from scipy.stats import norm
 
-from piqa.evaluation import metrics
+from piqa.evaluation import metrics, pairs
 from piqa.evaluation.pairs import PairBands, by_group, preferences, reliability, worst_pairs
 
 
@@ -27,11 +27,11 @@ def pairs_of(frame):
 )
 def test_accuracy_and_brier_score_equal_a_count_pair_by_pair(kind, counted):
     frame = table()
-    pairs = [(a, b) for a, b in pairs_of(frame) if counted(a.score - b.score)]
-    right = [(1 + np.sign(a.prediction - b.prediction)) / 2 for a, b in pairs]
-    lost = [(1 - norm.cdf(a.prediction - b.prediction)) ** 2 for a, b in pairs]
+    counted_pairs = [(a, b) for a, b in pairs_of(frame) if counted(a.score - b.score)]
+    right = [(1 + np.sign(a.prediction - b.prediction)) / 2 for a, b in counted_pairs]
+    lost = [(1 - norm.cdf(a.prediction - b.prediction)) ** 2 for a, b in counted_pairs]
     found = preferences(frame).set_index("kind").loc[kind]
-    assert found["pairs"] == len(pairs)
+    assert found["pairs"] == len(counted_pairs)
     assert found["accuracy"] == pytest.approx(np.mean(right))
     assert found["brier"] == pytest.approx(np.mean(lost))
 
@@ -126,11 +126,40 @@ def test_a_devices_pairs_are_of_one_of_its_images_and_any_other():
     frame = table()
     found = by_group(frame, "device").set_index("group")
     for device in ("phone 0", "phone 1", "phone 2"):
-        pairs = [(a, b) for a, b in pairs_of(frame) if device in (a.device, b.device)]
-        right = [(1 + np.sign(a.prediction - b.prediction)) / 2 for a, b in pairs]
-        assert found.loc[device, "pairs"] == len(pairs)
+        own = [(a, b) for a, b in pairs_of(frame) if device in (a.device, b.device)]
+        right = [(1 + np.sign(a.prediction - b.prediction)) / 2 for a, b in own]
+        assert found.loc[device, "pairs"] == len(own)
         assert found.loc[device, "pair_accuracy"] == pytest.approx(np.mean(right))
 
 
 def test_a_group_of_few_images_in_each_scene_has_no_correlation():
     assert by_group(table(images=6), "device")["srocc"].isna().all()
+
+
+def worst_by_hand(score, prediction, count):
+    """All wrong pairs in order of their difference, then of their images; each image once."""
+    wrong = [(a, b) for a in range(len(score)) for b in range(len(score))]
+    wrong = [(a, b) for a, b in wrong if score[a] > score[b] and prediction[a] < prediction[b]]
+    chosen, used = [], set()
+    for a, b in sorted(wrong, key=lambda pair: score[pair[1]] - score[pair[0]]):
+        if not used & {a, b} and len(chosen) < count:
+            chosen.append((a, b))
+            used |= {a, b}
+    return chosen
+
+
+def test_the_worst_pairs_are_those_of_a_look_at_every_pair():
+    rng = np.random.default_rng(0)
+    for images in (1, 2, 3, 10, 40):
+        for digits in (0, 1, 6):
+            score, prediction = rng.normal(size=(2, images)).round(digits)
+            assert pairs._wrong_pairs(score, prediction, 5) == worst_by_hand(score, prediction, 5)
+
+
+def test_pairs_are_summed_up_in_blocks(monkeypatch):
+    frame = table(noise=2.0)
+    whole = preferences(frame), reliability(frame), by_group(frame, "device")
+    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 30)
+    monkeypatch.setattr(pairs, "MEMBERS_AT_ONCE", 14)
+    for found, expected in zip((preferences(frame), reliability(frame), by_group(frame, "device")), whole, strict=True):
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-12)

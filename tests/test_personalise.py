@@ -13,6 +13,7 @@ from piqa import personalise
 from piqa.data.tables.ratings import read_ratings
 from piqa.errors import InputError
 from piqa.models import NIMA
+from piqa.system.ownership import claim_folder, locked
 from piqa.tasks.personalisation import TuningRecipe, fine_tune
 from piqa.weights import model_file
 
@@ -97,7 +98,7 @@ def test_an_interrupted_run_goes_on_with_the_next_user_and_ends_alike(result, wo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(personalise, "_write_rows", stop_after_the_first)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         run(workplace, tmp_path, "--k=[10]", "--draws=2")
     assert not (tmp_path / "summary.json").exists()
     tuned = []
@@ -111,6 +112,22 @@ def test_an_interrupted_run_goes_on_with_the_next_user_and_ends_alike(result, wo
 def test_results_of_other_settings_are_not_mixed(result, workplace, capsys):
     arguments = ["--k=[10]", "--draws=3"]
     assert "--overwrite true" in one_line(capsys, lambda: run(workplace, workplace / "out", *arguments))
+
+
+def test_the_folder_of_another_run_or_of_others_is_left_alone(workplace, tmp_path, capsys):
+    for name in ("notes.txt", "model.safetensors"):
+        out = tmp_path / name
+        out.mkdir()
+        if name != "notes.txt":
+            claim_folder(out, "training run")
+        (out / name).write_text("precious")
+        assert "left alone" in one_line(capsys, lambda out=out: run(workplace, out, "--k=[10]", "--overwrite=true"))
+        assert (out / name).read_text() == "precious" and not (out / "settings.json").exists()
+
+
+def test_a_second_run_at_once_is_refused(workplace, tmp_path, capsys):
+    with locked(tmp_path, folder=True):
+        assert "is being written by" in one_line(capsys, lambda: run(workplace, tmp_path, "--k=[10]", "--draws=2"))
 
 
 def test_only_the_head_changes_if_asked():

@@ -1,6 +1,7 @@
 """The one preparation: published pixels, the face in its place, every valid image."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from piqa.errors import InputError
 from piqa.preparation.faces import Face, crop_face
 from piqa.preparation.image_file import open_image
 from piqa.preparation.portrait import Preparation, Preparer, resize_short_side
+from piqa.scoring.image_batches import BatchPreparer
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,22 @@ def test_every_valid_image_can_be_prepared():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"short_side": 0}, {"face_margin": -1}, {"face_threshold": 90.0}, {"detection_side": 10}]
+    "wrong",
+    [
+        {"short_side": 0},
+        {"short_side": 10**9},
+        {"short_side": 448.0},
+        {"face_margin": -1},
+        {"face_margin": 10**9},
+        {"face_margin": True},
+        {"face_margin_fraction": 1.5},
+        {"face_threshold": 90.0},
+        {"face_threshold": float("nan")},
+        {"detection_side": 10},
+        {"face_rule": "smallest"},
+        {"colour": "p3"},
+        {"detector": "yolo"},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
@@ -145,12 +162,71 @@ def test_each_setting_changes_the_fingerprint():
         Preparation(face_threshold=0.8),
         Preparation(face_margin=0),
         Preparation(detection_side=800),
+        Preparation(colour="srgb"),
+        Preparation(try_turns=True),
+        Preparation(face_margin_fraction=0.075),
+        Preparation(detector="yunet"),
+        Preparation(detector="yunet", face_threshold=0.9),
     ]
     prints = [settings.fingerprint(None) for settings in (base, *changed)] + [
         base.fingerprint("0a"),
         base.fingerprint("0b"),
     ]
     assert len(set(prints)) == len(prints)
+
+
+def test_settings_that_are_not_used_do_not_change_the_fingerprint():
+    relative = Preparation(face_margin_fraction=0.075)
+    assert relative.fingerprint(None) == replace(relative, face_margin=40).fingerprint(None)
+    assert Preparation(yunet="elsewhere.onnx").fingerprint(None) == Preparation().fingerprint(None)
+    yunet = Preparation(detector="yunet")
+    assert yunet.fingerprint(None) == replace(yunet, yunet="elsewhere.onnx").fingerprint(None)
+
+
+def test_each_detector_has_its_own_threshold_unless_one_is_set():
+    assert Preparation().face_threshold == 0.9 and Preparation(detector="yunet").face_threshold == 0.6
+    assert Preparation(detector="yunet", face_threshold=0.8).threshold == 0.8
+
+
+@pytest.mark.parametrize("colour", ["stored", "srgb"])
+def test_files_are_opened_with_the_colours_of_the_setting(tmp_path, monkeypatch, colour):
+    hopper().resize((60, 70)).save(tmp_path / "a.png")
+    opened = []
+
+    def open_image(path, colour="stored"):
+        opened.append(colour)
+        return hopper().resize((60, 70))
+
+    monkeypatch.setattr("piqa.preparation.portrait.open_image", open_image)
+    monkeypatch.setattr("piqa.scoring.image_batches.open_image", open_image)
+    settings = Preparation(short_side=40, face_rule="none", colour=colour)
+    Preparer(settings)("a.png")
+    BatchPreparer(settings, 32, "one", {"whole"}, None, "crops")(["a.png"])
+    assert opened == [colour] * 2
+
+
+# The margin around the face
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_a_relative_margin_shows_the_same_at_any_resolution(monkeypatch, scale):
+    settings = Preparation(short_side=64, face_margin_fraction=0.075)
+    box, size = np.array([170.3, 119.6, 350.8, 341.2]), (512, 600)
+    cut = []
+    monkeypatch.setattr(Image.Image, "crop", lambda self, edges: cut.append(edges) or self)
+    image = hopper().resize((size[0] * scale, size[1] * scale))
+    with_face(Preparer(settings), monkeypatch, box * scale).prepare(image)
+    margin = 0.075 * (box[3] - box[1])
+    np.testing.assert_allclose(cut[0], (box + np.array([-margin, -margin, margin, margin])) * scale, rtol=0, atol=1.0)
+
+
+def test_crops_of_one_picture_at_three_resolutions_look_the_same():
+    preparer = Preparer(Preparation(short_side=64, face_margin_fraction=0.075, detection_side=600))
+    crops = [preparer.prepare(hopper().resize((512 * scale, 600 * scale))).face_crop for scale in (1, 2, 4)]
+    height = min(len(crop) for crop in crops)
+    assert max(len(crop) for crop in crops) <= height + 1
+    for crop in crops[1:]:
+        assert np.abs(crop[:height].astype(int) - crops[0][:height]).mean() < 3  # of 255; a margin of 20 px gives 13
 
 
 def test_the_fingerprint_does_not_depend_on_where_liqe_lies():

@@ -100,10 +100,12 @@ def interrupt_after(monkeypatch, batches):
 
 def test_an_interrupted_run_goes_on(tiny_run, images, tmp_path, monkeypatch, capsys):
     files = [images / "astronaut.png", images / "sub" / "hopper.JPG"]
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
         interrupt_after(patched, 1)
         run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
-    assert not (tmp_path / "scores.csv").exists()
+    assert stop.value.code == 130 and not (tmp_path / "scores.csv").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "piqa: stopped by Ctrl-C; what was scored is kept: give the command again to go on"
     table = run_predict(tiny_run, tmp_path / "scores.csv", *files, "--batch_size", 1)
     assert table["file"].tolist() == [str(file) for file in files] and table["score"].notna().all()
     assert "going on after 1 images" in capsys.readouterr().out
@@ -113,7 +115,7 @@ def test_an_interrupted_run_goes_on(tiny_run, images, tmp_path, monkeypatch, cap
 
 @pytest.mark.parametrize("option", ["--test_crops=one", "--precision=bf16"])
 def test_rows_of_other_settings_are_not_used(tiny_run, images, tmp_path, monkeypatch, capsys, option):
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
         interrupt_after(patched, 1)
         run_predict(tiny_run, tmp_path / "scores.csv", images, "--batch_size", 1)
     run_predict(tiny_run, tmp_path / "scores.csv", images, option)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from tiny_models import write_images, write_tiny_model
 from piqa import predict
 from piqa.errors import InputError
 from piqa.scoring.distributed import accelerator_of
+from piqa.scoring.resumable_csv import ScoreParts
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +75,22 @@ def test_a_killed_process_of_two_is_told_and_costs_no_row(model, images, undistu
     assert (process.returncode, "another of the scoring processes has ended early" in told) in [(2, True), (-9, False)]
     predict.main(command(model, images, out)[3:])
     assert is_complete(out, undisturbed)
+
+
+def test_processes_of_a_launcher_meet_even_where_nothing_is_left_to_score(
+    model, images, undisturbed, tmp_path, monkeypatch
+):
+    out = tmp_path / "scores.csv"
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(ScoreParts, "finish", lambda *_: (_ for _ in ()).throw(InputError("killed at the end")))
+        predict.main(command(model, images, out)[3:])
+    assert rows_kept(out) == 41
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = [sys.executable, *torchrun, *command(model, images, out, *TWO)[1:]]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert is_complete(out, undisturbed)
+    assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,30 @@
 """Scoring is killed, starved and disturbed; what was scored is kept, and the same command goes on."""
 
+import errno
 import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import write_images, write_tiny_model
 
-from piqa import predict
+from piqa import Scorer, predict
+from piqa.errors import InputError
+from piqa.preparation.portrait import Preparer
+from piqa.scoring import image_batches
 from piqa.scoring.resumable_csv import ScoreParts
+from piqa.system.ownership import locked
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +106,7 @@ def test_a_killed_worker_is_told_in_one_line_and_costs_no_row(
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
         patched.setattr(ScoreParts, "append", kill_after)
         predict.main(run)
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("piqa:")]
     assert "worker process" in line and "was killed by signal 9" in line and "what was scored is kept" in line
     assert not out.exists() and 0 < rows_kept(out) < 60
     predict.main(run)
@@ -139,16 +148,171 @@ def test_no_room_for_the_table_costs_no_row(model, images, undisturbed, tmp_path
     assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 0
 
 
-def test_an_image_that_vanishes_or_is_none_has_a_row_that_says_so(model, images, tmp_path):
-    text = tmp_path / "text.jpg"
+def ending(arguments):
+    """The exit status of predict."""
+    with pytest.raises(SystemExit) as stop:
+        predict.main(list(map(str, arguments)))
+    return stop.value.code
+
+
+def test_an_image_that_vanishes_or_is_none_has_a_row_that_says_so_and_the_first_is_tried_again(
+    model, images, tmp_path, capsys
+):
+    text, gone = tmp_path / "text.jpg", tmp_path / "gone.jpg"
     text.write_text("no image")
     names = tmp_path / "names.txt"
-    names.write_text("\n".join([images[0], str(tmp_path / "gone.jpg"), str(text), images[1]]))
-    predict.main(["--list", str(names), "--ckpt_path", str(model), "--out", str(tmp_path / "scores.csv")])
+    names.write_text("\n".join([images[0], str(gone), str(text), images[1]]))
+    run = ["--list", names, "--ckpt_path", model, "--out", tmp_path / "scores.csv"]
+    assert ending(run) == 3
+    assert "1 of 4 images could not be read because of the machine" in capsys.readouterr().err
     table = pd.read_csv(tmp_path / "scores.csv")
     assert table["score"].notna().tolist() == [True, False, False, True]
     assert "gone.jpg" in table["error"][1] and "not an image" in table["error"][2]
     assert json.loads((tmp_path / "scores.json").read_text())["failed"] == 2
+    gone.write_bytes(Path(images[2]).read_bytes())
+    predict.main(list(map(str, run)))
+    figures = json.loads((tmp_path / "scores.json").read_text())
+    assert (figures["scored_now"], figures["failed"], figures["passing"]) == (1, 1, 0)
+    assert not list(tmp_path.glob(".scores*"))
+
+
+def failing(monkeypatch, faults):
+    """Let files fail as often as told, by a fault of the machine, when they are opened."""
+    read = Path.read_bytes
+    times = dict(faults)
+
+    def fails(self):
+        if times.get(str(self), 0) > 0:
+            times[str(self)] -= 1
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    monkeypatch.setattr(image_batches, "RETRIES", (0.0, 0.0))
+
+
+def test_a_fault_of_a_moment_costs_nothing_and_a_longer_one_its_row_alone(model, images, tmp_path, monkeypatch):
+    out = tmp_path / "scores.csv"
+    run = [*images[:4], "--ckpt_path", model, "--out", out]
+    with monkeypatch.context() as patched:
+        failing(patched, {images[1]: 2, images[2]: 1000})
+        assert ending(run) == 3
+    assert pd.read_csv(out)["error"].isna().tolist() == [True, True, False, True]
+    assert "Input/output error" in pd.read_csv(out)["error"][2]
+    predict.main(list(map(str, run)))
+    assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 1
+    assert pd.read_csv(out)["error"].isna().all()
+
+
+def test_where_the_disk_is_gone_the_run_stops_and_goes_on_when_it_is_back(
+    model, images, undisturbed, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "scores.csv"
+    disk = tmp_path / "disk"
+    folder = Path(images[0]).parent
+    shutil.copytree(folder, disk)
+    run = [disk, "--ckpt_path", model, "--out", out, "--batch_size", "2"]
+    append, kept = ScoreParts.append, []
+
+    def unplug(self, rows, stamps):
+        append(self, rows, stamps)
+        kept.extend(rows)
+        if len(kept) == 20:
+            disk.rename(tmp_path / "unplugged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ScoreParts, "append", unplug)
+        assert ending(run) == 3
+    error = capsys.readouterr().err
+    assert "images can no longer be read" in error and "of 60 are not scored yet" in error and len(kept) < 50
+    assert not out.exists()
+    (tmp_path / "unplugged").rename(disk)
+    predict.main(list(map(str, run)))
+    assert json.loads((tmp_path / "scores.json").read_text())["scored_now"] == 40
+    undisturbed = undisturbed.assign(file=undisturbed["file"].str.replace(str(folder), str(disk)))
+    assert is_complete(out, undisturbed)
+
+
+def test_where_all_images_fail_the_command_fails(model, tmp_path, capsys):
+    (tmp_path / "a.jpg").write_text("no image")
+    assert ending([tmp_path, "--ckpt_path", model, "--out", tmp_path / "scores.csv"]) == 1
+    assert "no image could be scored" in capsys.readouterr().err
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 1
+
+
+def test_a_score_that_is_no_number_is_a_failed_row(images, tmp_path):
+    broken = write_tiny_model(tmp_path)
+    weights = load_file(broken / "model.safetensors")
+    nan = {name: torch.full_like(values, torch.nan) for name, values in weights.items() if values.is_floating_point()}
+    save_file(weights | nan, broken / "model.safetensors")
+    out = tmp_path / "scores.csv"
+    assert ending([*images[:3], "--ckpt_path", broken, "--out", out]) == 1
+    table = pd.read_csv(out)
+    assert table["score"].isna().all() and table["error"].str.contains("the network's score is nan").all()
+    assert json.loads((tmp_path / "scores.json").read_text())["failed"] == 3
+    with pytest.raises(InputError, match="score of portrait 0 is nan"):
+        scorer = Scorer.load(broken, device="cpu")
+        scorer.score_portraits([Preparer(scorer.preparation)(images[0])])
+
+
+# What is replaced, and by whom
+
+
+def test_photographs_are_never_replaced(model, tmp_path, capsys):
+    files = write_images(tmp_path, 3)
+    (tmp_path / "metadata.json").write_text('{"title": "album"}')
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments in (["--out", *files], [tmp_path, "--out", files[1]], [files[0], "--out", tmp_path / "metadata.csv"]):
+        assert ending(["--ckpt_path", model, *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("piqa: error: ")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_list_is_not_replaced_by_the_scores(model, images, tmp_path, capsys):
+    predict.main([images[0], "--ckpt_path", str(model), "--out", str(tmp_path / "scores.csv")])
+    assert ending(["--list", tmp_path / "scores.csv", "--ckpt_path", model, "--out", tmp_path / "scores.csv"]) == 2
+    assert "is an input and would be replaced" in capsys.readouterr().err
+
+
+def test_a_second_run_at_once_is_refused(model, images, tmp_path, capsys):
+    out = tmp_path / "scores.csv"
+    with locked(out):
+        assert ending([*images[:2], "--ckpt_path", model, "--out", out]) == 2
+    assert f"{out} is being written by process {os.getpid()}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+# Signals
+
+
+def started(*arguments, **settings):
+    return subprocess.Popen(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
+
+
+def children_of(process):
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_all_processes_in_one_line_and_costs_no_row(model, images, tmp_path, number, status):
+    out = tmp_path / "scores.csv"
+    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs are born deaf to Ctrl-C
+    run = command(model, images, out, "--batch_size=1", "--workers=2")
+    process = started(run, start_new_session=True, preexec_fn=default)
+    wait_for_rows(out, 4, process)
+    children = children_of(process)
+    # Ctrl-C goes to all processes, and comes twice; SIGTERM goes to the first, and may come again.
+    for _ in range(2):
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        time.sleep(0.3)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    lines = [line for line in told.splitlines() if not line.startswith(("scoring:", "loading", "listing"))]
+    assert len(lines) == 1 and "what was scored is kept: give the command again to go on" in lines[0]
+    assert len(children) >= 2 and not any(map(is_running, children))
+    assert 4 <= rows_kept(out) < 60 and not list(tmp_path.glob(".*.lock"))
 
 
 def test_an_image_named_twice_has_one_row(model, images, tmp_path):

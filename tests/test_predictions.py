@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from piqa.errors import InputError
-from piqa.evaluation.predictions import read_predictions, write_predictions
+from piqa.evaluation.predictions import read_predictions
+from piqa.system.csv_text import write_csv
 
 LABELS = pd.DataFrame(
     {
@@ -269,21 +270,20 @@ def test_every_number_reads_back_exactly(tmp_path):
             "prediction": rng.normal(size=200).astype(np.float32),
         }
     )
-    write_predictions(frame, tmp_path / "new" / "predictions.csv")
+    write_csv(frame, tmp_path / "new" / "predictions.csv")
     back = read_predictions(tmp_path / "new" / "predictions.csv")
     pd.testing.assert_frame_equal(back, frame.astype({"prediction": "float64"}), check_exact=True, check_dtype=False)
 
 
 def test_a_write_that_fails_midway_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    def half_written(frame, path, **options):
-        path.write_text("half of the n")
+    def half_written(cells, **options):
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "predictions.csv"
     path.write_text("old")
-    monkeypatch.setattr(pd.DataFrame, "to_csv", half_written)
+    monkeypatch.setattr("piqa.system.csv_text.csv_line", half_written)
     with pytest.raises(InputError, match="No space left"):
-        write_predictions(LABELS, path)
+        write_csv(LABELS, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -291,4 +291,56 @@ def test_a_write_that_fails_midway_leaves_the_old_file_and_no_other(tmp_path, mo
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "results").write_text("a file")
     with pytest.raises(InputError, match=r"cannot write .*results/predictions.csv: "):
-        write_predictions(LABELS, tmp_path / "results" / "predictions.csv")
+        write_csv(LABELS, tmp_path / "results" / "predictions.csv")
+
+
+# What `piqa.predict` writes
+
+PREDICTED = "file,score,face_found,face_x1,face_y1,face_x2,face_y2,error,scene\n"
+
+
+def predicted(tmp_path, *rows, header=PREDICTED):
+    return csv(
+        tmp_path, header + "".join(f"{file},{score},True,1,2,3,4,{error},indoor\n" for file, score, error in rows)
+    )
+
+
+@pytest.mark.parametrize("folder", ["", "./", "/photos/", "C:\\photos\\", "../photos/"])
+def test_the_scores_of_predict_are_taken_as_they_are(tmp_path, folder):
+    path = predicted(tmp_path, *((f"{folder}{name}", value, "") for value, name in enumerate(LABELS["image"])))
+    frame = read_predictions(path, LABELS.drop(columns="path"))
+    assert frame["prediction"].to_list() == [0, 1, 2, 3] and frame["score"].to_list() == LABELS["score"].to_list()
+    assert frame["scene"].to_list() == LABELS["scene"].to_list() and "face_found" not in frame
+
+
+def test_a_new_column_of_predict_does_no_harm(tmp_path):
+    header = "file,score,face_found,turned,face_x1,face_y1,face_x2,error,scene\n"
+    path = predicted(tmp_path, *((name, 1, "") for name in LABELS["image"]), header=header)
+    assert len(read_predictions(path, LABELS)) == 4
+
+
+def test_images_that_predict_could_not_score_are_missing(tmp_path):
+    rows = [(name, value, "") for value, name in enumerate(LABELS["image"])]
+    path = predicted(tmp_path, *rows[:3], (rows[3][0], "", "cannot be read"))
+    assert "predicts 3 of the 4 images to be evaluated, without 4_B.jpg" in complaint(path, LABELS)
+    assert read_predictions(path, LABELS, max_missing=0.3).attrs["missing"] == ["4_B.jpg"]
+
+
+def test_the_scores_of_predict_need_a_table(tmp_path):
+    path = predicted(tmp_path, ("a.jpg", 1, ""))
+    assert "it holds scores by piqa.predict; name the table that has the experts' labels" in complaint(path)
+
+
+def test_an_absolute_path_is_the_image_of_that_path_and_no_other(tmp_path):
+    table = LABELS.assign(path=[f"/one/{name}" for name in LABELS["image"]])
+    rows = [(f"/{place}/{name}", value, "") for value, place in enumerate(("two", "one")) for name in LABELS["image"]]
+    frame = read_predictions(predicted(tmp_path, *rows), table)
+    assert frame["prediction"].to_list() == [1] * 4 and len(frame.attrs["unmatched"]) == 4
+
+
+def test_accents_and_case_may_be_spelled_otherwise_where_that_is_unambiguous(tmp_path):
+    table = LABELS.assign(image=["caf\u00e9.jpg", "B.jpg", "x/C.jpg", "x/c.jpg"])
+    path = csv(tmp_path, "image,prediction\ncafe\u0301.jpg,1\nb.JPG,2\nx/C.jpg,3\nX/c.jpg,4\n")
+    frame = read_predictions(path, table, max_missing=0.3)
+    assert frame["image"].to_list() == ["caf\u00e9.jpg", "B.jpg", "x/C.jpg"]
+    assert frame.attrs["unmatched"] == ["X/c.jpg"]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from videos import write_lsvq
 
 from piqa import pretrain
+from piqa.data.datamodule import PortraitData
 from piqa.data.dataset import crops_of
 from piqa.errors import InputError
 from piqa.models import DualBranch, Regressor
@@ -117,6 +118,72 @@ def test_finished_stages_are_skipped_and_changed_ones_are_not(both_stages, workp
     again = run_both(workplace, "--overwrite", "true")
     assert again.count("is there already") == 1
     assert before != {file: file.stat().st_mtime_ns for file in before}
+
+
+def stage_settings(workplace, monkeypatch, *arguments):
+    """The settings of the first stage, as a plain table."""
+    monkeypatch.chdir(workplace)
+
+    class Reader(pretrain.PretrainCLI):
+        def before_instantiate_classes(self):
+            pass
+
+        def instantiate_classes(self):
+            pass
+
+        def after_instantiate_classes(self):
+            pass
+
+    cli = Reader(RegressionTask, PortraitData, ["--config", "lsvq.yaml", *arguments])
+    return yaml.safe_load(cli.parser.dump(cli.config))
+
+
+def test_whatever_shapes_the_result_tells_two_stages_apart(workplace, monkeypatch):
+    def digest(*arguments):
+        return pretrain._settings_digest(stage_settings(workplace, monkeypatch, *arguments))
+
+    usual = digest()
+    incidental = ["--out", "x", "--data.store.folder", "x", "--data.loading.workers", "3", "--trainer.devices", "2"]
+    assert digest(*incidental) == usual
+    shaping = [
+        ["--trainer.limit_train_batches", "1"],
+        ["--trainer.max_epochs", "2"],
+        ["--trainer.gradient_clip_val", "1"],
+        ["--data.store.max_failed", "0.5"],
+        ["--seed_everything", "1"],
+    ]
+    assert usual not in [digest(*settings) for settings in shaping]
+
+
+def test_a_stage_whose_labels_have_changed_is_not_skipped(both_stages, workplace, monkeypatch, tmp_path, capsys):
+    table = workplace / "lsvq" / "labels_train_test.csv"
+    again = ["--skip_finished", "true", "--backbone", "weights/lsvq.safetensors", "--out", "runs/lsvq"]
+    with pytest.raises(SystemExit) as done:
+        run_lsvq(workplace, monkeypatch, tmp_path, *again)
+    assert done.value.code == 0 and "the same settings and labels" in capsys.readouterr().out
+    kept, rows = table.read_bytes(), pd.read_csv(table)
+    rows.assign(mos=rows["mos"] + 1.0).to_csv(table, index=False)
+    try:
+        message = one_line(capsys, lambda: run_lsvq(workplace, monkeypatch, tmp_path, *again))
+    finally:
+        table.write_bytes(kept)
+    assert "already holds a run" in message
+
+
+@pytest.mark.parametrize("theirs", ["b.safetensors", "b.json"])
+def test_a_backbone_of_others_is_left_alone(workplace, monkeypatch, tmp_path, capsys, theirs):
+    (tmp_path / theirs).write_text('{"title": "precious"}')
+    message = one_line(capsys, lambda: run_lsvq(workplace, monkeypatch, tmp_path))
+    assert f"{theirs} is there and is no backbone of piqa's" in message
+    assert [path.name for path in tmp_path.iterdir()] == [theirs]
+
+
+def test_a_backbone_that_was_changed_since_is_left_alone(workplace, monkeypatch, tmp_path, capsys):
+    (tmp_path / "b.safetensors").write_text("precious")
+    card = {"format": "piqa 1", "backbone": {}, "weights_digest": "0" * 32}
+    (tmp_path / "b.json").write_text(json.dumps(card))
+    assert "was changed since" in one_line(capsys, lambda: run_lsvq(workplace, monkeypatch, tmp_path))
+    assert (tmp_path / "b.safetensors").read_text() == "precious"
 
 
 @pytest.mark.slow

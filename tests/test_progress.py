@@ -1,10 +1,11 @@
+import time
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from piqa.system import progress as progress_module
-from piqa.system.progress import progress
+from piqa.system.progress import progress, told_if_slow
 
 
 @pytest.fixture
@@ -15,16 +16,26 @@ def clock(monkeypatch):
     return now
 
 
-def test_where_there_is_no_terminal_a_line_comes_now_and_then(clock):
+def test_where_there_is_no_terminal_a_line_comes_soon_and_then_now_and_then(clock):
     out = StringIO()
     with progress(1000, 100, Console(file=out), every=30) as advance:
-        for seconds in range(1, 61):
+        for seconds in range(1, 67):
             clock[0] = seconds
-            advance(5 if seconds <= 30 else 10)
+            advance(5 if seconds <= 36 else 10)
     assert out.getvalue().splitlines() == [
-        "scoring: 250 of 1000, 5.00 images/s, 0:02:30 left",
-        "scoring: 550 of 1000, 10 images/s, 0:00:45 left",
+        "scoring: 130 of 1000, 5.00 images/s, 0:02:54 left",
+        "scoring: 280 of 1000, 5.00 images/s, 0:02:24 left",
+        "scoring: 580 of 1000, 10 images/s, 0:00:42 left",
     ]
+
+
+def test_a_slow_start_says_what_it_waits_for(capsys):
+    with told_if_slow("loading the model", after=0.02):
+        time.sleep(0.2)
+    with told_if_slow("listing the images", after=60):
+        pass
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["loading the model ...", "loading the model: done in 0 s"]
 
 
 def test_a_terminal_shows_a_bar_with_rate_and_time_left():

@@ -88,7 +88,7 @@ def test_facts_of_any_type_are_written(tmp_path):
         "best": np.True_,
     }
     report = write_report(predictions(), tmp_path, ReportFacts.from_dict(facts))
-    expected = {"checkpoint": str(tmp_path / "a.ckpt"), "epoch": 3, "arguments": ["piqa", "evaluate"], "best": True}
+    expected = {"checkpoint": "a.ckpt", "epoch": 3, "arguments": ["piqa", "evaluate"], "best": True}
     assert json.loads(report.metrics_json.read_text())["facts"] == {"selected_on": None, **expected}
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import re
@@ -28,6 +29,7 @@ from refusals import one_line
 from piqa import fit
 from piqa.errors import InputError
 from piqa.training.checkpoints import AtomicCheckpointIO, BestCheckpoint
+from piqa.training.metrics_log import MetricsFile
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -163,8 +165,10 @@ def test_without_steps_between_there_is_a_checkpoint_an_epoch(config, tmp_path):
 
 def test_replacing_a_run_removes_its_checkpoints(config, tmp_path):
     out = train(config, tmp_path / "run", "--trainer.max_epochs", 2)
+    (out / "checkpoints" / "mine.ckpt").write_text("precious")
     train(config, out, "--trainer.max_epochs", 1, "--overwrite", "true")
     assert not step_file(out, 4).exists() and step_file(out, 2).exists()
+    assert (out / "checkpoints" / "mine.ckpt").read_text() == "precious"
 
 
 def test_last_starts_a_run_that_has_none_and_goes_on_with_one_that_has(config, tmp_path):
@@ -262,6 +266,22 @@ def test_scores_beyond_float32_stop_the_run_and_their_images_are_named(tmp_path,
     step = int(re.search(r"before step (\d+) \(epoch 0\)", message)[1])
     if step > 1:
         assert "--ckpt_path" in message and checkpoint(out)["global_step"] == step - 1
+    record = json.loads((out / "record.json").read_text())
+    assert record["status"] == "failed" and "not finite" in record["reason"] and record["data"]["train"]["images"]
+
+
+def test_a_disk_that_fills_at_the_metrics_costs_one_line_and_no_checkpoint(config, tmp_path, monkeypatch, capsys):
+    log = MetricsFile.log_metrics
+
+    def full(self, metrics, step=None):
+        if step == 1:
+            raise OSError(28, "No space left on device", str(tmp_path / "run" / "metrics.csv"))
+        log(self, metrics, step)
+
+    monkeypatch.setattr(MetricsFile, "log_metrics", full)
+    message = one_line(capsys, lambda: train(config, tmp_path / "run"))
+    assert "metrics.csv: No space left on device" in message and "--ckpt_path" in message
+    assert checkpoint(tmp_path / "run")["global_step"] == 1
 
 
 def test_weights_that_overflow_stop_the_run_and_are_not_saved(config, tmp_path, capsys):

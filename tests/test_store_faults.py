@@ -309,6 +309,44 @@ def test_prepare_verifies_on_request(tiny_config, tmp_path, capsys):
     assert "1 prepared, 35 reused, 36 no face, 0 failed; 1 had damaged" in capsys.readouterr().out
 
 
+# Whose a folder is
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path, store, images):
+    (tmp_path / "store" / ".vscode").mkdir(parents=True)
+    (tmp_path / "store" / ".vscode" / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match="are left alone"):
+        build(store, images)
+    assert [path.name for path in (tmp_path / "store").rglob("*")] == [".vscode", "settings.json"]
+
+
+@pytest.mark.parametrize("gone", [".piqa.json", "digests.json"])
+def test_a_store_of_a_former_version_is_adopted(store, images, gone):
+    build(store, images[:1])
+    for name in {".piqa.json", gone}:
+        (store.root / name).unlink()
+    assert counts(build(PreparedStore(store.root, SETTINGS), images[:2])) == (1, 1)
+    assert (store.root / ".piqa.json").is_file()
+
+
+def test_hidden_part_files_of_other_programs_stay(store, images):
+    build(store, images[:1])
+    theirs = [store.root / ".film.mkv.part", store.root / ".notes.txt.12345678.1.2.part", store.folder / ".x.part"]
+    ours = store.folder / ".failed.csv.12345678.1.2.part"
+    for path in [*theirs, ours]:
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    build(store, images[:2])
+    assert all(path.exists() for path in theirs) and not ours.exists()
+
+
+def test_a_store_that_lacks_nothing_is_not_written(store, images):
+    build(store, images[:2])
+    (store.root / ".piqa.json").unlink()  # as version 0.1.0 left it, perhaps on a disk that can only be read
+    assert counts(build(PreparedStore(store.root, SETTINGS), images[:2])) == (0, 2)
+    assert not (store.root / ".piqa.json").exists()
+
+
 # Stores that cannot be written
 
 

@@ -155,9 +155,9 @@ def test_the_card_keeps_where_the_model_was_trained_to_itself(scorer):
     assert set(card) == {"format", "network", "preparation", "view", "crop"}
 
 
-def test_a_failed_write_leaves_the_old_zip(tiny_run, images, tmp_path, monkeypatch):
-    old = tmp_path / f"submission_{NAME}.zip"
-    old.write_bytes(b"old")
+def test_a_failed_write_leaves_the_old_zip(submission, tiny_run, images, tmp_path, monkeypatch):
+    old = Path(shutil.copy(submission[0], tmp_path))
+    before = old.read_bytes()
 
     def full(content, file):
         raise OSError(28, "No space left on device")
@@ -165,7 +165,20 @@ def test_a_failed_write_leaves_the_old_zip(tiny_run, images, tmp_path, monkeypat
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="No space left"):
         submit(["Nunez", "Ana"], str(tiny_run), str(tmp_path), images=str(images))
-    assert old.read_bytes() == b"old" and list(tmp_path.iterdir()) == [old]
+    assert old.read_bytes() == before and list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("content", ["no zip", "a zip of others"])
+def test_a_zip_of_others_is_left_alone(tmp_path, content):
+    theirs = tmp_path / f"submission_{NAME}.zip"
+    theirs.write_bytes(b"precious")
+    if content == "a zip of others":
+        with zipfile.ZipFile(theirs, "w") as archive:
+            archive.writestr("notes.txt", "precious")
+    before = theirs.read_bytes()
+    with pytest.raises(InputError, match="was not written by piqa"):
+        submit(["Nunez", "Ana"], "no model is looked for", str(tmp_path))
+    assert theirs.read_bytes() == before
 
 
 # What the script does
@@ -348,6 +361,12 @@ def test_a_weight_beyond_half_precision_is_named():
     nn.init.constant_(network.head[0].bias, 1e5)
     with pytest.raises(InputError, match=r"head\.0\.bias exceeds float16"):
         weights_file(Scorer(network, Preparation(), device="cpu"), half=True)
+
+
+def test_a_face_detector_that_the_zip_cannot_hold_is_named():
+    scorer = Scorer(DualBranch("resnet10t", ["whole"], 64), Preparation(detector="yunet"), device="cpu")
+    with pytest.raises(InputError, match="YuNet, whose model file the zip has no place for"):
+        weights_file(scorer, half=False)
 
 
 # Names and mistakes

@@ -246,9 +246,39 @@ def test_latex_shows_best_bold_significant_with_a_dagger_and_explains_it():
     board = leaderboard()
     value = f"{official(board, 'ours')['value']:.3f}"
     text = as_latex(board)
-    assert rf"\textbf{{{value}}}$^{{\dagger}}$ {{\scriptsize[" in text
+    assert rf"\textbf{{{value}}}$^{{\dagger}}$ &" in text
+    assert r" & {\scriptsize[" in text
     assert r"$^{\dagger}$: significantly better than every other entry that it was compared with (Holm" in text
     assert "nan" not in text and "CHOSEN ON THE TEST SET" in text
+
+
+def test_latex_tables_are_scaled_to_the_page_and_hold_intervals_in_rows_of_their_own():
+    text = as_latex(leaderboard())
+    assert text.count(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%") == 3
+    assert text.count("\\end{tabular}}\n") == 3 and "graphicx" in text.splitlines()[0]
+    longest = max(len(line) for line in text.splitlines() if line.endswith(r"\\"))
+    assert longest < 200  # a value and its interval in one cell made rows of 133 to 227 pt more than a page
+
+
+def test_json_and_pages_hold_no_path_of_an_image(tmp_path):
+    board = leaderboard(paths={name: f"/home/me/{name}" for name in labels()["image"]})
+    write_tables(board, tmp_path)
+    assert not any("/home/me" in file.read_text() for file in tmp_path.iterdir())
+
+
+def test_cells_of_the_csv_that_a_spreadsheet_might_run_are_marked_unless_that_is_switched_off(tmp_path):
+    board = named("=SUM(A1)")
+    for safe, cell in ((True, "'=SUM(A1)"), (False, "=SUM(A1)")):
+        text = write_tables(board, tmp_path, spreadsheet_safe=safe)["csv"].read_text()
+        assert f",{cell},model," in text
+
+
+def test_broken_images_are_told_apart_from_images_without_a_prediction():
+    names = ["0.jpg", "1.jpg", "2.jpg"]
+    board = with_entry(leaderboard(missing={"peer": names}, failed={"peer": names[:1]}), "peer", missing=3)
+    found = warnings(board)
+    assert "peer: broken images, left out: 1 (0.jpg)" in found
+    assert "peer: images of the table without a prediction: 2 (1.jpg, 2.jpg)" in found
 
 
 def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -52,8 +51,9 @@ def test_an_unknown_resize_is_refused():
 
 
 def test_stores_of_before_there_was_a_choice_of_sizes_are_still_good():
-    before = {name: value for name, value in asdict(Preparation()).items() if name != "resize"}
-    text = json.dumps(before | {"liqe": None, "version": 1}, sort_keys=True)
+    before = {"short_side": 448, "face_rule": "largest", "face_threshold": 0.9, "face_margin": 20}
+    before |= {"detection_side": 1600, "liqe": None, "version": 1}
+    text = json.dumps(before, sort_keys=True)
     assert Preparation().fingerprint(None) == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     names = {Preparation(resize=resize).fingerprint(None) for resize in ("short_side", "shrink", "stretch", "keep")}
     assert len(names) == 4

@@ -4,16 +4,22 @@ import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from processes import environment
+from refusals import refusal
 from stores import within
 
 from piqa.errors import InputError
-from piqa.system.worker_pool import AHEAD, map_in_workers
+from piqa.system.forks import check_process, forks
+from piqa.system.worker_pool import AHEAD, PATIENCE, map_in_workers
 
 
 class Work:
@@ -28,6 +34,10 @@ class Work:
             raise job
         if job == "state":
             return os.getpid(), self.jobs, torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+        if job == "exit":
+            os._exit(7)
+        if job == "nested":
+            return list(map_in_workers(Work, [0.0], 1))
         if job == "large":
             return np.ones(50_000_000, np.uint8)
         time.sleep(job)
@@ -105,3 +115,107 @@ def test_a_worker_killed_while_it_sends_is_told_outside_the_main_thread_too():
     killer.join()
     (message,) = told
     assert "was killed by signal 9, probably for want of memory; use fewer `workers` than 2" in message
+
+
+# What is told
+
+
+def of_a_script(tmp_path, text, how="script"):
+    """The end of a program that is no module: exit status and what it wrote to stderr."""
+    (tmp_path / "script.py").write_text(text)
+    command = [sys.executable, "-" if how == "stdin" else str(tmp_path / "script.py")]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, env=environment())
+    return done.returncode, done.stderr
+
+
+WITHOUT_GUARD = """
+from piqa.errors import one_line_errors
+from piqa.system.worker_pool import map_in_workers
+with one_line_errors():
+    print(list(map_in_workers(int, ["1", "2"], 2)))
+"""
+
+
+def test_a_program_without_a_main_guard_is_told_in_one_line(tmp_path):
+    status, told = of_a_script(tmp_path, WITHOUT_GUARD)
+    assert status == 2
+    assert told == (
+        "piqa: error: workers import the program, which then starts workers itself: put its own work under "
+        '`if __name__ == "__main__":`, or use 0 `workers`\n'
+    )
+
+
+def test_a_program_that_is_no_file_is_told_in_one_line(tmp_path):
+    status, told = of_a_script(tmp_path, WITHOUT_GUARD, "stdin")
+    assert status == 2 and told.startswith("piqa: error: workers import the program that starts them, and <stdin> is")
+    assert told.count("\n") == 1
+
+
+def test_a_worker_that_ends_itself_is_told():
+    message = refusal(list, map_in_workers(Work, ["exit"], 1))
+    assert "ended with exit status 7; its own error stands above, or try 0 `workers`" in message
+
+
+def test_a_worker_cannot_start_workers_of_its_own():
+    assert "use 0 `workers` in it" in refusal(list, map_in_workers(Work, ["nested"], 1))
+
+
+HANGS = """
+import sys, time
+from piqa.errors import one_line_errors
+from piqa.system import worker_pool
+
+def hang(job):
+    print("at work", flush=True)
+    time.sleep(1000)
+
+def make():
+    return hang
+
+if __name__ == "__main__":
+    with one_line_errors():
+        list(worker_pool.map_in_workers(make, range(10), 1))
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_workers_that_hang(tmp_path, times):
+    (tmp_path / "script.py").write_text(HANGS)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout.readline() == "at work\n"
+    start = time.monotonic()
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+    told = process.communicate(timeout=60)[1]  # which also waits for whoever else could still write there: the worker
+    assert (process.returncode, told) == (130, "piqa: stopped by Ctrl-C\n")
+    assert (time.monotonic() - start < PATIENCE) == (times == 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_forked_process_is_told_that_torch_does_not_compute_in_it(monkeypatch):
+    loaded = forks()
+    check_process(loaded, "cpu")
+    monkeypatch.setattr("piqa.system.forks._forks", loaded + 1)  # as in a child
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert "this process was forked" in refusal(check_process, loaded, "cpu")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    check_process(loaded, "cpu")
+    assert "start it by multiprocessing.get_context('spawn')" in refusal(check_process, loaded, "cuda")
+
+
+def test_a_fork_is_counted():
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        os.write(write, str(forks()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(read, 10)) == forks() + 1

@@ -1,7 +1,7 @@
 """Tables of scored images, and the way from their rows to batches.
 
-All are imported when they are first asked for: tables need pandas, `PortraitData` and its option classes need
-Lightning, and scoring images needs neither.
+All are imported when they are first asked for: tables need pandas, `TableDataset` needs torch, `PortraitData` and its
+option classes need Lightning, and scoring images needs none of these.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from piqa.data.datamodule import PortraitData
     from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, StoreOptions
+    from piqa.data.table_dataset import TableDataset
     from piqa.data.tables import (
         AVA,
         BID,
@@ -47,6 +48,7 @@ __all__ = [
     "PortraitData",
     "SamplingOptions",
     "StoreOptions",
+    "TableDataset",
 ]
 
 
@@ -54,5 +56,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     tables = import_module("piqa.data.tables")
-    home = tables if name in tables.__all__ else import_module("piqa.data.datamodule")  # which has the options too
-    return getattr(home, name)
+    if name in tables.__all__:
+        return getattr(tables, name)
+    home = "table_dataset" if name == "TableDataset" else "datamodule"  # which imports the option classes too
+    return getattr(import_module(f"piqa.data.{home}"), name)

@@ -53,6 +53,12 @@ class PortraitData(LightningDataModule):
 
     Raises:
         InputError: If the settings do not go together.
+
+    Examples:
+        >>> from piqa import CSVTable
+        >>> data = PortraitData(CSVTable("scores.csv"), inputs=InputOptions(crop_size=384))
+        >>> data.side
+        384
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class PortraitData(LightningDataModule):
         self.checkpoint_selection_split = checkpoint_selection_split
         self.validation_fraction, self.seed = validation_fraction, seed
         self.splits: dict[str, pd.DataFrame] = {}
+        self.left_out: dict[str, int] = {}  # images of the table that are in no split, by the reason
         self._check_view()
 
     def _check_view(self) -> None:
@@ -101,8 +108,12 @@ class PortraitData(LightningDataModule):
         if self.splits:  # fit has asked before test does
             return
         paths, options = self._frame["path"], self.store
+        # On several nodes, which may share the store or not, each prepares.
+        alone = self.trainer is None or self.trainer.node_rank == 0
         with isolate_rng():  # networks that prepare must not shift the dropout of those that train
-            report = self._open_store().build(paths, options.device, options.workers, options.max_failed, verify=verify)
+            report = self._open_store().build(
+                paths, options.device, options.workers, options.max_failed, verify=verify, alone=alone
+            )
         print(f"{self.table.name}: {report}")
 
     def setup(self, stage: str | None = None) -> None:
@@ -128,6 +139,7 @@ class PortraitData(LightningDataModule):
         if alone.any():
             rank_zero_warn(f"{alone.sum()} training images are left alone in their scene by that and are left out")
         frame = frame[~alone]
+        self.left_out = {"not_prepared": int((~there).sum()), "alone_in_scene": int(alone.sum())}
         self.splits = {name: frame[frame["split"] == name] for name in ("train", "val", "test")}
         if self.checkpoint_selection_split == "test":
             self.splits["val"] = self.splits["test"]

@@ -33,6 +33,7 @@ from PIL import Image, ImageFilter
 from piqa.errors import InputError
 from piqa.system.command_line import run_command
 from piqa.system.files import replacing
+from piqa.system.ownership import claim_folder
 from piqa.system.progress import progress
 
 SIZE = (320, 400)  # width and height of every image, px; small, so that preparing and training take minutes
@@ -201,11 +202,12 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
         The path of `demo.csv`. It is written last, so that it never names an image that is not there.
 
     Raises:
-        InputError: If a number is out of range or the folder cannot be written.
+        InputError: If a number is out of range, or the folder cannot be written or holds files of others.
     """
     csv, table = Path(folder) / "demo.csv", demo_table(seed, scenes, test_scenes)
     found = "already there" if _is_written(csv, table) else "written"
     if found == "written":
+        claim_folder(folder, "demo dataset", made_before=_made_by_0_1_0)
         _write(csv, table, seed)
     print(f"{csv}: {found}, {len(table)} images, {scenes - test_scenes} scenes to train on and {test_scenes} to test")
     return csv
@@ -230,6 +232,14 @@ def _write(csv: Path, table: pd.DataFrame, seed: int) -> None:
             advance(1)
     with replacing(csv) as part:
         table.to_csv(part, columns=COLUMNS, index=False)
+
+
+def _made_by_0_1_0(folder: Path) -> bool:
+    """Whether a folder without a marker holds the demo data of version 0.1.0."""
+    try:
+        return list(pd.read_csv(folder / "demo.csv", nrows=0)) == COLUMNS
+    except (OSError, ValueError):
+        return False
 
 
 def _is_written(csv: Path, table: pd.DataFrame) -> bool:

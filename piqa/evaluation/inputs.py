@@ -11,6 +11,7 @@ import pandas as pd
 from piqa.errors import InputError
 from piqa.evaluation.leaderboard.entries import Candidate
 from piqa.evaluation.predictions import read_predictions
+from piqa.system.shown_paths import shown_path
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def read_candidates(
             name,
             frame.set_index("image")["prediction"],
             selected_on=(selected_on or {}).get(name),
-            source=str(path),
-            unmatched=tuple(frame.attrs.get("unmatched", ())),
+            source=shown_path(path),
+            unmatched=tuple(map(shown_path, frame.attrs.get("unmatched", ()))),
         )
         evaluated = frame if table is None else frame[frame["split"] == split].reset_index(drop=True)
         evaluated.attrs = dict(frame.attrs)

@@ -15,16 +15,20 @@ no more than the rounding of float32.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
+
+from piqa.evaluation.pair_counts import Limits, PairCounter
 
 Array = NDArray[np.float64]
 
 # The outputs of a network that are equal for every image still differ in the last digits, by batch and by device.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 BLOCK = 250_000  # pairs in memory at a time: 2 MB an array, which stays in the cache of a processor
+LARGE = 700  # images of a scene from which on a look at each pair takes longer than n log n steps
 
 MEASURES = ("srocc", "krocc", "plcc", "mae", "rmse", "pair_accuracy")
 undefined_is_nan = np.errstate(invalid="ignore", divide="ignore")
@@ -65,8 +69,12 @@ def concordance(
 
     A pair is concordant if score and prediction order its images alike. A tie of the prediction is neither concordant
     nor discordant. A tie of the score is no pair. Only pairs whose scores differ by more than `above` and by less than
-    `below` are counted. Both results are whole numbers.
+    `below` are counted. Both results are whole numbers, so that they do not depend on how they were counted.
     """
+    if _is_large(score, prediction):
+        if prediction.ndim > 1:
+            return _concordance_of_many(score, prediction, (above, below))
+        return concordance_of_kinds(score, prediction, counts, [(above, below)])[0]
     images, rows = len(score), prediction.shape[:-1] if counts is None else counts.shape[:1]
     difference, pairs = np.zeros(rows), np.zeros(rows)
     step = max(BLOCK // max(prediction.size, 1), 1)
@@ -86,6 +94,31 @@ def concordance(
     return difference, pairs
 
 
+def concordance_of_kinds(
+    score: Array, prediction: Array, counts: Array | None, limits: Sequence[Limits]
+) -> list[tuple[Array, Array]]:
+    """Return what `concordance` counts, of one prediction, for several limits of the difference of scores."""
+    if not _is_large(score, prediction):
+        return [concordance(score, prediction, counts, *ends) for ends in limits]
+    found = PairCounter(score, prediction, limits).count(np.ones((1, len(score))) if counts is None else counts)
+    return [(ordered[0], pairs[0]) for ordered, pairs in found] if counts is None else found
+
+
+def _concordance_of_many(score: Array, predictions: Array, limits: Limits) -> tuple[Array, Array]:
+    """Return what `concordance` counts of many predictions of a large scene."""
+    if limits != (0.0, math.inf):
+        found = [concordance(score, one, None, *limits) for one in predictions]
+        return np.array([ordered for ordered, _ in found]), np.array([pairs for _, pairs in found])
+    untied = _untied_pairs(score, None)
+    tau = [kendalltau(score, one, method="asymptotic").statistic for one in predictions]  # NaN where one is constant
+    ordered = np.nan_to_num(np.array(tau)) * np.sqrt(untied) * np.sqrt(_untied_pairs(predictions, None))
+    return np.rint(ordered), np.full(len(predictions), untied)
+
+
+def _is_large(score: Array, prediction: Array) -> bool:
+    return len(score) >= LARGE and bool(np.isfinite(score).all() and np.isfinite(prediction).all())
+
+
 @undefined_is_nan
 def pair_accuracy(concordance: Array, pairs: Array) -> Array:
     """Return the fraction of pairs in the experts' order, of what `concordance` counted; a predicted tie counts half.
@@ -103,9 +136,14 @@ def tau_b(concordance: Array, score: Array, prediction: Array, counts: Array | N
     return _where_defined(np.clip(concordance / norm, -1, 1), score, prediction, counts)
 
 
-def all_measures(score: Array, prediction: Array, counts: Array | None = None) -> dict[str, Array]:
-    """Return all measures by name, and `concordance` and `pairs`, which KROCC and pair accuracy share."""
-    difference, pairs = concordance(score, prediction, counts)
+def all_measures(
+    score: Array, prediction: Array, counts: Array | None = None, counted: tuple[Array, Array] | None = None
+) -> dict[str, Array]:
+    """Return all measures by name, and `concordance` and `pairs`, which KROCC and pair accuracy share.
+
+    `counted` holds these two where they are known already.
+    """
+    difference, pairs = concordance(score, prediction, counts) if counted is None else counted
     others = {measure.__name__: measure(score, prediction, counts) for measure in (srocc, plcc, mae, rmse)}
     shared = {"concordance": difference, "pairs": pairs, "pair_accuracy": pair_accuracy(difference, pairs)}
     return others | shared | {"krocc": tau_b(difference, score, prediction, counts)}

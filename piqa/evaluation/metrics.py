@@ -78,7 +78,12 @@ def mae(score: ArrayLike, prediction: ArrayLike) -> float:
 
 
 def rmse(score: ArrayLike, prediction: ArrayLike) -> float:
-    """Return the root of the mean squared error in units of the score; NaN without images. Raises as `srocc`."""
+    """Return the root of the mean squared error in units of the score; NaN without images. Raises as `srocc`.
+
+    Examples:
+        >>> rmse([1, 2, 3], [1, 2, 6])
+        1.7320508075688772
+    """
     return float(measures.rmse(*_vectors(score, prediction)))
 
 
@@ -158,6 +163,12 @@ def summarise(scenes: pd.DataFrame) -> Summary:
         Plain numbers, texts and lists: `images`, `scenes`, `official`, `authors` (each with its `protocol` in words and
         the number of scenes behind its correlations and fits), `srocc_quantiles` over scenes, and `undefined` and
         `failed_fits` with `count` and `scenes`.
+
+    Examples:
+        >>> rows = {"scene": ["hall"] * 3 + ["lake"] * 3, "score": [1, 2, 3, 1, 2, 3], "prediction": [1, 3, 2, 4, 5, 6]}
+        >>> summary = summarise(per_scene(pd.DataFrame(rows)))
+        >>> summary["official"]["srocc"], summary["scenes"]
+        (0.75, 2)
     """
     undefined, failed = scenes["srocc"].isna(), ~scenes["fit_converged"]
     measures = ["srocc", "krocc", "plcc", "mae", "rmse"]

@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from piqa.errors import InputError
-from piqa.evaluation.measures import Array, concordance, pair_accuracy, srocc
+from piqa.evaluation.measures import Array, concordance, concordance_of_kinds, pair_accuracy, srocc
+from piqa.system.progress import progress
 
 BINS = 10
 WORST = 24
 FEWEST = 5  # images of a group in a scene; a correlation of fewer is mostly chance
+PAIRS_AT_ONCE = 1_000_000  # pairs of a large scene in memory at a time
+MEMBERS_AT_ONCE = 2_000_000  # groups times images in memory at a time
 GROUP_COLUMNS = ["by", "group", "images", "pairs", "pair_accuracy", "srocc"]
 
 
@@ -63,14 +67,19 @@ def preferences(frame: pd.DataFrame, bands: PairBands | None = None) -> pd.DataF
     Returns:
         One row a kind: `kind`, `pairs`, `accuracy` and `brier`, NaN without pairs.
     """
-    differences = list(_differences(frame))
-    apart = np.concatenate([score for score, _ in differences])
-    lost = np.square(1 - ndtr(np.concatenate([prediction for _, prediction in differences])))
+    limits = (bands or PairBands()).limits()
+    counted = [concordance_of_kinds(*scene, None, list(limits.values())) for scene in _scenes(frame)]
+    lost, number = dict.fromkeys(limits, 0.0), dict.fromkeys(limits, 0)
+    for apart, difference in _differences(frame):
+        squares = np.square(1 - ndtr(difference))
+        for kind, (above, below) in limits.items():
+            inside = (apart > above) & (apart < below)
+            lost[kind] += float(squares[inside].sum())
+            number[kind] += int(inside.sum())
     rows = []
-    for kind, limits in (bands or PairBands()).limits().items():
-        counted = (apart > limits[0]) & (apart < limits[1])
-        ordered, pairs = np.sum([concordance(*scene, None, *limits) for scene in _scenes(frame)], axis=0)
-        brier = float(lost[counted].mean()) if counted.any() else np.nan
+    for kind, own in zip(limits, zip(*counted, strict=True), strict=True):
+        ordered, pairs = np.sum(own, axis=0)
+        brier = lost[kind] / number[kind] if number[kind] else np.nan
         rows.append((kind, int(pairs), float(pair_accuracy(ordered, pairs)), brier))
     return pd.DataFrame(rows, columns=["kind", "pairs", "accuracy", "brier"])
 
@@ -86,11 +95,16 @@ def reliability(frame: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
         One row a bin that holds pairs: `bin`, `predicted` (mean probability of the preferred image), `observed`
         (fraction of pairs whose preferred image has the higher score), `pairs`. A calibrated model has both equal.
     """
-    differences = np.concatenate([prediction for _, prediction in _differences(frame)])
-    sure, right = ndtr(np.abs(differences)), (1 + np.sign(differences)) / 2
-    place = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1)
-    grouped = pd.DataFrame({"bin": place, "predicted": sure, "observed": right}).groupby("bin")
-    return grouped.mean().assign(pairs=grouped.size()).reset_index()
+    sums = np.zeros((3, bins))
+    for _, difference in _differences(frame):
+        sure, right = ndtr(np.abs(difference)), (1 + np.sign(difference)) / 2
+        place = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1)
+        sums += [np.bincount(place, weights, minlength=bins) for weights in (sure, right, np.ones(len(place)))]
+    there = np.flatnonzero(sums[2])
+    predicted, observed, pairs = sums[:, there]
+    return pd.DataFrame(
+        {"bin": there, "predicted": predicted / pairs, "observed": observed / pairs, "pairs": pairs.astype(np.int64)}
+    )
 
 
 def worst_pairs(frame: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
@@ -129,12 +143,9 @@ def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     for (score, prediction), (_, rows) in zip(_scenes(frame), frame.groupby("scene", sort=True), strict=True):
         labels = rows[by].to_numpy()
         names = list(dict.fromkeys(labels))
-        members = np.array([labels == name for name in names], dtype=np.float64)
-        ordered, pairs = concordance(score, prediction, members)
-        if by != "condition":  # all pairs but those of two other images
-            every, others = concordance(score, prediction), concordance(score, prediction, 1 - members)
-            ordered, pairs = every[0] - others[0], every[1] - others[1]
-        correlation = np.where(members.sum(axis=1) >= FEWEST, srocc(score, prediction, members), np.nan)
+        step = max(MEMBERS_AT_ONCE // len(labels), 1)
+        parts = [_of_groups(score, prediction, labels, names[at : at + step], by) for at in range(0, len(names), step)]
+        ordered, pairs, correlation = np.concatenate(parts, axis=1)
         for name, *numbers in zip(names, ordered, pairs, correlation, strict=True):
             sums.setdefault(str(name), []).append(numbers)
     images = frame[by].astype(str).value_counts()
@@ -147,6 +158,17 @@ def by_group(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=GROUP_COLUMNS)
 
 
+def _of_groups(score: Array, prediction: Array, labels: NDArray[np.object_], names: list[object], by: str) -> Array:
+    """Return agreement of pairs, pairs and SROCC of some groups in one scene, shape (3, groups)."""
+    members = np.array([labels == name for name in names], dtype=np.float64)
+    ordered, pairs = concordance(score, prediction, members)
+    if by != "condition":  # all pairs but those of two other images
+        every, others = concordance(score, prediction), concordance(score, prediction, 1 - members)
+        ordered, pairs = every[0] - others[0], every[1] - others[1]
+    correlation = np.where(members.sum(axis=1) >= FEWEST, srocc(score, prediction, members), np.nan)
+    return np.stack([ordered, pairs, correlation])
+
+
 def _scenes(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
     """Yield score and prediction of each scene."""
     for _, rows in frame.groupby("scene", sort=True):
@@ -154,26 +176,41 @@ def _scenes(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
 
 
 def _differences(frame: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
-    """Yield the pairs of each scene: the better image's score and prediction, less the other's."""
-    for score, prediction in _scenes(frame):
-        first, second = np.triu_indices(len(score), k=1)
-        apart, difference = score[first] - score[second], prediction[first] - prediction[second]
-        untied = apart != 0
-        yield np.abs(apart[untied]), (np.sign(apart) * difference)[untied]
+    """Yield the pairs of each scene, block by block: the better image's score and prediction, less the other's."""
+    number = sum(len(score) * (len(score) - 1) // 2 for score, _ in _scenes(frame))
+    with progress(number, task="pairs", unit="pairs") as advance:
+        for score, prediction in _scenes(frame):
+            step = max(PAIRS_AT_ONCE // len(score), 1)
+            for start in range(0, len(score), step):
+                block = slice(start, start + step)
+                pairs = np.triu(np.ones((len(score[block]), len(score) - start), dtype=bool), k=1)
+                apart = (score[block, None] - score[start:])[pairs]
+                difference = (prediction[block, None] - prediction[start:])[pairs]
+                untied = apart != 0
+                yield np.abs(apart[untied]), (np.sign(apart) * difference)[untied]
+                advance(len(apart))
 
 
 def _wrong_pairs(score: Array, prediction: Array, count: int) -> list[tuple[int, int]]:
-    """Return the better and the worse image of the wrongly ordered pairs that differ most, no image in two of them."""
-    better, worse = np.nonzero((score[:, None] > score) & (prediction[:, None] < prediction))
+    """Return the better and the worse image of the wrongly ordered pairs that differ most, no image in two of them.
+
+    Of pairs that differ as much, the one whose better image comes first is taken, then whose worse image does.
+    """
+    order = np.argsort(prediction, kind="stable")
+    beyond = np.searchsorted(prediction[order], prediction, side="right")  # where the higher predictions begin
+    worse, better = score.copy(), score.copy()
     chosen: list[tuple[int, int]] = []
-    used: set[int] = set()
-    for place in np.argsort(score[worse] - score[better], kind="stable"):
-        a, b = int(better[place]), int(worse[place])
-        if not used & {a, b}:
-            used |= {a, b}
-            chosen.append((a, b))
-        if len(chosen) == count:
+    while len(chosen) < count:
+        lowest = np.append(
+            np.minimum.accumulate(worse[order][::-1])[::-1], np.inf
+        )  # of this and all higher predictions
+        apart = better - lowest[beyond]
+        a = int(np.argmax(apart))
+        if not apart[a] > 0:
             break
+        b = int(np.argmax((prediction > prediction[a]) & (score[a] - worse == apart[a])))
+        chosen.append((a, b))
+        worse[[a, b]], better[[a, b]] = np.inf, -np.inf
     return chosen
 
 

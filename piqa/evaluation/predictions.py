@@ -7,6 +7,8 @@ unmatched names are counted.
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -15,10 +17,10 @@ import pandas as pd
 
 from piqa.errors import InputError
 from piqa.system.csv_text import as_numbers, listed, read_csv, require_columns, row_list
-from piqa.system.files import replacing
 
 NUMBERS = ("prediction", "score", "score_std")
 LABELS = ("scene", "score", "score_std", "split", "condition", "device")  # what a table of labels may bring
+OF_PREDICT = ("file", "score", "face_found")  # the first columns of the scores that `piqa.predict` writes
 SAME_SCORE = 1e-6  # published label files are rounded to nine decimals
 
 
@@ -28,8 +30,12 @@ def read_predictions(
     """Read predictions from a CSV file, with their labels from the file itself or from a table.
 
     The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Case and spaces in the header do
-    not matter. With a table, rows are joined to it by image name: exactly; else with slashes, backslashes and the case
-    of the extension taken as equal, where one path is the end of the other; else, if none is, by file name alone.
+    not matter. What `piqa.predict` writes is taken as it is, with a table: `file` is the image, `score` the prediction,
+    and an image with an error has none.
+
+    With a table, rows are joined to it by image name: exactly, or by the absolute path; else with slashes, backslashes,
+    the spellings of accents and the case of the extension taken as equal, where one path is the end of the other; else
+    with any case taken as equal; else, if none is, by file name alone.
 
     Args:
         csv: The file, one row an image.
@@ -51,13 +57,21 @@ def read_predictions(
     if not 0 <= max_missing < 1:
         raise InputError(f"`max_missing` is {max_missing}; a fraction of at least 0 and below 1 is needed")
     csv = Path(csv)
-    frame = read_csv(csv, numbers=NUMBERS, lower_case_header=True)
+    frame = read_csv(csv, numbers=NUMBERS, names=("image", "prediction", *LABELS, *OF_PREDICT))
     if frame.empty:
         raise InputError(f"{csv} has a header and no rows; it needs one row an image")
+    if of_predict := _is_of_predict(frame):
+        frame = _from_predict(frame, csv)
     mend = "add it or rename one; in the scores of piqa.predict `file` is `image`, and `score` is `prediction`"
     _require(frame, ["image", "prediction"], csv, mend)
     if table is None:
-        _require(frame, ["scene", "score"], csv, "add it or evaluate with a table that has the labels")
+        what = "it holds scores by piqa.predict; name the table that has the experts' labels (`--table`)"
+        _require(
+            frame,
+            ["scene", "score"],
+            csv,
+            what if of_predict else "add it or evaluate with a table that has the labels",
+        )
     _refuse_repeats(frame["image"], csv)
     for name in NUMBERS:
         if name in frame:
@@ -73,16 +87,17 @@ def read_predictions(
     return ordered
 
 
-def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV without its index; every number reads back as exactly the same float64.
+def _is_of_predict(frame: pd.DataFrame) -> bool:
+    """Whether a table is what `piqa.predict` writes: its columns have names of their own, and more may follow."""
+    return set(OF_PREDICT) <= set(frame) and not {"image", "prediction"} & set(frame)
 
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    narrow = frame.select_dtypes(["float16", "float32"]).columns  # their shortest text is another number as float64
-    wide = frame.astype(dict.fromkeys(narrow, "float64"))
-    with replacing(path) as temporary:
-        wide.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+def _from_predict(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
+    """Return images and predictions of a table by `piqa.predict`; images that could not be scored are left out."""
+    scored = frame[frame["error"] == ""] if "error" in frame else frame[frame["score"] != ""]
+    if scored.empty:
+        raise InputError(f"{csv} has no image with a score; see its column `error`")
+    return scored[["file", "score"]].rename(columns={"file": "image", "score": "prediction"})
 
 
 def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> None:
@@ -95,7 +110,7 @@ def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> N
 
 def _join(frame: pd.DataFrame, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
     """Return the rows of `frame` that are in `table`, under the table's names and labels."""
-    position = _match(frame["image"], table["image"])
+    position = _match(frame["image"], table["image"], table["path"] if "path" in table else None)
     unmatched, position = frame["image"][position == -1], position[position != -1]
     labels = table.iloc[position.to_list()][["image", *(name for name in LABELS if name in table)]]
     labels = labels.set_index(position.index)
@@ -118,18 +133,26 @@ def _refuse_missing(frame: pd.DataFrame, wanted: int, csv: Path, max_missing: fl
     )
 
 
-def _match(images: pd.Series[str], known: pd.Series[str]) -> pd.Series[int]:
-    """Return the position of every image's name in `known`, -1 where there is none or more than one."""
-    exact, whole, ends = _positions(known), _positions(map(_normalised, known)), _positions_by_end(known)
+def _match(images: pd.Series[str], known: pd.Series[str], paths: pd.Series[str] | None = None) -> pd.Series[int]:
+    """Return the position of every image's name in `known`, -1 where there is none or more than one.
 
-    def position(name: str) -> int:
-        if name in exact:
-            return exact[name]
-        key = _normalised(name)
-        shared = next((end for end in _ends(key) if end in whole), None)
-        return ends.get(key, -1) if shared is None else whole[shared]
-
-    found = images.map(position).astype("int64")
+    `paths` are the files of the known images: an absolute name that is one of them is that image, and no other name.
+    """
+    exact = _positions(known)
+    on_disk = {} if paths is None else _positions(path and os.path.abspath(path) for path in paths)  # noqa: PTH100
+    certain = [exact.get(name, on_disk.get(os.path.normpath(name), -1)) for name in images]
+    taken, places = set(certain), list(certain)
+    for normalised in (_normalised, _folded):
+        if -1 not in places:
+            break
+        whole = _positions(map(normalised, known))
+        ends = _positions_by_end(map(normalised, known))
+        for row in [row for row, place in enumerate(places) if place == -1]:
+            key = normalised(images.iloc[row])
+            shared = next((end for end in _ends(key) if end in whole), None)
+            place = ends.get(key, -1) if shared is None else whole[shared]
+            places[row] = -1 if place in taken else place
+    found = pd.Series(places, images.index, dtype="int64")
     names, known_names = images.map(_file_name), known.map(_file_name)
     if (found == -1).all() and names.is_unique and known_names.is_unique:
         lookup = _positions(known_names)  # the folders have nothing in common, the file names alone identify
@@ -138,9 +161,13 @@ def _match(images: pd.Series[str], known: pd.Series[str]) -> pd.Series[int]:
 
 
 def _normalised(name: str) -> str:
-    """Return the path with forward slashes, without `./`, and with its extension in lower case."""
-    path = PurePosixPath(name.replace("\\", "/"))
+    """Return the path with forward slashes, without `./`, in Unicode's composed form, its extension in lower case."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/")))
     return str(path).removesuffix(path.suffix) + path.suffix.lower()
+
+
+def _folded(name: str) -> str:
+    return _normalised(name).casefold()
 
 
 def _file_name(name: str) -> str:
@@ -160,9 +187,9 @@ def _positions(names: Iterable[str]) -> dict[str, int]:
     return {name: position for position, name in enumerate(listed_names) if times[name] == 1}
 
 
-def _positions_by_end(names: pd.Series[str]) -> dict[str, int]:
+def _positions_by_end(paths: Iterable[str]) -> dict[str, int]:
     """Return the position of the path with each end; ends that several paths share are left out."""
-    ends = [(end, position) for position, name in enumerate(names) for end in _ends(_normalised(name))]
+    ends = [(end, position) for position, path in enumerate(paths) for end in _ends(path)]
     return {end: ends[row][1] for end, row in _positions(end for end, _ in ends).items()}
 
 

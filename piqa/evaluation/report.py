@@ -22,9 +22,10 @@ from rich.table import Table
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
 from piqa.evaluation.output.text import LISTED, some
-from piqa.evaluation.predictions import write_predictions
+from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
+from piqa.system.shown_paths import shown_command, shown_path
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
 FILES = ("predictions.csv", "per_scene.csv", "metrics.json", "scatter.png")
@@ -68,8 +69,13 @@ class ReportFacts(Subject):
         return cls(**own, more=more)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
-        """Return the facts by name, without those that are not known; an unknown `selected_on` is told as None."""
+        """Return the facts by name, without those that are not known; an unknown `selected_on` is told as None.
+
+        Files are named as `shown_path` does, as what is written is passed on.
+        """
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "more"}
+        own |= {name: shown_path(own[name]) for name in ("checkpoint", "predictions") if own[name] is not None}
+        own["command"] = None if self.command is None else shown_command(self.command)
         known = {name: value for name, value in own.items() if value is not None or name == "selected_on"}
         return {**known, **self.more}
 
@@ -93,14 +99,18 @@ class Report:
     facts: ReportFacts
 
 
-def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFacts) -> Report:
+def write_report(
+    predictions: pd.DataFrame, folder: str | Path, facts: ReportFacts, *, spreadsheet_safe: bool = False
+) -> Report:
     """Measure predictions and write `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png`.
 
     Args:
         predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
-            What `read_predictions` leaves in its `attrs` is counted in the summary.
+            What `read_predictions` leaves in its `attrs` is counted in the summary, and `failed`, the images that
+            have no prediction because they are broken.
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
+        spreadsheet_safe: As for `write_csv`.
 
     Raises:
         InputError: If the predictions cannot be measured or the folder cannot be written to.
@@ -108,13 +118,13 @@ def write_report(predictions: pd.DataFrame, folder: str | Path, facts: ReportFac
     folder = Path(folder)
     scenes = per_scene(predictions)
     attrs = predictions.attrs
-    counts: Summary = {name: len(attrs[name]) for name in ("missing", "unmatched") if name in attrs}
+    counts: Summary = {name: len(attrs[name]) for name in ("missing", "unmatched", "failed") if name in attrs}
     summary = {**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts}
     table, measured, numbers, plotted = (folder / name for name in FILES)
     report = Report(table, measured, numbers, plotted, scenes, summary, facts)
     plot = draw_scatter(predictions, scenes, _heading(report))
-    write_predictions(predictions, report.predictions_csv)
-    write_predictions(scenes.reset_index(), report.per_scene_csv)
+    write_csv(predictions, report.predictions_csv, spreadsheet_safe=spreadsheet_safe)
+    write_csv(scenes.reset_index(), report.per_scene_csv, spreadsheet_safe=spreadsheet_safe)
     write_json({**report.summary, "facts": facts.to_dict()}, report.metrics_json)
     with replacing(report.scatter_png) as path:
         plot.savefig(path, format="png", dpi=110)
@@ -209,6 +219,8 @@ def _warnings(report: Report) -> list[str]:
             scenes = f"{summary[key]['count']} of {summary['scenes']} scenes"
             more = ", all in metrics.json" if summary[key]["count"] > LISTED else ""
             found.append(f"{trouble} in {scenes}, left out of {loss}: {some(summary[key]['scenes'])}{more}")
+    if summary.get("failed"):
+        found.append(f"{summary['failed']} images are broken and are not in these values")
     if summary.get("missing"):
         found.append(f"{summary['missing']} images of the table have no prediction and are not in these values")
     if summary.get("unmatched"):

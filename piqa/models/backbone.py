@@ -30,6 +30,11 @@ class Backbone(nn.Module):
 
     Raises:
         InputError: If timm does not know the model or cannot build it for this size.
+
+    Examples:
+        >>> backbone = Backbone("resnet10t", image_size=64).eval()
+        >>> backbone(torch.rand(2, 3, 64, 64)).shape == (2, backbone.features)
+        True
     """
 
     def __init__(self, name: str = SWIN_B_384, image_size: int = 384) -> None:
@@ -91,10 +96,10 @@ class Backbone(nn.Module):
         """Return pooled features, float32 whatever the weights are, shape (images, features).
 
         Args:
-            images: Shape (images, 3, image_size, image_size), as `normalised` takes them.
+            images: uint8 or float in [0, 1], (images, 3, image_size, image_size).
 
         Raises:
-            InputError: If the network does not pool its features.
+            InputError: If floats are out of range, or the network does not pool its features.
         """
         features: Tensor = self.net(normalised(images, self.mean, self.std).to(self.dtype))
         if features.ndim != 2:

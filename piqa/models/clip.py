@@ -21,6 +21,8 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Architecture = Arguments  # entries of open_clip's config
+SIZES = {"layers": 64, "width": 4096, "heads": 64, "head_width": 1024, "patch_size": 256, "image_size": 1024}  # at most
+SIZES |= {"mlp_ratio": 16, "embed_dim": 4096, "vocab_size": 49408, "context_length": 77}
 OpenCLIP = Any  # a network of open_clip's, whose attributes have no types
 
 
@@ -30,13 +32,14 @@ def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
     Args:
         name: open_clip's name; those that end in `-quickgelu` have the activation of OpenAI's weights.
         architecture: Entries of open_clip's config that replace the named one's, such as
-            `{"embed_dim": 64, "vision_cfg": {"layers": 2}}`.
+            `{"embed_dim": 64, "vision_cfg": {"layers": 2}}`. Sizes only: other entries would make open_clip download.
 
     Raises:
         InputError: If open_clip cannot build it, or it cannot hold the vocabulary.
     """
     import open_clip  # slow to import, and not needed by models that do without CLIP
 
+    _check_sizes(architecture or {})
     config = open_clip.get_model_config(name)
     for key, value in (architecture or {}).items():
         config[key] = {**config[key], **value} if isinstance(value, Mapping) and key in config else value
@@ -48,6 +51,19 @@ def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
     if (clip.vocab_size, clip.context_length) != (default["vocab_size"], default["context_length"]):
         raise InputError("`architecture` must leave CLIP's vocabulary and context length as they are")
     return clip
+
+
+def _check_sizes(entries: Mapping[str, Any], inside: str = "") -> None:
+    for key, value in entries.items():
+        name = f"`architecture` has the entry {f'{inside}.{key}'.lstrip('.')[:80]!r}"
+        if key in ("vision_cfg", "text_cfg") and isinstance(value, Mapping) and not inside:
+            _check_sizes(value, key)
+        elif key not in SIZES:
+            raise InputError(f"{name}, which is none of {', '.join(SIZES)}")
+        else:
+            for one in value if isinstance(value, list | tuple) and len(value) <= 4 else [value]:
+                if not isinstance(one, int | float) or isinstance(one, bool) or not 0 < one <= SIZES[key]:
+                    raise InputError(f"{name}, which must be a number above 0 and up to {SIZES[key]}")
 
 
 def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
@@ -63,7 +79,8 @@ def tokenize(name: str, prompts: Sequence[str]) -> Tensor:
         room, length = tokenizer.context_length - 2, len(tokenizer.encode(prompt))
         if not 0 < length <= room:
             raise InputError(f"the prompt {prompt!r} has {length} tokens; CLIP takes 1 to {room}")
-    tokens: Tensor = tokenizer(list(prompts))
+    with torch.device("cpu"):  # also where a network is built without memory
+        tokens: Tensor = tokenizer(list(prompts))
     return tokens
 
 
@@ -169,7 +186,7 @@ class PromptedCLIP(ScoringModule):
         return encode_prompts(self.clip, self.tokens)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Return pixels as CLIP takes them: uint8 scaled and normalised; floats are taken as normalised already."""
+        """Return pixels, uint8 or float in [0, 1], normalised as CLIP takes them."""
         weights: Tensor = next(self.clip.visual.parameters())
         return normalised(images, self.mean, self.std).to(weights.dtype)  # the image tower may hold bfloat16 weights
 

@@ -89,7 +89,7 @@ class AntonymCLIP(PromptedCLIP):
         """Score images; higher is better, on one scale for all.
 
         Args:
-            whole: Images or crops of any size from 32 px, uint8 or normalised float, (images, 3, height, width).
+            whole: Images or crops of any size from 32 px, uint8 or float in [0, 1], (images, 3, height, width).
 
         Returns:
             Float32 even under autocast, (images,) each, in 0..1: `score`, the probability of the first prompt of the
@@ -120,6 +120,13 @@ class CLIPIQA(AntonymCLIP):
 
     Raises:
         InputError: If an attribute is unknown or named twice, or a pair is none.
+
+    Examples:
+        >>> small = {"embed_dim": 64, "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8}}
+        >>> small["text_cfg"] = {"layers": 1, "width": 64, "heads": 2}
+        >>> prompts = {"pose": ["A relaxed pose.", "A stiff pose."]}
+        >>> sorted(CLIPIQA(prompts=prompts, architecture=small).eval()(torch.rand(2, 3, 64, 96)))
+        ['pose', 'score']
     """
 
     def __init__(
@@ -153,6 +160,12 @@ class CLIPIQAPlus(AntonymCLIP):
 
     Raises:
         InputError: If `pair` is no pair, does not fit into CLIP's 77 tokens, or `context` is below 1.
+
+    Examples:
+        >>> small = {"embed_dim": 64, "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8}}
+        >>> small["text_cfg"] = {"layers": 1, "width": 64, "heads": 2}
+        >>> CLIPIQAPlus(context=4, architecture=small).context.shape
+        torch.Size([4, 64])
     """
 
     def __init__(
@@ -204,5 +217,5 @@ def _templates(pair: Sequence[str], context: int) -> tuple[Tensor, Tensor]:
     vocabulary = sorted({token for row in rows for token in row if token >= 0})
     places = {token: place for place, token in enumerate([*vocabulary[:-1], *learned, vocabulary[-1]])}
     length = max(map(len, rows))
-    prompts = torch.tensor([[places[token] for token in row] + [0] * (length - len(row)) for row in rows])
-    return torch.tensor(vocabulary), prompts
+    prompts = [[places[token] for token in row] + [0] * (length - len(row)) for row in rows]
+    return torch.tensor(vocabulary, device="cpu"), torch.tensor(prompts, device="cpu")

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from piqa.errors import InputError
 
-INPUTS = ("whole", "face_crop", "liqe_logits", "motion")  # the entries of a batch that a network may take
+# The entries of a batch that a network may take. Pixels are uint8, or float in [0, 1]: a network normalises its own.
+INPUTS = ("whole", "face_crop", "liqe_logits", "motion")
 FORMER_INPUTS = {"full_image": "whole"}
 
 Arguments = dict[str, Any]  # of a constructor or a config, as JSON can hold them

@@ -35,6 +35,12 @@ class DualBranch(ScoringModule):
 
     Raises:
         InputError: If `branches` is empty, repeats one or names an unknown one, or timm does not know the backbone.
+
+    Examples:
+        >>> network = DualBranch("resnet10t", ("whole", "face"), image_size=64).eval()
+        >>> pixels = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+        >>> network(whole=pixels, face_crop=pixels)["score"].shape
+        torch.Size([2])
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class DualBranch(ScoringModule):
         """Score portraits; higher is better, and only differences within a scene are meaningful.
 
         Args:
-            whole: Crops of the whole images, uint8 or normalised float, (portraits, 3, image_size, image_size).
+            whole: Crops of the whole images, uint8 or float in [0, 1], (portraits, 3, image_size, image_size).
             face_crop: Crops of the faces, likewise.
             liqe_logits: LIQE's raw logits, (portraits, 495).
 

@@ -83,6 +83,13 @@ class LIQE(PromptedCLIP):
 
     Raises:
         InputError: If `aspects` names something else or twice, or open_clip cannot build the architecture.
+
+    Examples:
+        >>> small = {"embed_dim": 64, "vision_cfg": {"layers": 1, "width": 64}}
+        >>> small["text_cfg"] = {"layers": 1, "width": 64, "heads": 2}  # published: architecture=None
+        >>> outputs = LIQE(architecture=small).eval()(torch.rand(2, 3, 224, 224))
+        >>> outputs["score"].shape, outputs["logits"].shape
+        (torch.Size([2]), torch.Size([2, 495]))
     """
 
     pools_windows = True  # the mean over `whole`'s second axis is taken here, not over scores
@@ -102,7 +109,7 @@ class LIQE(PromptedCLIP):
         """Score images; higher is better, on one scale for all.
 
         Args:
-            whole: Windows, uint8 or normalised float: (images, windows, 3, 224, 224), or (images, 3, 224, 224)
+            whole: Windows, uint8 or float in [0, 1]: (images, windows, 3, 224, 224), or (images, 3, 224, 224)
                 for one of each image.
 
         Returns:

@@ -26,6 +26,11 @@ class NIMA(ScoringModule):
 
     Raises:
         InputError: If timm does not know the backbone.
+
+    Examples:
+        >>> outputs = NIMA("resnet10t", image_size=64).eval()(torch.rand(2, 3, 64, 64))  # floats in [0, 1], or uint8
+        >>> outputs["score"].shape, outputs["distribution"].shape
+        (torch.Size([2]), torch.Size([2, 10]))
     """
 
     inputs = ("whole",)
@@ -42,7 +47,7 @@ class NIMA(ScoringModule):
         """Predict the ratings of images.
 
         Args:
-            whole: uint8 or normalised float, (images, 3, image_size, image_size).
+            whole: uint8 or float in [0, 1], (images, 3, image_size, image_size).
 
         Returns:
             float32, even under autocast: `score` (images,), the mean rating, 1 to 10, higher is better; `std`

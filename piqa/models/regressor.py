@@ -22,6 +22,11 @@ class Regressor(ScoringModule):
 
     Raises:
         InputError: If timm does not know the backbone.
+
+    Examples:
+        >>> network = Regressor("resnet10t", image_size=64).eval()
+        >>> network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))["score"].shape
+        torch.Size([2])
     """
 
     def __init__(self, backbone: str = SWIN_B_384, image_size: int = 384, motion: int = 0, hidden: int = 128) -> None:
@@ -36,7 +41,7 @@ class Regressor(ScoringModule):
         """Score images or frames.
 
         Args:
-            whole: Crops, uint8 or normalised float, (images, 3, image_size, image_size).
+            whole: Crops, uint8 or float in [0, 1], (images, 3, image_size, image_size).
             motion: Motion features, (images, motion), where the head takes them.
 
         Returns:

@@ -89,6 +89,11 @@ class TANet(ScoringModule):
 
     Raises:
         InputError: If there is no such head, or timm does not know the backbone.
+
+    Examples:
+        >>> outputs = TANet(backbone="resnet10t", image_size=64).eval()(torch.rand(2, 3, 64, 64))
+        >>> sorted(outputs)
+        ['distribution', 'score', 'std']
     """
 
     inputs = ("whole",)
@@ -129,7 +134,7 @@ class TANet(ScoringModule):
         """Predict the ratings of images.
 
         Args:
-            whole: uint8 or normalised float, (images, 3, image_size, image_size).
+            whole: uint8 or float in [0, 1], (images, 3, image_size, image_size).
 
         Returns:
             float32. With the head `ava` as `piqa.models.NIMA`; with `tad66k` `score` alone, (images,), 0 to 10.

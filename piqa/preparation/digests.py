@@ -14,8 +14,9 @@ class Digests:
     """Content digests of files, known by path, size and times of change, and kept in a JSON file."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._changed = path, False
+        self._path, self.changed = path, False  # whether any digest is new
         self._known = self._read()
+        self.known = any(isinstance(stamp, list) and len(stamp) == 4 for stamp in self._known.values())  # on disk
 
     def _read(self) -> dict[str, list[int | str]]:
         try:
@@ -35,12 +36,12 @@ class Digests:
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
         self._known[absolute] = [*stamp, digest]
-        self._changed = True
+        self.changed = True
         return digest
 
     def save(self) -> None:
         """Write the digests if any is new; keep those that other processes have written meanwhile."""
-        if self._changed:
+        if self.changed:
             self._known = self._read() | self._known
             write_json(self._known, self._path, indent=None)
-            self._changed = False
+            self.changed = False

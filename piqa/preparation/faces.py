@@ -1,24 +1,24 @@
-"""Choose the face of an image that is judged: MTCNN finds faces, a named rule chooses one, a margin is added.
+"""Choose the face of an image that is judged: a detector finds faces, a named rule chooses one, a margin is added.
 
-The released DN-PIQA crops come from YOLO5Face, whose first box is its most confident one; MTCNN (Zhang et al. 2016,
-facenet-pytorch with its shipped weights) finds much the same faces and needs no download. `most_confident` keeps the
+The released DN-PIQA crops come from YOLO5Face, whose first box is its most confident one. `most_confident` keeps the
 reference's order; `largest` is the default because the subject of a portrait is seldom a small face in the background.
+`piqa.preparation.mtcnn` and `piqa.preparation.yunet` hold the detectors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 FaceRule = Literal["largest", "most_confident", "none"]
+Detector = Literal["mtcnn", "yunet"]
 Box = tuple[float, float, float, float]
 
-MIN_FACE_SIDE = 20  # pixels in the copy that the detector sees; facenet-pytorch's own default
+# Clockwise degrees, in the order in which equally confident faces win: cameras lie on their side more often than not.
+TURNS = {90: Image.Transpose.ROTATE_270, 270: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180}
 
 
 @dataclass(frozen=True)
@@ -35,51 +35,36 @@ class Face:
         return (x2 - x1) * (y2 - y1)
 
 
-class FaceDetector:
-    """MTCNN on a copy of bounded size, so that a 12-megapixel image costs about what a 2-megapixel one does.
+class FaceDetector(Protocol):
+    """What finds faces.
 
-    Args:
-        detection_side: Longest side in pixels of the copy that MTCNN sees. It finds faces of 20 px there and up.
-        device: Where the three networks run.
+    Attributes:
+        sure: Probability that a face on its side or on its head does not reach, as far as was measured, and that nearly
+            all upright faces in good light do.
     """
 
-    def __init__(self, detection_side: int = 1600, device: str | torch.device = "cpu") -> None:
-        from facenet_pytorch import MTCNN  # slow to import, and not needed where the store is complete
-
-        _keep_every_candidate()
-        self.detection_side = detection_side
-        if torch.device(device).type == "mps":  # which has neither its float64 nor its pooling to any size
-            device = "cpu"
-        self._mtcnn = MTCNN(min_face_size=MIN_FACE_SIDE, keep_all=True, device=torch.device(device)).eval()
+    sure: float
 
     def detect(self, image: Image.Image) -> list[Face]:
-        """Return all faces of an RGB image, in no particular order."""
-        scale = min(1.0, self.detection_side / max(image.size))
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        if min(size) < MIN_FACE_SIDE:
-            return []  # MTCNN's scale pyramid would be empty, and it would raise
-        copy = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
-        boxes, probabilities = self._mtcnn.detect(copy)
-        if boxes is None:
-            return []
-        # with numpy 2 the boxes come as an object array
-        scaled = np.asarray(boxes, dtype=np.float64) * ([image.width / size[0], image.height / size[1]] * 2)
-        x1, y1, x2, y2 = scaled.T
-        within = (x1.clip(0) < x2.clip(max=image.width)) & (y1.clip(0) < y2.clip(max=image.height))  # at least in part
-        found = zip(scaled.tolist(), probabilities, within, strict=True)
-        return [Face(tuple(box), float(probability)) for box, probability, inside in found if inside]
+        """Return all faces of an RGB image that show in it at least in part, in no particular order."""
 
 
-def _keep_every_candidate() -> None:
-    """Keep a pixel of face candidates wholly outside the image: facenet-pytorch keeps none, and then fails."""
-    from facenet_pytorch.models.utils import detect_face
+def bounded_copy(image: Image.Image, side: int) -> Image.Image:
+    """Return the image, or where its longest side exceeds `side` a smaller copy, in which faces are found faster."""
+    scale = min(1.0, side / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
 
-    def pad(boxes: torch.Tensor, width: int, height: int) -> tuple[NDArray[np.int32], ...]:
-        x1, y1, x2, y2 = boxes[:, :4].trunc().int().cpu().numpy().T  # 1-based, both ends included
-        x1, y1 = x1.clip(1, width), y1.clip(1, height)
-        return y1, y2.clip(y1, height), x1, x2.clip(x1, width)
 
-    detect_face.pad = pad
+def faces_of(image: Image.Image, copy: Image.Image, found: Iterable[tuple[Box, float]]) -> list[Face]:
+    """Return boxes and probabilities found in a copy as faces of the image, without those wholly outside of it."""
+    x_scale, y_scale = image.width / copy.width, image.height / copy.height
+    faces = []
+    for (left, top, right, bottom), probability in found:
+        x1, y1, x2, y2 = left * x_scale, top * y_scale, right * x_scale, bottom * y_scale
+        if max(x1, 0) < min(x2, image.width) and max(y1, 0) < min(y2, image.height):
+            faces.append(Face((x1, y1, x2, y2), probability))
+    return faces
 
 
 def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | None:
@@ -89,7 +74,49 @@ def choose_face(faces: list[Face], rule: FaceRule, threshold: float) -> Face | N
     return max(candidates, key=key, default=None)
 
 
+def turned_clockwise(image: Image.Image, degrees: int) -> Image.Image:
+    """Return the image turned by 0, 90, 180 or 270 degrees."""
+    return image.transpose(TURNS[degrees]) if degrees else image
+
+
+def find_face(
+    image: Image.Image, detector: FaceDetector, rule: FaceRule, threshold: float, try_turns: bool
+) -> tuple[Face | None, int]:
+    """Find the face that is judged, and the clockwise degrees by which the image must be turned to show it upright.
+
+    Detectors find some faces that lie on their side or stand on their head, but are less sure of them. So with
+    `try_turns`, where the detector is not sure of any face, it also looks at the image turned, and the turn with the
+    most probable face is taken, if that face counts and is more probable than any in the image as it is.
+
+    Args:
+        image: The image as it is.
+        detector: Finds the faces.
+        rule: Chooses among them.
+        threshold: Lowest probability of a face that counts.
+        try_turns: Whether turns are tried: three more detections, of images without a sure face only.
+
+    Returns:
+        The face, in pixels of the turned image, and the turn; None and 0 where no face counts.
+    """
+    faces = {0: detector.detect(image)}
+    if try_turns and rule != "none" and _surest(faces[0]) < max(detector.sure, threshold):
+        faces |= {turn: detector.detect(turned_clockwise(image, turn)) for turn in TURNS}
+    turn = max(faces, key=lambda turn: _surest(faces[turn]))
+    face = choose_face(faces[turn], rule, threshold)
+    return face, 0 if face is None else turn
+
+
+def _surest(faces: list[Face]) -> float:
+    return max((face.probability for face in faces), default=0.0)
+
+
 def crop_face(image: Image.Image, box: Box, margin: int) -> Image.Image:
     """Cut out a face with `margin` pixels on every side; black beyond the image's border, as published."""
     x1, y1, x2, y2 = (round(value) for value in box)
     return image.crop((x1 - margin, y1 - margin, x2 + margin, y2 + margin))
+
+
+def relative_margin(box: Box, fraction: float) -> int:
+    """Return a fraction of the longer side of a face box, in whole pixels."""
+    x1, y1, x2, y2 = box
+    return round(fraction * max(x2 - x1, y2 - y1))

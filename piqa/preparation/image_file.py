@@ -8,51 +8,73 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from piqa.errors import InputError
+from piqa.preparation import heif, tiff
+from piqa.preparation.colour import Colour, Converter, converter
+from piqa.preparation.image_bounds import LOSSLESS, MAX_ASPECT, MAX_PIXELS, check_scans, check_size, read_file
+from piqa.preparation.image_formats import FIRST_BYTES, format_of
 
-MAX_PIXELS = 300_000_000  # more than a 200-megapixel phone camera has; larger files may be decompression bombs
-MAX_ASPECT = 100  # long side / short side; resized to a short side of 448 pixels, a longer strip would take gigabytes
+__all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image", "to_upright_rgb"]
+
 PIXELS_AT_A_TIME = 1_000_000  # where a conversion takes many bytes a pixel
-OTHER_PROGRAMS = {"EPS"}  # formats that Pillow opens with another program (Ghostscript)
+# Of the formats that Pillow knows, those in which people keep photographs. Others are opened with another program
+# (EPS), hold a white page in place of layers (PSD), images that would go unchecked (BLP), or measurements (FITS).
+FORMATS = "AVIF BMP DDS DIB GIF ICNS ICO JPEG JPEG2000 MPO PCX PNG PPM QOI SGI SUN TGA TIFF WEBP".split()
+READ = {"JPEG", "PNG", "GIF", "TIFF", "WebP", "BMP", "PNM", "JPEG 2000", "QOI", "DDS"}  # by Pillow, as `format_of` says
+OTHER_KINDS = (  # first bytes of what is no image file, or none that is read
+    (b"%PDF", "a PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"\x1a\x45\xdf\xa3", "a video"),
+    (b"\0\0\x01\xba", "a video"),
+    (b"\0\0\x01\xb3", "a video"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+)
 Pixels = NDArray[np.uint8]
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path, colour: Colour = "stored") -> Image.Image:
     """Open an image file: upright, RGB, whole. All image files are opened here.
 
-    EXIF orientation is applied. Transparency is laid on white; 16-bit grey is scaled to 8 bits; CMYK is converted by
-    its ICC profile where it has one; the first page of several is taken. As in the reference, the ICC profile of an
-    RGB image is not applied.
+    EXIF orientation is applied. Transparency is laid on white; more than 8 bits are scaled to 8; CMYK is converted by
+    its ICC profile where it has one; the first image of several is taken, of a TIFF the first that is no reduced copy.
+
+    Args:
+        path: A regular file. What it contains counts, not its name.
+        colour: `stored` takes the values of RGB and grey as they stand in the file, as in the reference; `srgb`
+            converts them by their ICC profile or another description of their colours (`piqa.preparation.colour`).
 
     Raises:
-        InputError: If the file is absent, no image, truncated, damaged, larger than `MAX_PIXELS`, or a strip of more
-            than `MAX_ASPECT` times its short side.
+        FileAccessError: If the machine refuses the file: absent, no permission, a drive that is gone.
+        InputError: If the file is no image, of a kind that is not read, truncated, damaged, larger than `MAX_PIXELS`,
+            a strip of more than `MAX_ASPECT` times its short side, or made to cost more than an image does.
 
     Examples:
         >>> open_image("a.jpg").size
         (50, 60)
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
-    return decode_image(content, path)
+    return decode_image(read_file(path), path, colour)
 
 
-def decode_image(content: bytes, name: str | Path) -> Image.Image:
+def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") -> Image.Image:
     """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors."""
+    if colour not in get_args(Colour):
+        raise InputError(f"colour is {colour!r}; choose one of {', '.join(get_args(Colour))}")
+    kind = format_of(content[:FIRST_BYTES], name)
     try:
-        image, turn = _decoded(content)
+        image, turn = _decoded(content, kind, colour)
         return image if turn is None else image.transpose(turn)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} is not an image that can be read") from error
+        raise InputError(f"{name} is not an image that can be read{_hint(content, kind)}") from error
     except Image.DecompressionBombError as error:
         limit = f"{MAX_PIXELS / 1e6:g} million"
         raise InputError(f"{name} claims more than the {limit} pixels that are read; scale it down") from error
@@ -60,18 +82,79 @@ def decode_image(content: bytes, name: str | Path) -> Image.Image:
         raise InputError(f"{name} needs more memory than there is; scale it down") from error
     # Decoders raise almost any exception on damaged or hostile bytes; the fault is the file's.
     except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name} is a damaged or truncated image ({kind or 'format unknown'}: {reason})") from error
+
+
+def to_upright_rgb(image: Image.Image, name: str, colour: Colour = "stored") -> Image.Image:
+    """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors."""
+    try:
+        with _own_pixel_limit():
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down"
+                )
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                found = f"its {image.width} x {image.height} pixels"
+                raise InputError(f"{found} are a strip, too narrow to be judged; crop it")
+            converted = converter(image, b"", colour)
+            image.load()
+            rgb, turn = _to_rgb(image, converted, 65535), _turn(image)
+        return rgb if turn is None else rgb.transpose(turn)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    except Exception as error:  # decoders raise almost any exception on damaged bytes, which are read only now
         raise InputError(f"{name} is a damaged or truncated image ({error})") from error
 
 
-def _decoded(content: bytes) -> tuple[Image.Image, Image.Transpose | None]:
+def _hint(content: bytes, kind: str | None) -> str:
+    """Say which format was found, and what to do."""
+    if kind is None:
+        kind = next((name for start, name in OTHER_KINDS if content.startswith(start)), None)
+        if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
+            kind = "a video"
+        if b"<svg" in content[:1000].lower():
+            kind = "SVG"
+    elif kind in READ:
+        return f": it begins as {kind} and is damaged"
+    elif kind.startswith("camera RAW"):
+        return f": it is {kind}; develop it first, into JPEG or 8-bit TIFF"
+    elif kind == "AVIF":
+        return ": it is AVIF; install Pillow 11.3 or newer, or convert it to JPEG"
+    return f": it is {kind}; convert it to JPEG or PNG" if kind else ""
+
+
+def _decoded(content: bytes, kind: str | None, colour: Colour) -> tuple[Image.Image, Image.Transpose | None]:
     """Return RGB as stored, and the turn that makes it upright: turning later, after decoding, takes less memory."""
-    Image.init()
-    formats = [known for known in Image.ID if known not in OTHER_PROGRAMS]
-    with _own_pixel_limit(), Image.open(io.BytesIO(content), formats=formats) as image:
-        if max(image.size) > MAX_ASPECT * min(image.size):
-            raise InputError(f"its {image.width} x {image.height} pixels are a strip, too narrow to be judged; crop it")
-        image.load()
-        return _to_rgb(image), _turn(image)
+    Image.init()  # loads the plugins
+    if kind == "JPEG":
+        check_scans(content)
+    with _own_pixel_limit():
+        page = tiff.whole_page(content) if content.startswith(tiff.SIGNATURES) else None
+        with _opened(content if page is None else page.content, kind, page) as image:
+            if page is None:
+                check_size(image.size, content, lossless=kind in LOSSLESS)
+            converted = converter(image, content, colour)
+            image.load()
+            return _to_rgb(image, converted, 65535 if page is None else page.white), _turn(image)
+
+
+def _opened(content: bytes, kind: str | None, page: tiff.Page | None) -> Image.Image:
+    """Open an image by the library that reads it right; most are not decoded yet."""
+    if page is not None:
+        check_size(page.size, content, lossless=not page.lossy)
+        if page.size[0] * page.size[1] > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        if not tiff.pillow_reads(page):
+            return tiff.decoded(page)
+    if kind in ("HEIC", "HEIF"):
+        return heif.opened(content)
+    try:
+        return Image.open(io.BytesIO(content), formats=[known for known in FORMATS if known in Image.OPEN])
+    except UnidentifiedImageError:
+        if page is None:
+            raise
+        raise InputError(f"{page} is not read; convert it to 8-bit RGB") from None
 
 
 _pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters belong to the whole process
@@ -108,25 +191,32 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, converted: Converter | None, white: int) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return _scaled_grey(image).convert("RGB")
-    if image.has_transparency_data:
-        return _on_white(image)
+        result = _scaled_grey(image, white).convert("RGB")
+    elif image.has_transparency_data:
+        return _on_white(image, converted)
+    else:
+        result = _from_cmyk(image) or image.convert("RGB")
+    return result if converted is None else converted(result)
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image | None:
+    """Convert CMYK by its profile; None if it has none, or a broken one, or is not CMYK."""
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK" and profile:
         with suppress(ImageCms.PyCMSError, OSError):  # as if it had no profile
             srgb = ImageCms.createProfile("sRGB")
-            if converted := ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB"):
-                return converted
-    return image.convert("RGB")
+            return ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
+    return None
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image, converted: Converter | None) -> Image.Image:
     """Lay a transparent image on white, band by band: as a whole it would be in memory five times."""
     result = Image.new("RGB", image.size)
     for band in _bands(image):
         layered = image.crop((0, band.start, image.width, band.stop)).convert("RGBA")
+        layered = layered if converted is None else converted(layered)
         white = Image.new("RGBA", layered.size, "white")
         result.paste(Image.alpha_composite(white, layered).convert("RGB"), (0, band.start))
     return result
@@ -137,11 +227,11 @@ def _bands(image: Image.Image) -> list[slice]:
     return [slice(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
 
 
-def _scaled_grey(image: Image.Image) -> Image.Image:
+def _scaled_grey(image: Image.Image, white: int) -> Image.Image:
     """Scale grey values of more than 8 bits to 8 bits. Pillow's conversion would clip all above 255 to white."""
     values = np.asarray(image)
     least, most = float(values.min()), float(values.max())  # NaN where any value is
-    top = 65535.0 if image.mode != "F" else 1.0 if most <= 1.0 else 255.0  # the two conventions for float images
+    top = float(white) if image.mode != "F" else 1.0 if most <= 1.0 else 255.0  # the two conventions for float images
     if not 0 <= least <= most <= top:
         raise InputError(f"grey values from {least} to {most} fit no known scale (mode {image.mode})")
     scaled = np.empty(values.shape, dtype=np.uint8)

@@ -14,10 +14,11 @@ where it stopped. A PIQ23 image takes about 1.6 MB: lossy compression would chan
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -39,8 +40,13 @@ from piqa.preparation.store_entry import (
 from piqa.system.device import core_count, pick_device
 from piqa.system.files import digest_of, remove_leftovers, replacing
 from piqa.system.json_text import write_json
+from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import progress as show_progress
 
+KIND = "prepared store"
+# names of the files in a store, before the parts of a name that `replacing` adds
+FILES = re.compile(r"digests\.json|settings\.json|failed\.csv|\.piqa\.json|[0-9a-f]{32}\.safetensors")
+SETTINGS = re.compile(r"[0-9a-f]{16}(-\w+)?")  # how `ItemPreparation.key` names a folder
 MANY, SAMPLE = 100, 8  # for so many files, the space they need is estimated from a sample of so many
 
 Item = TypeVar("Item", bound=Packable)
@@ -57,9 +63,11 @@ class BuildReport:
     no_face: int = 0  # of both, those without a face; their face crop is the whole image
     failed: list[tuple[str, str]] = field(default_factory=list)  # path, and why it could not be prepared
     replaced: int = 0  # of those newly prepared or failed, the images whose entry was damaged or of another version
+    turned: int = 0  # of those prepared and reused, the images that were turned to find a face
 
     def __str__(self) -> str:
         counts = f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
+        counts += f"; {self.turned} turned to find a face" if self.turned else ""
         return counts + (f"; {self.replaced} had damaged or outdated entries" if self.replaced else "")
 
 
@@ -69,6 +77,13 @@ class PreparedStore(Generic[Item]):
     Args:
         folder: The store; created if absent. Several datasets and settings may share one.
         settings: How images or videos are prepared.
+
+    Examples:
+        >>> from piqa import Preparation
+        >>> store = PreparedStore("prepared", Preparation(short_side=64, face_rule="none"))
+        >>> report = store.build(["a.jpg", "b.jpg"], workers=0, progress=False)
+        >>> store.load("a.jpg").whole.shape
+        (76, 64, 3)
     """
 
     def __init__(self, folder: str | Path, settings: ItemPreparation[Item]) -> None:
@@ -141,8 +156,9 @@ class PreparedStore(Generic[Item]):
         max_failed: float = 0.01,
         progress: bool = True,
         verify: bool = False,
+        alone: bool = False,
     ) -> BuildReport:
-        """Prepare all files that have no entry yet.
+        """Prepare all files that have no entry yet. A store that lacks nothing is not written.
 
         Args:
             paths: Image or video files; the same file may be listed twice.
@@ -152,49 +168,64 @@ class PreparedStore(Generic[Item]):
             progress: Whether to show progress.
             verify: Read existing entries whole. Otherwise only truncated entries and damaged headers are found and
                 replaced now, and other damage when an entry is read.
+            alone: Refuse to build while another process does, which would prepare the same files.
 
         Returns:
             The counts. Failed files are also listed in `failed.csv`.
 
         Raises:
-            InputError: If the store cannot be written or a larger fraction than `max_failed` fails. What was prepared
-                is kept.
+            InputError: If the store's folder holds files of others or cannot be written, another process builds it
+                `alone`, or a larger fraction than `max_failed` fails. What was prepared is kept.
         """
         names, device = list(dict.fromkeys(map(str, paths))), str(pick_device(device))
         report, console = BuildReport(), Console(stderr=True)
-        if not (described := self.folder / "settings.json").is_file():
-            write_json(vars(self.settings), described)
-        remove_leftovers(self.root)
         missing = self._missing(names, report, verify, quiet=not progress)
+        if missing or report.failed or self._digests.changed:
+            claim_folder(self.root, KIND, made_before=self._made_before)
         self._digests.save()
         jobs = [(same[0], entry) for entry, same in missing.items()]
         workers = worker_count(device, workers, len(jobs))
         total = sum(map(len, missing.values()))
         with (
+            locked(self.folder, folder=True) if jobs and alone else nullcontext(),
             show_progress(total, console=console, quiet=not progress or not total, task="preparing") as advance,
             closing(self._prepare(jobs, device, workers, console)) as results,
         ):
+            if jobs:
+                self._describe()
             for result in results:
                 same = missing[result.entry]  # files of the same content share an entry
                 if result.fault is None:
                     report.prepared += len(same)
                     report.no_face += len(same) * (not result.face_found)
+                    report.turned += len(same) * result.turned
                 else:
                     report.failed += [(name, result.fault) for name in same]
                 advance(len(same), str(report))
         self._judge(report, names, max_failed)
         return report
 
+    def _made_before(self, root: Path) -> bool:
+        """Whether a folder without a marker is a store of a former version."""
+        described = (path.parent.name for path in root.glob("*/settings.json"))
+        return self._digests.known or self.folder.is_dir() or any(map(SETTINGS.fullmatch, described))
+
+    def _describe(self) -> None:
+        """Tell the settings, and remove what killed builds have left."""
+        if not (described := self.folder / "settings.json").is_file():
+            write_json(vars(self.settings), described)
+        remove_leftovers(self.root, FILES)
+
     def _missing(self, paths: Sequence[str], report: BuildReport, verify: bool, quiet: bool) -> dict[Path, list[str]]:
         """Return the entries to be prepared, each with its files; count those that are there or cannot be read."""
 
-        def look(path: str) -> bool | Exception:
-            """Return whether the entry shows a face, or why it cannot be used."""
+        def look(path: str) -> tuple[bool, bool] | Exception:
+            """Return whether the entry shows a face, and was turned for it, or why it cannot be used."""
             try:
                 with open_entry(self.entry(path)) as entry:
                     if verify:
                         entry.read()
-                    return entry.facts.get("face_box") != "null"
+                    return entry.facts.get("face_box") != "null", "turned" in entry.facts
             except (InputError, EntryNotFoundError, EntryDamagedError) as error:
                 return error
 
@@ -213,7 +244,8 @@ class PreparedStore(Generic[Item]):
                     missing.setdefault(self.entry(path), []).append(path)
                 else:
                     report.reused += 1
-                    report.no_face += not found
+                    report.no_face += not found[0]
+                    report.turned += found[1]
         return missing
 
     def _prepare(

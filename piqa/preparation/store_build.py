@@ -37,10 +37,11 @@ EntryJob = tuple[str, Path]  # a file to prepare, and the entry to write
 
 
 class EntryResult(NamedTuple):
-    """What became of a job: the entry, whether it shows a face, and why the file could not be prepared, if so."""
+    """What became of a job: the entry, whether it shows a face, was turned for it, and why it has failed, if so."""
 
     entry: Path
     face_found: bool
+    turned: bool
     fault: str | None
 
 
@@ -75,8 +76,8 @@ def _entry_writer(preparation: ItemPreparation[Packable], device: str) -> Callab
         except InputError as error:
             with suppress(OSError):
                 entry.unlink()  # a damaged entry may be there, and can no longer be mended
-            return EntryResult(entry, False, str(error))
+            return EntryResult(entry, False, False, str(error))
         write_entry(entry, item, source)
-        return EntryResult(entry, getattr(item, "face_found", True), None)
+        return EntryResult(entry, getattr(item, "face_found", True), getattr(item, "turned", 0) > 0, None)
 
     return write

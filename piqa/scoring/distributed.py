@@ -9,16 +9,21 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
 import torch
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments.lsf import LSFEnvironment
+from lightning.fabric.plugins.environments.mpi import MPIEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 
 from piqa.data.transforms import Crops
 from piqa.errors import InputError
-from piqa.scoring.image_batches import ImageBatch
+from piqa.scoring.image_batches import ImageBatch, until_the_disk_is_gone
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.scorer import Row, Scorer
 from piqa.system.progress import Advance, progress
@@ -41,35 +46,57 @@ def accelerator_of(device: str, devices: int) -> str:
     return "cuda"
 
 
+def is_launched() -> bool:
+    """Whether a launcher such as torchrun or Slurm has started the other processes."""
+    launchers = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
+    return any(launcher.detect() for launcher in launchers)
+
+
 class ScoringModule(LightningModule):
     """Scores a process's share of the images, and appends the rows to its part.
 
     Args:
         scorer: Still on the CPU.
-        files: The images that all processes together score.
+        left: The images that all processes together score; None in all processes but the first, which tells them:
+            what each of them would find on a common disk depends on when it looks.
+        parts: Where the rows go.
         test_crops: As in `Scorer.score`.
         batch_size: Likewise.
         workers: Of each process.
     """
 
-    parts: ScoreParts  # open for writing
-    advance: Advance  # called with the number of images just done
+    _advance: Advance
 
-    def __init__(self, scorer: Scorer, files: Sequence[str], test_crops: Crops, batch_size: int, workers: int) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        left: Sequence[str] | None,
+        parts: ScoreParts,
+        test_crops: Crops,
+        batch_size: int,
+        workers: int,
+    ) -> None:
         super().__init__()
-        self._scorer, self._files = scorer, files
+        self._scorer, self._left, self._parts = scorer, left, parts
         self._test_crops, self._batch_size, self._workers = test_crops, batch_size, workers
+        self._share: Sequence[str] = []
+        self.open = ExitStack()  # what is open while images are scored
 
     def setup(self, stage: str) -> None:
-        """Move the scorer to this process's device."""
+        """Move the scorer to this process's device, and hear from the first process what is to be done."""
         self._scorer.to(self.trainer.strategy.root_device)
+        self._left, self._parts.run = self.trainer.strategy.broadcast((self._left, self._parts.run))
+        # Every n-th image: neighbours in a list take equally long.
+        self._share = (self._left or [])[self.trainer.global_rank :: self.trainer.world_size]
+        self.open.enter_context(self._parts.writing())
+        self._advance = self.open.enter_context(progress(len(self._share), quiet=not is_first_process()))
 
     def predict_dataloader(self) -> Iterator[ImageBatch]:
-        """Yield the batches of this process's share, every n-th image: neighbours in a list take equally long."""
-        share = self._files[self.trainer.global_rank :: self.trainer.world_size]
-        return self._scorer.batches(
-            share, test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
+        """Yield the batches of this process's share."""
+        batches = self._scorer.batches(
+            self._share, test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
         )
+        return self.open.enter_context(closing(until_the_disk_is_gone(batches)))
 
     def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
         """Return the batch as it is: the scorer moves it."""
@@ -78,8 +105,8 @@ class ScoringModule(LightningModule):
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Row]:
         """Append a batch's rows to the part, and return them."""
         rows = self._scorer.rows(batch)
-        self.parts.append(rows, batch.stamps)
-        self.advance(len(rows))
+        self._parts.append(rows, batch.stamps)
+        self._advance(len(rows))
         return rows
 
     def on_predict_end(self) -> None:
@@ -90,31 +117,27 @@ class ScoringModule(LightningModule):
             raise InputError("another of the scoring processes has ended early") from error
 
 
-def score_on_devices(
-    module: ScoringModule, images: int, parts: ScoreParts, accelerator: str, devices: int, nodes: int
-) -> None:
+def score_on_devices(module: ScoringModule, accelerator: str, devices: int, nodes: int) -> None:
     """Score the module's images on several devices, and return when all are done.
 
     Where no launcher (torchrun, Slurm) has started the other processes, this starts them: the command as it was given.
 
     Args:
         module: What is scored, and how.
-        images: Their number.
-        parts: Where the rows go.
         accelerator: `cpu` or `cuda`.
         devices: Processes on each machine.
         nodes: Machines.
 
     Raises:
         InputError: If a process is killed, a device has too little memory, or a part cannot be written.
+        KeyboardInterrupt: In the first process; Lightning would end it without a word, as it does the others.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and torch
-    share = len(range(0, images, devices * nodes))
-    # Nothing but the word that all are done passes between the processes: gloo does for GPUs too. Whoever is done first
-    # waits for the last, longer than the half hour that is usual.
+    # Nothing but what is to be done, and the word that it is, passes between the processes: gloo does for GPUs too.
+    # Whoever is done first waits for the last, longer than the half hour that is usual.
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=7))
-    with parts.writing() as module.parts, progress(share, quiet=not is_first_process()) as module.advance:
+    with module.open:
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -126,4 +149,9 @@ def score_on_devices(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.predict(module, return_predictions=False)
+        try:
+            trainer.predict(module, return_predictions=False)
+        except SystemExit as error:
+            if is_first_process() and isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from piqa.data.transforms import Crops
@@ -11,13 +12,14 @@ from piqa.errors import InputError
 Precision = Literal["32", "bf16", "16"]
 
 
-def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str = "32") -> None:
+def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str = "32", *, workers: int = 0) -> None:
     """Raise an InputError if a setting of scoring is not possible."""
     for name, value, known in (("test_crops", test_crops, Crops), ("precision", precision, Precision)):
         if value not in get_args(known):
             raise InputError(f"`{name}` is {value!r}; choose one of {', '.join(get_args(known))}")
-    if batch_size < 1:
-        raise InputError(f"`batch_size` is {batch_size}; at least 1 is needed")
+    for name, number, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
+        if not isinstance(number, Integral) or isinstance(number, bool) or int(number) < least:
+            raise InputError(f"`{name}` is {number!r}; at least {least} is needed")
 
 
 @dataclass(frozen=True)

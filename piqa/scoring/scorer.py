@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -24,10 +25,13 @@ from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.scoring.loading import load_parts
 from piqa.scoring.options import Precision, check_scoring
+from piqa.scoring.pictures import Pictures, pictures
 from piqa.system.device import pick_device
 from piqa.system.files import digest_of
+from piqa.system.forks import check_process, forks
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
+from piqa.weights.trust import Trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 Cell = str | float | bool | None
 Row = dict[str, Cell]  # by column
-COLUMNS = ["file", "score", "face_found", *BOX, "error"]
+COLUMNS = ["file", "score", "face_found", *BOX, "turned", "error"]
 
 
 class Scorer:
@@ -58,6 +62,9 @@ class Scorer:
         >>> table = scorer.score(["a.jpg", "b.jpg", "missing.jpg"])
         >>> table["file"].tolist(), table["score"].notna().tolist()
         (['a.jpg', 'b.jpg', 'missing.jpg'], [True, True, False])
+        >>> pixels = np.zeros((60, 50, 3), np.uint8)
+        >>> scorer([pixels, "a.jpg"])["file"].tolist()
+        ['image 0', 'a.jpg']
     """
 
     def __init__(
@@ -82,7 +89,8 @@ class Scorer:
         self.card = card or ModelCard(ClassSpec.of(self.network), asdict(preparation), view, crop_size)
         self._preparer: Preparer | None = None
         self._liqe: LIQE | None = None
-        self.to(pick_device(device))
+        self._forks = forks()
+        self.to(device)
 
     @classmethod
     def load(
@@ -93,6 +101,8 @@ class Scorer:
         device: str = "auto",
         precision: Precision = "32",
         prompts: Mapping[str, Sequence[str]] | None = None,
+        try_turns: bool | None = None,
+        trust: Trust = None,
     ) -> Scorer:
         """Load a scorer from a model file.
 
@@ -104,22 +114,28 @@ class Scorer:
             precision: Likewise.
             prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
                 the first gives the score.
+            try_turns: Whether an image without a sure face is also looked at turned by 90, 180 and 270 degrees, as
+                `Preparation` says; default: what the model card says, which is no for published models.
+            trust: Packages or modules besides piqa whose networks the model may name, such as `["my_models"]`. They
+                are imported, which runs their code: name only what you know. Any other name is refused.
 
         Raises:
             InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
                 of the training.
         """
         check_scoring(precision=precision)
-        network, preparation, card = load_parts(path, liqe, prompts)
+        network, preparation, card = load_parts(path, liqe, prompts, trust)
+        if try_turns is not None:
+            preparation = replace(preparation, try_turns=try_turns)
         return cls(network, preparation, card.crop_size, device, precision, card, cast(View, card.view))
 
-    def to(self, device: torch.device) -> Scorer:
-        """Move the scorer, and with it the network, to a device."""
-        self.device = device
-        self.network.to(device)
+    def to(self, device: str | torch.device) -> Scorer:
+        """Move the scorer, and with it the network, to a device, such as `cuda`; InputError if there is none."""
+        self.device = pick_device(device) if isinstance(device, str) else device
+        self.network.to(self.device)
         self._preparer = None
         if self._liqe is not None:
-            self._liqe.to(device)
+            self._liqe.to(self.device)
         return self
 
     @cached_property
@@ -148,12 +164,15 @@ class Scorer:
         return {**made_of, "precision": self.precision, **seen}
 
     def score(
-        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self, images: Pictures, *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> pd.DataFrame:
-        """Score images; an image that cannot be read has an error in its row.
+        """Score images; an image that cannot be read has an error in its row. `scorer(images)` does the same.
 
         Args:
-            images: Image files.
+            images: A path, a folder, a PIL image, an array or tensor, or a list or an iterator of any of them. A string
+                is one path; a folder stands for the images below it. Arrays hold uint8, or floats in [0, 1], of
+                shape (height, width, 3), (3, height, width), or (images, 3, height, width) for several pictures. PIL
+                images are turned upright and converted as files are.
             test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Ignored by
                 models that see whole images or windows.
             batch_size: Images in one pass through the network.
@@ -161,44 +180,62 @@ class Scorer:
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
 
         Returns:
-            One row an image, in their order: `file`, `score` (higher is better, comparable among images of one
-            scene), `face_found`, the face box `face_x1` ... `face_y2` in pixels of the upright image, `error`, and
+            One row an image, in their order: `file` (of what was given in memory its row: `image 3`), `score` (higher
+            is better, comparable among images of one scene), `face_found`, the face box `face_x1` ... `face_y2` in
+            pixels of the upright image, the clockwise degrees by which it was `turned` to find a face, `error`, and
             the network's other outputs. An image that could not be read has an error and no score.
 
         Raises:
-            InputError: If a worker process is killed, or the device has too little memory for the batch.
+            InputError: If something is no picture, a setting is not possible, a worker process is killed, or the device
+                has too little memory for the batch.
         """
-        batches = self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers)
-        return self._table([row for batch in batches for row in self.rows(batch)])
+        check_scoring(test_crops, batch_size, workers=workers)
+        checked = pictures(images, colour=self.preparation.colour)
+        batches = self.batches(checked, test_crops=test_crops, batch_size=batch_size, workers=workers)
+        return self.table([row for batch in batches for row in self.rows(batch)])
+
+    __call__ = score
 
     def stream(
-        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self, images: Pictures, *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
     ) -> Iterator[pd.DataFrame]:
-        """Yield the rows of `score` batch by batch, in constant memory; `images` is read a few batches ahead."""
-        for batch in self.batches(images, test_crops=test_crops, batch_size=batch_size, workers=workers):
-            yield self._table(self.rows(batch))
+        """Return the rows of `score` batch by batch, in constant memory; `images` is read a few batches ahead."""
+        check_scoring(test_crops, batch_size, workers=workers)
+        checked = pictures(images, colour=self.preparation.colour)
+        batches = self.batches(checked, test_crops=test_crops, batch_size=batch_size, workers=workers)
+        return (self.table(self.rows(batch)) for batch in batches)
 
     def batches(
-        self, images: Iterable[str | Path], *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
-    ) -> Iterator[ImageBatch]:
-        """Prepare images as batches, for `rows`: the first half of `stream`; arguments and errors as of `score`."""
-        check_scoring(test_crops, batch_size)
+        self, images: Pictures, *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
+    ) -> Generator[ImageBatch, None, None]:
+        """Prepare images as batches, for `rows`: the first half of `stream`.
+
+        Arguments and errors are as of `score`, but a folder among several images costs its row.
+        """
+        check_scoring(test_crops, batch_size, workers=workers)
+        check_process(self._forks, self.device.type)
         if not workers and self._preparer is None:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
         inputs = set(self.network.inputs)
         make = partial(BatchPreparer, self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
-        yield from image_batches(map(str, images), make, batch_size, workers)
+        checked = pictures(images, look_into_folders=False, colour=self.preparation.colour)
+        yield from image_batches(checked, make, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[Row]:
         """Return a row, by column, for each image of a batch: the second half of `stream`; errors as of `score`."""
         with _enough_memory(len(batch.files)):
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
-        for file, box, error in zip(batch.files, batch.face_boxes, batch.errors, strict=True):
+        images = zip(batch.files, batch.face_boxes, batch.turned, batch.errors, strict=True)
+        for file, box, turned, error in images:
             row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
-            if error is None:
-                row |= {"face_found": box is not None} | next(outputs)
+            values = next(outputs) if error is None else {}
+            if error is None and not is_finite(values["score"]):
+                row["error"] = f"{file}: the network's score is {values['score']}, no number; check the model's weights"
+            elif error is None:
+                row |= {"face_found": box is not None, "turned": turned}
+                row |= {name: value if is_finite(value) else None for name, value in values.items()}
                 row |= dict(zip(BOX, box, strict=True)) if box is not None else {}
             rows.append(row)
         return rows
@@ -212,13 +249,19 @@ class Scorer:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
             test_crops: As in `score`.
             batch_size: Portraits in one pass through the network. Their shapes may differ: their crops do not.
+
+        Raises:
+            InputError: If a score is no number, as of a network whose weights are none.
         """
         check_scoring(test_crops, batch_size)
+        check_process(self._forks, self.device.type)
         scores: list[float] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             with _enough_memory(len(batch)):
                 scores += self._outputs(self._collated(batch, test_crops))["score"].tolist()
+        if (bad := next((at for at, score in enumerate(scores) if not is_finite(score)), None)) is not None:
+            raise InputError(f"the network's score of portrait {bad} is {scores[bad]}, no number; check the weights")
         return scores
 
     def _collated(self, portraits: list[Portrait], test_crops: Crops) -> Batch:
@@ -274,13 +317,19 @@ class Scorer:
             logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
-    def _table(self, rows: list[Row]) -> pd.DataFrame:
+    def table(self, rows: list[Row]) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         import pandas as pd  # `piqa predict` makes no table, and starts the faster without it
 
         texts = {"file", "error", *self.network.classes}
-        types = {name: "boolean" if name == "face_found" else "float64" for name in self.columns if name not in texts}
+        types = dict.fromkeys((name for name in self.columns if name not in texts), "float64")
+        types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
+
+
+def is_finite(value: Cell) -> bool:
+    """Whether a cell is anything but NaN or an infinity."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 @contextmanager

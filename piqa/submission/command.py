@@ -19,9 +19,10 @@ from piqa.errors import InputError, one_line_errors
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer
 from piqa.submission.check import Finding, Limits, check_submission
-from piqa.submission.pack import bytes_of, pack, weights_file
+from piqa.submission.pack import bytes_of, check_free, pack, weights_file
 from piqa.system.command_line import Parser
 from piqa.system.memory import keep_freed_memory
+from piqa.weights.trust import Trust
 
 LIMITS = Limits()
 
@@ -35,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
     parsed = parser.parse_args(args)
     with one_line_errors():
         _, findings = submit(**parser.instantiate(parsed).as_dict())
-    print_findings(findings, Console())
+        print_findings(findings, Console())
     if not all(finding.passed for finding in findings):
         raise SystemExit(1)
 
@@ -50,6 +51,7 @@ def submit(
     images: str | None = None,
     liqe: str | None = None,
     limits: Limits = LIMITS,
+    trust: Trust = None,
 ) -> tuple[Path, list[Finding]]:
     """Write the challenge's zip and check it; report what is being done, as the check takes minutes on a CPU.
 
@@ -63,6 +65,7 @@ def submit(
         images: Folder of sample images for the check; by default two public-domain portraits in the challenge's sizes.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
         limits: What the challenge allows.
+        trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
 
     Returns:
         The zip, and what the check found.
@@ -71,22 +74,23 @@ def submit(
         InputError: If the name, the model or the images will not do, or the zip cannot be written.
     """
     full_name = "_".join(plain(part) for part in name)
+    archive = Path(out) / f"submission_{full_name}.zip"
+    check_free(archive, full_name)
     if images is not None and not Path(images).is_dir():
         raise InputError(f"there is no folder {images} of sample images")
     say = partial(Console().print, highlight=False, soft_wrap=True)
-    source = Scorer.load(ckpt_path, liqe=liqe)
+    source = Scorer.load(ckpt_path, liqe=liqe, trust=trust)
     if source.device.type == "cpu":
         keep_freed_memory()
     content = weights_file(source, half)
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)
         say(f"the weights exceed {limits.weights_gb:g} GB and are stored in half precision")
-    archive = Path(out) / f"submission_{full_name}.zip"
     pack(source, content, full_name, archive, test_crops, precision)
     del content
     say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.
-    scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision)
+    scorer = source if precision == "32" else Scorer.load(ckpt_path, liqe=liqe, precision=precision, trust=trust)
     samples = None if images is None else Path(images)
     return archive, check_submission(archive, full_name, scorer, test_crops, half, samples, limits)
 

@@ -60,8 +60,9 @@ def pack(
         precision: Likewise.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If it cannot be written, or there is a file of that name that is no such zip.
     """
+    check_free(out, name)
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError as error:
@@ -76,6 +77,19 @@ def pack(
         archive.writestr(_entry(f"{assets}/{wheel}"), wheel_of(distribution))
         with archive.open(_entry(f"weights/weights_{name}.ckpt"), "w", force_zip64=True) as file:
             torch.save(content, file)
+
+
+def check_free(out: Path, name: str) -> None:
+    """Check that there is no file `out` yet, or a zip that `pack` wrote for this name; InputError if not."""
+    if not out.exists():
+        return
+    try:
+        with zipfile.ZipFile(out) as archive:
+            own = archive.read(f"assets/assets_{name}/__init__.py").decode() == PACKAGE and len(archive.namelist()) == 5
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+        own = False
+    if not own:
+        raise InputError(f"{out} is there and was not written by piqa; name another `--out`, or move it away")
 
 
 def _entry(path: str) -> zipfile.ZipInfo:
@@ -103,6 +117,10 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     kind = type(network)
     if not kind.__module__.startswith("piqa."):
         raise InputError(f"the network {kind.__module__}.{kind.__qualname__} is no part of piqa and cannot be packed")
+    if preparation.detector == "yunet" and preparation.face_rule != "none":
+        raise InputError(
+            "the model finds faces by YuNet, whose model file the zip has no place for; train with `mtcnn`"
+        )
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     card = ModelCard(ClassSpec.of(network), asdict(preparation), scorer.view, scorer.crop_size)
     stored = {f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()}

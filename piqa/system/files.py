@@ -20,6 +20,10 @@ with suppress(OSError):
     _place += str(Path("/proc/self/ns/pid").readlink())
 # a short name of where process numbers mean the same: this host, and in it this container
 HERE = hashlib.blake2b(_place.encode(), digest_size=4).hexdigest()
+# How `replacing` names a temporary file; the first version left out the place.
+TEMPORARY = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{8})?\.\d+\.\d+\.part")
+ANY = re.compile(".*")
+OF_DEVICES = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}
 OLD = 24 * 3600  # seconds after which no process is still writing a temporary file
 
 
@@ -66,8 +70,12 @@ def regular_target(path: str | Path) -> Path:
     """
     path = Path(path)
     try:
+        status = path.stat() if path.exists() else None  # before links are read: /dev/stdout may lead to a pipe's name
+        if path.absolute().parent in OF_DEVICES:
+            raise InputError(
+                f"cannot write {path}: it is no regular file but a device, a pipe or a socket; name a file"
+            )
         path = path.resolve() if path.is_symlink() else path
-        status = path.stat() if path.exists() else None
     except (OSError, RuntimeError) as error:  # RuntimeError: links that point to each other, before Python 3.13
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write {path}: {reason}; name another file") from error
@@ -86,9 +94,17 @@ def digest_of(path: str | Path) -> str:
     return hasher.hexdigest()
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove temporary files below a folder that are older than a day, or whose processes on this host have ended."""
+def remove_leftovers(folder: str | Path, names: re.Pattern[str] = ANY) -> None:
+    """Remove temporary files of `replacing` below a folder that are a day old, or whose processes here have ended.
+
+    Args:
+        folder: Where to look, at any depth.
+        names: What the files would have been called; hidden files of other programs may end with `.part`, too.
+    """
     for leftover in Path(folder).rglob(".*.part"):
+        temporary = TEMPORARY.fullmatch(leftover.name)
+        if temporary is None or not names.fullmatch(temporary["name"]):
+            continue
         with suppress(OSError):  # it may have been moved to its place by now
             if time.time() - leftover.stat().st_mtime > OLD or _writer_is_gone(leftover.name):
                 leftover.unlink()

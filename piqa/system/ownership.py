@@ -59,46 +59,60 @@ def claim_folder(
     if mark is not None and mark.get("what") != what:
         raise InputError(f"{folder} is a folder of another kind ({mark.get('what')}, not {what}); name another folder")
     try:
-        if mark is None and folder.exists() and _others(folder) and not made_before(folder):
+        if mark is None and folder.exists() and _others(folder) and not (folder_mark(folder) or made_before(folder)):
             raise InputError(
-                f"{folder} holds files that are not a {what} of piqa's, and they are left alone; name a folder that "
+                f"{folder} holds files that are not piqa's {what}, and they are left alone; name a folder that "
                 f"does not exist or is empty"
             )
         if mark is None or renew:
             mark = new_mark(what)
             write_json(mark, folder / MARKER)
     except OSError as error:
-        raise InputError(f"cannot write to the folder {folder}: {error.strerror}; name another") from error
+        raise InputError(f"cannot write {folder}: {error.strerror}; name another folder") from error
     return str(mark.get("run"))
 
 
 def _others(folder: Path) -> bool:
-    """Whether a folder holds anything but locks, which a process that is about to claim it holds."""
-    return any(not (one.name.startswith(".") and one.name.endswith(LOCK)) for one in folder.iterdir())
+    """Whether a folder holds anything but the locks and the unfinished marker of a process that is claiming it."""
+    names = [one.name for one in folder.iterdir()]
+    claiming = [(name.startswith(".") and name.endswith(LOCK)) or name.startswith(f".{MARKER}.") for name in names]
+    return not all(claiming)
 
 
-def check_replaceable(path: str | Path, beside: str | Path) -> None:
-    """Check that an output file is new, or was written by piqa and not changed since.
+def check_replaceable(path: str | Path, beside: str | Path, also: str | None = None) -> None:
+    """Check that an output file is new or empty, or was written by piqa and not changed since.
 
     Args:
         path: The file to write.
-        beside: The JSON of the same run, written beside it by `write_marked`; it must be new or marked, too.
+        beside: The JSON of the same run, written beside it by `write_marked`; it must be new or marked, too, and not
+            belong to another file that is still there.
+        also: A digest by which the file is piqa's as well, of a run that was killed before it wrote the JSON.
 
     Raises:
         InputError: If either is somebody else's, or no regular file.
     """
     path, beside = regular_target(path), regular_target(beside)
     mark = _mark_in(beside)
-    if beside.exists() and mark is None:
+    if _holds_something(beside) and mark is None:
         raise InputError(f"{beside} is there and was not written by piqa; name another output, or move it away")
-    if not path.exists():
-        return
     files = (mark or {}).get("files")
-    known = files.get(path.name) if isinstance(files, Mapping) else None
+    digests = files if isinstance(files, Mapping) else {}
+    if path.name not in digests and (other := next((name for name in digests if (path.parent / name).exists()), None)):
+        raise InputError(f"{beside} is the summary of {other}; name another output than {path.name}")
+    if not _holds_something(path):
+        return
+    known = digests.get(path.name)
+    own = digest_of(path)
+    if own == also:
+        return
     if known is None:
         raise InputError(f"{path} is there and was not written by piqa; name another output, or move it away")
-    if known != digest_of(path):
+    if known != own:
         raise InputError(f"{path} was changed since piqa wrote it; name another output, or move it away")
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def write_marked(content: Mapping[str, object], path: str | Path, what: str, *files: str | Path) -> None:

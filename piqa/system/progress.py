@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ def progress(
     done: int = 0,
     console: Console | None = None,
     every: float = 30.0,
+    first: float = 5.0,
     quiet: bool = False,
     *,
     task: str = "scoring",
@@ -38,6 +41,7 @@ def progress(
         done: Number of items that were done before.
         console: Where to show it; by default stderr.
         every: Seconds between lines, where that is not a terminal.
+        first: Seconds from the first items to the first line, so that it is soon known how long all takes.
         quiet: Whether to show nothing, as all but the first of several processes should.
         task: What is being done.
         unit: What the items are.
@@ -53,21 +57,40 @@ def progress(
             yield lambda items, note="": bar.update(shown, advance=items, note=note)
     else:
         last, done_then = time.monotonic(), done
+        pause, started = min(first, every), False
 
         def advance(items: int, note: str = "") -> None:
             """Print a line when the last one is long enough ago; the rate is that since then."""
-            nonlocal done, last, done_then
+            nonlocal done, last, done_then, pause, started
             done += items
             passed = time.monotonic() - last
-            if passed < every or not passed:
+            if not started and passed < every:  # what it takes to start says nothing of the rate
+                last, done_then, started = time.monotonic(), done, True
+                return
+            if passed < pause or not passed:
                 return
             rate = (done - done_then) / passed
             left = timedelta(seconds=round((total - done) / rate)) if rate else "unknown time"
             line = f"{task}: {done} of {total}, {_per_second(rate, unit)}, {left} left"
             console.print(line + (f"; {note}" if note else ""), highlight=False, soft_wrap=True)
-            last, done_then = time.monotonic(), done
+            last, done_then, pause, started = time.monotonic(), done, every, True
 
         yield advance
+
+
+@contextmanager
+def told_if_slow(text: str, after: float = 3.0) -> Iterator[None]:
+    """Say on stderr what is being done, once the block has taken some seconds, and how long it took in the end."""
+    start = time.monotonic()
+    timer = threading.Timer(after, lambda: print(f"{text} ...", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if (seconds := time.monotonic() - start) > after:
+        print(f"{text}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 class _Rate(TextColumn):

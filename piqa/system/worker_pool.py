@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from functools import cache
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -25,7 +27,9 @@ from piqa.errors import InputError
 from piqa.system.memory import KEPT_BY_WORKER, keep_freed_memory
 
 AHEAD = 2  # jobs for each worker that are read before the first of their results is taken
-PATIENCE = 60  # seconds that a worker may take to finish its job when the pool is closed
+PATIENCE = 5  # seconds that a worker may take to finish its job when the pool is closed
+DYING = 60  # seconds that a process whose pipe is closed may take to end
+NO_GUARD = 86  # exit status of a worker that found itself starting workers while it imported the program
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 MakeWork = Callable[[], Callable[[Job], Result]]
@@ -34,7 +38,8 @@ MakeWork = Callable[[], Callable[[Job], Result]]
 def map_in_workers(make_work: MakeWork[Job, Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
     """Do jobs in worker processes; yield their results in the order of the jobs.
 
-    Closing the generator ends the workers as soon as each has finished its job.
+    Closing the generator ends the workers when each has finished its job, but kills those that take longer than some
+    seconds; Ctrl-C meanwhile kills all of them at once.
 
     Args:
         make_work: Return the function that does a job. It is called once in each process, before its first job, and
@@ -43,7 +48,7 @@ def map_in_workers(make_work: MakeWork[Job, Result], jobs: Iterable[Job], worker
         workers: Number of processes; 0 does the jobs in this process.
 
     Raises:
-        InputError: If a worker process ends, for example killed for want of memory.
+        InputError: If a worker process ends, for example killed for want of memory, or none can be started from here.
         Exception: Whatever a job raises, as soon as it is known.
     """
     if not workers:
@@ -81,24 +86,66 @@ def _processes(make_work: MakeWork[Job, Result], workers: int) -> Iterator[dict[
 
     Workers share nothing: the end of one, or of this process, at whatever moment closes the pipe and is seen at once.
     """
+    _check_startable()
     context = multiprocessing.get_context("spawn")  # a forked child may not use torch's threads or CUDA
     processes: dict[Connection, SpawnProcess] = {}
     try:
         for _ in range(workers):
             pipe, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, make_work), daemon=True)
-            process.start()
+            with _without_ctrl_c():
+                process.start()
             theirs.close()
             processes[pipe] = process
         yield processes
     finally:
-        for pipe in processes:
-            pipe.close()
-        late = time.monotonic() + PATIENCE
+        _end(processes)
+
+
+def _end(processes: dict[Connection, SpawnProcess]) -> None:
+    """End workers after their jobs; kill those that take longer, and all of them at the next Ctrl-C."""
+    for pipe in processes:
+        pipe.close()
+    late = time.monotonic() + PATIENCE
+    try:
         for process in processes.values():
             process.join(max(0, late - time.monotonic()))
+    finally:
+        for process in processes.values():
             process.kill()
-            process.join()
+        for process in processes.values():
+            process.join(PATIENCE)  # one that waits for a disk that is gone cannot be killed
+
+
+def _check_startable() -> None:
+    """Check that this process can start workers.
+
+    Raises:
+        InputError: If not.
+        SystemExit: If this is a worker that is about to import the program, which lacks a guard.
+    """
+    own = multiprocessing.current_process()
+    if getattr(own, "_inheriting", False):  # as multiprocessing itself tells it, by a traceback of 20 lines
+        raise SystemExit(NO_GUARD)
+    if own.daemon:
+        raise InputError("a worker process cannot start workers of its own; use 0 `workers` in it")
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists():
+        raise InputError(f"workers import the program that starts them, and {file} is no file; use 0 `workers`")
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Let a process that is started here never see Ctrl-C, which reaches every process: the main one ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -106,16 +153,21 @@ def _named_when_dead(process: SpawnProcess, workers: int) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as error:
-        process.join(PATIENCE)
+        process.join(DYING)
         code = process.exitcode or 0
-        killed = f"was killed by signal {-code}, probably for want of memory"
-        how = killed if code < 0 else f"ended with exit status {code}"
-        raise InputError(f"worker process {process.pid} {how}; use fewer `workers` than {workers}") from error
+        if code == NO_GUARD:
+            raise InputError(
+                "workers import the program, which then starts workers itself: put its own work under `if __name__ == "
+                '"__main__":`, or use 0 `workers`'
+            ) from error
+        killed = f"was killed by signal {-code}, probably for want of memory; use fewer `workers` than {workers}"
+        ended = f"ended with exit status {code}; its own error stands above, or try 0 `workers`"
+        raise InputError(f"worker process {process.pid} {killed if code < 0 else ended}") from error
 
 
 def _serve(pipe: Connection, make_work: MakeWork[Job, Result]) -> None:
     """Do jobs in a worker process until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one closes the pipes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)  # the processes share the cores among them
     keep_freed_memory(KEPT_BY_WORKER)
     work = cache(make_work)

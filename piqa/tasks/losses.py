@@ -56,6 +56,11 @@ def published_fidelity_loss(difference: Tensor, target: Tensor) -> Tensor:
         Loss of each pair, shape (pairs,); 0 when the two agree (down to -4e-6 because of the epsilons), below 1.
 
     Reference: Sun et al. 2024 (DN-PIQA); Tsai et al. 2007.
+
+    Examples:
+        >>> losses = published_fidelity_loss(torch.tensor([1.0, -1.0]), torch.tensor([1.0, 1.0]))
+        >>> [round(loss, 2) for loss in losses.abs().tolist()]
+        [0.0, 0.27]
     """
     predicted, observed = preference(difference), preference(target)
     return 1 - (predicted * observed + EPSILON).sqrt() - ((1 - predicted) * (1 - observed) + EPSILON).sqrt()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,13 @@ from piqa.training.signals import StopOnSignal, leave_together
 State = dict[str, Any]  # content of a checkpoint
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best", "last"
+STEP_FILE = re.compile(r"step-(\d{7,})\.ckpt")
+
+
+def step_files(folder: Path) -> list[Path]:
+    """Return the checkpoints of single steps in a folder, in the order of the steps."""
+    numbers = {path: STEP_FILE.fullmatch(path.name) for path in folder.glob("step-*.ckpt")}
+    return [path for _, path in sorted((int(found[1]), path) for path, found in numbers.items() if found)]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -78,6 +87,8 @@ def save_together(trainer: Trainer, path: str | Path, also: Path | None = None) 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint with the highest measure, also when the run is resumed or its folder has been moved.
 
+    A measure that is not defined, or not finite, never chooses a checkpoint.
+
     Args:
         folder: Folder of the checkpoint.
         measure: One of the measures that the task logs of the validation split.
@@ -91,10 +102,19 @@ class BestCheckpoint(ModelCheckpoint):
         self._last_global_step_saved = trainer.global_step
         self._last_checkpoint_saved = filepath
 
+    def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
+        """Whether this value, the same in all processes, is the best so far; Lightning takes NaN for one."""
+        return current is not None and bool(current.isfinite()) and super().check_monitor_top_k(trainer, current)
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
         """Find the best checkpoint beside the resumed one, or else where it was when the resumed one was written."""
         state = checkpoint["callbacks"].get(self.state_key)
         if not state or not state["best_model_path"]:
+            return
+        if state["best_model_score"] is None or not math.isfinite(state["best_model_score"]):
+            del checkpoint["callbacks"][
+                self.state_key
+            ]  # of version 0.1.0, which took an undefined measure for the best
             return
         beside = Path(str(trainer.ckpt_path)).resolve().with_name(f"{BEST}.ckpt")
         best = str(beside if beside.is_file() else state["best_model_path"])
@@ -154,9 +174,16 @@ class LastCheckpoints(Checkpoint):
             return
         save_together(trainer, self.folder / f"step-{trainer.global_step:07d}.ckpt", also=self.last)
         if trainer.is_global_zero:
-            files = sorted(self.folder.glob("step-*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
-            for file in files[: -self._keep]:
-                file.unlink(missing_ok=True)
+            self._remove_old(trainer.global_step)
+
+    def _remove_old(self, step: int) -> None:
+        """Remove all but the newest checkpoints up to a step.
+
+        Those of later steps, which there are where a run is resumed from an earlier one, stay until it has passed them.
+        """
+        passed = [file for file in step_files(self.folder) if int(file.stem.removeprefix("step-")) <= step]
+        for file in passed[: -self._keep]:
+            file.unlink(missing_ok=True)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
         """Recount the finished batches if steps are now accumulated from another number of batches."""

@@ -11,12 +11,14 @@ import torch
 from piqa.system.memory import keep_freed_memory
 from piqa.training.signals import end_loading_processes
 
+UNHELPFUL = ("litlogger", "Detected KeyboardInterrupt")  # an advertisement; what piqa says itself
+
 
 def set_up_process() -> None:
-    """End loading processes when this process exits; suppress an advertisement and a warning of Lightning's."""
+    """End loading processes when this process exits; suppress lines of Lightning's that help nobody here."""
     atexit.register(end_loading_processes)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: "litlogger" not in record.getMessage())
+        logging.getLogger(name).addFilter(lambda record: not any(part in record.getMessage() for part in UNHELPFUL))
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
 
 

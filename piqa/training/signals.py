@@ -7,11 +7,16 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from piqa.errors import STOPPED, Stopped
+from piqa.system.sigterm import sigterm_stops
 
 
 def leave_together(trainer: Trainer, ending: BaseException) -> NoReturn:
@@ -20,6 +25,38 @@ def leave_together(trainer: Trainer, ending: BaseException) -> NoReturn:
     The others exit without an error of their own, so that no launcher kills the first before it has reported.
     """
     raise ending if trainer.is_global_zero else SystemExit(0)
+
+
+@contextmanager
+def stopped_in_one_line(kept: Callable[[], str], speaks: bool = True) -> Iterator[None]:
+    """Run a training command; where Ctrl-C or SIGTERM ends it, whatever it is at, say in one line what is kept.
+
+    In training, `StopOnSignal` takes the first signal.
+
+    Args:
+        kept: Return what is kept and how to go on.
+        speaks: Whether this process reports it, as the first of several does.
+
+    Raises:
+        Stopped: In place of KeyboardInterrupt, and of the exit status 1 with which Lightning leaves after one.
+        SystemExit: Instead, where this process does not speak.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with sigterm_stops():
+            yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        by_user = stop if isinstance(stop, KeyboardInterrupt) else stop.__context__
+        if not isinstance(by_user, KeyboardInterrupt):
+            raise
+        status = by_user.exit_status if isinstance(by_user, Stopped) else STOPPED
+        if not speaks:
+            raise SystemExit(status) from stop
+        raise Stopped(f"{str(by_user) or 'stopped by Ctrl-C'}; {kept()}", status) from stop
+    finally:
+        if main and handler is not None:
+            signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first Ctrl-C on
 
 
 def end_loading_processes() -> None:

@@ -8,12 +8,12 @@ from importlib import import_module
 
 from piqa.errors import InputError
 from piqa.models.contract import Arguments, ScoringModule
+from piqa.weights.trust import LARGEST_SIDE, PUBLIC, shown
 
 CARD_FORMAT = "piqa 1"  # in every card; a change of meaning gets a new number
 VIEWS = ("crops", "whole", "windows")  # how a network sees an image: `piqa.data.transforms.View`
 FILE_KEYS = {"crop_size": "crop"}  # where a file calls an attribute by another name
 FACTS = ("trained_on", "personal")  # nothing depends on them
-PUBLIC = ("piqa.models", "piqa.data", "piqa.tasks")  # packages whose class paths stay, whatever moves inside them
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,16 @@ class ClassSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.class_path, str):
-            raise InputError(f"`class_path` is {self.class_path!r}; the import path of a class is needed")
+            raise InputError(f"`class_path` is {shown(self.class_path)}; the import path of a class is needed")
         _check_table("init_args", self.init_args)
 
     @classmethod
     def of(cls, network: ScoringModule) -> ClassSpec:
         """Describe a network, by its public path if it is one of piqa's."""
         kind = type(network)
-        path = f"{kind.__module__}.{kind.__qualname__}"
-        for package in PUBLIC:
-            if path.startswith(f"{package}.") and getattr(import_module(package), kind.__name__, None) is kind:
-                path = f"{package}.{kind.__name__}"
+        path, package = f"{kind.__module__}.{kind.__qualname__}", PUBLIC.get(kind.__name__)
+        if package is not None and getattr(import_module(package), kind.__name__) is kind:
+            path = f"{package}.{kind.__name__}"
         return cls(path, dict(network.init_args))
 
     @classmethod
@@ -64,6 +63,7 @@ class ModelCard:
         weights: Digest or name of weights that are not in the model's own file.
         trained_on: Facts of the training run: table, checkpoint, command.
         personal: Whose taste the model was fine-tuned to, and how.
+        weights_digest: Digest of the weights file beside the card; `model_file.save` computes it.
 
     Raises:
         InputError: If a value is not possible.
@@ -77,15 +77,18 @@ class ModelCard:
     weights: str | None = None
     trained_on: Arguments = field(default_factory=dict)
     personal: Arguments = field(default_factory=dict)
+    weights_digest: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.view not in VIEWS:
-            raise InputError(f"`view` is {self.view!r}; it must be one of {', '.join(VIEWS)}")
-        if not isinstance(self.crop_size, int) or self.crop_size < 1:
-            raise InputError(f"`crop` is {self.crop_size!r}; a side of at least 1 px is needed")
-        for name in ("liqe_digest", "weights"):
+        if not isinstance(self.view, str) or self.view not in VIEWS:
+            raise InputError(f"`view` is {shown(self.view)}; it must be one of {', '.join(VIEWS)}")
+        if not isinstance(self.crop_size, int) or isinstance(self.crop_size, bool) or self.crop_size < 1:
+            raise InputError(f"`crop` is {shown(self.crop_size)}; a side of at least 1 px is needed")
+        if self.crop_size > LARGEST_SIDE:
+            raise InputError(f"`crop` is {shown(self.crop_size)}; a side of at most {LARGEST_SIDE} px is possible")
+        for name in ("liqe_digest", "weights", "weights_digest"):
             if not isinstance(value := getattr(self, name), str | None):
-                raise InputError(f"`{name}` is {value!r}; a text is needed")
+                raise InputError(f"`{name}` is {shown(value)}; a text is needed")
         for name in ("preparation", *FACTS) if self.preparation is not None else FACTS:
             _check_table(name, getattr(self, name))
 
@@ -99,7 +102,7 @@ class ModelCard:
         keys = {FILE_KEYS.get(one.name, one.name): one.name for one in fields(cls)}
         table = _known(content, {"format", *keys}, source)
         if (found := table.pop("format", CARD_FORMAT)) != CARD_FORMAT:
-            raise InputError(f"{source} is no card of this version (format {found!r} instead of {CARD_FORMAT!r})")
+            raise InputError(f"{source} is no card of this version (format {shown(found)} instead of {CARD_FORMAT!r})")
         network = ClassSpec.from_dict(table.pop("network", None), f"`network` in {source}")
         try:
             return cls(network, **{keys[key]: value for key, value in table.items()})
@@ -117,12 +120,14 @@ class ModelCard:
 def _known(content: object, names: set[str], source: str) -> Arguments:
     """Return a copy of a table that has these names and no others."""
     if not isinstance(content, Mapping):
-        raise InputError(f"{source} is no table but {content!r}")
+        raise InputError(f"{source} is no table but {shown(content)}")
     if unknown := sorted(str(name) for name in content if name not in names):
-        raise InputError(f"{source} has the unknown entry `{unknown[0]}`; known are {', '.join(sorted(names))}")
+        raise InputError(f"{source} has the unknown entry `{unknown[0][:80]}`; known are {', '.join(sorted(names))}")
     return dict(content)
 
 
 def _check_table(name: str, value: object) -> None:
     if not isinstance(value, Mapping):
-        raise InputError(f"`{name}` is {value!r}; a table is needed")
+        raise InputError(f"`{name}` is {shown(value)}; a table is needed")
+    if unnamed := [key for key in value if not isinstance(key, str)]:
+        raise InputError(f"`{name}` has the entry {shown(unnamed[0])}; its names must be text")

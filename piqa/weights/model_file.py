@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from piqa.errors import InputError
+from piqa.errors import FileAccessError, InputError
 from piqa.models import DualBranch
 from piqa.models.contract import Arguments, ScoringModule, as_scoring_network
 from piqa.system.config_files import find_config
-from piqa.system.files import replacing
-from piqa.weights.model_card import CARD_FORMAT, PUBLIC, ClassSpec, ModelCard
+from piqa.system.files import digest_of, replacing
+from piqa.weights.model_card import CARD_FORMAT, ClassSpec, ModelCard
 from piqa.weights.state_dicts import (
     CKPT_CARD,
+    State,
     check_state_dict,
     from_dn_piqa,
     layout_of,
@@ -28,13 +29,17 @@ from piqa.weights.state_dicts import (
     read_file,
     tensors_of,
 )
+from piqa.weights.trust import check_arguments, current_arguments, find_class, shown, trusted_packages
 
-# Names of constructors' arguments in cards of version 0.1.0.
-FORMER_ARGUMENTS = {"test_share": "test_fraction", "val_share": "val_fraction", "pairs": "prompts"}
+LARGEST_CARD = 10_000_000  # bytes
+# How images are prepared for the official checkpoint: its detector's first face is the most confident one.
+PUBLISHED_PREPARATION: Arguments = {"short_side": 448, "face_rule": "most_confident", "face_margin": 20}
 
 
 def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, object]) -> Path:
     """Write a module as safetensors and its card as JSON beside it, each atomically.
+
+    The card holds the digest of the weights, so that `load_model` notices where only one of the two was replaced.
 
     Args:
         module: A network whose whole state dict is written.
@@ -44,11 +49,13 @@ def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, obj
     path = Path(path)
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     content = card.to_dict() if isinstance(card, ModelCard) else {"format": CARD_FORMAT, **card}
+    # The card takes its place first: where the program is killed before the weights do, its digest tells.
     with replacing(path) as weights, replacing(path.with_suffix(".json")) as sidecar:
         try:
             save_file(state, weights)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
+        content["weights_digest"] = digest_of(weights)
         # Strictly: what JSON cannot hold must not become text, from which no network could be built.
         sidecar.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
@@ -59,20 +66,32 @@ def find_model(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
         return Path(find_config(str(path)))
-    for candidate in (path, path / "model.safetensors", path.with_name(path.name + ".safetensors")):
-        if candidate.is_file():
-            return candidate
+    candidates = [path, path / "model.safetensors"]
+    if path.name:  # that of `.` or `/` has no ending
+        candidates.append(path.with_name(path.name + ".safetensors"))
+    try:
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
+        special = path.exists() and not path.is_dir()
+    except OSError as error:  # a folder that may not be entered, or a name of 300 letters
+        kind = InputError if error.errno == errno.ENAMETOOLONG else FileAccessError
+        raise kind(f"cannot look up the model {path}: {error.strerror}; check path and permissions") from error
+    if special:
+        raise InputError(f"{path} is no regular file but a device, a pipe or a socket; give the file of a model")
     raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
 
 
-def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
+def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModule, ModelCard]:
     """Load a trained network in evaluation mode, and its card.
 
     Args:
         path: piqa's own file (or its folder), a training checkpoint (`.ckpt`), or an official DN-PIQA checkpoint.
+        trust: Packages and modules besides piqa whose networks the card may name; they are imported. Any other name is
+            refused before anything is imported.
 
     Returns:
-        The network and its card. That of an official checkpoint names the published network and nothing else.
+        The network and its card. That of an official checkpoint names the published network and preparation.
 
     Raises:
         InputError: If there is no such file, or it is of another kind, or its parts do not fit.
@@ -80,14 +99,16 @@ def load_model(path: str | Path) -> tuple[ScoringModule, ModelCard]:
     path = find_model(path)
     card = _read_card(path.with_suffix(".json")) if path.suffix == ".safetensors" else None
     content = read_file(path)
-    if card is None and isinstance(content.get(CKPT_CARD), Mapping):
+    if card is not None:
+        _check_digest(card, path)
+    elif isinstance(content.get(CKPT_CARD), Mapping):
         card = ModelCard.from_dict(content[CKPT_CARD], f"the card in {path}")
     state = tensors_of(content, path)
     if card is not None:
-        network = build_network(card.network, path)
+        network = build_network(card.network, path, trust, state)
     elif (layout := layout_of(state)) == "dn_piqa":
         network, state = DualBranch(), from_dn_piqa(state)
-        card = ModelCard(ClassSpec.of(network))
+        card = ModelCard(ClassSpec.of(network), dict(PUBLISHED_PREPARATION))
     else:
         raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
     load_strictly(network, state, path)
@@ -104,60 +125,101 @@ def check_resumable(path: str | Path, network: nn.Module) -> None:
     check_state_dict(network, state, path)
 
 
-def build_network(spec: ClassSpec, path: str | Path) -> ScoringModule:
-    """Build the network that a card describes, randomly initialised; errors as of `instantiate`."""
-    return as_scoring_network(instantiate(spec, nn.Module, f"the card of {path}"))
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is a training checkpoint that piqa wrote."""
+    try:
+        return isinstance(read_file(Path(path)).get(CKPT_CARD), Mapping)
+    except InputError:
+        return False
 
 
-def instantiate(spec: object, kind: type, source: str) -> Any:
+def build_network(
+    spec: ClassSpec, path: str | Path, trust: Sequence[str] = (), state: State | None = None
+) -> ScoringModule:
+    """Build the network that a card describes, randomly initialised.
+
+    Args:
+        spec: The network in the card.
+        path: The card's file, for the errors' messages.
+        trust: As for `load_model`.
+        state: The tensors that it must fit. It is then built without memory first: whatever size a card claims, no more
+            is taken than the file holds.
+
+    Raises:
+        InputError: As `instantiate`; or if the tensors do not fit.
+    """
+    source = f"the card of {path}"
+    if state is not None and spec.class_path.startswith("piqa."):
+        try:
+            with torch.device("meta"):
+                sketch = instantiate(spec, nn.Module, source, trust)
+        except InputError as error:
+            if "meta" not in str(error):
+                raise  # else an older timm, which computes with numbers while it builds
+        else:
+            check_state_dict(sketch, state, path)
+    return as_scoring_network(instantiate(spec, nn.Module, source, trust))
+
+
+def instantiate(spec: object, kind: type, source: str, trust: Sequence[str] = ()) -> Any:
     """Build what a card describes by `class_path` and `init_args`.
 
-    A card may come from anywhere, so nothing but the constructor of a `kind` is ever called.
+    A card may come from anywhere, so nothing but the constructor of a `kind` is ever called: one of piqa's, with
+    arguments of the right types and in a sane range, or one of a package that the user trusts.
 
     Args:
         spec: A `ClassSpec`, or the table of one.
         kind: The class, or a base class of it.
         source: Where the description stands, for the error's message.
+        trust: As for `load_model`.
 
     Raises:
         InputError: If the card names something else, or something that cannot be built so.
     """
     spec = spec if isinstance(spec, ClassSpec) else ClassSpec.from_dict(spec, source)
+    named = find_class(spec.class_path, kind, source, trusted_packages(trust))
+    cannot = f"{source} describes no {kind.__name__} that can be built here"
     try:
-        named = _find_class(spec.class_path)
-        if isinstance(named, type) and issubclass(named, kind):
-            return named(**_current_arguments(named, spec.init_args))
+        arguments = {name: _built(value, kind, source, trust) for name, value in spec.init_args.items()}
+        arguments = current_arguments(named, arguments)
+        if spec.class_path.startswith("piqa."):
+            check_arguments(named, arguments, f"{cannot}: {named.__name__}")
+        return named(**arguments)
     except InputError:
         raise
     except Exception as error:  # the card's arguments may make a constructor fail in any way
-        raise InputError(f"{source} describes no {kind.__name__} that can be built here ({error})") from error
-    raise InputError(f"{source} names {spec.class_path}, which is no {kind.__name__}")
+        raise InputError(f"{cannot} ({type(error).__name__}: {shown(str(error))})") from error
 
 
-def _find_class(class_path: str) -> object:
-    """Import what a path names; of this package by its public name, wherever the path has it."""
-    module, _, name = class_path.rpartition(".")
-    if module.split(".")[0] == "piqa":
-        for package in map(importlib.import_module, PUBLIC):
-            if hasattr(package, name):
-                return getattr(package, name)
-    return getattr(importlib.import_module(module), name)
+def _built(value: object, kind: type, source: str, trust: Sequence[str]) -> object:
+    """Return an argument; a list of descriptions, as a mix has of its tables, is built."""
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) and "class_path" in one for one in value):
+        return value
+    if any(isinstance(one.get("init_args"), Mapping) and "tables" in one["init_args"] for one in value):
+        raise InputError(f"{source} has a mix inside a mix; name the tables of both in one")
+    return [instantiate(one, kind, source, trust) for one in value]
 
 
-def _current_arguments(named: type, init_args: Arguments) -> Arguments:
-    """Rename arguments of version 0.1.0, where the class takes the new name in place of the old one."""
-    known = inspect.signature(named).parameters
-    return {
-        new if old not in known and (new := FORMER_ARGUMENTS.get(old, old)) in known else old: value
-        for old, value in init_args.items()
-    }
+def _check_digest(card: ModelCard, path: Path) -> None:
+    """Check that the weights are those that the card was written with; cards of 0.1.0 do not tell."""
+    if card.weights_digest is not None and card.weights_digest != digest_of(path):
+        raise InputError(
+            f"{path.with_suffix('.json')} and {path.name} are not of one run: the weights are not those that the card "
+            "was written with; copy both again, or train again"
+        )
 
 
 def _read_card(path: Path) -> ModelCard:
     if not path.is_file():
         raise InputError(f"{path} is missing: piqa's weights need the card that was written beside them")
     try:
+        if path.stat().st_size > LARGEST_CARD:
+            raise InputError(f"{path} is no card: it has {path.stat().st_size / 1e6:.0f} MB")
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
+    except OSError as error:
+        raise FileAccessError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON that can be read: {shown(str(error))}") from error
     return ModelCard.from_dict({"format": None} | card if isinstance(card, dict) else card, str(path))

@@ -6,21 +6,25 @@ shape is named. Code in a file is never executed: `torch.load(weights_only=True)
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from piqa.errors import InputError
+from piqa.errors import FileAccessError, InputError
 from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
 
 State = dict[str, Tensor]
 
+SLACK = 100_000_000  # bytes that a compressed archive may unpack to; what `torch.save` writes is not compressed
 CKPT_CARD = "piqa"  # where a Lightning checkpoint keeps the model card
 CKPT_NETWORK = "network."  # the task's attribute that holds the network
 CKPT_LIQE = "liqe"  # where the one weights file of a challenge's submission keeps LIQE's tensors
@@ -86,6 +90,9 @@ def tensors_of(content: Mapping[str, object], path: str | Path) -> State:
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(content):
         raise InputError(f"{path} holds no state dict (a table of named tensors); is it a weights file?")
+    for key, value in tensors.items():
+        if value.layout is not torch.strided or value.nbytes > value.untyped_storage().nbytes() or value.is_meta:
+            raise InputError(f"{path} cannot be read as weights: {key[:80]} claims more numbers than the file holds")
     state = {key.removeprefix(prefix): value for key, value in tensors.items()}
     if any(key.startswith("res365_last.") for key in state):
         raise InputError(
@@ -98,8 +105,7 @@ def tensors_of(content: Mapping[str, object], path: str | Path) -> State:
 def read_file(path: str | Path) -> dict[str, object]:
     """Read a weights file, a table whose values need not be tensors; errors as of `read_state_dict`."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no weights file {path}")
+    _check_readable(path)
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -107,6 +113,8 @@ def read_file(path: str | Path) -> dict[str, object]:
             warnings.filterwarnings("ignore", ".*TorchScript archive")  # it is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the readers fail in almost any way; the file is at fault
+        if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE):
+            raise FileAccessError(f"cannot read {path}: {error.strerror}; is its drive still there?") from error
         reason = "it is damaged or something else"
         if "unsupported global" in str(error).lower():  # torch's words for whatever is not plain data
             reason = "it holds more than tensors; save its state_dict() alone"
@@ -118,6 +126,40 @@ def read_file(path: str | Path) -> dict[str, object]:
         found = type(content).__name__
         raise InputError(f"{path} holds a {found}, not a table of named tensors; save its state_dict()")
     return dict(content)
+
+
+def _check_readable(path: Path) -> None:
+    """Check, before a reader takes memory for it, that a file is there and holds as many bytes as it claims."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give the file of the weights in it")
+        if not path.is_file():
+            kind = "is no regular file but a device, a pipe or a socket" if path.exists() else ""
+            raise InputError(f"{path} {kind}; give a file of weights" if kind else f"no weights file {path}")
+        size = path.stat().st_size
+        if not size:
+            raise InputError(f"{path} cannot be read as weights: it is empty; copy or download it again")
+        with path.open("rb") as file:
+            claimed = _unpacked_bytes(file)
+    except OSError as error:
+        advice = "check its permissions" if isinstance(error, PermissionError) else "check the path and the drive"
+        raise FileAccessError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
+    if claimed > 2 * size + SLACK:
+        found = f"it claims {claimed / 1e9:.3g} GB but has {size / 1e9:.3g} GB"
+        raise InputError(f"{path} cannot be read as weights: {found}; copy or download it again")
+
+
+def _unpacked_bytes(file: BinaryIO) -> int:
+    """Return how large the parts of a zip, such as `torch.save` writes, are when unpacked; 0 of any other file."""
+    if file.read(4) != b"PK\x03\x04":
+        return 0
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(part.file_size for part in archive.infolist())
+    except OSError:
+        raise
+    except Exception:  # a damaged zip, in which case the reader of weights says so
+        return 0
 
 
 def layout_of(state: Mapping[str, Tensor]) -> str:

@@ -12,9 +12,9 @@ from scipy import stats
 from bench_rows.measure import Row, Settings, in_turn
 from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
 from piqa.evaluation.leaderboard.entries import Candidate
-from piqa.evaluation.leaderboard.entry_measures import measure_predictions
+from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES, measure_predictions
 from piqa.evaluation.pairs import PairBands
-from piqa.evaluation.statistics.bootstrap import Resamples, resample
+from piqa.evaluation.statistics.bootstrap import Resamples
 from piqa.evaluation.statistics.options import StatisticsOptions
 
 # Images in each of the 15 test scenes of PIQ23's official scene split, 1486 together.
@@ -28,7 +28,7 @@ def evaluation(settings: Settings) -> Row:
     truth = scored_images(scenes)
     rng = np.random.default_rng(1)
     predictions = pd.Series(truth["score"].to_numpy() + rng.normal(size=len(truth)), index=truth["image"])
-    drawn = resample(scenes, looped, seed=0)
+    drawn = Resamples(scenes, looped, seed=0)
     ways = in_turn(
         {
             "board": partial(
@@ -84,14 +84,16 @@ def loop(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> dict[
     """
     rows_of = list(truth.groupby("scene", sort=True).indices.values())
     score = truth["score"].to_numpy()
-    met = [0] * len(rows_of)
-    values = np.empty((*drawn.slots.shape, len(MEASURES)))
-    for sample, place in np.ndindex(*drawn.slots.shape):
-        scene = drawn.slots[sample, place]
-        rows = np.repeat(rows_of[scene], drawn.counts[scene][met[scene]])
-        met[scene] += 1
-        values[sample, place] = measures(score[rows], prediction[rows])
-    return {name: values[..., column] for column, name in enumerate(MEASURES)}
+    parts = []
+    for block in drawn.blocks():
+        values = np.empty((block.slots.size, len(MEASURES)))
+        for scene, places, counts in block.draws():
+            for place, own in zip(places, counts, strict=True):
+                rows = np.repeat(rows_of[scene], own)
+                values[place] = measures(score[rows], prediction[rows])
+        parts.append(values.reshape(*block.slots.shape, len(MEASURES)))
+    table = np.concatenate(parts)
+    return {name: table[..., column] for column, name in enumerate(MEASURES)}
 
 
 def measures(x: np.ndarray, y: np.ndarray) -> list[float]:
@@ -108,6 +110,8 @@ def measures(x: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 def difference(truth: pd.DataFrame, prediction: np.ndarray, drawn: Resamples) -> float:
-    """Return the largest difference of the two ways on the same resamples."""
-    board = measure_predictions(truth, prediction, None, drawn, PairBands()).resamples
-    return max(float(np.abs(values - board[name]).max()) for name, values in loop(truth, prediction, drawn).items())
+    """Return the largest difference of the two ways in the official protocol, on the same resamples."""
+    board = measure_predictions(truth, prediction, None, drawn, PairBands())
+    looped = loop(truth, prediction, drawn)
+    official = [one for one in BOARD_VALUES if one.protocol == "official"]
+    return max(float(np.abs(board.resampled(one) - np.median(looped[one.column], axis=1)).max()) for one in official)

@@ -16,7 +16,7 @@ from bench_rows.measure import Row, Settings, cores, in_turn, portrait, threads,
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.options import InputOptions, SamplingOptions
 from piqa.data.sampler import Draw, Step, StepSampler, reference_pairs, scene_groups
-from piqa.preparation.faces import FaceDetector
+from piqa.preparation.mtcnn import MTCNNDetector
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import Clip, ClipPreparation, decode_clip
@@ -143,7 +143,7 @@ def prepare_workers(settings: Settings) -> Row:
 def detection(settings: Settings) -> Row:
     """Time face detection: an image of 12 megapixels against one of 2, on the bounded copy and without the bound."""
     less, more, side = (0.2, 0.8, 300) if settings.smoke else (2, 12, 1600)
-    bounded, unbounded = FaceDetector(side), FaceDetector(detection_side=1_000_000)
+    bounded, unbounded = MTCNNDetector(side), MTCNNDetector(detection_side=1_000_000)
     small, large = portrait(less), portrait(more)
     with threads(1):
         ways = in_turn(

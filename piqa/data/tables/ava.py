@@ -61,6 +61,10 @@ class AVA(Database):
 
     Raises:
         InputError: If there is no such split.
+
+    Examples:
+        >>> AVA("data/ava").name
+        'AVA, official test'
     """
 
     title = "AVA"

@@ -27,6 +27,10 @@ class BID(LIQEDatabase):
 
     Terms: see the database's page. Citation: Ciancio et al., "No-Reference Blur Assessment of Digital Images Based on
     Multifeature Classifiers", IEEE Transactions on Image Processing 20, 2011.
+
+    Examples:
+        >>> BID("data/bid").name
+        "BID, LIQE's split 1"
     """
 
     title = "BID"

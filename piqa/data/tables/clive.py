@@ -29,6 +29,10 @@ class CLIVE(LIQEDatabase):
 
     Terms: see the database's page. Citation: Ghadiyaram and Bovik, "Massive Online Crowdsourced Study of Subjective and
     Objective Image Quality", IEEE Transactions on Image Processing 25, 2016.
+
+    Examples:
+        >>> CLIVE("data/clive").name
+        "CLIVE, LIQE's split 1"
     """
 
     title = "CLIVE"

@@ -38,6 +38,10 @@ class CSIQ(LIQEDatabase):
 
     Terms: see the database's page. Citation: Larson and Chandler, "Most Apparent Distortion: Full-Reference Image
     Quality Assessment and the Role of Strategy", Journal of Electronic Imaging 19, 2010.
+
+    Examples:
+        >>> CSIQ("data/csiq").name
+        "CSIQ, LIQE's split 1"
     """
 
     title = "CSIQ"

@@ -1,10 +1,11 @@
 """A user's own CSV file as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from piqa.data.tables.paths import similar_files
 from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import OPTIONAL_COLUMNS, Table, validate
 from piqa.errors import InputError
@@ -17,7 +18,8 @@ KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
 class CSVTable(Table):
     """Images and scores in a CSV file of your own.
 
-    One row per image, separated by commas, semicolons or tabs, in UTF-8; with decimal commas where no comma separates:
+    One row per image, separated by commas, semicolons or tabs, in UTF-8 or UTF-16; with decimal commas where no comma
+    separates. Spaces and the case of the header do not matter:
 
     ```
     image,score,scene
@@ -25,7 +27,9 @@ class CSVTable(Table):
     garden/002.jpg,1.7,garden
     ```
 
-    `image` is a path below `root`, with slashes of either kind, or absolute. `score` is higher for better images and
+    `image` is a path below `root`, with slashes of either kind, or absolute. A name that differs from the file's in
+    case or in how accents are spelled is that file's if it is no other's; of a path of another machine the end that is
+    found below `root` counts. `score` is higher for better images and
     is compared within a scene only. Optional columns are `score_std` (standard deviation of the score), `split`
     (train, val or test in any case), `condition` and `device`. Without `split`, whole scenes are held out for the test.
     Everything but the numbers is text: scene `007` stays `007`.
@@ -82,8 +86,9 @@ class CSVTable(Table):
         """Read, check and, where the file names no split, divide the images by scene."""
         frame = self._read()
         frame["image"] = frame["image"].str.replace("\\", "/")
-        # an empty cell stays empty, so that the check names its row; "root / ''" would be the folder
-        frame["path"] = [str(self.root / image) if image else "" for image in frame["image"]]
+        frame["path"] = (
+            _found(self.root, frame["image"].tolist()) if self.check_files else _joined(self.root, frame["image"])
+        )
         rows, required, named = frame.index.tolist(), self.required_splits, "split" in frame
         if not named:
             frame["split"], required = "test" if self.test_fraction == 1 else "train", ()
@@ -95,10 +100,24 @@ class CSVTable(Table):
     def _read(self) -> pd.DataFrame:
         """Return the known columns under our names; a `split` column without any value counts as absent."""
         numbers = [self.columns.get(name, name) for name in ("score", "score_std")]
-        labels = read_csv(self.csv, numbers=numbers)
+        labels = read_csv(self.csv, numbers=numbers, names=[self.columns.get(name, name) for name in KNOWN])
         require_columns(labels, self.columns.values(), self.csv, "correct `columns`")
         names = {name: self.columns.get(name, name) for name in KNOWN}
         need = [names[name] for name in NEEDED]
         require_columns(labels, need, self.csv, "rename it, or map it in `columns`, such as {score: MOS}")
         frame = pd.DataFrame({name: labels[theirs] for name, theirs in names.items() if theirs in labels})
         return frame.drop(columns="split") if "split" in frame and not any(frame["split"]) else frame
+
+
+def _joined(root: Path, images: Iterable[str]) -> list[str]:
+    """Return each image's path; an empty cell stays empty, so that the check names its row."""
+    return [str(root / image) if image else "" for image in images]
+
+
+def _found(root: Path, images: Sequence[str]) -> list[str]:
+    """Return each image's file, where it is not as the table names it one that can be meant."""
+    paths = _joined(root, images)
+    absent = [place for place, path in enumerate(paths) if path and not Path(path).is_file()]
+    for place, path in zip(absent, similar_files(root, [images[place] for place in absent]), strict=True):
+        paths[place] = path or paths[place]
+    return paths

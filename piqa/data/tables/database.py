@@ -108,7 +108,7 @@ class Database(Table):
 
 def read_columns(path: Path, columns: dict[str, str], mend: str = "restore the database's own file") -> pd.DataFrame:
     """Read columns of a CSV file, named ours to theirs, as text; `mend` tells what to do if one is not there."""
-    labels = read_csv(path)
+    labels = read_csv(path, names=columns.values())
     require_columns(labels, columns.values(), path, mend)
     return pd.DataFrame({name: labels[theirs] for name, theirs in columns.items()})
 

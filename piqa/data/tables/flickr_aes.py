@@ -49,6 +49,10 @@ class FlickrAES(Database):
 
     Raises:
         InputError: If `test_users` is below 1 or `max_missing` is not in [0, 1].
+
+    Examples:
+        >>> FlickrAES("data/flickr-aes").name
+        'FLICKR-AES, 37 test users drawn with seed 0'
     """
 
     title = "FLICKR-AES"

@@ -48,6 +48,10 @@ class GFIQA(Database):
 
     Raises:
         InputError: If a fraction is out of range or `columns` maps what is none of ours.
+
+    Examples:
+        >>> GFIQA("data/gfiqa").name
+        'GFIQA-20k, 10% val and 20% test drawn with seed 0'
     """
 
     title = "GFIQA"

@@ -38,6 +38,10 @@ class KADID(LIQEDatabase):
 
     Terms: see the database's page. Citation: Lin et al., "KADID-10k: A Large-scale Artificially Distorted IQA
     Database", QoMEX 2019.
+
+    Examples:
+        >>> KADID("data/kadid10k").name
+        "KADID-10k, LIQE's split 1"
     """
 
     title = "KADID-10k"
@@ -47,7 +51,7 @@ class KADID(LIQEDatabase):
     images_name = "images"
 
     def _own_labels(self) -> pd.DataFrame:
-        labels = read_csv(self.labels)
+        labels = read_csv(self.labels, names=COLUMNS.values())
         require_columns(labels, ("dist_img", "dmos"), self.labels, "restore the database's own file")
         frame = pd.DataFrame({name: labels[theirs] for name, theirs in COLUMNS.items() if theirs in labels})
         names = self._parsed(frame, str(self.labels))

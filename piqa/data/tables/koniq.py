@@ -29,6 +29,10 @@ class KonIQ(LIQEDatabase):
 
     Terms: see the database's page. Citation: Hosu et al., "KonIQ-10k: An Ecologically Valid Database for Deep Learning
     of Blind Image Quality Assessment", IEEE Transactions on Image Processing 29, 2020.
+
+    Examples:
+        >>> KonIQ("data/koniq-10k").name
+        "KonIQ-10k, LIQE's split 1"
     """
 
     title = "KonIQ-10k"

@@ -44,6 +44,10 @@ class LIVE(LIQEDatabase):
 
     Terms: see the database's page. Citation: Sheikh, Sabir and Bovik, "A Statistical Evaluation of Recent Full
     Reference Image Quality Assessment Algorithms", IEEE Transactions on Image Processing 15, 2006.
+
+    Examples:
+        >>> LIVE("data/live").name
+        "LIVE, LIQE's split 1"
     """
 
     title = "LIVE"

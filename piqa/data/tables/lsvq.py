@@ -51,6 +51,10 @@ class LSVQ(Table):
 
     Raises:
         InputError: If a fraction is out of range.
+
+    Examples:
+        >>> LSVQ("data/lsvq").name
+        'LSVQ, last 20% of the training rows for validation'
     """
 
     def __init__(
@@ -113,7 +117,7 @@ class LSVQ(Table):
 
 def _read_csv(source: Path) -> pd.DataFrame:
     """Read the authors' labels: `image`, `score` and, from `is_test` where there is one, `split`."""
-    labels = read_csv(source)
+    labels = read_csv(source, names=("name", "mos", "is_test"))
     require_columns(labels, ("name", "mos"), source, "restore the dataset's own file, or a list of FAST-VQA")
     frame = pd.DataFrame({"image": labels["name"].str.replace("\\", "/"), "score": labels["mos"], "split": ""})
     if "is_test" in labels:

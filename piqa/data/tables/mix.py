@@ -25,6 +25,11 @@ class Mix(Table):
 
     Raises:
         InputError: If there is no table, or two have the same name.
+
+    Examples:
+        >>> from piqa import CSVTable
+        >>> Mix([CSVTable("one.csv"), CSVTable("two.csv")], names=["one", "two"]).names
+        ('one', 'two')
     """
 
     def __init__(self, tables: list[Table], names: Sequence[str] | None = None) -> None:

@@ -61,6 +61,10 @@ class PIQ23(Table):
 
     Raises:
         InputError: If there is no such attribute or split.
+
+    Examples:
+        >>> PIQ23("data/piq23", attribute="exposure").name
+        'PIQ23 exposure, scene split'
     """
 
     def __init__(
@@ -166,7 +170,7 @@ class PIQ23(Table):
         return InputError(f"there is no {file_name} for {self.name} (looked in {places}); {mend}")
 
     def _read(self, file: Path, *columns: str) -> pd.DataFrame:
-        labels = read_csv(file)
+        labels = read_csv(file, names=columns)
         require_columns(labels, columns, file, "restore the dataset's own file")
         return labels[list(columns)]
 

@@ -21,7 +21,7 @@ def read_ratings(source: str | Path) -> pd.DataFrame:
             image twice.
     """
     source = Path(source)
-    frame = read_csv(source, numbers=("score",))
+    frame = read_csv(source, numbers=("score",), names=("image", "score", "user"))
     require_columns(frame, ("image", "score", "user"), source, "rename its columns")
     frame = frame[["image", "score", "user"]].assign(score=as_numbers(frame["score"], source))
     empty = frame.index[(frame["image"].str.strip() == "") | (frame["user"].str.strip() == "")]

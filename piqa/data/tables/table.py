@@ -18,7 +18,13 @@ SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing"
 
 
 class Table(ABC):
-    """A dataset as a table of scored images; a config names a subclass by its `class_path`."""
+    """A dataset as a table of scored images; a config names a subclass by its `class_path`.
+
+    Examples:
+        >>> from piqa import CSVTable
+        >>> issubclass(CSVTable, Table)
+        True
+    """
 
     @property
     @abstractmethod

@@ -52,6 +52,10 @@ class TAD66K(Database):
 
     Raises:
         InputError: If there is no such split, or `themes` are given with merge.
+
+    Examples:
+        >>> TAD66K("data/tad66k").name
+        'TAD66K, merge split'
     """
 
     title = "TAD66K"

@@ -14,10 +14,11 @@ from piqa.evaluation.leaderboard.entry_measures import BOARD_VALUES
 from piqa.evaluation.leaderboard.facts import LeaderboardFacts, Subject
 from piqa.evaluation.leaderboard.leaderboard import KINDS, Leaderboard
 from piqa.evaluation.pairs import PairBands, reliability, worst_pairs
-from piqa.evaluation.statistics.bootstrap import resample
+from piqa.evaluation.statistics.bootstrap import Resamples
 from piqa.evaluation.statistics.noise_ceiling import DRAWS, noise_ceiling
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.evaluation.statistics.significance import PERMUTATIONS
+from piqa.system.progress import progress
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,13 @@ def build_leaderboard(
     statistics, bands = options.statistics, options.pairs
     check_candidates(truth, candidates, options.max_missing)
     truth = truth.sort_values(["scene", "image"]).reset_index(drop=True)  # no value depends on the order of a file
-    sizes = [len(rows) for _, rows in truth.groupby("scene", sort=True)]
-    drawn = resample(sizes, statistics.bootstrap_samples, statistics.seed, statistics.levels)
-    entries = sorted([measure_candidate(truth, one, training, drawn, bands) for one in candidates], key=_place)
+    sizes = truth.groupby("scene", sort=True).size().to_list()
+    drawn = Resamples(sizes, statistics.bootstrap_samples, statistics.seed, statistics.levels)
+    entries = []
+    with progress(len(candidates) * (len(sizes) + drawn.total), task="bootstrap", unit="scenes") as advance:
+        for one in candidates:
+            entries.append(measure_candidate(truth, one, training, drawn, bands, advance))
+    entries.sort(key=_place)
     models = [entry for entry in entries if entry.candidate.kind == "model"]
     comparisons = frames.comparisons(truth, entries, drawn, bands, options.permutations, statistics.seed)
     ceiling = noise_ceiling(truth, options.draws, statistics.seed) if "score_std" in truth else None
@@ -123,4 +128,5 @@ def _facts(
         calibration_images={entry.name: entry.calibration_images for entry in calibrated},
         missing={entry.name: entry.missing for entry in entries if entry.missing},
         unmatched={entry.name: list(entry.candidate.unmatched) for entry in entries if entry.candidate.unmatched},
+        failed={entry.name: list(entry.candidate.failed) for entry in entries if entry.candidate.failed},
     )

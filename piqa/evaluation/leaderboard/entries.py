@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,7 @@ class Candidate:
         selected_on: The set that the checkpoint was chosen on: `val`, `test`, ...; None if not known.
         source: The file, or the rule in words.
         unmatched: Predicted images that are not in the table.
+        failed: Images to be evaluated without a prediction because they are broken, which is allowed already.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Candidate:
     selected_on: str | None = None
     source: str = ""
     unmatched: Sequence[str] = ()
+    failed: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,12 @@ class MeasuredEntry:
 
 
 def measure_candidate(
-    truth: pd.DataFrame, candidate: Candidate, training: pd.DataFrame | None, drawn: Resamples, bands: PairBands
+    truth: pd.DataFrame,
+    candidate: Candidate,
+    training: pd.DataFrame | None,
+    drawn: Resamples,
+    bands: PairBands,
+    advance: Callable[[int], object] = lambda scenes: None,
 ) -> MeasuredEntry:
     """Measure a candidate on the truth, which has columns `image`, `scene` and `score` and index 0..n-1.
 
@@ -86,7 +93,7 @@ def measure_candidate(
         images, reason = int(known.sum()), "no training image has a prediction"
         if images:
             mapping, reason = fit_mapping(predicted[known], training.loc[known, "score"]), ""
-    measured = measure_predictions(truth, frame["prediction"].to_numpy(), mapping, drawn, bands)
+    measured = measure_predictions(truth, frame["prediction"].to_numpy(), mapping, drawn, bands, advance)
     return MeasuredEntry(candidate, frame, mapping, reason, images, measured)
 
 
@@ -100,7 +107,8 @@ def check_candidates(truth: pd.DataFrame, candidates: Sequence[Candidate], max_m
     if twice:
         raise InputError(f"two candidates are called {twice[0]!r}; name them apart, such as ours=a.csv peer=b.csv")
     images = truth["image"]
-    for name, predictions in ((candidate.name, candidate.predictions) for candidate in candidates):
+    for candidate in candidates:
+        name, predictions = candidate.name, candidate.predictions
         if predictions.index.has_duplicates:
             repeated = predictions.index[predictions.index.duplicated()]
             raise InputError(f"{name} predicts {repeated[0]} more than once; keep one row an image")
@@ -109,9 +117,10 @@ def check_candidates(truth: pd.DataFrame, candidates: Sequence[Candidate], max_m
             raise InputError(
                 f"{name} has {len(wrong)} predictions that are not finite (first: {wrong[0]}); correct them"
             )
-        missing = images[~images.isin(predictions.index)]
-        if len(missing) > max_missing * len(images) or len(missing) == len(images):
+        without = ~images.isin(predictions.index)
+        missing = images[without & ~images.isin(candidate.failed)]
+        if len(missing) > max_missing * len(images) or without.all():
             raise InputError(
-                f"{name} predicts {len(images) - len(missing)} of the {len(images)} images to be evaluated (first "
-                f"without: {missing.iloc[0]}); add them, or raise `max_missing` (now {max_missing:g})"
+                f"{name} predicts {int((~without).sum())} of the {len(images)} images to be evaluated (first "
+                f"without: {images[without].iloc[0]}); add them, or raise `max_missing` (now {max_missing:g})"
             )

@@ -50,6 +50,7 @@ class LeaderboardFacts(Subject):
         calibration_images: By model, the number of training images behind its mapping.
         missing: By model, the images without a prediction.
         unmatched: By model, the predictions for images that are not in the table.
+        failed: By model, the images that are missing because they are broken.
     """
 
     images: int
@@ -67,6 +68,7 @@ class LeaderboardFacts(Subject):
     calibration_images: Mapping[str, int] = field(default_factory=dict)
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unmatched: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("images", "scenes", "bootstrap_samples", "permutations", "draws"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -56,3 +58,23 @@ class Leaderboard:
     reliability: pd.DataFrame
     failures: pd.DataFrame
     predictions: pd.DataFrame
+
+
+def without_places(board: Leaderboard) -> Leaderboard:
+    """Return the board with images that are named by absolute paths named from their common folder on."""
+    names = {str(name) for name in board.predictions["image"] if os.path.isabs(str(name))}  # noqa: PTH117
+    names |= {name for own in board.facts.missing.values() for name in own if os.path.isabs(name)}  # noqa: PTH117
+    if not names:
+        return board
+    folder = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120
+    shown = {name: os.path.relpath(name, folder) for name in names}
+
+    def rename(frame: pd.DataFrame) -> pd.DataFrame:
+        columns = [column for column in ("image", "image_a", "image_b") if column in frame]
+        return frame.assign(**{column: frame[column].map(lambda name: shown.get(name, name)) for column in columns})
+
+    def renamed(own: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        return {model: [shown.get(name, name) for name in names] for model, names in own.items()}
+
+    facts = replace(board.facts, missing=renamed(board.facts.missing), failed=renamed(board.facts.failed))
+    return replace(board, facts=facts, predictions=rename(board.predictions), failures=rename(board.failures))

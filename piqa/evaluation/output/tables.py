@@ -14,7 +14,7 @@ import pandas as pd
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 from piqa.evaluation.output import text
 from piqa.evaluation.output.text import DAGGER, DASH, MEASURE_NAMES, Block, Cell, number, one_line
-from piqa.evaluation.predictions import write_predictions
+from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import json_text
 
@@ -33,11 +33,17 @@ LATEX = {
     **{character: "\\" + character for character in "#$%&_{}"},
 }
 
+LATEX_HEAD = r"% \usepackage{booktabs,graphicx} in the preamble"
+LATEX_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # a wide table is scaled to the page
 
-def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
-    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError."""
+
+def write_tables(board: Leaderboard, folder: str | Path, *, spreadsheet_safe: bool = True) -> dict[str, Path]:
+    """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError.
+
+    In the CSV, texts that a spreadsheet might run are marked if `spreadsheet_safe`; see `csv_text.safe_cell`.
+    """
     paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
-    write_predictions(measures_frame(board), paths["csv"])
+    write_csv(measures_frame(board), paths["csv"], spreadsheet_safe=spreadsheet_safe)
     for end, content in (("json", as_json(board)), ("md", as_markdown(board)), ("tex", as_latex(board))):
         with replacing(paths[end]) as temporary:
             temporary.write_text(content, encoding="utf-8")
@@ -45,8 +51,9 @@ def write_tables(board: Leaderboard, folder: str | Path) -> dict[str, Path]:
 
 
 def as_json(board: Leaderboard) -> str:
-    """Return the facts and all frames but the predictions; a number that is not defined is null."""
-    return json_text({"facts": board.facts.to_dict(), **{name: getattr(board, name) for name in FRAMES}})
+    """Return the facts and all frames but the predictions, without paths; a number that is not defined is null."""
+    frames = {name: getattr(board, name).drop(columns=["path_a", "path_b"], errors="ignore") for name in FRAMES}
+    return json_text({"facts": board.facts.to_dict(), **frames})
 
 
 def measures_frame(board: Leaderboard) -> pd.DataFrame:
@@ -82,9 +89,12 @@ def as_markdown(board: Leaderboard) -> str:
 
 
 def as_latex(board: Leaderboard) -> str:
-    """Return a booktabs table for every protocol, the best in bold, the significantly best with a dagger."""
+    r"""Return a booktabs table for every protocol, the best in bold, the significantly best with a dagger.
+
+    Intervals stand in a row of their own, and a table that is still wider than the text is scaled down to it.
+    """
     tables = [_latex_table(board, block) for block in text.blocks(board) if block.rows]
-    return "\n\n".join(["% \\usepackage{booktabs} in the preamble", *tables]) + "\n"
+    return "\n\n".join([LATEX_HEAD, *tables]) + "\n"
 
 
 def _markdown_table(header: list[str], rows: list[tuple[str, ...]]) -> str:
@@ -112,8 +122,10 @@ def _latex_table(board: Leaderboard, block: Block) -> str:
         rows += [r"\midrule"] if row.kind != kind else []
         kind = row.kind
         mark = rf"\textsuperscript{{{row.mark}}}" if row.mark else ""
-        cells = (_latex_cell(row.cells.get(name)) for name in block.measures)
-        rows.append(" & ".join([_latex(row.model) + mark, *cells]) + r" \\")
+        cells = [row.cells.get(name) for name in block.measures]
+        rows.append(" & ".join([_latex(row.model) + mark, *map(_latex_cell, cells)]) + r" \\")
+        if any(cell is not None and cell.has_interval for cell in cells):
+            rows.append(" & ".join(["", *map(_latex_interval, cells)]) + r" \\")
     names = [MEASURE_NAMES[name] + (r" $\downarrow$" if name in LOWER_IS_BETTER else "") for name in block.measures]
     marks = {row.mark for row in block.rows}
     notes = [rf"\textsuperscript{{{mark}}}{_latex(t)}." for mark, t in text.footnotes(board).items() if mark in marks]
@@ -123,12 +135,14 @@ def _latex_table(board: Leaderboard, block: Block) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex(caption)}}}",
+            r"\small\setlength{\tabcolsep}{4pt}",
+            LATEX_FIT,
             rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
             r"\toprule",
             " & ".join(["", *names]) + r" \\",
             *rows,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             rf"\par\smallskip\footnotesize {' '.join([*notes, _latex(text.legend(board))])}",
             r"\end{table}",
         ]
@@ -140,8 +154,13 @@ def _latex_cell(cell: Cell | None) -> str:
         return "--"
     value = _latex(number(cell.value))
     text = (rf"\textbf{{{value}}}" if cell.best else value) + (LATEX[DAGGER] if cell.significant else "")
-    interval = rf" {{\scriptsize[{number(cell.low, 2)}, {number(cell.high, 2)}]}}" if cell.has_interval else ""
-    return text + interval.replace("−", "$-$")
+    return text
+
+
+def _latex_interval(cell: Cell | None) -> str:
+    if cell is None or not cell.has_interval:
+        return ""
+    return rf"{{\scriptsize[{number(cell.low, 2)}, {number(cell.high, 2)}]}}".replace("−", "$-$")
 
 
 def _latex(text: str) -> str:

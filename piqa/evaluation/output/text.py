@@ -124,12 +124,15 @@ def warnings(board: Leaderboard) -> list[str]:
     found = []
     for row in tuples(board.entries[board.entries["kind"] != "naive"]):  # a constant is undefined everywhere
         scenes = f"of {board.facts.scenes} scenes"
-        missing, unmatched = (
-            _named(names.get(row.model, ())) for names in (board.facts.missing, board.facts.unmatched)
+        missing, unmatched, failed = (
+            names.get(row.model, ()) for names in (board.facts.missing, board.facts.unmatched, board.facts.failed)
         )
+        others = [name for name in missing if name not in set(failed)]
+        without = row.missing if _unknown(row.missing) else row.missing - len(failed)
         for count, before, after in (
-            (row.missing, "images of the table without a prediction: ", missing),
-            (row.unmatched, "predictions for images that are not in the table, left out: ", unmatched),
+            (len(failed), "broken images, left out: ", _named(failed)),
+            (without, "images of the table without a prediction: ", _named(others)),
+            (row.unmatched, "predictions for images that are not in the table, left out: ", _named(unmatched)),
             (row.undefined_scenes, "no correlation is defined in ", f" {scenes}, which are left out of it"),
             (row.failed_fits, "no logistic could be fitted in ", f" {scenes}, left out of the authors' values"),
         ):

@@ -5,7 +5,9 @@ fitted in every test scene sees the test scores; this mapping sees none of them.
 a user who scores new images, so predictions that drift from scene to scene count as errors.
 
 A model fits its training scenes better than new ones, so the curve may be too steep for new scenes. All images that the
-table marks `train` are used, among them any that training held out for validation.
+table marks `train` are used, the same ones for every entry. Where the table names no validation split, as PIQ23's does
+not, the scenes that a training run held out to choose its checkpoint are among them: the network was not fitted to
+their scores, so that they make the curve less steep, not more. Images that the table marks `val` are not used.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ tail instead of counting both, so that the smallest p is twice as large, and tak
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -25,6 +26,7 @@ from numpy.typing import ArrayLike
 from piqa.evaluation.measures import Array
 
 PERMUTATIONS = 10_000
+SIGNS_AT_ONCE = 2_000_000  # in memory at a time
 SAME = 1e-12  # mean differences that differ by less are equal but for rounding
 
 
@@ -49,13 +51,22 @@ def permutation_p(differences: ArrayLike, seed: int = 0, permutations: int = PER
     if not values.size:
         return float("nan")
     exact = values.size < 60 and 2**values.size <= permutations
-    if exact:
-        signs = np.array(list(product([-1.0, 1.0], repeat=values.size)))
-    else:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(permutations, values.size))
-    seen, swapped = abs(values.mean()), np.abs(signs @ values) / values.size
-    as_far = int((swapped >= seen - SAME).sum())
-    return as_far / len(signs) if exact else (as_far + 1) / (len(signs) + 1)
+    seen, as_far, patterns = abs(values.mean()), 0, 0
+    for signs in _all_patterns(values.size) if exact else _drawn_patterns(values.size, permutations, seed):
+        as_far += int((np.abs(signs @ values) / values.size >= seen - SAME).sum())
+        patterns += len(signs)
+    return as_far / patterns if exact else (as_far + 1) / (patterns + 1)
+
+
+def _all_patterns(scenes: int) -> Iterator[Array]:
+    yield np.array(list(product([-1.0, 1.0], repeat=scenes)))
+
+
+def _drawn_patterns(scenes: int, permutations: int, seed: int) -> Iterator[Array]:
+    """Yield patterns of swaps in blocks, the same ones whatever the size of a block."""
+    generator, step = np.random.default_rng(seed), max(SIGNS_AT_ONCE // scenes, 1)
+    for start in range(0, permutations, step):
+        yield generator.choice([-1.0, 1.0], size=(min(step, permutations - start), scenes))
 
 
 def holm(p: ArrayLike) -> Array:
