@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml
 # Two images of a scene that the demo's model has not seen: the undistorted one, and a damaged one.
 EXAMPLES := $(addprefix data/demo/images/Shade_Hopper_21/,reference.png lowres-jpeg.jpg)
 
-demo: install ## make a small dataset, train a model on it, evaluate it, score two images; about five minutes
+demo: install ## make a small dataset, train a model on it, evaluate it, score two images; about two minutes
 	$(BIN)/python -m piqa.data.demo data/demo
 	$(BIN)/python -m piqa.fit --config demo.yaml --overwrite true
 	$(BIN)/python -m piqa.evaluate --ckpt_path runs/demo
@@ -36,6 +36,9 @@ test-wheel: install ## build the wheel, install it into a bare environment, try 
 
 # The oldest versions take gigabytes of their own; they are kept in .venv-floors for the next time.
 FLOORS := .venv-floors
+# A file or two for each library.
+FLOOR_TESTS := $(patsubst %,tests/test_%.py,start_up transforms faces command_line fit table calibration open_image \
+	model_files ownership report page video demo_data liqe ranking device)
 test-floors: ## run the quick tests with the oldest versions that pyproject.toml allows; for once a week
 	$(PYTHON) -m venv $(FLOORS)
 	$(PYTHON) scripts/floors.py > $(FLOORS)/floors.txt

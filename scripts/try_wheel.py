@@ -34,7 +34,8 @@ from piqa.__main__ import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = "data/demo/images/Daylight_Hopper_01/reference.png"
 SOURCES = ("piqa", "configs", "pretrain", "pyproject.toml", "setup.py", "README.md", "LICENSE")
-SMALL = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.num_sanity_val_steps 0"
+SMALL = "--trainer.max_epochs 1 --trainer.check_val_every_n_epoch 1 --trainer.limit_train_batches 1"
+SMALL += " --trainer.num_sanity_val_steps 0"
 SMALL += " --data.store.workers 0 --data.loading.workers 0"
 CASES = [
     "piqa --help",

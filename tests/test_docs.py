@@ -274,7 +274,8 @@ def workshop(tmp_path_factory):
     return folder
 
 
-SHORT = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
+SHORT = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.num_sanity_val_steps=0"]
+SHORT += ["--trainer.enable_progress_bar=false"]
 SHORT += ["--data.store.workers=0", "--data.loading.workers=0", "--data.preparation.face_rule=none"]
 
 

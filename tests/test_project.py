@@ -76,3 +76,34 @@ def test_the_changes_list_the_renamed_settings_as_the_commands_answer_them():
     answered |= {(f"data.table.{former}", f"data.table.{today}") for former, today in ARGUMENTS.items()}
     assert len(listed) > 30
     assert listed <= answered
+
+
+def test_configs_are_found_inside_an_installed_package_and_beside_it_in_a_clone(tmp_path, monkeypatch):
+    from piqa.system import config_files
+
+    monkeypatch.chdir(tmp_path)
+    assert Path(config_files.find_config("lsvq.yaml")) == ROOT / "pretrain/lsvq.yaml"
+    package = tmp_path / "site-packages/piqa"
+    (package / "configs/pretrain").mkdir(parents=True)
+    for name in ("piqa.yaml", "pretrain/lsvq.yaml"):
+        (package / "configs" / name).write_text("{}")
+    monkeypatch.setattr(config_files, "PACKAGE", package)
+    for name in ("piqa.yaml", "lsvq.yaml"):
+        assert Path(config_files.find_config(name)).is_relative_to(package)
+
+
+def test_every_kind_of_config_is_put_into_the_wheel():
+    mapped = dict(re.findall(r'"(piqa\.[\w.]+)": "(\w+)"', (ROOT / "setup.py").read_text()))
+    assert sorted(mapped.values()) == ["configs", "pretrain"]
+    for package in mapped:
+        assert f'"{package}" = ["*.yaml"]' in project()
+
+
+def test_every_requirement_names_its_oldest_version(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from floors import floors
+
+    found = floors(project())
+    assert len(found) > 15 and found["torch"] == "2.6"
+    with pytest.raises(ValueError, match="oldest version"):
+        floors('dependencies = [\n    "torch",\n]\n')
