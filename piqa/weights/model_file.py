@@ -18,6 +18,7 @@ from piqa.models import DualBranch
 from piqa.models.contract import Arguments, ScoringModule, as_scoring_network
 from piqa.system.config_files import find_config
 from piqa.system.files import digest_of, replacing
+from piqa.weights.initialisation import WithoutInitialisation
 from piqa.weights.model_card import CARD_FORMAT, ClassSpec, ModelCard
 from piqa.weights.state_dicts import (
     CKPT_CARD,
@@ -107,7 +108,9 @@ def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModu
     if card is not None:
         network = build_network(card.network, path, trust, state)
     elif (layout := layout_of(state)) == "dn_piqa":
-        network, state = DualBranch(), from_dn_piqa(state)
+        with WithoutInitialisation():
+            network = DualBranch()
+        state = from_dn_piqa(state)
         card = ModelCard(ClassSpec.of(network), dict(PUBLISHED_PREPARATION))
     else:
         raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
@@ -136,7 +139,7 @@ def is_checkpoint(path: str | Path) -> bool:
 def build_network(
     spec: ClassSpec, path: str | Path, trust: Sequence[str] = (), state: State | None = None
 ) -> ScoringModule:
-    """Build the network that a card describes, randomly initialised.
+    """Build the network that a card describes: randomly initialised, or with no values at all where `state` is given.
 
     Args:
         spec: The network in the card.
@@ -151,13 +154,15 @@ def build_network(
     source = f"the card of {path}"
     if state is not None and spec.class_path.startswith("piqa."):
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), WithoutInitialisation():
                 sketch = instantiate(spec, nn.Module, source, trust)
         except InputError as error:
             if "meta" not in str(error):
                 raise  # else an older timm, which computes with numbers while it builds
         else:
             check_state_dict(sketch, state, path)
+            with WithoutInitialisation():
+                return as_scoring_network(instantiate(spec, nn.Module, source, trust))
     return as_scoring_network(instantiate(spec, nn.Module, source, trust))
 
 
