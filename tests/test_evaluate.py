@@ -291,7 +291,7 @@ def test_a_folder_of_somebody_else_is_refused_and_stays(tmp_path, capsys):
     out.mkdir()
     (out / "leaderboard.csv").write_text("mine")
     arguments = ["--predictions", str(six_scenes(tmp_path)), *FEW, "--out", str(out)]
-    assert "holds files that are not a" in one_line(capsys, lambda: evaluate.main(arguments))
+    assert "holds files that are not piqa's evaluation" in one_line(capsys, lambda: evaluate.main(arguments))
     assert [file.name for file in out.iterdir()] == ["leaderboard.csv"]
 
 

@@ -118,7 +118,7 @@ def test_many_missing_images_are_refused(tmp_path):
         ("img_name,mos\na.png,\nb.png,1\n", "has no score in row 2"),
         ("img_name,mos\n,1\nb.png,1\n", "has no image in row 2"),
         ("img_name,mos\na.png,1\nb.png,1\na.png,2\n", "more than once: a.png in rows 2, 4"),
-        ("name,MOS\na.png,1\n", "lacks the column img_name, mos (found: name, MOS); map them in `columns`"),
+        ("name,MOS\na.png,1\n", "lacks the column img_name (found: name, mos); map them in `columns`"),
         ("img_name,mos\n", "has no rows below its header"),
     ],
 )

@@ -445,7 +445,7 @@ def test_unknown_or_repeated_aspects_are_refused(aspects):
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ({"vision_cfg": {"depth": 3}}, "open_clip cannot build 'ViT-B-32-quickgelu'.*depth"),
+        ({"vision_cfg": {"depth": 3}}, "`architecture` has the entry 'vision_cfg.depth', which is none of layers"),
         ({"text_cfg": {"layers": 1, "width": 64, "heads": 2, "vocab_size": 100}}, "vocabulary"),
         ({"text_cfg": {"layers": 1, "width": 64, "heads": 2, "context_length": 20}}, "context length"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from portraits import collins, hopper
 from refusals import one_line
 
-from piqa import Scorer, evaluate, predict
+from piqa import PIQ23, Scorer, evaluate, predict
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.models import DualBranch
 from piqa.scoring.options import ScoringOptions
@@ -81,7 +81,8 @@ def test_predict_and_evaluate_score_alike(tiny_config, tiny_run, tmp_path):
         statistics=StatisticsOptions(20),
     )
     evaluated = pd.read_csv(tmp_path / "predictions.csv")
-    table = run_predict(tiny_run, tmp_path / "scores.csv", *evaluated["path"])
+    paths = PIQ23(str(tiny_config.parent / "piq23")).load().set_index("image")["path"]
+    table = run_predict(tiny_run, tmp_path / "scores.csv", *paths[evaluated["image"]])
     assert table["score"].tolist() == pytest.approx(evaluated["prediction"].tolist(), abs=1e-5)
 
 
