@@ -38,6 +38,14 @@ def test_an_image_meant_twice_comes_once(tmp_path, monkeypatch):
     assert files == [str(Path("sub/b.jpg")), "a.jpg"]
 
 
+def test_a_name_that_a_spreadsheet_would_run_is_spelled_with_its_folder(tmp_path, monkeypatch):
+    touch(tmp_path, "=1+1.jpg", "+a.jpg", "sub/=2.jpg")
+    (tmp_path / "list.txt").write_text("@sum.jpg\n-1.jpg\na=b.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    files = expand(["=1+1.jpg", "+a.jpg", "sub"], "list.txt")
+    assert files == ["./=1+1.jpg", "./+a.jpg", str(Path("sub/=2.jpg")), "./@sum.jpg", "./-1.jpg", "a=b.jpg"]
+
+
 def test_a_list_names_images_that_need_not_be_there(tmp_path):
     touch(tmp_path, "a.jpg")
     names = tmp_path / "names.txt"

@@ -16,6 +16,7 @@ from PIL import Image
 
 from piqa.errors import InputError
 from piqa.preparation.image_formats import FIRST_BYTES, PHOTO_ENDINGS, format_of
+from piqa.system.csv_cells import RUNS
 
 # Formats of Pillow's that hold no photograph, or that it only passes on to another program.
 NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
@@ -42,9 +43,10 @@ Tell = Callable[[str], None]
 def expand(images: Sequence[str], listed: str | None = None, tell: Tell = warnings.warn) -> list[str]:
     """Return the files that are meant: those named, and all images below each folder, in order of name.
 
-    A file that is meant twice, or by two spellings of its path, comes once. In folders, a file is an image by its
-    ending, or else by its first bytes. Hidden files and folders, and those that other programs keep their thumbnails
-    in, are left out, as all that is no image; so is a folder that cannot be read.
+    A file that is meant twice, or by two spellings of its path, comes once. A name that a spreadsheet would run, such
+    as `=1.jpg`, is spelled `./=1.jpg`. In folders, a file is an image by its ending, or else by its first bytes. Hidden
+    files and folders, and those that other programs keep their thumbnails in, are left out, as all that is no image; so
+    is a folder that cannot be read.
 
     Args:
         images: Images and folders.
@@ -58,7 +60,7 @@ def expand(images: Sequence[str], listed: str | None = None, tell: Tell = warnin
     files: dict[str, str] = {}  # by absolute path, in the first spelling
     named = (file for image in images for file in folders.meant_by(image))
     for file in chain(named, [] if listed is None else _lines(listed)):
-        files.setdefault(os.path.abspath(file), file)  # noqa: PTH100 -- resolve() asks the disk about every file
+        files.setdefault(os.path.abspath(file), _plain_name(file))  # noqa: PTH100 -- resolve() asks the disk about every file
     if not files and folders.faults:
         raise InputError(f"there is nothing to score; {folders.faults[0]}")
     if not files:
@@ -183,6 +185,11 @@ def _is_image_inside(path: str) -> bool:
             return format_of(file.read(FIRST_BYTES), path) is not None
     except OSError:
         return False
+
+
+def _plain_name(file: str) -> str:
+    """Return a name that a spreadsheet takes for no formula: `=1.jpg`, say, is also `./=1.jpg`."""
+    return f"./{file}" if file.startswith(RUNS) else file
 
 
 def _lines(names: str) -> list[str]:

@@ -10,7 +10,6 @@ the order of the input, and the table appears under its name in one step.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from piqa.errors import FileAccessError, InputError
 from piqa.scoring.image_batches import Stamp, stamp_of
 from piqa.scoring.score_output import WHAT_PARTS, ScoreOutput
 from piqa.scoring.scorer import Cell, Row
+from piqa.system.csv_cells import csv_line
 from piqa.system.files import replacing
 from piqa.system.json_text import plain
 from piqa.system.ownership import MARKER, folder_mark, new_mark
@@ -120,14 +120,13 @@ class ScoreParts:
         with replacing(self.output.table) as temporary:
             # A file's name may hold bytes that are no UTF-8: they go out as they came in.
             with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                table = csv.writer(file, lineterminator="\n")
-                table.writerow(self.columns)
+                file.write(csv_line(self.columns))
                 for values in _read(parts, part, offset):
                     row = dict(zip(self.columns, values, strict=True))
                     failed += row["error"] is not None
                     no_face += row["face_found"] is False
                     turned += bool(row.get("turned"))
-                    table.writerow(values)
+                    file.write(csv_line(values))
             self.output.about_to_write(temporary)
         counts = Counts(len(files), failed, no_face, int((worth == PASSING).sum()), turned)
         self.output.write_summary(summary(counts))
@@ -142,9 +141,10 @@ class ScoreParts:
         out = self.output.table
         if len(part):
             row = next(_read(parts, part[-1:], offset[-1:]))
+            reason, left = row[self.columns.index("error")], missing + len(part)
             raise FileAccessError(
-                f"the images can no longer be read: {row[self.columns.index('error')]}. {missing} of {total} are "
-                f"not scored yet; see whether their disk is there, and give the command again to go on"
+                f"the images can no longer be read: {reason}. {left} of {total} are not scored yet; see whether their "
+                f"disk is there, and give the command again to go on"
             )
         raise InputError(
             f"{missing} of {total} images have no row yet: images were added, removed or changed, or two runs wrote "

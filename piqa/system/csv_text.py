@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,17 +14,14 @@ import numpy as np
 import pandas as pd
 
 from piqa.errors import InputError
+from piqa.system.csv_cells import MARKED, NUMBER, QUOTE, csv_line
 from piqa.system.files import replacing
 
 SEPARATORS = ",;\t"
 SEPARATOR_LINE = re.compile(rf'(?i)\s*"?sep=([{SEPARATORS}])"?[\s{SEPARATORS}]*')  # what Excel may begin with
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # float() would take 1_000 and other digits
 DECIMAL_COMMA = re.compile(r"[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}([.,' \u00a0\u202f][0-9]{3})+([.,][0-9]*)?")
 DATE = re.compile(r"(?i)\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|.*\d.*[^\W\d_]{3}.*|[^\W\d_]{3,}[-. ]+\d+")
-MARKED = re.compile(r"'+[=+\-@\t\r]")  # what `safe_cell` wrote, or a spreadsheet's mark of text
-RUNS = tuple("=+-@\t\r")  # a cell that begins so may be run by a spreadsheet
-QUOTE = '"'
 UTF16_SAMPLE = 2048  # bytes
 
 
@@ -38,6 +36,8 @@ def read_text(path: str | Path, errors: str = "strict") -> str:
         InputError: If the file cannot be read, is no text, or holds a NUL character, which no text has.
     """
     try:
+        if stat.S_ISCHR(Path(path).stat().st_mode):
+            raise InputError(f"{path} is a device; name a file")  # some have no end
         content = Path(path).read_bytes()
         text = content.decode(_encoding(content), errors)
     except OSError as error:
@@ -153,44 +153,6 @@ def write_csv(frame: pd.DataFrame, path: str | Path, *, spreadsheet_safe: bool =
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(frame.columns, spreadsheet_safe=spreadsheet_safe))
         file.writelines(csv_line(cells, spreadsheet_safe=spreadsheet_safe) for cells in zip(*columns, strict=True))
-
-
-def csv_line(cells: Iterable[object], *, spreadsheet_safe: bool = False) -> str:
-    r"""Return a row of a CSV file with its line end.
-
-    Unlike `csv.writer` before Python 3.13, it puts a cell with a carriage return in quotation marks.
-
-    Examples:
-        >>> csv_line(["a, b.jpg", 1.5, None])
-        '"a, b.jpg",1.5,\n'
-        >>> csv_line(["=1+1", "-0.5", -0.5], spreadsheet_safe=True)
-        "'=1+1,-0.5,-0.5\n"
-    """
-    texts = [_cell_text(cell, spreadsheet_safe) for cell in cells]
-    line = ",".join(f'"{text.replace(QUOTE, QUOTE * 2)}"' if re.search('[,"\r\n]', text) else text for text in texts)
-    return (line or '""') + "\n"
-
-
-def safe_cell(text: str) -> str:
-    """Return a text with an apostrophe in front if a spreadsheet might run it; a number stays a number.
-
-    Texts that begin with = + - @, a tab or a carriage return are formulas to Excel and others, and a formula can run a
-    program or send data away.
-
-    Examples:
-        >>> safe_cell("=HYPERLINK(A1)"), safe_cell("-1.5"), safe_cell("a=b")
-        ("'=HYPERLINK(A1)", '-1.5', 'a=b')
-    """
-    runs = text.startswith(RUNS) or MARKED.match(text) is not None
-    return f"'{text}" if runs and not NUMBER.fullmatch(text) else text
-
-
-def _cell_text(cell: object, spreadsheet_safe: bool) -> str:
-    if isinstance(cell, str):
-        return safe_cell(cell) if spreadsheet_safe else cell
-    if cell is None or cell is pd.NA or cell is pd.NaT or cell != cell:
-        return ""
-    return repr(cell) if isinstance(cell, float) else str(cell)
 
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str], source: str | Path, mend: str) -> None:

@@ -40,7 +40,7 @@ LATEX_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" 
 def write_tables(board: Leaderboard, folder: str | Path, *, spreadsheet_safe: bool = True) -> dict[str, Path]:
     """Write `leaderboard.json`, `.csv`, `.md` and `.tex`; return the files by extension, or raise an InputError.
 
-    In the CSV, texts that a spreadsheet might run are marked if `spreadsheet_safe`; see `csv_text.safe_cell`.
+    In the CSV, texts that a spreadsheet might run are marked if `spreadsheet_safe`; see `csv_cells.safe_cell`.
     """
     paths = {end: Path(folder) / f"leaderboard.{end}" for end in ("json", "csv", "md", "tex")}
     write_csv(measures_frame(board), paths["csv"], spreadsheet_safe=spreadsheet_safe)

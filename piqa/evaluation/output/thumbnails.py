@@ -47,7 +47,7 @@ def thumbnail(path: str | Path) -> str:
     """Return an image scaled down to `THUMBNAIL_SIDE`, without its metadata, as a data URI, or raise an InputError."""
     from piqa.preparation.image_file import open_image  # imports torch, which a board without images does not need
 
-    image = open_image(path)
+    image = open_image(path, colour="srgb")  # as a browser shows it
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     image.info.clear()
     file = io.BytesIO()
