@@ -145,7 +145,7 @@ def test_a_disk_that_is_gone_is_told_as_such(tmp_path, files):
         Path(file).unlink()
     with parts.writing():
         parts.append([dict.fromkeys(COLUMNS) | {"file": files[1], "error": f"cannot read {files[1]}: gone"}], [None])
-    with pytest.raises(FileAccessError, match=rf"no longer be read: cannot read {files[1]}: gone. 2 of 4 are not"):
+    with pytest.raises(FileAccessError, match=rf"no longer be read: cannot read {files[1]}: gone. 3 of 4 are not"):
         parts.finish(files)
 
 
