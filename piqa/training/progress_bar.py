@@ -122,7 +122,7 @@ class TrainingProgress(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the validation of a network that is not trained; in training the bar of the steps stays."""
-        if not trainer.training and not trainer.sanity_checking and self._task is None:
+        if trainer.state.fn == "validate":
             self._begin("validating", sum(trainer.num_val_batches), 0, "batches")
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: object) -> None:
