@@ -93,7 +93,7 @@ def runs_on_the_demo(command: Command) -> bool:
     """Whether a command needs no more than what `make demo` leaves; tests/test_docs.py runs it there."""
     words = set(command.words)
     if command.name == "predict":
-        return "--devices" not in words and bool(words & {"runs/demo", "runs/piqa"})
+        return "--devices" not in words and bool(words & {"runs/demo", "runs/piqa", "runs/small"})
     if command.name == "evaluate":
         return "submission" not in words
     return command.name == "fit" and "demo.yaml" in words

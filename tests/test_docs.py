@@ -307,12 +307,15 @@ def write_peer(words):
 def test_a_documented_command_runs(command, workshop, monkeypatch):
     monkeypatch.chdir(workshop)
     monkeypatch.syspath_prepend(workshop)
-    Path("scores.csv").unlink(missing_ok=True)
+    out = Path(command.words[command.words.index("--out") + 1] if "--out" in command.words else "scores.csv")
     if command.name == "evaluate":
         write_peer(command.words)
+    if "runs/small" in command.words and command.name == "predict" and not Path("runs/small").exists():
+        (trained,) = {c.words: c for c in OURS if c.name == "fit" and "runs/small" in c.words}.values()
+        importlib.import_module("piqa.fit").main([*trained.arguments, *SHORT])
     importlib.import_module(f"piqa.{command.name}").main(command.arguments + (SHORT if command.name == "fit" else []))
     if command.name == "predict":
-        assert pd.read_csv("scores.csv")["score"].notna().all()
+        assert pd.read_csv(out)["score"].notna().all()
 
 
 @pytest.mark.slow

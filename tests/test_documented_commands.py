@@ -16,12 +16,12 @@ from documentation import PAGES, commands, runs_on_the_demo
 from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
 from rated_images import write_rated
-from safetensors.torch import save_file
 from tiny_models import write_images
 from videos import write_lsvq
 
 from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
+from piqa.weights import model_file
 
 pytestmark = pytest.mark.slow
 
@@ -93,12 +93,8 @@ def workshop(tmp_path_factory, small_networks):
     }.items():
         write(data / name)
     (data / "weights").mkdir()
-    backbone = Backbone().state_dict()
-    for name in ("lsvq", "gfiqa"):
-        save_file(
-            {key: value for key, value in backbone.items() if key.startswith("net.")},
-            data / f"weights/{name}.safetensors",
-        )
+    for name in ("lsvq", "gfiqa"):  # as `piqa.pretrain` leaves them, which it may replace
+        model_file.save(Backbone(), data / f"weights/{name}.safetensors", {"stage": name, "backbone": {}})
     torch.save(LIQE().clip.state_dict(), data / "weights/LIQE.pt")
     write_images(folder / "photos", 2)
     labels = []
