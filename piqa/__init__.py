@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     __version__: str
 
 if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports for seconds
-    from piqa.errors import tell_ctrl_c
+    from piqa.errors import import_without_collecting, tell_ctrl_c
 
     tell_ctrl_c()
+    import_without_collecting()
 
 _HOMES = {
     "piqa.scoring.scorer": ("Scorer",),

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from piqa.errors import one_line_errors
+from piqa.errors import import_without_collecting, one_line_errors
 
 COMMANDS = {
     "prepare": "prepare images once: decode them, detect faces, compute LIQE logits",
@@ -19,6 +19,7 @@ def main() -> None:
     """Run the command that the first argument names with the other arguments."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
+        import_without_collecting()
         import_module(f"piqa.{name}").main(sys.argv[2:])
         return
     usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:13}{v}" for k, v in COMMANDS.items())])

@@ -35,6 +35,16 @@ def test_a_fault_of_the_program_keeps_its_traceback():
     assert status == 1 and "Traceback" in told
 
 
+def test_a_command_begins_with_the_garbage_collector_on_and_its_imports_out_of_it():
+    code = "import gc; from piqa import errors; errors.import_without_collecting(); assert not gc.isenabled()\n"
+    code += "with errors.one_line_errors(): assert gc.isenabled() and gc.get_freeze_count() > 1000\n"
+    code += "gc.unfreeze(); gc.disable()\n"
+    code += (
+        "with errors.one_line_errors(): assert not gc.isenabled() and not gc.get_freeze_count()  # as its user has it"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_after_a_full_stdout_the_command_goes_on(tmp_path):
     body = f"print('a' * 100_000, flush=True); print('b'); open('{tmp_path}/done', 'w').write('result')"
