@@ -37,7 +37,7 @@ test-wheel: install ## build the wheel, install it into a bare environment, try 
 # The oldest versions take gigabytes of their own; they are kept in .venv-floors for the next time.
 FLOORS := .venv-floors
 # A file or two for each library.
-FLOOR_TESTS := $(patsubst %,tests/test_%.py,start_up transforms faces command_line fit table calibration open_image \
+FLOOR_TESTS := $(patsubst %,tests/test_%.py,transforms faces command_line fit table calibration open_image \
 	model_files ownership report page video demo_data liqe ranking device)
 test-floors: ## run the quick tests with the oldest versions that pyproject.toml allows; for once a week
 	$(PYTHON) -m venv $(FLOORS)
