@@ -136,7 +136,10 @@ def locked(output: str | Path, *, folder: bool = False) -> Iterator[None]:
     lock = SoftFileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        if not lock.is_locked:  # filelock before 4.2 removes a stale lock at the first try, and takes it at the second
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
             f"{output} is being written by {_holder(path)}; wait for it, name another output, or remove {path} if that "
