@@ -4,13 +4,12 @@ import io
 import os
 import socket
 import struct
-import time
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import GifImagePlugin, Image, PngImagePlugin
 from portraits import collins
 from refusals import refusal
 
@@ -124,12 +123,11 @@ def of_scans(count, side):
     return content[:end] + content[scan:end] * (count - content.count(b"\xff\xda")) + content[end:]
 
 
-def test_a_jpeg_of_300_scans_is_refused_at_once():
+def test_a_jpeg_of_300_scans_is_refused_before_it_is_opened(monkeypatch):
     content = of_scans(300, 5000)
     assert len(content) < 120_000
-    start = time.perf_counter()
+    monkeypatch.setattr(Image, "open", pytest.fail)  # decoding takes minutes
     assert f"more than {MAX_SCANS} scans" in refusal(decode_image, content, "a.jpg")
-    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -144,12 +142,12 @@ def test_a_colour_in_each_scan_is_read_and_many_are_refused():
     scan, end = content.find(b"\xff\xda"), content.rfind(b"\xff\xd9")
     check_scans(content[:end] + content[scan:end] * 100 + content[end:])  # decoders stop after the first
     one_colour = content[: scan + 4] + b"\1\1\0\0\x3f\0" + content[scan + 14 : end]
-    refusal(check_scans, one_colour + one_colour[scan:] * 100 + content[end:])
+    assert f"more than {MAX_SCANS} scans" in refusal(check_scans, one_colour + one_colour[scan:] * 100 + content[end:])
 
 
 def test_scans_up_to_the_limit_are_read():
-    decode_image(of_scans(MAX_SCANS, 64), "a.jpg")
-    refusal(decode_image, of_scans(MAX_SCANS + 1, 64), "a.jpg")
+    assert decode_image(of_scans(MAX_SCANS, 64), "a.jpg").size == (64, 64)
+    assert f"more than {MAX_SCANS} scans" in refusal(decode_image, of_scans(MAX_SCANS + 1, 64), "a.jpg")
 
 
 def test_what_follows_the_picture_is_not_counted():
@@ -257,13 +255,14 @@ def test_a_strip_that_would_fill_the_memory_once_resized_is_refused(tmp_path):
 # Several images in one file
 
 
-def test_many_frames_cost_no_more_than_the_first():
-    frames = [Image.new("P", (64, 64), number % 256) for number in range(500)]
-    for kind in ("GIF", "PNG"):
-        content = saved(frames[0], format=kind, save_all=True, append_images=frames[1:])
-        start = time.perf_counter()
-        assert decode_image(content, "a").size == (64, 64)
-        assert time.perf_counter() - start < 0.5
+@pytest.mark.parametrize("plugin", [GifImagePlugin.GifImageFile, PngImagePlugin.PngImageFile])
+def test_of_many_frames_the_first_alone_is_decoded(monkeypatch, plugin):
+    frames = [Image.new("L", (64, 64), 50 * number) for number in range(5)]
+    content = saved(frames[0], format=plugin.format, save_all=True, append_images=frames[1:])
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.n_frames > 1
+    monkeypatch.setattr(plugin, "seek", pytest.fail)
+    assert decode_image(content, "a").size == (64, 64)
 
 
 def test_a_frame_larger_than_its_gif_is_no_way_round_the_limit(monkeypatch):

@@ -47,7 +47,8 @@ def test_what_a_former_version_wrote_is_adopted(tmp_path):
 @pytest.mark.parametrize("damage", ["", "{", "[" * 100_000, '{"title": "album"}', '"text"'])
 def test_a_damaged_marker_marks_nothing(tmp_path, damage):
     (tmp_path / MARKER).write_text(damage)
-    refusal(lambda: claim_folder(tmp_path, "training run"))
+    assert "are left alone" in refusal(lambda: claim_folder(tmp_path, "training run"))
+    assert (tmp_path / MARKER).read_text() == damage
 
 
 def output(folder):

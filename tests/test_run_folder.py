@@ -63,7 +63,7 @@ def test_a_run_of_version_0_1_0_is_adopted(tmp_path, left):
 
 def test_the_record_of_another_program_makes_no_run(tmp_path):
     (tmp_path / "record.json").write_text('{"command": "make", "started": "today"}')
-    refusal(lambda: claim_run(tmp_path, lambda path: False, overwrite=False))
+    assert "are left alone" in refusal(lambda: claim_run(tmp_path, lambda path: False, overwrite=False))
 
 
 def test_the_newest_checkpoint_is_that_of_the_highest_step_whatever_the_clock_says(tmp_path):

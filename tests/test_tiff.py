@@ -309,7 +309,7 @@ def test_a_mask_before_the_picture_is_passed_over():
 def test_truncated_planes_are_refused(cut, compression):
     planes = np.moveaxis(COLOURS.astype(np.uint16) * 257, -1, 0).copy()
     content = pages((planes, {"planarconfig": "separate", "compression": compression}))
-    refusal(decode_image, content[: int(len(content) * cut)], "a.tif")
+    assert "a.tif is a damaged or truncated image" in refusal(decode_image, content[: int(len(content) * cut)], "a.tif")
 
 
 def test_strips_outside_of_the_file_are_refused():
