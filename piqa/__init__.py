@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from piqa.errors import FileAccessError, InputError
     from piqa.evaluation.metrics import krocc, mae, pair_accuracy, per_scene, plcc, rmse, srocc, summarise
     from piqa.evaluation.scene_metrics import SceneKROCC, ScenePairAccuracy, ScenePLCC, SceneSROCC
+    from piqa.factors.measure import FactorMeasurer, PortraitFactors, measure_factors
     from piqa.models import CLIPIQA, LIQE, NIMA, Backbone, CLIPIQAPlus, DualBranch, Regressor, TANet
     from piqa.preparation.image_file import open_image
     from piqa.preparation.portrait import Portrait, Preparation
@@ -57,6 +58,7 @@ _HOMES = {
         *("CSVTable", "FlickrAES", "KonIQ", "Mix", "PortraitData", "TableDataset"),
     ),
     "piqa.data.tables.table": ("Table",),
+    "piqa.factors.measure": ("FactorMeasurer", "PortraitFactors", "measure_factors"),
     "piqa.preparation.portrait": ("Portrait", "Preparation"),
     "piqa.preparation.store": ("PreparedStore",),
     "piqa.preparation.image_file": ("open_image",),
@@ -82,6 +84,7 @@ __all__ = [
     "CLIPIQAPlus",
     "CSVTable",
     "DualBranch",
+    "FactorMeasurer",
     "FileAccessError",
     "FlickrAES",
     "InputError",
@@ -89,6 +92,7 @@ __all__ = [
     "Mix",
     "Portrait",
     "PortraitData",
+    "PortraitFactors",
     "Preparation",
     "PreparedStore",
     "Regressor",
@@ -105,6 +109,7 @@ __all__ = [
     "krocc",
     "losses",
     "mae",
+    "measure_factors",
     "open_image",
     "pair_accuracy",
     "per_scene",

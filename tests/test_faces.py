@@ -39,9 +39,9 @@ def sizes_seen(detector, monkeypatch):
     """The sizes of the images that MTCNN gets from now on; it finds nothing in them."""
     sizes = []
 
-    def detect(image):
+    def detect(image, landmarks):
         sizes.append(image.size)
-        return None, [None]
+        return None, [None], None
 
     monkeypatch.setattr(detector._mtcnn, "detect", detect)
     return sizes
@@ -184,15 +184,16 @@ def test_a_candidate_wholly_outside_the_image_does_not_hide_the_true_face(detect
 def test_boxes_that_show_nothing_of_the_image_are_dropped(monkeypatch):
     detector = MTCNNDetector()
     boxes = np.array([[-60, 10, -20, 50], [50, 50, 20, 20], [10, 310, 50, 350], [-20, -20, 30, 30]], dtype=object)
-    monkeypatch.setattr(detector._mtcnn, "detect", lambda image: (boxes, [0.99, 0.99, 0.99, 0.98]))
-    assert detector.detect(Image.new("RGB", (400, 300))) == [Face((-20.0, -20.0, 30.0, 30.0), 0.98)]
+    points = np.zeros((4, 5, 2), dtype=object)
+    monkeypatch.setattr(detector._mtcnn, "detect", lambda image, landmarks: (boxes, [0.99, 0.99, 0.99, 0.98], points))
+    assert detector.detect(Image.new("RGB", (400, 300))) == [Face((-20.0, -20.0, 30.0, 30.0), 0.98, ((0.0, 0.0),) * 5)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), IndexError("index 7 is out of bounds")])
 def test_other_failures_of_the_detector_are_not_hidden(monkeypatch, error):
     detector = MTCNNDetector()
 
-    def detect(image):
+    def detect(image, landmarks):
         raise error
 
     monkeypatch.setattr(detector._mtcnn, "detect", detect)
@@ -249,3 +250,22 @@ def test_beyond_the_border_is_black():
     expected = np.zeros((35, 43, 3), dtype=np.uint8)
     expected[:20, 13:] = 255  # x from -13 to 30, y from 20 to 55
     assert np.array_equal(crop, expected)
+
+
+# Points of the face
+
+
+# eyes, nose and corners of the mouth by eye, the left of the picture first
+@pytest.mark.parametrize(
+    ("person", "by_eye"),
+    [
+        (collins, [(205, 102), (247, 104), (225, 129), (202, 139), (245, 142)]),
+        (hopper, [(222, 192), (310, 186), (269, 239), (233, 280), (307, 276)]),
+    ],
+)
+def test_the_points_of_a_face_lie_where_they_are_at_any_size(detector, person, by_eye):
+    image = person()
+    for factor in (1, 5):  # at 5 the detector sees a copy of other proportions than the image
+        face = likeliest(detector.detect(image.resize((image.width * factor, image.height * factor))))
+        eyes = np.array(by_eye[1]) - by_eye[0]
+        assert np.abs(np.array(face.points) / factor - by_eye).max() < 0.1 * np.hypot(*eyes)

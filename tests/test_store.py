@@ -17,7 +17,7 @@ from stores import NOISE, SETTINGS, build, counts, entries, holds_all, same, wri
 
 import piqa.preparation.digests
 from piqa.errors import InputError
-from piqa.preparation.portrait import Preparation, Preparer
+from piqa.preparation.portrait import Portrait, Preparation, Preparer
 from piqa.preparation.store import MANY, PreparedStore
 
 
@@ -309,3 +309,17 @@ def test_an_image_that_was_not_prepared_cannot_be_loaded(store, images):
         store.load(images[1])
     assert images[1] in str(caught.value)
     assert "python -m piqa.prepare" in str(caught.value)
+
+
+# Facts of a face
+
+
+def test_points_and_other_faces_come_back_and_older_entries_have_none(tmp_path):
+    points = ((1.5, 2.0), (3.0, 2.25), (2.0, 3.0), (1.0, 4.0), (3.5, 4.0))
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    portrait = Portrait(pixels, pixels, (0.0, 0.0, 4.0, 5.0), None, 0, points, 2)
+    arrays, facts = portrait.pack()
+    read = Preparation().unpack(arrays, facts, "a.jpg")
+    assert read.face_points == points and read.other_faces == 2 and read.face_box == (0.0, 0.0, 4.0, 5.0)
+    older = Preparation().unpack(arrays, {"face_box": facts["face_box"]}, "a.jpg")
+    assert older.face_points is None and older.other_faces == 0 and older.face_box == portrait.face_box

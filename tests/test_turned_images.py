@@ -102,18 +102,18 @@ def test_the_most_probable_face_tells_the_turn():
 
 
 def test_an_unsure_face_stays_where_no_turn_is_better():
-    face, turn = turn_of(Detections(0.95, 0.9, 0.94, 0.95))
+    face, turn, _ = turn_of(Detections(0.95, 0.9, 0.94, 0.95))
     assert face.probability == 0.95 and turn == 0
 
 
 def test_a_face_below_the_threshold_turns_nothing():
-    assert turn_of(Detections(0.7, 0.89, 0.0, 0.5)) == (None, 0)
-    assert turn_of(Detections(0.0)) == (None, 0)
+    assert turn_of(Detections(0.7, 0.89, 0.0, 0.5)) == (None, 0, 0)
+    assert turn_of(Detections(0.0)) == (None, 0, 0)
 
 
 def test_no_turn_is_tried_unless_asked_for():
     detector = Detections(0.0, 1.0, 1.0, 1.0)
-    assert turn_of(detector, try_turns=False) == (None, 0) and len(detector.left) == 3
+    assert turn_of(detector, try_turns=False) == (None, 0, 0) and len(detector.left) == 3
 
 
 # Store

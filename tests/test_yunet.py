@@ -23,6 +23,10 @@ needs_model = pytest.mark.skipif(
 )
 
 
+# those of the fake, four times as large
+POINTS = ((48.0, 80.0), (88.0, 84.0), (68.0, 112.0), (52.0, 144.0), (84.0, 148.0))
+
+
 class FakeYuNet:
     """What OpenCV would return: a face of 30 x 40 px at (10, 20), and one that lies outside."""
 
@@ -34,7 +38,7 @@ class FakeYuNet:
 
     def detect(self, pixels):
         self.pixels.append(pixels)
-        points = [0.0] * 10
+        points = [12.0, 20.0, 22.0, 21.0, 17.0, 28.0, 13.0, 36.0, 21.0, 37.0]  # eyes, nose, corners of the mouth
         rows = [[10.0, 20.0, 30.0, 40.0, *points, 0.75], [-50.0, 0.0, 20.0, 20.0, *points, 0.9]]
         return 1, np.array(rows, dtype=np.float32)
 
@@ -60,7 +64,7 @@ def fake(tmp_path, monkeypatch):
 def test_boxes_are_edges_in_pixels_of_the_original(fake):
     made, path = fake
     image = Image.new("RGB", (2560, 1280), (200, 100, 50))
-    assert YuNetDetector(path).detect(image) == [Face((40.0, 80.0, 160.0, 240.0), 0.75)]
+    assert YuNetDetector(path).detect(image) == [Face((40.0, 80.0, 160.0, 240.0), 0.75, POINTS)]
     assert made.sizes == [(640, 320)]  # YuNet knows faces of up to 300 px
     assert made.pixels[0].shape == (320, 640, 3) and made.pixels[0][0, 0].tolist() == [50, 100, 200]
 

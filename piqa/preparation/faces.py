@@ -7,15 +7,17 @@ reference's order; `largest` is the default because the subject of a portrait is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from PIL import Image
 
 FaceRule = Literal["largest", "most_confident", "none"]
 Detector = Literal["mtcnn", "yunet"]
 Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+Points = tuple[Point, Point, Point, Point, Point]  # eyes, nose, corners of the mouth; the left of the picture first
 
 # Clockwise degrees, in the order in which equally confident faces win: cameras lie on their side more often than not.
 TURNS = {90: Image.Transpose.ROTATE_270, 270: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180}
@@ -27,12 +29,21 @@ class Face:
 
     box: Box  # x1, y1, x2, y2 in pixels of the image, without margin; may extend beyond its border
     probability: float  # the detector's confidence, in [0, 1]
+    points: Points | None = None  # in pixels of the image, too; None where the detector gives none
 
     @property
     def area(self) -> float:
         """The area of the box in square pixels."""
         x1, y1, x2, y2 = self.box
         return (x2 - x1) * (y2 - y1)
+
+
+class Found(NamedTuple):
+    """The face that is judged, as `find_face` found it."""
+
+    face: Face | None
+    turn: int
+    others: int
 
 
 class FaceDetector(Protocol):
@@ -56,14 +67,15 @@ def bounded_copy(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
 
 
-def faces_of(image: Image.Image, copy: Image.Image, found: Iterable[tuple[Box, float]]) -> list[Face]:
-    """Return boxes and probabilities found in a copy as faces of the image, without those wholly outside of it."""
+def faces_of(image: Image.Image, copy: Image.Image, found: Iterable[tuple[Box, float, Sequence[Point]]]) -> list[Face]:
+    """Return boxes, probabilities and points found in a copy as faces of the image, without those outside of it."""
     x_scale, y_scale = image.width / copy.width, image.height / copy.height
     faces = []
-    for (left, top, right, bottom), probability in found:
+    for (left, top, right, bottom), probability, points in found:
         x1, y1, x2, y2 = left * x_scale, top * y_scale, right * x_scale, bottom * y_scale
         if max(x1, 0) < min(x2, image.width) and max(y1, 0) < min(y2, image.height):
-            faces.append(Face((x1, y1, x2, y2), probability))
+            scaled = tuple((x * x_scale, y * y_scale) for x, y in points)
+            faces.append(Face((x1, y1, x2, y2), probability, cast(Points, scaled)))
     return faces
 
 
@@ -79,9 +91,7 @@ def turned_clockwise(image: Image.Image, degrees: int) -> Image.Image:
     return image.transpose(TURNS[degrees]) if degrees else image
 
 
-def find_face(
-    image: Image.Image, detector: FaceDetector, rule: FaceRule, threshold: float, try_turns: bool
-) -> tuple[Face | None, int]:
+def find_face(image: Image.Image, detector: FaceDetector, rule: FaceRule, threshold: float, try_turns: bool) -> Found:
     """Find the face that is judged, and the clockwise degrees by which the image must be turned to show it upright.
 
     Detectors find some faces that lie on their side or stand on their head, but are less sure of them. So with
@@ -96,14 +106,16 @@ def find_face(
         try_turns: Whether turns are tried: three more detections, of images without a sure face only.
 
     Returns:
-        The face, in pixels of the turned image, and the turn; None and 0 where no face counts.
+        The face, in pixels of the turned image, the turn, and how many others count; None, 0, 0 if none does.
     """
     faces = {0: detector.detect(image)}
     if try_turns and rule != "none" and _surest(faces[0]) < max(detector.sure, threshold):
         faces |= {turn: detector.detect(turned_clockwise(image, turn)) for turn in TURNS}
     turn = max(faces, key=lambda turn: _surest(faces[turn]))
     face = choose_face(faces[turn], rule, threshold)
-    return face, 0 if face is None else turn
+    if face is None:
+        return Found(None, 0, 0)
+    return Found(face, turn, sum(one.probability >= threshold for one in faces[turn]) - 1)
 
 
 def _surest(faces: list[Face]) -> float:

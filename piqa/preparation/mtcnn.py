@@ -36,12 +36,12 @@ class MTCNNDetector:
         copy = bounded_copy(image, self.detection_side)
         if min(copy.size) < MIN_FACE_SIDE:
             return []  # MTCNN's scale pyramid would be empty, and it would raise
-        boxes, probabilities = self._mtcnn.detect(copy)
+        boxes, probabilities, points = self._mtcnn.detect(copy, landmarks=True)
         if boxes is None:
             return []
-        # with numpy 2 the boxes come as an object array
-        boxes = np.asarray(boxes, dtype=np.float64).tolist()
-        return faces_of(image, copy, zip(boxes, map(float, probabilities), strict=True))
+        # with numpy 2 boxes and points come as object arrays
+        boxes, points = (np.asarray(found, dtype=np.float64).tolist() for found in (boxes, points))
+        return faces_of(image, copy, zip(boxes, map(float, probabilities), points, strict=True))
 
 
 def _keep_every_candidate() -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from piqa.preparation.faces import (
     Detector,
     FaceDetector,
     FaceRule,
+    Found,
+    Points,
     crop_face,
     find_face,
     relative_margin,
@@ -153,6 +155,8 @@ class Preparation:
             face_box=None if box is None else tuple(box),
             liqe_logits=arrays.get("liqe_logits"),
             turned=int(facts.get("turned", 0)),
+            face_points=_points(json.loads(facts.get("face_points", "null"))),
+            other_faces=int(facts.get("other_faces", 0)),
         )
 
 
@@ -167,6 +171,9 @@ class Portrait:
         liqe_logits: LIQE's raw logits, float32, (495,); None where `Preparation.liqe` is None.
         turned: Clockwise degrees by which the image was turned because its face lay on its side or on its head: 0, 90,
             180 or 270. All else here is of the turned image.
+        face_points: x, y of the eyes, the nose and the corners of the mouth, in pixels like the box, the left of the
+            picture first; None without a face, and in stores made before version 0.2.0.
+        other_faces: How many other faces were found that count.
 
     Examples:
         >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
@@ -179,6 +186,8 @@ class Portrait:
     face_box: Box | None
     liqe_logits: NDArray[np.float32] | None
     turned: int = 0
+    face_points: Points | None = None
+    other_faces: int = 0
 
     @property
     def face_found(self) -> bool:
@@ -192,8 +201,14 @@ class Portrait:
             arrays["face_crop"] = self.face_crop
         if self.liqe_logits is not None:
             arrays["liqe_logits"] = self.liqe_logits
-        turned = {"turned": str(self.turned)} if self.turned else {}
-        return arrays, {"face_box": json.dumps(self.face_box)} | turned
+        facts = {"face_box": json.dumps(self.face_box)}
+        if self.turned:
+            facts["turned"] = str(self.turned)
+        if self.face_points is not None:
+            facts["face_points"] = json.dumps(self.face_points)
+        if self.other_faces:
+            facts["other_faces"] = str(self.other_faces)
+        return arrays, facts
 
 
 class Preparer:
@@ -208,20 +223,30 @@ class Preparer:
         """Prepare one file; raises the errors of `open_image`."""
         return self.prepare(open_image(path, self.settings.colour))
 
+    def find_face(self, image: Image.Image) -> Found:
+        """Find the face of an upright RGB image that is judged."""
+        settings = self.settings
+        if self._detector is None:
+            return Found(None, 0, 0)
+        return find_face(image, self._detector, settings.face_rule, settings.threshold, settings.try_turns)
+
     def prepare(self, image: Image.Image) -> Portrait:
         """Prepare one upright RGB image."""
-        settings, face, turn = self.settings, None, 0
-        if self._detector is not None:
-            rule, threshold = settings.face_rule, settings.threshold
-            face, turn = find_face(image, self._detector, rule, threshold, settings.try_turns)
+        settings = self.settings
+        face, turn, others = self.find_face(image)
         image = turned_clockwise(image, turn)
-        box = None if face is None else face.box
+        box, points = (None, None) if face is None else (face.box, face.points)
         crop = whole = np.asarray(resized(image, settings))
         if box is not None:
             fraction = settings.face_margin_fraction
             margin = settings.face_margin if fraction is None else relative_margin(box, fraction)
             crop = np.asarray(resized(crop_face(image, box, margin), settings))
-        return Portrait(whole, crop, box, None if self._liqe is None else self._liqe.logits(image), turn)
+        logits = None if self._liqe is None else self._liqe.logits(image)
+        return Portrait(whole, crop, box, logits, turn, points, others)
+
+
+def _points(stored: list[list[float]] | None) -> Points | None:
+    return None if stored is None else cast(Points, tuple((x, y) for x, y in stored))
 
 
 def _detector(settings: Preparation, device: str | torch.device) -> FaceDetector | None:

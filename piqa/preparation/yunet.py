@@ -61,7 +61,9 @@ class YuNetDetector:
         found = self._yunet.detect(np.asarray(copy)[..., ::-1].copy())[1]  # OpenCV's order is blue, green, red
         rows = [] if found is None else np.asarray(found, dtype=np.float64).tolist()
         # left, top, width, height, five points of the face, probability
-        return faces_of(image, copy, [((x, y, x + width, y + height), p) for x, y, width, height, *_, p in rows])
+        # of the points, the person's right eye and corner of the mouth come first: they lie on the left of the picture
+        faces = [((x, y, x + w, y + h), p, [*zip(at[::2], at[1::2], strict=True)]) for x, y, w, h, *at, p in rows]
+        return faces_of(image, copy, faces)
 
 
 def _read_model(path: str | Path) -> NDArray[np.uint8]:

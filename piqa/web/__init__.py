@@ -1,0 +1,1 @@
+"""Pages: the templates, styles, scripts and widgets that the leaderboard and the report share."""
