@@ -1,0 +1,163 @@
+"""Prove the factors on graded spoilings of the two public-domain portraits, and write the table of docs/factors.md.
+
+    python scripts/factor_proofs.py                          all factors, at three sizes; takes minutes
+    python scripts/factor_proofs.py face_stops noise         some of them
+    python scripts/factor_proofs.py --write docs/factors.md  also into the page
+
+A factor must rank each spoiling of its own: Spearman's correlation of value and level is at least 0.95, with the sign
+that is stated, on each portrait. Under others it must stay: over levels 0 to 3 it changes by no more than the stated
+fraction of its own range, which is its change from level 0 to 6 of its own spoiling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.stats import spearmanr
+
+from piqa.data.demo import SITTERS
+from piqa.factors.families import FACTORS, measure_all
+from piqa.factors.measured_image import MeasuredImage
+from piqa.factors.regions import Regions
+from piqa.factors.spoilings import LEVELS, SPOILINGS, spoilt
+from piqa.preparation.image_file import Pixels
+from piqa.preparation.mtcnn import MTCNNDetector
+
+SIZES = (1.0, 0.75, 0.5)  # of the portraits, reduced by Lanczos
+RANK, MILD = 0.95, 3
+WORDS_BEGIN, WORDS_END = "<!-- proofs: begin -->", "<!-- proofs: end -->"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a factor must show.
+
+    Attributes:
+        own: The spoilings that it must rank, each with the sign of the correlation.
+        flat: At least three others, each with the largest change, as a fraction of the own range.
+        eye_distance: Least pixels between the eyes at which it is measured at all.
+    """
+
+    own: dict[str, int]
+    flat: dict[str, float]
+    eye_distance: float = 0
+
+
+PROOFS: dict[str, Proof] = {}
+
+
+@lru_cache(maxsize=16)
+def portrait(sitter: str, size: float) -> tuple[Pixels, Regions]:
+    """Return a portrait at a size, and its regions by MTCNN."""
+    image = next(one for one in SITTERS if one.name == sitter).load()
+    if size != 1:
+        image = image.resize((round(image.width * size), round(image.height * size)), Image.Resampling.LANCZOS)
+    face = max(MTCNNDetector().detect(image), key=lambda face: face.probability)
+    return np.asarray(image), Regions(*image.size, face.box, face.points)
+
+
+@cache
+def measured(sitter: str, size: float, spoiling: str, level: int) -> dict[str, float | None]:
+    """Return the values of all factors of a spoilt portrait; its regions are those of the clean one."""
+    pixels, regions = portrait(sitter, size)
+    image = MeasuredImage(spoilt(pixels, spoiling, level, regions), regions)
+    return {name: found.value for name, found in measure_all(image).items()}
+
+
+def values(factor: str, sitter: str, size: float, spoiling: str) -> np.ndarray:
+    """Return a factor's values by level, NaN where it has none."""
+    found = [measured(sitter, size, spoiling, level)[factor] for level in LEVELS]
+    return np.array([np.nan if value is None else value for value in found])
+
+
+def rank(factor: str, sitter: str, size: float, spoiling: str) -> float:
+    """Return Spearman's correlation of value and level; 0 where the value never changes."""
+    found = values(factor, sitter, size, spoiling)
+    return 0.0 if np.ptp(found) == 0 else float(spearmanr(found, LEVELS).statistic)
+
+
+def own_range(factor: str, sitter: str, size: float) -> float:
+    """Return the change from level 0 to 6 of the first own spoiling."""
+    found = values(factor, sitter, size, next(iter(PROOFS[factor].own)))
+    return abs(float(found[-1] - found[0]))
+
+
+def cross_talk(factor: str, sitter: str, size: float, spoiling: str) -> float:
+    """Return the largest change over levels 0 to 3 of a spoiling, as a fraction of the own range."""
+    found = values(factor, sitter, size, spoiling)[: MILD + 1]
+    return float(np.max(np.abs(found - found[0]))) / own_range(factor, sitter, size)
+
+
+def failures(factor: str, sitter: str, size: float) -> list[str]:
+    """Return what a factor does not show on a portrait; none where the face is too small for it."""
+    proof, (_, regions) = PROOFS[factor], portrait(sitter, size)
+    if (regions.eye_distance or 0) < proof.eye_distance:
+        return []
+    found = []
+    for spoiling, sign in proof.own.items():
+        if not (rho := rank(factor, sitter, size, spoiling)) * sign >= RANK:
+            found.append(f"{factor}, {sitter} at {size}: {rho:.2f} on {spoiling}, {sign * RANK} is needed")
+    for spoiling, bound in proof.flat.items():
+        if not (change := cross_talk(factor, sitter, size, spoiling)) <= bound:
+            found.append(f"{factor}, {sitter} at {size}: changes by {change:.3f} on {spoiling}, at most {bound}")
+    return found
+
+
+def matrix(factors: Sequence[str], size: float) -> pd.DataFrame:
+    """Return the cross-talk of factors and spoilings, the larger of both portraits; own spoilings as the rank."""
+    rows = {}
+    for factor in factors:
+        proof, row = PROOFS[factor], {}
+        for spoiling in SPOILINGS:
+            per_sitter = []
+            for sitter in (one.name for one in SITTERS):
+                if (portrait(sitter, size)[1].eye_distance or 0) < proof.eye_distance:
+                    continue
+                how = rank if spoiling in proof.own else cross_talk
+                per_sitter.append(how(factor, sitter, size, spoiling))
+            weakest = min if spoiling in proof.own else max
+            shown = f"{weakest(per_sitter, key=abs):.2f}" if per_sitter else "–"
+            row[spoiling] = f"**{shown}**" if spoiling in proof.own else shown
+        rows[factor] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return the matrix as a Markdown table."""
+    lines = ["| factor | " + " | ".join(table.columns) + " |", "|---|" + "---|" * len(table.columns)]
+    lines += [
+        f"| `{name}` | " + " | ".join(row) + " |" for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the matrix and what fails; write the page if asked. Return 1 if a factor fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("factors", nargs="*", help="names; default: all")
+    parser.add_argument("--write", type=Path, help="page with the two marks between which the matrix is written")
+    options = parser.parse_args(arguments)
+    factors = options.factors or list(FACTORS)
+    proven = [name for name in factors if name in PROOFS]
+    table = markdown(matrix(proven, 1.0))
+    print(table)
+    failed = [line for name in proven for one in SITTERS for size in SIZES for line in failures(name, one.name, size)]
+    failed += [f"{name} has no proof" for name in factors if name not in PROOFS]
+    print("\n".join(failed) or f"all {len(proven)} factors show what they must, at sizes {SIZES}")
+    if options.write:
+        text = options.write.read_text(encoding="utf-8")
+        before, after = text.split(WORDS_BEGIN)[0], text.split(WORDS_END)[1]
+        options.write.write_text(f"{before}{WORDS_BEGIN}\n{table}\n{WORDS_END}{after}", encoding="utf-8")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
