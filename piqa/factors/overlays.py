@@ -79,4 +79,5 @@ def _resized(
 
     weights = bilinear(known.astype(np.float32))
     sums = bilinear(np.where(known, values, 0))
-    return sums / np.maximum(weights, np.float32(1e-6)), weights >= 0.5
+    means = (sums / np.maximum(weights, 1e-6)).astype(np.float32)
+    return means, weights >= 0.5
