@@ -84,6 +84,12 @@ class PortraitFactors:
         """Pixels in 64 bins of `red`, `green`, `blue` and `luminance`, from dark to light."""
         return histogram(self._image)
 
+    def copy(self, side: int) -> Image.Image:
+        """Return the measured image, upright and in sRGB, scaled down to `side` pixels at most; without metadata."""
+        image = Image.fromarray(self._image.pixels)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return image
+
     def to_dict(self) -> dict[str, object]:
         """Return all but the maps, as JSON can hold it."""
         about = {
