@@ -1,35 +1,11 @@
-"use strict";
-// Sorts the tables and draws the plots from the JSON in the page. Text only ever enters through textContent.
+// Draws the leaderboard's plots from the JSON in the page. Text only ever enters through textContent.
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = 7;
-const DIGITS = 3;
 
 // Elements
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-function drawn(name, attributes = {}, text = null) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== null) made.textContent = text;
-  return made;
-}
-
 function canvas(width, height, label) {
   return drawn("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
-}
-
-function number(value, digits = DIGITS) {
-  return value === null ? "–" : value.toFixed(digits).replace("-", "−");
-}
-
-function short(text, length) {
-  return text.length <= length ? text : text.slice(0, length - 1) + "…";
 }
 
 // Numbers to pixels, and the round numbers in between
@@ -77,39 +53,6 @@ function key(places) {
     box.append(element("span", {}, sample, data.models[place].name));
   }
   return box;
-}
-
-// Tables
-
-function cellValue(row, column) {
-  const cell = row.cells[column];
-  const text = cell.dataset.value ?? cell.textContent.trim();
-  const value = text === "" || text === "–" || text === "nan" ? null : Number(text);
-  return Number.isNaN(value) ? text : value;
-}
-
-function compare(a, b) {
-  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
-}
-
-function sortBy(table, column) {
-  const head = table.tHead.rows[0].cells[column];
-  const first = head.classList.contains("text") ? "ascending" : "descending";
-  const second = first === "ascending" ? "descending" : "ascending";
-  const direction = head.getAttribute("aria-sort") === first ? second : first;
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", direction);
-  const sign = direction === "ascending" ? 1 : -1;
-  const body = table.tBodies[0];
-  const rows = [...body.rows].map((row) => [cellValue(row, column), row]);
-  rows.sort(([a], [b]) => (a === null ? (b === null ? 0 : 1) : b === null ? -1 : sign * compare(a, b))); // unknown last
-  body.append(...rows.map(([, row]) => row));
-}
-
-for (const table of document.querySelectorAll("table.sortable")) {
-  [...table.tHead.rows[0].cells].forEach((head, column) => {
-    head.querySelector("button").addEventListener("click", () => sortBy(table, column));
-  });
 }
 
 // The values of the leaderboard with their intervals
@@ -281,7 +224,7 @@ function panel(scene, points, srocc, place, xs, ys) {
   };
   const clear = () => {
     ring.setAttribute("visibility", "hidden");
-    tip.hidden = true;
+    hush();
   };
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
@@ -311,16 +254,6 @@ function drawScatter() {
   document.getElementById("scatter").replaceChildren(
     ...data.scenes.map((scene, i) => panel(scene, panels[i], data.srocc[place][i], place, xs, ys)),
   );
-}
-
-const tip = document.getElementById("tip");
-
-function tell(text, left, top) {
-  tip.textContent = text;
-  tip.hidden = false;
-  const box = tip.getBoundingClientRect();
-  tip.style.left = `${Math.max(4, Math.min(left + 10, innerWidth - box.width - 4))}px`;
-  tip.style.top = `${top - box.height - 10 > 4 ? top - box.height - 10 : top + 12}px`;
 }
 
 // The model that is shown in detail

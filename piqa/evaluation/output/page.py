@@ -1,19 +1,14 @@
 """The leaderboard as one HTML file that needs no network: tables that sort, plots, and the images of its failures.
 
-`page.html` is filled in by Jinja with everything escaped; `page.css` and `page.js` are inserted whole. A content
-security policy lets no other script run and nothing be fetched, whatever a model or a scene is called.
+`page.html` extends the pages of `piqa/web/`, whose tables it uses; `page.js` draws its plots.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from piqa.evaluation.leaderboard.leaderboard import LOWER_IS_BETTER, Leaderboard
 from piqa.evaluation.output import text
@@ -22,6 +17,7 @@ from piqa.evaluation.output.text import MEASURE_NAMES
 from piqa.evaluation.output.thumbnails import Thumbnails
 from piqa.system.files import replacing
 from piqa.system.json_text import plain
+from piqa.web.page import render_page
 
 HERE = Path(__file__).parent
 PAIRS_SHOWN = 12  # failures of a model
@@ -52,16 +48,10 @@ def write_page(board: Leaderboard, path: str | Path) -> Path:
 
 def render(board: Leaderboard) -> str:
     """Return the page as HTML text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"number": text.number, "p": text.p_value, "breakable": _breakable}
-    environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]
-    script = (HERE / "page.js").read_text(encoding="utf-8")
     gallery, thumbnails = _gallery(board)
-    return environment.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    return render_page(
+        HERE / "page.html",
+        p=text.p_value,
         heading=text.heading(board),
         kinds=text.KIND_NAMES,
         measures=MEASURE_NAMES,
@@ -82,11 +72,6 @@ def render(board: Leaderboard) -> str:
         data=plain(plot_data(board)) | {"thumbnails": thumbnails.encoded},
         thumbnails_left_out=thumbnails.left_out,
     )
-
-
-def _breakable(name: str) -> Markup:
-    """Return a file's name, escaped, with a possible line break after each underscore."""
-    return Markup("_<wbr>").join(str(name).split("_"))
 
 
 def _comparisons(board: Leaderboard) -> list[Record]:
