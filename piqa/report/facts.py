@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
 from PIL import Image
 
 from piqa.factors.factor import Reading
@@ -128,6 +129,20 @@ def map_picture(shown: ImageMap, size: tuple[int, int]) -> MapPicture:
     unit = f" {shown.unit}" if shown.unit else ""
     limits = f"colours from {low:.3g} to {high:.3g}{unit}"
     return MapPicture(shown.name, shown.title, legend(shown), data_uri(picture), limits)
+
+
+def score_pictures(maps: Mapping[str, ImageMap]) -> list[MapPicture]:
+    """Return maps of the score as pictures, with one scale of colours for all of them."""
+    most = max((max(map(abs, shown.limits)) for shown in maps.values()), default=0.0) or 1.0
+    return [
+        map_picture(replace(shown, limits=(-most, most)) if shown.palette == "diverging" else shown, _size(shown))
+        for shown in maps.values()
+    ]
+
+
+def _size(shown: ImageMap) -> tuple[int, int]:
+    rows, columns = np.shape(shown.values)
+    return columns, rows
 
 
 def data_uri(image: Image.Image, kind: Literal["PNG", "JPEG"] = "PNG", quality: int = 0) -> str:

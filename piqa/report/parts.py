@@ -63,9 +63,12 @@ class Parts:
         write_json({"settings": self._settings, "facts": asdict(facts)}, self._path(file), indent=None)
 
     def is_current(self, file: str) -> bool:
-        """Whether an image was measured with these settings and has not changed since; one that is gone counts."""
+        """Whether an image was measured with these settings and has not changed since; one that is gone counts.
+
+        One that failed does not: another try takes little, and whatever stood in the way may be gone.
+        """
         facts = self.facts(file)
-        if facts is None or facts.stamp is None:
+        if facts is None or facts.stamp is None or facts.error is not None:
             return False
         now = stamp_of(file)
         return now is None or now == facts.stamp
