@@ -57,10 +57,11 @@ def hue_wheel(shares: Sequence[float], title: str = "Hues of the image") -> Mark
             path = _sector(start, end, 12, reach)
             parts.append(f'<path d="{path}" fill="{colour}" stroke="#fff" class="rim"/>')
         if share >= 0.095:
-            x, y = 108 * math.cos((start + end) / 2), 108 * math.sin((start + end) / 2)
-            parts.append(_text(x, y + 4, _percent(share), anchor="middle"))
+            x, y = 101 * math.cos((start + end) / 2), 106 * math.sin((start + end) / 2)
+            anchor = "middle" if abs(x) < 20 else "start" if x > 0 else "end"
+            parts.append(_text(x, y + 4, _percent(share), anchor=anchor))
     said = [f"{name} {_percent(share)}" for (name, _), share in zip(HUES, shares, strict=True) if share >= 0.005]
-    return _svg("-128 -124 256 248", 256, 248, title, ", ".join(said) or "no colour", parts)
+    return _svg("-138 -120 276 240", 276, 240, title, ", ".join(said) or "no colour", parts)
 
 
 def histogram(counts: Mapping[str, Sequence[float]], title: str = "Histogram") -> Markup:

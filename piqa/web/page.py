@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +30,16 @@ from piqa.web.text import breakable, first_upper, number, sentence
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent
-# In the order in which their styles and scripts enter a page.
-PARTS = ("table", "tooltip", "face_box", "overlay", "factor", "chart", "viewer")
+# The kinds of files of every part, in the order in which they enter a page.
+PARTS = {
+    "table": (".css", ".js"),
+    "tooltip": (".css", ".js"),
+    "face_box": (".css",),
+    "overlay": (".css", ".js"),
+    "factor": (".css",),
+    "chart": (".css",),
+    "viewer": (".css", ".js"),
+}
 
 
 def render_page(template: str | Path, **values: object) -> str:
@@ -62,11 +70,18 @@ def _environment(folder: Path) -> Environment:
     def read(name: str) -> str:
         return loader.get_source(environment, name)[0]
 
+    def style_of(parts: Iterable[str], own: Iterable[str]) -> Markup:
+        return Markup("\n".join(map(read, ["parts/base.css", *_files(parts, ".css"), *own])))
+
+    def script_of(parts: Iterable[str], own: Iterable[str]) -> Markup:
+        scripts = [read(name) for name in [*_files(parts, ".js"), *own]]
+        return Markup(joined_scripts(read("parts/elements.js"), scripts)) if scripts else Markup("")
+
     environment.globals |= {
         "charts": charts,
         "parts_of": parts_of,
-        "style_of": _joined(read, ".css", ("base",)),
-        "script_of": _joined(read, ".js", ()),
+        "style_of": style_of,
+        "script_of": script_of,
         "digest_of": digest_of,
     }
     return environment
@@ -85,21 +100,10 @@ def digest_of(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _joined(
-    read: Callable[[str], str], ending: str, always: tuple[str, ...]
-) -> Callable[[list[str], Iterable[str]], Markup]:
-    """Return a function that joins the files of parts and those of a page."""
-
-    def joined(parts: list[str], own: Iterable[str]) -> Markup:
-        names = [*(f"parts/{part}{ending}" for part in (*always, *parts)), *own]
-        names = [name for name in names if name in own or (HERE / name).is_file()]
-        if ending == ".css":
-            return Markup("\n".join(map(read, names)))
-        return Markup(_script(read("parts/elements.js"), [read(name) for name in names]))
-
-    return joined
+def joined_scripts(shared: str, scripts: Iterable[str]) -> str:
+    """Return one script: what all share, then every other one in a block, which keeps its names to itself."""
+    return "\n".join(['"use strict";', shared, *(f"{{\n{script}}}\n" for script in scripts)])
 
 
-def _script(helpers: str, scripts: list[str]) -> str:
-    """Return one script: the helpers that all share, then every other file with names of its own."""
-    return "\n".join(['"use strict";', helpers, *(f"{{\n{script}}}\n" for script in scripts)]) if scripts else ""
+def _files(parts: Iterable[str], ending: str) -> list[str]:
+    return [f"parts/{part}{ending}" for part in parts if ending in PARTS[part]]
