@@ -127,7 +127,7 @@ def map_picture(shown: ImageMap, size: tuple[int, int]) -> MapPicture:
     picture = overlay(shown, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
     low, high = shown.limits
     unit = f" {shown.unit}" if shown.unit else ""
-    limits = f"colours from {low:.3g} to {high:.3g}{unit}"
+    limits = f"colours from {low:.3g} to {high:.3g}{unit}".replace("-", "−")
     return MapPicture(shown.name, shown.title, legend(shown), data_uri(picture), limits)
 
 

@@ -9,8 +9,9 @@ from piqa.factors.factor import Direction, Reading
 from piqa.factors.families import FACTORS
 from piqa.report.facts import MapPicture
 from piqa.report.names import folder_of, page_names, printable, shown_names
-from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage, ScoreSaid
+from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage
 from piqa.report.scenes import place_in_words
+from piqa.report.standouts import PRINCIPAL
 from piqa.report.table import write_table
 from piqa.report.written_files import WrittenFiles
 from piqa.system.progress import Advance
@@ -22,17 +23,13 @@ INDEX, TABLE, PDF = "index.html", "factors.csv", "report.pdf"
 PDF_PORTRAITS = 40  # that are printed at once: a browser holds all of them in memory
 THUMBNAIL_BYTES = 12_000_000  # of all thumbnails of the index, so that a browser opens it at once
 
-# Columns of the index that are shown at first, one or two of each family; the others at the click of a box.
-SHOWN_FIRST = (
-    *("face_stops", "face_vs_surroundings", "contrast_face", "cast_blue", "colourfulness", "noise", "edge_width_eyes"),
-    *("focus_gap", "jpeg_quality", "head_size", "eye_distance"),
-)
-
 DIRECTIONS: dict[Direction, str] = {
     "up": "more is better",
     "down": "less is better",
-    "middle": "better in neither direction",
+    "middle": "neither direction is better in itself",
 }
+
+SHORT_TITLES = {"score_whole": "score: whole image", "score_face": "score: face"}  # of maps, for the switch
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def index_page(portraits: Portraits, head: Heading, more: Mapping[str, str]) -> 
         "report/index.html",
         head=head,
         factors=list(FACTORS.values()),
-        shown_first=SHOWN_FIRST,
+        shown_first=PRINCIPAL,
         directions=DIRECTIONS,
         families=list(dict.fromkeys(factor.family for factor in FACTORS.values())),
         rows=list(_rows(portraits)),
@@ -153,7 +150,7 @@ def _rows(portraits: Portraits) -> Iterator[dict[str, object]]:
             "title": image.title,
             "folder": printable(folder_of(image.name)),
             "thumbnail": thumbnail,
-            "face": _face_words(image),
+            "faces": 0 if image.facts.face_box is None else 1 + image.facts.other_faces,
             "score": image.score,
             "outs": [out.reading.sentence for out in image.stand_outs[:2]],
             "cells": [_cell(image.readings[name]) for name in FACTORS],
@@ -175,13 +172,6 @@ def value_words(reading: Reading, unit: bool = True) -> str:
     return f"{text} {reading.factor.unit}" if unit and reading.value is not None and reading.factor.unit else text
 
 
-def _face_words(image: ReportedImage) -> str:
-    facts = image.facts
-    if facts.face_box is None:
-        return "no face"
-    return "one face" if not facts.other_faces else f"{facts.other_faces + 1} faces"
-
-
 def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
     """Return what the page of a portrait shows."""
     pictures = portraits.parts.pictures(image.file)
@@ -193,6 +183,7 @@ def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
         "folder": printable(folder_of(image.name)),
         "place": image.position + 1,
         "photo": pictures.photo,
+        "thumbnail": pictures.thumbnail,
         "facts": facts,
         "face_box": facts.face_box,
         "notes": _notes(image),
@@ -204,28 +195,33 @@ def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
             for family, readings in _by_family(image.readings.values())
         ],
         "said": said,
-        "share_words": [] if said is None else share_words(said),
+        "share_words": "" if said is None else share_words(said.shares),
     }
 
 
-def share_words(said: ScoreSaid) -> list[str]:
-    """Return in words what the branches add to a score, the most telling first."""
-    ordered = sorted(said.shares.items(), key=lambda item: -abs(item[1]))
-    names = {"whole": "the whole image", "face": "the face", "liqe": "LIQE's view of distortions"}
-    return [
-        f"{names.get(branch, branch)} {'raises' if share > 0 else 'lowers'} the score by {number(abs(share), 3)}"
-        for branch, share in ordered
-        if abs(share) >= 0.0005
-    ]
+def share_words(shares: Mapping[str, float]) -> str:
+    """Return in words what the branches add to a score, the most telling first; "" where none adds anything.
+
+    Examples:
+        >>> share_words({"whole": -0.1, "face": 0.25})
+        'the face raises the score by 0.250, the whole image lowers it by 0.100'
+    """
+    ordered = [item for item in sorted(shares.items(), key=lambda item: -abs(item[1])) if abs(item[1]) >= 0.0005]
+    names = {"whole": "the whole image", "face": "the face", "liqe": "LIQE"}
+    return ", ".join(
+        f"{names.get(branch, branch)} {'raises' if share > 0 else 'lowers'} {'it' if place else 'the score'} by "
+        f"{number(abs(share), 3)}"
+        for place, (branch, share) in enumerate(ordered)
+    )
 
 
 def _map(shown: MapPicture) -> dict[str, object]:
     return {
         "name": shown.name,
-        "title": shown.title,
+        "title": SHORT_TITLES.get(shown.name, shown.title),
         "src": shown.picture,
         "legend": shown.legend,
-        "note": shown.limits,
+        "note": f"{shown.title}; {shown.limits}" if shown.name in SHORT_TITLES else shown.limits,
     }
 
 
@@ -237,12 +233,8 @@ def _bar(reading: Reading) -> dict[str, object]:
         "sentence": reading.sentence,
         "advice": reading.advice,
         "percentile": reading.percentile,
-        "images": max(reading.images - 1, 0),
-        "place": place_in_words(reading),
-        "direction": DIRECTIONS[factor.direction],
-        "region": factor.region,
+        "place": "; ".join(filter(None, [place_in_words(reading), DIRECTIONS[factor.direction]])),
         "caveat": factor.caveat,
-        "reliable": reading.reliable,
     }
 
 

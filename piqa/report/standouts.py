@@ -11,10 +11,17 @@ from piqa.report.scenes import place_in_words
 
 MOST = 5
 MOST_OF_A_FAMILY = 2  # factors of one family often move together
-EXTREME = 10  # per cent of the scene at each end
-A_STEP = 1.0  # what a viewer sees; a value that differs by less is not worth a word, however rare it is
-FOR_ADVICE = 1.5  # steps that are added to a factor that calls for something
+EXTREME, FAR_EXTREME = 10, 25  # per cent of the scene at each end, for what differs by one step, and by three
+A_STEP, FAR = 1.0, 3.0  # what a viewer sees; a value that differs by less is not worth a word, however rare it is
+FOR_ADVICE, FOR_PRINCIPAL = 1.5, 2.0  # steps that are added where something can be done, and for principal factors
 FARTHEST = 6.0  # steps: as far as the strongest of the graded spoilings
+# One or two of each family, which say most in fewest words; the index shows these first.
+PRINCIPAL = (
+    *("face_stops", "face_vs_surroundings", "contrast_face", "cast_blue", "colourfulness", "noise", "edge_width_eyes"),
+    *("focus_gap", "jpeg_quality", "head_size", "eye_distance"),
+)
+# They tell people apart, not pictures: they are measured and shown, but no reason to point at a picture.
+OF_THE_PERSON = ("skin_a", "skin_b", "skin_hue")
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,8 @@ def stand_outs(readings: Iterable[tuple[Reading, float | None]]) -> list[StandOu
     """Return the factors that stand out, most telling first.
 
     A factor stands out where it is at least one step away from the scene's median and among the extreme tenth of the
-    scene (or, of too few images, twice as far away), or where its sentence comes with advice. No factor whose value is
-    not reliable stands out.
+    scene, or three steps and among the extreme quarter (of too few images: two steps), or where its sentence comes with
+    advice. No factor whose value is not reliable stands out.
 
     Args:
         readings: Each with its distance from the scene's median in steps.
@@ -55,16 +62,18 @@ def stand_outs(readings: Iterable[tuple[Reading, float | None]]) -> list[StandOu
 
 def _weight(reading: Reading, steps: float | None) -> float:
     """Return how telling a factor is; 0 where it does not stand out."""
-    if not reading.reliable:
+    if not reading.reliable or reading.factor.name in OF_THE_PERSON:
         return 0.0
     far = 0.0 if steps is None else min(abs(steps), FARTHEST)
     if reading.percentile is None:
         differs = far >= 2 * A_STEP
     else:
-        differs = far >= A_STEP and not EXTREME < reading.percentile < 100 - EXTREME
+        from_end = min(reading.percentile, 100 - reading.percentile)
+        differs = (far >= A_STEP and from_end <= EXTREME) or (far >= FAR and from_end <= FAR_EXTREME)
     if not differs and not reading.advice:
         return 0.0
-    return far + (FOR_ADVICE if reading.advice else 0.0)
+    more = FOR_PRINCIPAL if reading.factor.name in PRINCIPAL else 0.0
+    return far + more + (FOR_ADVICE if reading.advice else 0.0)
 
 
 def _distance(steps: float | None) -> str:
