@@ -168,8 +168,10 @@ def _cell(reading: Reading) -> dict[str, object]:
 
 def value_words(reading: Reading, unit: bool = True) -> str:
     """Return a value as it is shown, such as `−1.30 stops`."""
-    text = number(reading.value, reading.factor.digits)
-    return f"{text} {reading.factor.unit}" if unit and reading.value is not None and reading.factor.unit else text
+    text, of = number(reading.value, reading.factor.digits), reading.factor.unit
+    if not unit or not of or reading.value is None:
+        return text
+    return f"{text} ({of})" if ":" in of else f"{text} {of}"  # `1: yes` tells what numbers mean
 
 
 def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:

@@ -44,7 +44,7 @@ def stand_outs(readings: Iterable[tuple[Reading, float | None]]) -> list[StandOu
 
     A factor stands out where it is at least one step away from the scene's median and among the extreme tenth of the
     scene, or three steps and among the extreme quarter (of too few images: two steps), or where its sentence comes with
-    advice. No factor whose value is not reliable stands out.
+    advice and most images are better in it. No factor whose value is not reliable stands out.
 
     Args:
         readings: Each with its distance from the scene's median in steps.
@@ -70,10 +70,18 @@ def _weight(reading: Reading, steps: float | None) -> float:
     else:
         from_end = min(reading.percentile, 100 - reading.percentile)
         differs = (far >= A_STEP and from_end <= EXTREME) or (far >= FAR and from_end <= FAR_EXTREME)
-    if not differs and not reading.advice:
+    advised = bool(reading.advice) and not _is_on_the_better_side(reading, steps)
+    if not differs and not (advised and (steps is None or far >= A_STEP)):
         return 0.0
     more = FOR_PRINCIPAL if reading.factor.name in PRINCIPAL else 0.0
-    return far + more + (FOR_ADVICE if reading.advice else 0.0)
+    return far + more + (FOR_ADVICE if advised else 0.0)
+
+
+def _is_on_the_better_side(reading: Reading, steps: float | None) -> bool:
+    """Whether most other images are worse in this factor; advice would then only distract."""
+    if steps is None or reading.factor.direction == "middle":
+        return False
+    return steps > 0 if reading.factor.direction == "up" else steps < 0
 
 
 def _distance(steps: float | None) -> str:
