@@ -13,6 +13,8 @@ PARITY = Path(__file__).parent / "parity"
 sys.path.insert(0, str(PARITY))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browser import chromium, opened  # noqa: E402, F401 - fixtures
+
 
 @pytest.fixture(scope="session")
 def golden():

@@ -59,7 +59,8 @@ function between(low, high) {
 function makeFilters(box, table) {
   const heads = [...table.tHead.rows[0].cells];
   const rows = [...table.tBodies[0].rows];
-  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const wordy = [...heads.keys()].filter((column) => heads[column].classList.contains("text"));
+  const texts = rows.map((row) => wordy.map((column) => row.cells[column].textContent).join(" ").toLowerCase());
   const search = box.querySelector(".search");
   const count = box.querySelector(".count");
   const reset = box.querySelector(".reset");
