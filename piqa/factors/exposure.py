@@ -52,8 +52,7 @@ def _say_over(value: float) -> Words:
 def _say_clipped_face(value: float) -> Words:
     if value < LEAST_AREA:
         return "in the face no colour channel is at its end", ""
-    advice = "expose less: detail cannot be brought back" if value >= LOST else ""
-    return f"in {_percent(value)} of the face a colour channel is at its end", advice
+    return f"in {_percent(value)} of the face a colour channel is at its end", ""
 
 
 def _say_clipped(value: float) -> Words:
@@ -149,7 +148,7 @@ def measure(image: MeasuredImage) -> dict[str, Measurement]:
     ends = image.counts[:, CLIPPED:].sum(axis=1) / image.counts.sum(axis=1)
     working = image.working
     found = {
-        "clip_whole": Measurement(_share(_any_at_end(working))),
+        "clip_whole": Measurement(_share(at_end(working))),
         **{f"clip_{name}": Measurement(100 * float(end)) for name, end in zip(CHANNELS, ends, strict=True)},
         "range_stops": Measurement(range_stops(image.sampled(image.luminance))),
     }
@@ -170,7 +169,7 @@ def _measure_face(image: MeasuredImage) -> dict[str, Measurement]:
         "face_vs_surroundings": against,
         "under_face": Measurement(_share(luminance < UNDER)),
         "over_face": Measurement(_share(luminance >= OVER)),
-        "clip_face": Measurement(_share(_any_at_end(image.face_pixels))),
+        "clip_face": Measurement(_share(at_end(image.face_pixels))),
     }
 
 
@@ -185,7 +184,7 @@ def range_stops(luminance: Values) -> float:
     return float(np.log2(bright / dark))
 
 
-def _any_at_end(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def at_end(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return whether any of the three channels is at its end; twenty times as fast as `any(axis=-1)`."""
     ends = pixels >= CLIPPED
     either: NDArray[np.bool_] = ends[..., 0] | ends[..., 1] | ends[..., 2]

@@ -34,9 +34,9 @@ def _say_cheeks(value: float) -> Words:
 
 def _say_overhead(value: float) -> Words:
     if abs(value) < EVEN:
-        return "forehead and chin get the same light", ""
+        return "forehead and chin are equally bright", ""
     more, less = ("forehead", "chin") if value > 0 else ("chin", "forehead")
-    return f"the {more} gets {abs(value):.1f} stops more light than the {less}", ""
+    return f"the {more} is {abs(value):.1f} stops brighter than the {less}", ""
 
 
 FACTORS = (
