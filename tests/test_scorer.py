@@ -135,7 +135,7 @@ def of_several_sizes(tmp_path_factory):
 def test_liqe_of_a_batch_is_that_of_each_image_whatever_its_size(scorer_with_liqe, of_several_sizes, liqe):
     (batch,) = scorer_with_liqe.batches(of_several_sizes)
     assert batch.window_counts == [15, 1, 1, 15]
-    together = scorer_with_liqe._liqe_logits(torch.from_numpy(batch.windows), batch.window_counts)
+    together = scorer_with_liqe.liqe_logits(torch.from_numpy(batch.windows), batch.window_counts)
     alone = [torch.from_numpy(liqe.logits(Image.open(file).convert("RGB"))) for file in of_several_sizes]
     torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-4)
 
@@ -184,7 +184,7 @@ def test_bfloat16_of_liqe_changes_its_logits_by_little(scorer_with_liqe, of_seve
     half = Scorer(scorer_with_liqe.network, scorer_with_liqe.preparation, 32, "cpu", "bf16")
     (batch,) = half.batches(of_several_sizes)
     exact, rough = (
-        s._liqe_logits(torch.from_numpy(batch.windows), batch.window_counts) for s in (scorer_with_liqe, half)
+        s.liqe_logits(torch.from_numpy(batch.windows), batch.window_counts) for s in (scorer_with_liqe, half)
     )
     assert rough.dtype == torch.float32 and not torch.equal(exact, rough)
     assert (rough - exact).abs().mean() < 0.05 * exact.std(dim=0).mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,19 @@ class ScoringNetwork(Protocol):
 
     def __call__(self, **inputs: Tensor) -> Mapping[str, Tensor]:
         """Return `score`, shape (images,), and any other outputs by name, first dimension images."""
+        ...
+
+
+@runtime_checkable
+class SeparableNetwork(Protocol):
+    """A scoring network whose inputs meet only in its head: an explanation then computes the features of each once."""
+
+    def input_features(self, name: str, values: Tensor) -> Tensor:
+        """Return the features of one input, by its name, shape (images, width)."""
+        ...
+
+    def score_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return scores, shape (images,), by the features of each input."""
         ...
 
 

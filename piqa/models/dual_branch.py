@@ -5,7 +5,7 @@ Sun et al., "Dual-Branch Network for Portrait Image Quality Assessment", CVPR 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -18,6 +18,7 @@ from piqa.models.liqe import LIQE_LOGITS
 
 Branch = Literal["whole", "face", "liqe"]
 INPUTS: dict[str, str] = {"whole": "whole", "face": "face_crop", "liqe": "liqe_logits"}  # in the published order
+_BRANCHES = {name: branch for branch, name in INPUTS.items()}
 
 
 class DualBranch(ScoringModule):
@@ -80,16 +81,24 @@ class DualBranch(ScoringModule):
         Raises:
             InputError: If an input that a branch needs is absent.
         """
-        given = {"whole": whole, "face": face_crop, "liqe": liqe_logits}
-        parts = []
-        for name in self.branches:
-            if (part := given[name]) is None:
+        given = {"whole": whole, "face_crop": face_crop, "liqe_logits": liqe_logits}
+        features = {}
+        for name, needed in zip(self.branches, self.inputs, strict=True):
+            if (values := given[needed]) is None:
                 raise InputError(
-                    f"this network has the branch '{name}' but was given no `{INPUTS[name]}`; have it prepared "
+                    f"this network has the branch '{name}' but was given no `{needed}`; have it prepared "
                     f"(LIQE's logits by `data.preparation.liqe`), or leave '{name}' out of `branches`"
                 )
-            parts.append(part if name == "liqe" else self.backbones[name](part))
-        features = torch.cat(parts, dim=1).float()
-        with torch.autocast(features.device.type, enabled=False):  # bfloat16 scores, of 3 digits, would tie in a scene
-            scores: Tensor = self.head(features)  # (portraits, 1)
-        return {"score": scores.squeeze(1)}
+            features[needed] = self.input_features(needed, values)
+        return {"score": self.score_features(features)}
+
+    def input_features(self, name: str, values: Tensor) -> Tensor:
+        """Return the features of one input, by its name as of `forward`: (portraits, width); LIQE's logits as given."""
+        return values if name == "liqe_logits" else self.backbones[_BRANCHES[name]](values)
+
+    def score_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the scores, (portraits,), of portraits that have these features, by the names of the inputs."""
+        joined = torch.cat([features[name] for name in self.inputs], dim=1).float()
+        with torch.autocast(joined.device.type, enabled=False):  # bfloat16 scores, of 3 digits, would tie in a scene
+            scores: Tensor = self.head(joined)  # (portraits, 1)
+        return scores.squeeze(1)

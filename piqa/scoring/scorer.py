@@ -148,7 +148,7 @@ class Scorer:
         blank = np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
         logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
         portrait = Portrait(blank, blank, None, logits)
-        outputs = self._outputs(self._collated([portrait], "one"))
+        outputs = self.outputs(self._collated([portrait], "one"))
         more = [name for name, values in outputs.items() if values.ndim == 1 and name != "score"]
         if taken := [name for name in more if name in COLUMNS]:
             raise InputError(f"the network returns {', '.join(taken)}, which is a column of its own; rename the output")
@@ -259,7 +259,7 @@ class Scorer:
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             with _enough_memory(len(batch)):
-                scores += self._outputs(self._collated(batch, test_crops))["score"].tolist()
+                scores += self.outputs(self._collated(batch, test_crops))["score"].tolist()
         if (bad := next((at for at, score in enumerate(scores) if not is_finite(score)), None)) is not None:
             raise InputError(f"the network's score of portrait {bad} is {scores[bad]}, no number; check the weights")
         return scores
@@ -280,10 +280,10 @@ class Scorer:
             for name, pixels in batch.crops.items()
         }
         if batch.windows is not None:
-            crops["liqe_logits"] = self._liqe_logits(self._on_device(batch.windows), batch.window_counts)
+            crops["liqe_logits"] = self.liqe_logits(self._on_device(batch.windows), batch.window_counts)
         classes = self.network.classes
         columns: dict[str, list[Cell]] = {}
-        for name, values in self._outputs(crops).items():
+        for name, values in self.outputs(crops).items():
             if values.ndim > 1:
                 continue  # for losses
             plain = values.tolist()
@@ -297,13 +297,20 @@ class Scorer:
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
-    @torch.inference_mode()
-    def _outputs(self, batch: Batch) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext():
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Run a block without gradients and in the scorer's precision."""
+        autocast = torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext()
+        with torch.inference_mode(), autocast:
+            yield
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the network's outputs on a batch that lies on the scorer's device, as `network_outputs` does."""
+        with self.inference():
             return network_outputs(self.network, batch)
 
     @torch.inference_mode()
-    def _liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
+    def liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
         """Return LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
         if self._liqe is None:
             assert self.preparation.liqe is not None

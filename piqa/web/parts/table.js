@@ -101,12 +101,14 @@ function makeFilters(box, table) {
 function makeGroups(box, table) {
   const heads = [...table.tHead.rows[0].cells];
   for (const choice of box.querySelectorAll(".groups input")) {
-    choice.addEventListener("change", () => {
+    const show = () => {
       heads.forEach((head, column) => {
         if (head.dataset.group !== choice.value) return;
         for (const row of table.rows) row.cells[column].hidden = !choice.checked;
       });
-    });
+    };
+    choice.addEventListener("change", show);
+    if (!choice.checked) show();
   }
 }
 
