@@ -1,8 +1,8 @@
 """Prove that the measured factors of two images name what spoilt one of them: nine spoilings, two portraits, grades.
 
-What is compared are files, as cameras write them: JPEG of quality 95, or for the spoiling `jpeg` of its own quality. The
-steps that go along with others (`piqa.explanation.cross_talk`) come from the same spoilings at full size; other grades
-and a reduced size show whether they hold elsewhere.
+What is compared are files, as cameras write them: JPEG of quality 95, or for the spoiling `jpeg` of its own quality.
+The steps that go along with others (`piqa.explanation.cross_talk`) come from the same spoilings at full size; other
+grades and a reduced size show whether they hold elsewhere.
 """
 
 from __future__ import annotations

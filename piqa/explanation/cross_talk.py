@@ -101,9 +101,8 @@ CROSS_TALK: Mapping[str, Mapping[str, Range]] = {
 
 # In pixels of the image: they tell two images apart only where the faces are about as large.
 SAME_SIZE_ONLY = frozenset(
-    ("edge_width_eyes", "edge_width_face", "edge_width_surroundings", "blur_eyes", "blur_face", "blur_surroundings")
-    + ("fineness_face", "motion", "halo")
-)
+    ("edge_width_eyes", "edge_width_face", "edge_width_surroundings", "fineness_face", "motion", "halo")
+) | {f"blur_{region}" for region in ("eyes", "face", "surroundings")}
 SAME_SIZE = 1.15  # ratio of the distances of the eyes up to which faces are as large
 
 
