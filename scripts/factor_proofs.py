@@ -6,7 +6,8 @@
 
 A factor must rank each spoiling of its own: Spearman's correlation of value and level is at least 0.95, with the sign
 that is stated, on each portrait. Under others it must stay: over levels 0 to 3 it changes by no more than the stated
-fraction of its own range, which is its change from level 0 to 6 of its own spoiling.
+fraction of its own range, which is its change from level 0 to 6 of its own spoiling. That fraction holds for the
+portraits at their own size; reduced ones may change by as much more as spoilings in pixels are larger on them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from piqa.preparation.mtcnn import MTCNNDetector
 
 SIZES = (1.0, 0.75, 0.5)  # of the portraits, reduced by Lanczos
 RANK, MILD = 0.95, 3
+DIGITS = 2  # of bounds
+# On a portrait of half the size the same blur, noise or block covers twice as much of the face: so does its bound.
+IN_PIXELS = {"noise", "chroma_noise", "blur", "motion", "bg_blur", "jpeg", "sharpen", "upscaled"}
 WORDS_BEGIN, WORDS_END = "<!-- proofs: begin -->", "<!-- proofs: end -->"
 
 
@@ -51,7 +55,33 @@ class Proof:
     eye_distance: float = 0
 
 
-PROOFS: dict[str, Proof] = {}
+PROOFS: dict[str, Proof] = {
+    "face_stops": Proof({"darker": -1, "face_darker": -1}, {"jpeg": 0.02, "noise": 0.02, "blur": 0.02}),
+    "face_vs_surroundings": Proof({"face_darker": -1}, {"darker": 0.04, "noise": 0.04, "jpeg": 0.04}),
+    "under_face": Proof({"darker": 1}, {"noise": 0.03, "jpeg": 0.03, "blur": 0.03}),
+    "over_face": Proof({"brighter": 1}, {"darker": 0.01, "noise": 0.01, "jpeg": 0.01}),
+    "clip_face": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "chroma_noise": 0.05}),
+    "clip_whole": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "blur": 0.05}),
+    "clip_red": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "chroma_noise": 0.05}),
+    "clip_green": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "blur": 0.05}),
+    "clip_blue": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "blur": 0.05}),
+    "range_stops": Proof({"flatter": -1}, {"desat": 0.06, "cast_blue": 0.06, "jpeg": 0.06}),
+    "cheek_stops": Proof({"side_light": 1}, {"darker": 0.03, "blur": 0.03, "jpeg": 0.03}, eye_distance=40),
+    "overhead_stops": Proof({"top_light": 1}, {"darker": 0.03, "noise": 0.05, "jpeg": 0.03}, eye_distance=40),
+    "contrast_face": Proof({"flatter": -1}, {"cast_blue": 0.02, "noise": 0.02, "jpeg": 0.02}),
+    "contrast_range": Proof({"flatter": -1}, {"cast_blue": 0.03, "desat": 0.04, "jpeg": 0.03}),
+    "contrast_local": Proof({"flatter": -1}, {"cast_blue": 0.05, "noise": 0.05, "jpeg": 0.05}),
+    "cast_blue": Proof({"cast_blue": 1}, {"darker": 0.01, "noise": 0.01, "jpeg": 0.01}),
+    "cast_green": Proof({"cast_green": 1}, {"darker": 0.01, "noise": 0.01, "jpeg": 0.01}),
+    "colourfulness": Proof({"desat": -1, "oversat": 1}, {"blur": 0.03, "jpeg": 0.03, "noise": 0.03}),
+    "mean_chroma": Proof({"desat": -1, "oversat": 1}, {"blur": 0.03, "jpeg": 0.03, "noise": 0.03}),
+    "harmony_distance": Proof({"cast_blue": 1}, {"darker": 0.02, "blur": 0.02, "motion": 0.02}),
+    "skin_a": Proof({"cast_green": -1}, {"noise": 0.02, "blur": 0.02, "jpeg": 0.02}, eye_distance=27),
+    "skin_b": Proof({"cast_blue": -1}, {"noise": 0.02, "blur": 0.02, "jpeg": 0.02}, eye_distance=27),
+    "skin_hue": Proof(
+        {"cast_green": 1, "cast_blue": -1}, {"darker": 0.05, "noise": 0.05, "jpeg": 0.05}, eye_distance=27
+    ),
+}
 
 
 @lru_cache(maxsize=16)
@@ -106,7 +136,8 @@ def failures(factor: str, sitter: str, size: float) -> list[str]:
         if not (rho := rank(factor, sitter, size, spoiling)) * sign >= RANK:
             found.append(f"{factor}, {sitter} at {size}: {rho:.2f} on {spoiling}, {sign * RANK} is needed")
     for spoiling, bound in proof.flat.items():
-        if not (change := cross_talk(factor, sitter, size, spoiling)) <= bound:
+        bound = round(bound / size if spoiling in IN_PIXELS else bound, DIGITS)
+        if not round(change := cross_talk(factor, sitter, size, spoiling), DIGITS) <= bound:
             found.append(f"{factor}, {sitter} at {size}: changes by {change:.3f} on {spoiling}, at most {bound}")
     return found
 
@@ -124,7 +155,7 @@ def matrix(factors: Sequence[str], size: float) -> pd.DataFrame:
                 how = rank if spoiling in proof.own else cross_talk
                 per_sitter.append(how(factor, sitter, size, spoiling))
             weakest = min if spoiling in proof.own else max
-            shown = f"{weakest(per_sitter, key=abs):.2f}" if per_sitter else "–"
+            shown = f"{weakest(per_sitter, key=abs):.2f}" if per_sitter else "-"
             row[spoiling] = f"**{shown}**" if spoiling in proof.own else shown
         rows[factor] = row
     return pd.DataFrame.from_dict(rows, orient="index")
