@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from cause_proofs import GRADES, OTHER_GRADES, SIZES, prove_causes
 from local_spoilings import SIDE, TEST_SCENES, Disc, centre, drawn_for_test, scorer_of, spoilt, trained, untrained, view
 from scipy.stats import spearmanr
 
@@ -211,6 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     failed = [] if options.factors else prove_maps(trained(), trained(shuffled=True))
+    for size in SIZES:
+        failed += prove_causes(size, GRADES)
+    failed += prove_causes(SIZES[0], OTHER_GRADES)
+    print("\n".join(failed) or "all that must hold does")
     return 1 if failed else 0
 
 
