@@ -9,6 +9,7 @@ from piqa.factors.factor import Factor, Measurement
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 
+VERSION = 1  # raise it when a factor of the same name gives other values
 FAMILIES = (resolution,)
 FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for factor in family.FACTORS}
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
