@@ -124,7 +124,7 @@ def matrix(factors: Sequence[str], size: float) -> pd.DataFrame:
                 how = rank if spoiling in proof.own else cross_talk
                 per_sitter.append(how(factor, sitter, size, spoiling))
             weakest = min if spoiling in proof.own else max
-            shown = f"{weakest(per_sitter, key=abs):.2f}" if per_sitter else "–"
+            shown = f"{weakest(per_sitter, key=abs):.2f}" if per_sitter else "-"
             row[spoiling] = f"**{shown}**" if spoiling in proof.own else shown
         rows[factor] = row
     return pd.DataFrame.from_dict(rows, orient="index")
