@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -51,7 +51,30 @@ class Proof:
     eye_distance: float = 0
 
 
-PROOFS: dict[str, Proof] = {}
+# Widths and blur stay under changes of light, colour and contrast; their caveats name sharpening and enlarging.
+_SHARP = {"darker": 0.03, "flatter": 0.03, "desat": 0.03, "jpeg": 0.05}
+_WIDTH = Proof({"blur": 1, "motion": 1}, {**_SHARP, "noise": 0.07})
+_AROUND = {"darker": 0.03, "flatter": 0.03, "desat": 0.03, "cast_blue": 0.03}
+
+PROOFS: dict[str, Proof] = {
+    "noise": Proof({"noise": 1}, {"darker": 0.06, "desat": 0.06, "face_darker": 0.06, "chroma_noise": 0.06}),
+    "shadow_noise": Proof({"noise": 1}, {"desat": 0.06, "face_darker": 0.06, "cast_blue": 0.06, "chroma_noise": 0.06}),
+    "chroma_noise": Proof({"chroma_noise": 1}, {"darker": 0.05, "blur": 0.05, "flatter": 0.05, "jpeg": 0.05}),
+    "noise_60": Proof({"noise": 1}, {"desat": 0.06, "face_darker": 0.06, "cast_blue": 0.06, "chroma_noise": 0.06}, 60),
+    "edge_width_eyes": replace(_WIDTH, eye_distance=30),
+    "edge_width_face": _WIDTH,
+    "edge_width_surroundings": Proof({"blur": 1, "bg_blur": 1, "motion": 1}, {**_AROUND, "jpeg": 0.05}),
+    "edge_width_relative": _WIDTH,
+    "edge_width_60": replace(_WIDTH, eye_distance=60),
+    "blur_eyes": Proof({"blur": 1, "motion": 1}, _SHARP, 40),
+    "blur_face": Proof({"blur": 1, "motion": 1}, _SHARP),
+    "blur_surroundings": Proof({"blur": 1, "bg_blur": 1, "motion": 1}, _AROUND),
+    "blur_60": Proof({"blur": 1, "motion": 1}, _SHARP, 60),
+    "fineness_face": Proof({"blur": -1, "motion": -1}, {"darker": 0.01, "flatter": 0.01, "desat": 0.01}),
+    "motion": Proof({"motion": 1}, {"noise": 0.08, "darker": 0.08, "flatter": 0.08, "jpeg": 0.08}),
+    "focus_gap": Proof({"bg_blur": 1}, {"darker": 0.02, "flatter": 0.02, "desat": 0.02, "noise": 0.05, "jpeg": 0.07}),
+    "surroundings_blur": Proof({"bg_blur": 1}, {"darker": 0.02, "desat": 0.02, "noise": 0.06, "jpeg": 0.03}),
+}
 
 
 @lru_cache(maxsize=16)

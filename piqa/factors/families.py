@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from piqa.factors import resolution
+from piqa.factors import focus, noise, resolution, sharpness
 from piqa.factors.factor import Factor, Measurement
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 
-VERSION = 1  # raise it when a factor of the same name gives other values
-FAMILIES = (resolution,)
+FAMILIES = (noise, sharpness, focus, resolution)
 FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for factor in family.FACTORS}
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
 MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = ()
+VERSION = 1  # raise it when a factor of the same name gives other values
 
 
 def measure_all(image: MeasuredImage) -> dict[str, Measurement]:
