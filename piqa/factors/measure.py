@@ -172,7 +172,7 @@ def _reading_of(name: str, measured: Measurement) -> Reading:
     value = None if measured.value is None else float(measured.value)
     if value is not None and not math.isfinite(value):
         return Reading(FACTORS[name], None, measured.note or NO_NUMBER)
-    return Reading(FACTORS[name], value, measured.note)
+    return Reading(FACTORS[name], value, measured.note, detail=measured.detail)
 
 
 def measure_factors(image: str | Path | Image.Image | Pixels) -> PortraitFactors:
