@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import pandas as pd
 
@@ -38,6 +39,15 @@ from piqa.weights.trust import Trust
 SETTINGS = "settings.json"
 FORMER_PART = re.compile(r"(\w+_)?[0-9a-f]{32}_\d{6}(_\d{6})?(-\d+)?\.parquet")
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
+
+
+class Loading(TypedDict):
+    """What `Scorer.load` is called with, here and by each actor."""
+
+    liqe: str | None
+    precision: Precision
+    try_turns: bool
+    trust: Trust
 
 
 def main(args: list[str] | None = None) -> None:
@@ -61,6 +71,7 @@ def predict_ray(
     liqe: str | None = None,
     try_turns: bool = True,
     trust: Trust = None,
+    factors: bool = False,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -80,6 +91,7 @@ def predict_ray(
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
         try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
+        factors: Measure what makes the images' quality, too: a column for each factor, as in `piqa.predict`.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -93,27 +105,40 @@ def predict_ray(
     folder = Path(out).resolve()
     with locked(folder, folder=True):
         run = claim_folder(folder, "scores", made_before=_made_before)
-        with told_if_slow("listing the images"):
-            files = [str(Path(file).absolute()) for file in expand(images, list, tell=_warn)]
-        if bad := next((file for file in files if file != file.encode(errors="replace").decode()), None):
-            raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
+        files = _listed(images, list)
         model = str(find_model(ckpt_path).resolve())
+        loading: Loading = {"liqe": liqe, "precision": precision, "try_turns": try_turns, "trust": trust}
         # Here too, so that a mistake is told in one line and before any actor starts.
-        scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust)
-        _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
-        done = set(_scored(folder, _warn))
-        left = [file for file in files if file not in done]
-        if len(left) < len(files):
-            print(f"going on after {len(files) - len(left)} images that were scored before")
+        scorer = Scorer.load(model, device="cpu", **loading)
+        scorer.columns_with(factors)
+        _same_settings(folder, scorer.settings(model, factors) | {"crops": test_crops})
+        left = _left(files, folder)
         if left:
-            how: dict[str, object] = {"model": model, "liqe": liqe, "gpu": gpus > 0, "precision": precision}
-            how |= {"test_crops": test_crops, "batch_size": batch_size}
-            how |= {"try_turns": try_turns, "trust": trust}
+            how: dict[str, object] = {"model": model, "gpu": gpus > 0, "loading": loading}
+            how |= {"test_crops": test_crops, "batch_size": batch_size, "factors": factors}
             try:
                 _score(left, folder, run, how, address, actors, cpus, gpus)
             except KeyboardInterrupt as error:
                 raise Stopped(f"stopped by Ctrl-C; {_kept(folder)}") from error
         _report(files, folder)
+
+
+def _listed(images: Sequence[str], names: str | None) -> list[str]:
+    """Return the absolute paths of the images that are meant."""
+    with told_if_slow("listing the images"):
+        files = [str(Path(file).absolute()) for file in expand(images, names, tell=_warn)]
+    if bad := next((file for file in files if file != file.encode(errors="replace").decode()), None):
+        raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
+    return files
+
+
+def _left(files: Sequence[str], folder: Path) -> list[str]:
+    """Return the images without a row."""
+    done = set(_scored(folder, _warn))
+    left = [file for file in files if file not in done]
+    if len(left) < len(files):
+        print(f"going on after {len(files) - len(left)} images that were scored before")
+    return left
 
 
 def _warn(line: str) -> None:
@@ -198,39 +223,36 @@ def _score(
 class ScoringActor:
     """What Ray starts on the machines: a scorer of tables of `file`, on the CPU or the GPU that Ray gives it.
 
-    The other arguments are as in `Scorer.load` and `Scorer.score`.
+    Args:
+        model: As in `Scorer.load`.
+        gpu: Whether Ray gives it a GPU.
+        loading: The other arguments of `Scorer.load`.
+        test_crops: As in `Scorer.score`.
+        batch_size: Likewise.
+        factors: Likewise.
     """
 
     def __init__(
-        self,
-        model: str,
-        liqe: str | None,
-        gpu: bool,
-        precision: Precision,
-        test_crops: Crops,
-        batch_size: int,
-        try_turns: bool = True,
-        trust: Trust = None,
+        self, model: str, gpu: bool, loading: Loading, test_crops: Crops, batch_size: int, factors: bool
     ) -> None:
-        device = "cuda" if gpu else "cpu"
-        self._scorer = Scorer.load(
-            model, liqe=liqe, device=device, precision=precision, try_turns=try_turns, trust=trust
-        )
+        self._scorer = Scorer.load(model, device="cuda" if gpu else "cpu", **loading)
         if not gpu:
             keep_freed_memory()
-        self._test_crops, self._batch_size = test_crops, batch_size
+        self._test_crops, self._batch_size, self._factors = test_crops, batch_size, factors
 
     def __call__(self, images: pd.DataFrame) -> pd.DataFrame:
         """Return the scores of the images in one block, with types that do not depend on the scores.
 
         An image that could not be read because of the machine has no row, so that the next run tries it again.
         """
-        batches = self._scorer.batches(images["file"], test_crops=self._test_crops, batch_size=self._batch_size)
+        batches = self._scorer.batches(
+            images["file"], test_crops=self._test_crops, batch_size=self._batch_size, factors=self._factors
+        )
         rows: list[Row] = []
         for batch in until_the_disk_is_gone(batches):
             of_batch = zip(self._scorer.rows(batch), batch.stamps, strict=True)
             rows += [row for row, stamp in of_batch if stamp is not None]
-        table = self._scorer.table(rows)
+        table = self._scorer.table(rows, self._factors)
         texts = [name for name in table if table[name].dtype == object]
         return table.astype(dict.fromkeys(texts, "string"))
 

@@ -31,6 +31,7 @@ from bench_rows import (
     allocator,
     evaluation,
     explanation,
+    factors,
     inputs,
     long_run,
     memory,
@@ -60,6 +61,7 @@ ROWS: dict[str, Callable[[Settings], Row]] = {
     "other-models": other_models.other_models,
     "prepare-workers": inputs.prepare_workers,
     "detection": inputs.detection,
+    "factors": factors.factors,
     "pretrain-input": inputs.pretrain_input,
     "start-up": start_up.start_up,
     "explanation": explanation.explanation,
@@ -96,10 +98,10 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--images",
         type=int,
-        help="images of long-run (default 30,000) and of the memory of other-models (2,000)",
+        help="images of long-run (default 30,000), of the memory of other-models (2,000) and of factors (1,000)",
     )
     parser.add_argument(
-        "--pyiqa", type=Path, help="for other-models: the site-packages folder of an environment with pyiqa"
+        "--pyiqa", type=Path, help="for other-models and factors: the site-packages of an environment with pyiqa"
     )
     parser.add_argument("--threads", type=int, default=cores(), help="threads of torch, unless a row sets its own")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))

@@ -20,6 +20,7 @@ ROWS = [
     "other-models",
     "prepare-workers",
     "detection",
+    "factors",
     "pretrain-input",
     "start-up",
     "explanation",

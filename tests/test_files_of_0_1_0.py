@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from piqa import Scorer, evaluate, fit
+from piqa import PreparedStore, Scorer, evaluate, fit
 from piqa.system.ownership import folder_mark
 from piqa.weights.model_card import ModelCard
 from piqa.weights.model_file import build_network, load_model
@@ -71,3 +71,10 @@ def test_the_old_model_file_is_found_by_its_folder():
     network, _ = load_model(OLD / "run")
     assert type(network).__name__ == "DualBranch" and not network.training
     assert network.init_args["backbone"] == "test_efficientnet"
+
+
+def test_portraits_of_an_old_store_come_back_without_the_points_that_it_lacks(old, monkeypatch):
+    monkeypatch.setattr("piqa.preparation.portrait.Preparer", None)
+    preparation = Scorer.load("run", device="cpu").preparation
+    portrait = PreparedStore("store", preparation).load("images/scene_0/0.jpg")
+    assert portrait.face_box is not None and portrait.face_points is None and portrait.other_faces == 0

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from portraits import hopper
+from portraits import collins, hopper
 from stores import NOISE, SETTINGS, build, counts, entries, holds_all, same, write_images
 
 import piqa.preparation.digests
@@ -323,3 +323,16 @@ def test_points_and_other_faces_come_back_and_older_entries_have_none(tmp_path):
     assert read.face_points == points and read.other_faces == 2 and read.face_box == (0.0, 0.0, 4.0, 5.0)
     older = Preparation().unpack(arrays, {"face_box": facts["face_box"]}, "a.jpg")
     assert older.face_points is None and older.other_faces == 0 and older.face_box == portrait.face_box
+
+
+def test_a_store_keeps_the_points_and_the_other_faces_that_were_found(tmp_path):
+    both = Image.new("RGB", (1100, 600), (90, 90, 90))
+    both.paste(hopper(), (0, 0))
+    both.paste(collins().resize((300, 300)), (700, 100))
+    both.save(tmp_path / "both.png")
+    settings = Preparation(short_side=40)
+    store = PreparedStore(tmp_path / "store", settings)
+    build(store, [str(tmp_path / "both.png")])
+    kept, fresh = store.load(str(tmp_path / "both.png")), Preparer(settings)(tmp_path / "both.png")
+    assert kept.face_points == fresh.face_points is not None and kept.other_faces == fresh.other_faces == 1
+    assert kept.face_box == fresh.face_box

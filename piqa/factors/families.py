@@ -24,6 +24,7 @@ FAMILIES = (exposure, face_light, contrast, colour, skin, noise, sharpness, focu
 FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for factor in family.FACTORS}
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
 MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = (light_maps.exposure_map, light_maps.skin_map)
+VERSION = 1  # raise it when a factor of the same name gives other values
 
 
 def measure_all(image: MeasuredImage) -> dict[str, Measurement]:

@@ -53,6 +53,8 @@ def noise_of(patches: Pixels) -> Noise:
     gradient varies least, as noise hardly moves it. The noise of a patch is the median of the absolute values of
     Haar's diagonal details, over that of a standard normal variable.
     """
+    if len(patches) < ENOUGH_PATCHES:
+        return Noise(None, None, None)
     values = patches.astype(np.float32)
     grey = values @ GREY
     flat = grey.reshape(len(grey), -1)

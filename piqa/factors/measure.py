@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from piqa.errors import InputError
-from piqa.factors.factor import Reading
+from piqa.factors.factor import Measurement, Reading
 from piqa.factors.families import FACTORS, map_all, measure_all
 from piqa.factors.histogram import histogram
 from piqa.factors.hue import hue_wheel
@@ -27,6 +28,7 @@ from piqa.preparation.portrait import Preparation, Preparer
 
 # Colours are converted to sRGB, so that a file measures like its twin in another colour space.
 PREPARATION = Preparation(colour="srgb", try_turns=True, face_margin_fraction=0.075)
+NO_NUMBER = "it cannot be measured in this image"
 SMALLEST_SIDE = 8  # pixels; nothing can be said of less
 
 
@@ -167,11 +169,16 @@ def factors_of(
     image = turned_clockwise(image, turned)
     box, points = (None, None) if face is None else (face.box, face.points)
     measured = MeasuredImage(np.asarray(image), Regions(*image.size, box, points), file)
-    values = measure_all(measured)
-    readings = {
-        name: Reading(FACTORS[name], value.value, value.note, detail=value.detail) for name, value in values.items()
-    }
+    readings = {name: _reading_of(name, value) for name, value in measure_all(measured).items()}
     return PortraitFactors(readings, *image.size, box, points, others, turned, file, measured)
+
+
+def _reading_of(name: str, measured: Measurement) -> Reading:
+    """Return a measurement as a reading; a value that is no finite number counts as none."""
+    value = None if measured.value is None else float(measured.value)
+    if value is not None and not math.isfinite(value):
+        return Reading(FACTORS[name], None, measured.note or NO_NUMBER)
+    return Reading(FACTORS[name], value, measured.note, detail=measured.detail)
 
 
 def measure_factors(image: str | Path | Image.Image | Pixels) -> PortraitFactors:

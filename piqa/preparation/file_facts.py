@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import SupportsFloat, cast
 
 from PIL import ExifTags, Image
 
-from piqa.preparation.image_bounds import read_file
+from piqa.preparation.image_bounds import own_pixel_limit, read_file
 
 TEXT_LENGTH = 80  # characters of a name of a camera or program; files may hold megabytes
 
@@ -54,28 +55,40 @@ def read_file_facts(path: str | Path) -> FileFacts:
 
 
 def file_facts(content: bytes) -> FileFacts:
-    """Return what the bytes of an image file say of themselves."""
+    """Return what the bytes of an image file say of themselves; nothing is decoded, and no place or owner is read."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with own_pixel_limit(), Image.open(io.BytesIO(content)) as image:
             tables = getattr(image, "quantization", None) or {}
             layers = getattr(image, "layer", None) or []
-            exif = image.getexif()
-            shot = exif.get_ifd(ExifTags.IFD.Exif)
-            device = " ".join(filter(None, (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))))
-            return FileFacts(
+            coding = FileFacts(
                 format=image.format,
                 quantization=tuple(tuple(map(int, tables[key])) for key in sorted(tables)),
                 subsampling=tuple((int(layer[1]), int(layer[2])) for layer in layers),
-                exposure_time=_number(shot.get(ExifTags.Base.ExposureTime)),
-                f_number=_number(shot.get(ExifTags.Base.FNumber)),
-                iso=_whole(shot.get(ExifTags.Base.ISOSpeedRatings)),
-                focal_length=_number(shot.get(ExifTags.Base.FocalLength)),
-                focal_length_35mm=_whole(shot.get(ExifTags.Base.FocalLengthIn35mmFilm)),
-                device=device or None,
-                software=_text(exif.get(ExifTags.Base.Software)) or None,
             )
-    except Exception:  # a damaged EXIF block fails in many ways, and is no fault of the picture
+            with suppress(Exception):  # a damaged EXIF block fails in many ways, and is no fault of the picture
+                return _with_exif(coding, image)
+            return coding
+    except Exception:  # of a kind that Pillow does not open; whether it is an image at all is `open_image`'s question
         return FileFacts()
+
+
+def _with_exif(coding: FileFacts, image: Image.Image) -> FileFacts:
+    """Return the facts with those of the EXIF block."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return coding  # Pillow would decode the image to look for a block behind its pixels
+    exif = image.getexif()
+    shot = exif.get_ifd(ExifTags.IFD.Exif)
+    device = " ".join(filter(None, (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))))
+    return replace(
+        coding,
+        exposure_time=_number(shot.get(ExifTags.Base.ExposureTime)),
+        f_number=_number(shot.get(ExifTags.Base.FNumber)),
+        iso=_whole(shot.get(ExifTags.Base.ISOSpeedRatings)),
+        focal_length=_number(shot.get(ExifTags.Base.FocalLength)),
+        focal_length_35mm=_whole(shot.get(ExifTags.Base.FocalLengthIn35mmFilm)),
+        device=device or None,
+        software=_text(exif.get(ExifTags.Base.Software)) or None,
+    )
 
 
 def _number(value: object) -> float | None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 import stat
+import threading
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from PIL import Image
 
 from piqa.errors import FileAccessError, InputError
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
@@ -104,3 +109,18 @@ def check_size(size: tuple[int, int], content: bytes, *, lossless: bool) -> None
             f"claims {width} x {height} pixels and holds {len(content):,} bytes, too few for a picture; "
             "save it anew, or scale it down"
         )
+
+
+_pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters belong to the whole process
+
+
+@contextmanager
+def own_pixel_limit() -> Iterator[None]:
+    """Raise Pillow's limit of 179 million pixels; it still holds for images inside images (icons, tiles, frames)."""
+    with _pillow_state, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as odd EXIF tags
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +15,15 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from piqa.errors import InputError
 from piqa.preparation import heif, tiff
 from piqa.preparation.colour import Colour, Converter, converter
-from piqa.preparation.image_bounds import LOSSLESS, MAX_ASPECT, MAX_PIXELS, check_scans, check_size, read_file
+from piqa.preparation.image_bounds import (
+    LOSSLESS,
+    MAX_ASPECT,
+    MAX_PIXELS,
+    check_scans,
+    check_size,
+    own_pixel_limit,
+    read_file,
+)
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
 
 __all__ = ["MAX_ASPECT", "MAX_PIXELS", "Colour", "Pixels", "decode_image", "open_image", "to_upright_rgb"]
@@ -67,10 +73,25 @@ def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") ->
     """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors."""
     if colour not in get_args(Colour):
         raise InputError(f"colour is {colour!r}; choose one of {', '.join(get_args(Colour))}")
+    (image,) = _upright_images(content, name, (colour,))
+    return image
+
+
+def decode_stored_and_srgb(content: bytes, name: str | Path) -> tuple[Image.Image, Image.Image]:
+    """Decode an image once, for both settings of `colour`: one and the same image where its colours are sRGB's."""
+    stored, srgb = _upright_images(content, name, ("stored", "srgb"))
+    return stored, srgb
+
+
+def _upright_images(content: bytes, name: str | Path, colours: Sequence[Colour]) -> list[Image.Image]:
+    """Decode an image in each of these colours; `name` stands for it in errors."""
     kind = format_of(content[:FIRST_BYTES], name)
     try:
-        image, turn = _decoded(content, kind, colour)
-        return image if turn is None else image.transpose(turn)
+        images, turn = _decoded(content, kind, colours)
+        if turn is None:
+            return images
+        first = images[0].transpose(turn)
+        return [first if image is images[0] else image.transpose(turn) for image in images]
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError as error:
@@ -89,7 +110,7 @@ def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") ->
 def to_upright_rgb(image: Image.Image, name: str, colour: Colour = "stored") -> Image.Image:
     """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors."""
     try:
-        with _own_pixel_limit():
+        with own_pixel_limit():
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down"
@@ -124,19 +145,26 @@ def _hint(content: bytes, kind: str | None) -> str:
     return f": it is {kind}; convert it to JPEG or PNG" if kind else ""
 
 
-def _decoded(content: bytes, kind: str | None, colour: Colour) -> tuple[Image.Image, Image.Transpose | None]:
-    """Return RGB as stored, and the turn that makes it upright: turning later, after decoding, takes less memory."""
+def _decoded(
+    content: bytes, kind: str | None, colours: Sequence[Colour]
+) -> tuple[list[Image.Image], Image.Transpose | None]:
+    """Return RGB as stored, in each of these colours, and the turn that makes it upright.
+
+    Turning later, after decoding, takes less memory.
+    """
     Image.init()  # loads the plugins
     if kind == "JPEG":
         check_scans(content)
-    with _own_pixel_limit():
+    with own_pixel_limit():
         page = tiff.whole_page(content) if content.startswith(tiff.SIGNATURES) else None
         with _opened(content if page is None else page.content, kind, page) as image:
             if page is None:
                 check_size(image.size, content, lossless=kind in LOSSLESS)
-            converted = converter(image, content, colour)
+            converters = [converter(image, content, colour) for colour in colours]
             image.load()
-            return _to_rgb(image, converted, 65535 if page is None else page.white), _turn(image)
+            white = 65535 if page is None else page.white
+            made = {converted: _to_rgb(image, converted, white) for converted in dict.fromkeys(converters)}
+            return [made[converted] for converted in converters], _turn(image)
 
 
 def _opened(content: bytes, kind: str | None, page: tiff.Page | None) -> Image.Image:
@@ -155,21 +183,6 @@ def _opened(content: bytes, kind: str | None, page: tiff.Page | None) -> Image.I
         if page is None:
             raise
         raise InputError(f"{page} is not read; convert it to 8-bit RGB") from None
-
-
-_pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters belong to the whole process
-
-
-@contextmanager
-def _own_pixel_limit() -> Iterator[None]:
-    """Raise Pillow's limit of 179 million pixels; it still holds for images inside images (icons, tiles, frames)."""
-    with _pillow_state, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as odd EXIF tags
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
 
 
 TURNS = {

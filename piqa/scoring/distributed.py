@@ -63,6 +63,7 @@ class ScoringModule(LightningModule):
         test_crops: As in `Scorer.score`.
         batch_size: Likewise.
         workers: Of each process.
+        factors: Whether the images' factors are measured, too.
     """
 
     _advance: Advance
@@ -75,10 +76,11 @@ class ScoringModule(LightningModule):
         test_crops: Crops,
         batch_size: int,
         workers: int,
+        factors: bool = False,
     ) -> None:
         super().__init__()
         self._scorer, self._left, self._parts = scorer, left, parts
-        self._test_crops, self._batch_size, self._workers = test_crops, batch_size, workers
+        self._test_crops, self._batch_size, self._workers, self._factors = test_crops, batch_size, workers, factors
         self._share: Sequence[str] = []
         self.open = ExitStack()  # what is open while images are scored
 
@@ -94,7 +96,11 @@ class ScoringModule(LightningModule):
     def predict_dataloader(self) -> Iterator[ImageBatch]:
         """Yield the batches of this process's share."""
         batches = self._scorer.batches(
-            self._share, test_crops=self._test_crops, batch_size=self._batch_size, workers=self._workers
+            self._share,
+            test_crops=self._test_crops,
+            batch_size=self._batch_size,
+            workers=self._workers,
+            factors=self._factors,
         )
         return self.open.enter_context(closing(until_the_disk_is_gone(batches)))
 

@@ -9,9 +9,10 @@ import errno
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -20,10 +21,15 @@ from piqa.data.transforms import Batch, Crops, View, collate, crops_of
 from piqa.errors import FileAccessError, InputError
 from piqa.models.liqe_windows import cut_windows
 from piqa.preparation.faces import Box, turned_clockwise
-from piqa.preparation.image_file import Pixels, open_image
-from piqa.preparation.portrait import Preparation, Preparer
+from piqa.preparation.file_facts import FileFacts, file_facts
+from piqa.preparation.image_bounds import read_file
+from piqa.preparation.image_file import Pixels, decode_image, decode_stored_and_srgb, open_image
+from piqa.preparation.portrait import Portrait, Preparation, Preparer
 from piqa.scoring.pictures import PictureInMemory
 from piqa.system.worker_pool import map_in_workers
+
+if TYPE_CHECKING:
+    from piqa.scoring.factor_columns import MeasuredFactors
 
 Stamp = list[int]  # size and time of change of a file
 NO_STAMP = [-1, -1]  # of a file that was read, but could not be looked up
@@ -51,6 +57,7 @@ class ImageBatch:
             where these differ in shape.
         windows: LIQE's windows of the good images one after another, uint8, (windows, 3, 224, 224), or None.
         window_counts: How many windows each good image has.
+        factors: Of all images what was measured, None of one that could not be prepared; empty where not asked for.
     """
 
     files: list[str]
@@ -61,6 +68,22 @@ class ImageBatch:
     crops: dict[str, Pixels | list[Pixels]]
     windows: Pixels | None
     window_counts: list[int]
+    factors: list[MeasuredFactors | None] = field(default_factory=list)
+
+
+@dataclass
+class OpenedImage:
+    """An upright RGB image in the colours of the preparation, and what its factors are measured in.
+
+    Attributes:
+        image: In the colours that the preparation takes.
+        srgb: The same in sRGB, in which factors are measured.
+        facts: What its file says of itself, where factors are measured; None of an image in memory.
+    """
+
+    image: Image.Image
+    srgb: Image.Image
+    facts: FileFacts | None = None
 
 
 class BatchPreparer:
@@ -73,14 +96,27 @@ class BatchPreparer:
         inputs: Names of the crops that the network takes.
         preparer: Prepares without LIQE; None makes one.
         view: How the network sees a portrait.
+        factors: Whether the images' factors are measured, too.
     """
 
     def __init__(
-        self, preparation: Preparation, size: int, crops: Crops, inputs: set[str], preparer: Preparer | None, view: View
+        self,
+        preparation: Preparation,
+        size: int,
+        crops: Crops,
+        inputs: set[str],
+        preparer: Preparer | None,
+        view: View,
+        factors: bool = False,
     ) -> None:
         self._preparation, self._size, self._crops, self._view = preparation, size, crops, view
         self._inputs = inputs | {"whole"}  # which tells how many crops a portrait has
         self._preparer = preparer or Preparer(replace(preparation, liqe=None))
+        self._measure = None
+        if factors:
+            from piqa.scoring.factor_columns import PortraitMeasurer  # a run without factors starts the faster
+
+            self._measure = PortraitMeasurer(preparation)
         self._in_vain = 0  # files in a row that were tried again and could not be read
 
     def __call__(self, files: list[str]) -> ImageBatch:
@@ -89,9 +125,10 @@ class BatchPreparer:
         batch = ImageBatch([*map(str, files)], [], [], [], [], {}, None, [])
         for file in files:
             stamp = stamp_of(file)
-            reason = box = turned = None
+            reason = box = turned = measured = None
             try:
-                item, cut, box, turned = self._prepare(file)
+                item, cut, portrait, measured = self._prepare(file)
+                box, turned = portrait.face_box, portrait.turned
                 items.append(item)
                 windows += [] if cut is None else [cut]
             except FileAccessError as error:
@@ -107,6 +144,7 @@ class BatchPreparer:
             batch.errors.append(reason)
             batch.face_boxes.append(box)
             batch.turned.append(turned)
+            batch.factors += [measured] if self._measure is not None else []
         if items:
             batch.crops = {
                 name: [pixels.numpy() for pixels in values] if isinstance(values, list) else values.numpy()
@@ -116,21 +154,28 @@ class BatchPreparer:
             batch.windows, batch.window_counts = np.concatenate(windows), [len(cut) for cut in windows]
         return batch
 
-    def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Box | None, int]:
-        image = file.opened() if isinstance(file, PictureInMemory) else self._opened(file)
-        portrait = self._preparer.prepare(image)
+    def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Portrait, MeasuredFactors | None]:
+        opened = self._in_memory(file) if isinstance(file, PictureInMemory) else self._opened(file)
+        portrait = self._preparer.prepare(opened.image)
         crops = crops_of(portrait, self._size, self._crops, self._view)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}
         windows = None
         if self._preparation.liqe is not None:
-            windows = cut_windows(turned_clockwise(image, portrait.turned)).numpy()
-        return wanted, windows, portrait.face_box, portrait.turned
+            windows = cut_windows(turned_clockwise(opened.image, portrait.turned)).numpy()
+        measured = None
+        if self._measure is not None:
+            measured = self._measure(opened.srgb, portrait, opened.facts, str(file))
+        return wanted, windows, portrait, measured
 
-    def _opened(self, file: str) -> Image.Image:
+    def _in_memory(self, file: PictureInMemory) -> OpenedImage:
+        image = file.opened()
+        return OpenedImage(image, image if self._measure is None else file.opened_in_srgb())
+
+    def _opened(self, file: str) -> OpenedImage:
         """Open an image; one that cannot be read for a moment is tried again, unless the last ones were in vain."""
         for pause in (*RETRIES, None):
             try:
-                image = open_image(file, self._preparation.colour)
+                opened = self._open(file)
             except FileAccessError as error:
                 if getattr(error.__cause__, "errno", None) in LASTING:
                     raise
@@ -141,7 +186,20 @@ class BatchPreparer:
             else:
                 break
         self._in_vain = 0
-        return image
+        return opened
+
+    def _open(self, file: str) -> OpenedImage:
+        """Open an image, for its factors in sRGB as well; it is read and decoded once."""
+        colour = self._preparation.colour
+        if self._measure is None:
+            image = open_image(file, colour)
+            return OpenedImage(image, image)
+        content = read_file(file)
+        if colour == "stored":
+            image, srgb = decode_stored_and_srgb(content, file)
+        else:
+            image = srgb = decode_image(content, file, colour)
+        return OpenedImage(image, srgb, file_facts(content))
 
 
 def image_batches(

@@ -27,19 +27,21 @@ class PictureInMemory(str):
     Attributes:
         pixels: Upright RGB, uint8, (height, width, 3); None where they could not be had.
         fault: Why not.
+        srgb: The pixels in sRGB, where these are asked for and differ; else None.
     """
 
     pixels: Pixels | None
     fault: str
+    srgb: Pixels | None
 
-    def __new__(cls, label: str, pixels: Pixels | None, fault: str = "") -> PictureInMemory:
+    def __new__(cls, label: str, pixels: Pixels | None, fault: str = "", srgb: Pixels | None = None) -> PictureInMemory:
         """Make the label; str does without `__init__`."""
         self = super().__new__(cls, label)
-        self.pixels, self.fault = pixels, fault
+        self.pixels, self.fault, self.srgb = pixels, fault, srgb
         return self
 
-    def __reduce__(self) -> tuple[type[PictureInMemory], tuple[str, Pixels | None, str]]:
-        return PictureInMemory, (str(self), self.pixels, self.fault)
+    def __reduce__(self) -> tuple[type[PictureInMemory], tuple[str, Pixels | None, str, Pixels | None]]:
+        return PictureInMemory, (str(self), self.pixels, self.fault, self.srgb)
 
     def opened(self) -> Image.Image:
         """Return the picture as `open_image` returns that of a file; InputError if it could not be had."""
@@ -47,8 +49,14 @@ class PictureInMemory(str):
             raise InputError(self.fault)
         return Image.fromarray(self.pixels)
 
+    def opened_in_srgb(self) -> Image.Image:
+        """Return the picture in sRGB, likewise."""
+        return self.opened() if self.srgb is None else Image.fromarray(self.srgb)
 
-def pictures(images: Pictures, *, look_into_folders: bool = True, colour: Colour = "stored") -> Iterator[str]:
+
+def pictures(
+    images: Pictures, *, look_into_folders: bool = True, colour: Colour = "stored", with_srgb: bool = False
+) -> Iterator[str]:
     """Return the pictures that are meant, one by one: names of files, and `PictureInMemory`.
 
     What is there already is checked at once; an iterator's pictures are checked as they come.
@@ -59,6 +67,7 @@ def pictures(images: Pictures, *, look_into_folders: bool = True, colour: Colour
             several pictures of one size, (images, 3, height, width).
         look_into_folders: Whether a folder among several pictures stands for its images; else it costs its row.
         colour: What becomes of the colours of PIL images, as in `open_image`; other pixels count as sRGB.
+        with_srgb: Whether PIL images are converted to sRGB as well.
 
     Raises:
         InputError: If something is no picture.
@@ -75,7 +84,8 @@ def pictures(images: Pictures, *, look_into_folders: bool = True, colour: Colour
         for one in held:
             _check(one)
         remaining = iter(held)
-    return _each(remaining, checked, look_into_folders or _is_one(images), colour)
+    colours: list[Colour] = [colour, "srgb"] if with_srgb and colour != "srgb" else [colour]
+    return _each(remaining, checked, look_into_folders or _is_one(images), colours)
 
 
 def _is_one(images: object) -> bool:
@@ -89,15 +99,15 @@ def _is_table(images: object) -> bool:
     return hasattr(images, "columns")
 
 
-def _each(images: Iterator[Any], checked: bool, look_into_folders: bool, colour: Colour) -> Iterator[str]:
+def _each(images: Iterator[Any], checked: bool, look_into_folders: bool, colours: list[Colour]) -> Iterator[str]:
     numbers = count()
     for one in images:
         if not checked:
             _check(one)
-        yield from _several(one, numbers, look_into_folders, colour)
+        yield from _several(one, numbers, look_into_folders, colours)
 
 
-def _several(one: Any, numbers: Iterator[int], look_into_folders: bool, colour: Colour) -> Iterator[str]:
+def _several(one: Any, numbers: Iterator[int], look_into_folders: bool, colours: list[Colour]) -> Iterator[str]:
     """Yield what one thing stands for: a file, a picture in memory, or several of them."""
     if isinstance(one, PictureInMemory):
         next(numbers)
@@ -111,7 +121,9 @@ def _several(one: Any, numbers: Iterator[int], look_into_folders: bool, colour: 
     elif isinstance(one, Image.Image):
         label = f"image {next(numbers)}"
         try:
-            yield PictureInMemory(label, np.asarray(to_upright_rgb(one, label, colour)))
+            pixels, *others = (np.asarray(to_upright_rgb(one, label, colour)) for colour in colours)
+            differing = next((other for other in others if not np.array_equal(other, pixels)), None)
+            yield PictureInMemory(label, pixels, srgb=differing)
         except InputError as error:
             yield PictureInMemory(label, None, str(error))
     else:

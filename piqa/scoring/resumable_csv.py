@@ -5,7 +5,7 @@
 Each process of each run writes a file of its own: a line that tells the settings, then a line for each scored image.
 Nothing written is ever changed, so that whatever a kill leaves behind, a line cut short at most, can be read. Later
 files have higher numbers; a row counts for the file as it was read, by its stamp. At the end the rows are brought into
-the order of the input, and the table appears under its name in one step.
+the order of the input, or of a column, and the table appears under its name in one step.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from piqa.errors import FileAccessError, InputError
 from piqa.scoring.image_batches import Stamp, stamp_of
+from piqa.scoring.row_order import RowOrder
 from piqa.scoring.score_output import WHAT_PARTS, ScoreOutput
 from piqa.scoring.scorer import Cell, Row
 from piqa.system.csv_cells import csv_line
@@ -98,14 +99,20 @@ class ScoreParts:
             while content:  # an almost full disk takes a part of it
                 content = content[self._file.write(content) :]
 
-    def finish(self, files: Sequence[str], summary: Callable[[Counts], Mapping[str, object]] = asdict) -> Counts:
-        """Write the table, one row an image in the order of `files`, and its summary; then remove the parts.
+    def finish(
+        self,
+        files: Sequence[str],
+        summary: Callable[[Counts], Mapping[str, object]] = asdict,
+        order: RowOrder | None = None,
+    ) -> Counts:
+        """Write the table, one row an image, and its summary; then remove the parts.
 
         The parts stay where images could not be read, so that the next run tries these alone.
 
         Args:
             files: All images.
             summary: Returns what the JSON beside the table says.
+            order: Of the rows; None for that of `files`.
 
         Raises:
             InputError: If an image has no row, or the table cannot be written; then the parts stay.
@@ -115,6 +122,9 @@ class ScoreParts:
             parts, part, offset, worth = self._places(files)
         if missing := int((worth == NONE).sum()):
             self._tell_missing(missing, parts, part[worth == PASSING], offset[worth == PASSING], len(files))
+        if order is not None:
+            rows = order.of(row[self.columns.index(order.column)] for row in _read(parts, part, offset))
+            part, offset = part[rows], offset[rows]
         failed = no_face = turned = 0
         self.output.check()
         with replacing(self.output.table) as temporary:

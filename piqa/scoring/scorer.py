@@ -154,17 +154,47 @@ class Scorer:
             raise InputError(f"the network returns {', '.join(taken)}, which is a column of its own; rename the output")
         return COLUMNS + more
 
-    def settings(self, model: str | Path) -> dict[str, object]:
-        """Return what the scores depend on, apart from images and crops; files, as the `model` loaded, by content."""
+    @property
+    def numbers(self) -> list[str]:
+        """The score and the network's other outputs that are numbers, not names of classes."""
+        more = [name for name in self.columns if name not in COLUMNS and name not in self.network.classes]
+        return ["score", *more]
+
+    def columns_with(self, factors: bool) -> list[str]:
+        """Return the columns, with those of the factors behind them where these are measured.
+
+        Raises:
+            InputError: As `columns`, or if an output is named as a factor.
+        """
+        if not factors:
+            return self.columns
+        from piqa.scoring.factor_columns import FACTOR_COLUMNS
+
+        if taken := [name for name in self.columns if name in FACTOR_COLUMNS]:
+            raise InputError(f"the network returns {', '.join(taken)}, which is a factor's column; rename the output")
+        return self.columns + FACTOR_COLUMNS
+
+    def settings(self, model: str | Path, factors: bool = False) -> dict[str, object]:
+        """Return what the rows depend on, apart from images and crops; files, as the `model` loaded, by content."""
         preparation = asdict(self.preparation) | {"version": PREPARATION_VERSION}
         if self.preparation.liqe is not None:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
         made_of = {"model": digest_of(model), "network": self.network.init_args, "weights": self.card.weights}
         seen = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
+        if factors:
+            from piqa.scoring.factor_columns import factor_settings
+
+            seen["factors"] = factor_settings()
         return {**made_of, "precision": self.precision, **seen}
 
     def score(
-        self, images: Pictures, *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self,
+        images: Pictures,
+        *,
+        test_crops: Crops = "five",
+        batch_size: int = 4,
+        workers: int = 0,
+        factors: bool = False,
     ) -> pd.DataFrame:
         """Score images; an image that cannot be read has an error in its row. `scorer(images)` does the same.
 
@@ -178,35 +208,50 @@ class Scorer:
             batch_size: Images in one pass through the network.
             workers: Processes that decode images and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
+            factors: Whether to measure the images' factors as well, as `measure_factors` does, of the face that the
+                model's preparation finds.
 
         Returns:
             One row an image, in their order: `file` (of what was given in memory its row: `image 3`), `score` (higher
             is better, comparable among images of one scene), `face_found`, the face box `face_x1` ... `face_y2` in
             pixels of the upright image, the clockwise degrees by which it was `turned` to find a face, `error`, and
-            the network's other outputs. An image that could not be read has an error and no score.
+            the network's other outputs. An image that could not be read has an error and no score. With `factors` a
+            column for each factor, and `factors_error`, which says why an image could not be measured.
 
         Raises:
             InputError: If something is no picture, a setting is not possible, a worker process is killed, or the device
                 has too little memory for the batch.
         """
         check_scoring(test_crops, batch_size, workers=workers)
-        checked = pictures(images, colour=self.preparation.colour)
-        batches = self.batches(checked, test_crops=test_crops, batch_size=batch_size, workers=workers)
-        return self.table([row for batch in batches for row in self.rows(batch)])
+        checked = pictures(images, colour=self.preparation.colour, with_srgb=factors)
+        batches = self.batches(checked, test_crops=test_crops, batch_size=batch_size, workers=workers, factors=factors)
+        return self.table([row for batch in batches for row in self.rows(batch)], factors)
 
     __call__ = score
 
     def stream(
-        self, images: Pictures, *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self,
+        images: Pictures,
+        *,
+        test_crops: Crops = "five",
+        batch_size: int = 4,
+        workers: int = 0,
+        factors: bool = False,
     ) -> Iterator[pd.DataFrame]:
         """Return the rows of `score` batch by batch, in constant memory; `images` is read a few batches ahead."""
         check_scoring(test_crops, batch_size, workers=workers)
-        checked = pictures(images, colour=self.preparation.colour)
-        batches = self.batches(checked, test_crops=test_crops, batch_size=batch_size, workers=workers)
-        return (self.table(self.rows(batch)) for batch in batches)
+        checked = pictures(images, colour=self.preparation.colour, with_srgb=factors)
+        batches = self.batches(checked, test_crops=test_crops, batch_size=batch_size, workers=workers, factors=factors)
+        return (self.table(self.rows(batch), factors) for batch in batches)
 
     def batches(
-        self, images: Pictures, *, test_crops: Crops = "five", batch_size: int = 4, workers: int = 0
+        self,
+        images: Pictures,
+        *,
+        test_crops: Crops = "five",
+        batch_size: int = 4,
+        workers: int = 0,
+        factors: bool = False,
     ) -> Generator[ImageBatch, None, None]:
         """Prepare images as batches, for `rows`: the first half of `stream`.
 
@@ -218,8 +263,9 @@ class Scorer:
             self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
         preparer = None if workers else self._preparer
         inputs = set(self.network.inputs)
-        make = partial(BatchPreparer, self.preparation, self.crop_size, test_crops, inputs, preparer, self.view)
-        checked = pictures(images, look_into_folders=False, colour=self.preparation.colour)
+        seen = (self.crop_size, test_crops, inputs, preparer, self.view)
+        make = partial(BatchPreparer, self.preparation, *seen, factors=factors)
+        checked = pictures(images, look_into_folders=False, colour=self.preparation.colour, with_srgb=factors)
         yield from image_batches(checked, make, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[Row]:
@@ -227,9 +273,12 @@ class Scorer:
         with _enough_memory(len(batch.files)):
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
-        images = zip(batch.files, batch.face_boxes, batch.turned, batch.errors, strict=True)
-        for file, box, turned, error in images:
-            row: Row = {**dict.fromkeys(self.columns), "file": file, "error": error}
+        columns = self.columns_with(bool(batch.factors))
+        measured = batch.factors or [None] * len(batch.files)
+        images = zip(batch.files, batch.face_boxes, batch.turned, batch.errors, measured, strict=True)
+        for file, box, turned, error, factors in images:
+            row: Row = {**dict.fromkeys(columns), "file": file, "error": error}
+            row |= factors.cells() if factors is not None else {}
             values = next(outputs) if error is None else {}
             if error is None and not is_finite(values["score"]):
                 row["error"] = f"{file}: the network's score is {values['score']}, no number; check the model's weights"
@@ -324,14 +373,15 @@ class Scorer:
             logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
         return logits
 
-    def table(self, rows: list[Row]) -> pd.DataFrame:
+    def table(self, rows: list[Row], factors: bool = False) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         import pandas as pd  # `piqa predict` makes no table, and starts the faster without it
 
-        texts = {"file", "error", *self.network.classes}
-        types = dict.fromkeys((name for name in self.columns if name not in texts), "float64")
+        columns = self.columns_with(factors)
+        texts = {"file", "error", "factors_error", *self.network.classes}
+        types = dict.fromkeys((name for name in columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
-        return pd.DataFrame(rows, columns=self.columns, dtype=object).astype(types)
+        return pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
 
 
 def is_finite(value: Cell) -> bool:

@@ -10,15 +10,9 @@ programs differ in three settings, which are made equal here:
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -29,6 +23,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from bench_rows.measure import Figures, Row, Settings, in_child, in_turn, portrait, resident_mb, write_jpegs
+from bench_rows.peer import Peer, peer
 from piqa import Scorer
 from piqa.data.transforms import View
 from piqa.models import LIQE
@@ -171,63 +166,3 @@ def memory_growth(images: int, settings: Settings) -> dict[str, Figures]:
             late, early = statistics.median(held[-part:]), statistics.median(held[part : 2 * part])
             growth[model] = {"memory_mb": late, "memory_growth_mb": late - early}
     return growth
-
-
-@contextmanager
-def peer(folder: Path, settings: Settings) -> Iterator[Peer | None]:
-    """Return pyiqa, ready to score; None if it is neither named nor installed."""
-    if settings.pyiqa is None and importlib.util.find_spec("pyiqa") is None:
-        yield None
-        return
-    with closing(Peer(folder, settings)) as running:
-        yield running
-
-
-class Peer:
-    """A running `pyiqa_peer.py`.
-
-    Args:
-        folder: Has the weights, and takes its messages.
-        settings: Where it runs, and where pyiqa is.
-    """
-
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self._log = (folder / "pyiqa.log").open("w+")
-        program = Path(__file__).with_name("pyiqa_peer.py")
-        arguments = [folder, settings.device, torch.get_num_threads()]
-        places = [str(place) for place in (settings.pyiqa, os.environ.get("PYTHONPATH")) if place]
-        self._process = subprocess.Popen(
-            [sys.executable, str(program), *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
-        )
-        try:
-            versions = self._answer()
-        except RuntimeError:
-            self.close()
-            raise
-        self.version = f"{versions['pyiqa']} with torch {versions['torch']}"
-
-    def score(self, model: str, files: list[Path]) -> np.ndarray:
-        """Return pyiqa's scores, one image after another, as it takes files."""
-        assert self._process.stdin is not None
-        print(json.dumps({"model": model, "files": list(map(str, files))}), file=self._process.stdin, flush=True)
-        return np.array(self._answer()["scores"])
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._log.close()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        if line := self._process.stdout.readline():
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        self._process.wait()
-        self._log.seek(0)
-        raise RuntimeError(f"pyiqa's process ended: {self._log.read()[-500:]}")
