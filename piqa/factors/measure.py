@@ -14,6 +14,8 @@ from PIL import Image
 from piqa.errors import InputError
 from piqa.factors.factor import Reading
 from piqa.factors.families import FACTORS, map_all, measure_all
+from piqa.factors.histogram import histogram
+from piqa.factors.hue import hue_wheel
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.regions import Regions
@@ -71,6 +73,16 @@ class PortraitFactors:
     def maps(self) -> dict[str, ImageMap]:
         """Maps of the image, by name; made when they are first asked for, from the pixels that are kept until then."""
         return map_all(self._image)
+
+    @cached_property
+    def hue_shares(self) -> tuple[float, ...] | None:
+        """Share of each of the twelve hues of the painters' wheel, from red; None where there is hardly any colour."""
+        return hue_wheel(self._image)
+
+    @cached_property
+    def histogram(self) -> dict[str, tuple[int, ...]]:
+        """Pixels in 64 bins of `red`, `green`, `blue` and `luminance`, from dark to light."""
+        return histogram(self._image)
 
     def to_dict(self) -> dict[str, object]:
         """Return all but the maps, as JSON can hold it."""
@@ -150,7 +162,9 @@ def factors_of(
     box, points = (None, None) if face is None else (face.box, face.points)
     measured = MeasuredImage(np.asarray(image), Regions(*image.size, box, points), file)
     values = measure_all(measured)
-    readings = {name: Reading(FACTORS[name], value.value, value.note) for name, value in values.items()}
+    readings = {
+        name: Reading(FACTORS[name], value.value, value.note, detail=value.detail) for name, value in values.items()
+    }
     return PortraitFactors(readings, *image.size, box, points, others, turned, file, measured)
 
 
