@@ -228,7 +228,8 @@ def described() -> str:
     better = {"up": "more", "down": "less", "middle": "-"}
     for name, factor in FACTORS.items():
         cells = (factor.title, factor.unit, better[factor.direction], factor.region, factor.source, factor.caveat)
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        escaped = " | ".join(cells).replace("*", "\\*")  # as in L*, which Markdown takes for emphasis
+        lines.append(f"| `{name}` | {escaped} |")
     return "\n".join(lines)
 
 
