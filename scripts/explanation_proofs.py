@@ -41,7 +41,7 @@ DELETION_STEPS, RANDOM_ORDERS = 20, 5
 
 def map_of(scorer: Scorer, pixels: Pixels) -> Values:
     """Return the map of an image that the network sees whole, one value for each pixel."""
-    found = Explainer(scorer, test_crops="one", batch_size=49).explain(pixels)
+    found = Explainer(scorer, test_crops="one", batch_size=50).explain(pixels)
     return found.maps["score_whole"].values
 
 

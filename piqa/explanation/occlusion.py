@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -90,11 +90,11 @@ class Occlusion:
         pixels = view.pixels.to(self._scorer.device)
         grid = WindowGrid.over(*pixels.shape[1:])
         own = {name: values[view.crop :][:1] if len(values) > 1 else values for name, values in parts.items()}
-        scores = [self._scores(view, pixels[None], own)]
-        remaining = occluded(pixels, grid.masks(), other)
+        scores = []
+        remaining = chain([pixels], occluded(pixels, grid.masks(), other))  # in one batch: its size moves bfloat16
         while batch := list(islice(remaining, self._batch_size)):
             scores.append(self._scores(view, torch.stack(batch), own))
-            done(len(batch))
+            done(len(batch) if len(scores) > 1 else len(batch) - 1)
         found = torch.cat(scores).double().cpu().numpy()
         effects: Values = (found[0] - found[1:]).reshape(grid.rows, grid.columns).astype(np.float32)
         return effects
