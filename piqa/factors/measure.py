@@ -107,6 +107,7 @@ def _reading(reading: Reading) -> dict[str, object]:
         "percentile": reading.percentile,
         "sentence": reading.sentence,
         "advice": reading.advice,
+        "caveat": factor.caveat,
     }
 
 
