@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browser import faults, needs_browser, tab_to
-from PIL import Image, ImageEnhance
+from PIL import ImageEnhance
 from portraits import collins, hopper
 from tiny_models import write_tiny_model
 

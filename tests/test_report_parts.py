@@ -1,7 +1,5 @@
 """What a report is made of: names, scenes and percentiles, what stands out, the files that it may replace."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given
