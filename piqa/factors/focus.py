@@ -1,0 +1,127 @@
+"""Focus: which of eyes, nose and surroundings is the sharpest, and how much sharper the face is than what is around."""
+
+from __future__ import annotations
+
+import math
+
+from piqa.factors.edges import Edges, ImageEdges, together
+from piqa.factors.factor import Factor, Measurement, Words
+from piqa.factors.measured_image import MeasuredImage
+from piqa.factors.sharpness import CLOSEST_EYES, NO_EDGES, NO_FACE
+
+EYES, NOSE, SURROUNDINGS = 0, 1, 2
+PLANES = ("the eyes", "the nose", "the surroundings")
+AS_SHARP = 1.3  # eyes are sharp where their edges are at most so many times as wide as the sharpest [own rule]
+SHALLOW_GAP, SHALLOW_WIDTH = 1.0, 0.1  # log2, and parts of the distance of the eyes [own rule]
+
+TOO_SMALL = f"the eyes are less than {CLOSEST_EYES} px apart: too near to compare them with the nose"
+
+
+def _say_gap(value: float) -> Words:
+    times = 2 ** abs(value)
+    if abs(value) < math.log2(AS_SHARP):
+        return "the face is about as sharp as its surroundings", ""
+    if value < 0:
+        return f"edges of the face are {times:.1f} times as wide as those around it", "focus on the nearer eye"
+    return f"edges around the face are {times:.1f} times as wide as those in it", ""
+
+
+def _say_eyes_nose(value: float) -> Words:
+    times = 2 ** abs(value)
+    if abs(value) <= math.log2(AS_SHARP):
+        return "eyes and nose are about equally sharp", ""
+    if value < 0:
+        return f"the nose is {times:.1f} times as blurred as the eyes", ""
+    return f"the eyes are {times:.1f} times as blurred as the nose: focus lies in front", "focus on the nearer eye"
+
+
+def _say_plane(value: float) -> Words:
+    sharpest = PLANES[round(value)]
+    return f"the sharpest edges lie in {sharpest}", "" if round(value) == EYES else "focus on the nearer eye"
+
+
+def _say_depth(value: float) -> Words:
+    shallow = "depth of field is shallow: the surroundings are blurred and the face is not"
+    return (shallow if value > 0.5 else "the surroundings are not much more blurred than the face"), ""
+
+
+def _say_blur_around(value: float) -> Words:
+    return f"edges of the surroundings are {100 * value:.0f} % of the distance of the eyes wide", ""
+
+
+FACTORS = (
+    Factor(
+        *("focus_gap", "face against surroundings", "focus", "log2", "middle", "face"),
+        step=0.4,
+        say=_say_gap,
+        caveat="The surroundings hold the body, which is about as sharp as the face.",
+        source="widths of edges, Marziliano et al. 2002",
+    ),
+    Factor(
+        *("surroundings_blur", "blur of the surroundings for the face's size", "focus", "", "middle", "surroundings"),
+        step=0.05,
+        say=_say_blur_around,
+        digits=3,
+        caveat="Blur of the whole image moves it, too.",
+        source="widths of edges, Marziliano et al. 2002, over the distance of the eyes",
+    ),
+    Factor(
+        *("shallow_depth", "shallow depth of field", "focus", "1: yes", "middle", "surroundings"),
+        step=1,
+        say=_say_depth,
+        digits=0,
+        caveat="Motion of the surroundings reads as depth of field.",
+        source=f"gap above {SHALLOW_GAP:.0f}, edges around wider than {SHALLOW_WIDTH:.0%} of the eyes' distance",
+    ),
+    Factor(
+        *("eyes_against_nose", "eyes against nose", "focus", "log2", "down", "eyes"),
+        step=0.3,
+        say=_say_eyes_nose,
+        caveat="Eyes have finer edges than a nose: even where both are in focus the value is about -0.5.",
+        source="widths of edges, Marziliano et al. 2002",
+    ),
+    Factor(
+        *("sharpest_plane", "sharpest plane", "focus", "0: eyes, 1: nose, 2: around", "down", "whole"),
+        step=1,
+        say=_say_plane,
+        digits=0,
+        caveat=f"Another plane is named only where its edges are {AS_SHARP} times as narrow as those of the eyes.",
+        source="widths of edges, Marziliano et al. 2002",
+    ),
+)
+
+
+def measure(image: MeasuredImage) -> dict[str, Measurement]:
+    """Return a measurement for each of `FACTORS`, by name."""
+    edges, distance = image.edges, image.regions.eye_distance
+    if distance is None:
+        return {factor.name: Measurement(None, NO_FACE) for factor in FACTORS}
+    face, around = edges.face.width, edges.surroundings.width
+    missing = Measurement(None, NO_EDGES)
+    found = dict.fromkeys(("focus_gap", "surroundings_blur", "shallow_depth"), missing)
+    if around is not None:
+        found["surroundings_blur"] = Measurement(around / distance)
+        if face is not None:
+            gap = math.log2(around / face)
+            shallow = gap > SHALLOW_GAP and around / distance > SHALLOW_WIDTH
+            found |= {"focus_gap": Measurement(gap), "shallow_depth": Measurement(float(shallow))}
+    return found | _planes(edges, distance)
+
+
+def _planes(edges: ImageEdges, distance: float) -> dict[str, Measurement]:
+    """Return how eyes, nose and surroundings compare."""
+    names = ("eyes_against_nose", "sharpest_plane")
+    eyes, nose, around = edges.eyes.width, edges.nose.width, _sharp_part(edges.tiles)
+    if distance < CLOSEST_EYES:
+        return dict.fromkeys(names, Measurement(None, TOO_SMALL))
+    if eyes is None:
+        return dict.fromkeys(names, Measurement(None, NO_EDGES))
+    against_nose = Measurement(None, NO_EDGES) if nose is None else Measurement(math.log2(eyes / nose))
+    widths = [eyes / AS_SHARP, nose or math.inf, around or math.inf]
+    return {"eyes_against_nose": against_nose, "sharpest_plane": Measurement(float(widths.index(min(widths))))}
+
+
+def _sharp_part(tiles: list[Edges]) -> float | None:
+    """Return the width of edges in the sharper half of the tiles that have enough of them; None where none has."""
+    sharper = sorted((tile for tile in tiles if tile.width is not None), key=lambda tile: tile.width or 0.0)
+    return together(sharper[: max(1, len(sharper) // 2)]).width if sharper else None
