@@ -22,7 +22,7 @@ from piqa.preparation.portrait import Preparation
 SIDE = 96  # px of what the network sees; a disc has a tenth of it
 TRAINING_SCENES, TEST_SCENES = range(24), range(24, 32)
 STEPS, BATCH, RATE = 260, 32, 3e-3
-KINDS = ("blur", "noise", "dark")
+KINDS = {"blur": 0.5, "noise": 0.25, "dark": 0.25}  # how often each is drawn; blur is what the proofs ask for
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def drawn(rng: np.random.Generator, scenes: range = TRAINING_SCENES) -> tuple[Pi
     pixels, label = whole[top : top + SIDE, left : left + SIDE], 0.0
     for _ in range(rng.integers(4)):
         place = rng.uniform(0, SIDE, 2)
-        disc = Disc(*place, SIDE * rng.uniform(0.1, 0.25), str(rng.choice(KINDS)), rng.uniform(0.3, 1))
+        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        disc = Disc(*place, SIDE * rng.uniform(0.1, 0.25), kind, rng.uniform(0.3, 1))
         pixels = spoilt(pixels, disc, int(rng.integers(2**31)))
         label -= disc.damage
     return (np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels), label

@@ -193,6 +193,8 @@ def test_a_map_lies_over_the_image_as_it_was_turned(with_face):
     y, x = centre_of(found.maps["score_whole"].values)
     assert found.turned == 90 and found.maps["score_whole"].values.shape == (128, 96)
     assert abs(y - 102) < 12 and abs(x - 74) < 12  # turned clockwise: the top is now on the right
+    y, x = centre_of(found.maps_turned(0)["score_whole"].values)
+    assert abs(y - 22) < 12 and abs(x - 102) < 12
 
 
 def test_without_a_face_the_explanation_says_what_its_branch_sees():

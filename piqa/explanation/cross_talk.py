@@ -84,7 +84,7 @@ CROSS_TALK: Mapping[str, Mapping[str, Range]] = {
     "edge_width_eyes": _BLUR,
     "edge_width_relative": _BLUR,
     "edge_width_60": _BLUR,
-    "fineness_face": {"motion": (0, 1.0), "noise": (-0.4, 0), "halo": _either(1.0)},
+    "fineness_face": {"motion": (0, 1.0), "noise": (-0.4, 0)},
     "motion": {"blur_face": (0, 0.3)},
     "blur_surroundings": _AROUND,
     "edge_width_surroundings": _AROUND,
@@ -95,7 +95,7 @@ CROSS_TALK: Mapping[str, Mapping[str, Range]] = {
     "shallow_depth": {"focus_gap": _either(0.5), "blur_surroundings": _either(0.5)},
     "blockiness": {"jpeg_quality": (0, 3.0)},
     "levels_used": {"blockiness": (0, 1.4), "jpeg_quality": (0, 2.5), "noise": _either(0.4)},
-    "halo": {"blur_face": _either(1.0), "fineness_face": _either(1.0)},
+    "halo": {"blur_face": _either(3.0), "fineness_face": _either(3.0), "jpeg_quality": _either(0.3)},
     "chroma_resolution": {"jpeg_quality": _either(2.0)},
 }
 

@@ -75,6 +75,11 @@ class ScoreExplanation:
     notes: Sequence[str]
     turned: int = 0
 
+    def maps_turned(self, degrees: int) -> dict[str, ImageMap]:
+        """Return the maps over the image as it is when turned clockwise by 0, 90, 180 or 270 degrees from upright."""
+        quarters = (self.turned - degrees) // 90  # `rot90` turns the other way
+        return {name: replace(one, values=np.rot90(one.values, quarters)) for name, one in self.maps.items()}
+
 
 class Explainer:
     """Explains the scores of any scorer, on its device and in its precision.
@@ -89,9 +94,9 @@ class Explainer:
     Examples:
         >>> explainer = Explainer(Scorer.load("runs/demo"))
         >>> others = [explainer.features("b.jpg")]
-        >>> found = explainer.explain("a.jpg", others, maps=False)
-        >>> abs(sum(found.shares.values()) - (found.score - found.reference_score)) < 1e-5
-        True
+        >>> found = explainer.explain("a.jpg", others)
+        >>> list(found.maps), found.reference_score == others[0].score
+        (['score_whole'], True)
     """
 
     def __init__(

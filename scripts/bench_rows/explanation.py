@@ -16,8 +16,9 @@ from piqa.preparation.portrait import Preparation
 from piqa.scoring.options import Precision
 from piqa.system.memory import keep_freed_memory
 
-SMALL = ("test_byobnet", 160, "32")  # the demo's backbone, side and precision
-FULL = (SWIN_B_384, 384, "bf16")
+Size = tuple[str, int, Precision]  # backbone, side, precision
+SMALL: Size = ("test_byobnet", 160, "32")  # the demo's backbone, side and precision
+FULL: Size = (SWIN_B_384, 384, "bf16")
 
 
 class Joint(nn.Module):
@@ -42,7 +43,7 @@ def explanation(settings: Settings) -> Row:
     ways: dict[str, Figures] = {}
     sizes = {"small": SMALL} if settings.smoke else {"small": SMALL, "Swin-B": FULL}
     for name, (backbone, side, precision) in sizes.items():
-        ways |= maps_of(name, DualBranch(backbone, ("whole", "face"), side), precision, settings)  # type: ignore[arg-type]
+        ways |= maps_of(name, backbone, side, precision, settings)
     seconds = {name: way["median_s"] for name, way in ways.items()}
     largest = "small" if settings.smoke else "Swin-B"
     return Row(
@@ -58,17 +59,16 @@ def explanation(settings: Settings) -> Row:
     )
 
 
-def maps_of(name: str, network: DualBranch, precision: Precision, settings: Settings) -> dict[str, Figures]:
+def maps_of(name: str, backbone: str, side: int, precision: Precision, settings: Settings) -> dict[str, Figures]:
     """Time the maps of one network in both ways."""
     torch.manual_seed(0)
-    side = network.image_size
+    network = DualBranch(backbone, ("whole", "face"), side)
     explainers = {
         way: Explainer(Scorer(one, Preparation(side * 7 // 6), side, str(settings.device), precision))
         for way, one in (("features once", network), ("whole network anew", Joint(network)))
     }
     image = portrait(0.2 if settings.smoke else 2)
     features = {way: explainer.features(image) for way, explainer in explainers.items()}
-    calls = {
-        f"{name}, {way}": partial(explainer.explain, features[way], maps=True) for way, explainer in explainers.items()
-    }
-    return in_turn(calls, settings.times(3), "wall", settings.device)
+    calls = {f"{name}, {way}": partial(one.explain, features[way], maps=True) for way, one in explainers.items()}
+    large = backbone == SWIN_B_384
+    return in_turn(calls, settings.times(1 if large else 3), "wall", settings.device, warm_up=0 if large else 1)
