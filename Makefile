@@ -13,16 +13,19 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
 
-# Two images of a scene that the demo's model has not seen: the undistorted one, and a damaged one.
-EXAMPLES := $(addprefix data/demo/images/Shade_Hopper_21/,reference.png lowres-jpeg.jpg)
+# A scene that the demo's model has not seen, and two of its images: the undistorted one, and a damaged one.
+SCENE := data/demo/images/Shade_Hopper_21
+EXAMPLES := $(addprefix $(SCENE)/,reference.png lowres-jpeg.jpg)
 
-demo: install ## make a small dataset, train a model on it, evaluate it, score two images; about two minutes
+demo: install ## make a small dataset, train a model on it, evaluate it, score and explain images; about two minutes
 	$(BIN)/python -m piqa.data.demo data/demo
 	$(BIN)/python -m piqa.fit --config demo.yaml --overwrite true
 	$(BIN)/python -m piqa.evaluate --ckpt_path runs/demo
 	$(BIN)/python -m piqa.predict $(EXAMPLES) --ckpt_path runs/demo --out runs/demo/scores.csv
+	$(BIN)/python -m piqa.explain $(SCENE) --ckpt_path runs/demo --out runs/demo/report
 	@echo
-	@echo "Scores of the two images:         runs/demo/scores.csv"
+	@echo "Report on the images of a scene:  runs/demo/report/index.html"
+	@echo "Scores of two of them:            runs/demo/scores.csv"
 	@echo "Measures on the held-out scenes:  runs/demo/evaluation/per_scene.csv and metrics.json"
 	@echo "Plot, predicted by true score:    runs/demo/evaluation/scatter.png"
 	@echo "The run's record:                 runs/demo/record.json, config.yaml, metrics.csv"

@@ -27,7 +27,18 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import torch
-from bench_rows import allocator, evaluation, inputs, long_run, memory, other_models, scoring, start_up, training
+from bench_rows import (
+    allocator,
+    evaluation,
+    explanation,
+    inputs,
+    long_run,
+    memory,
+    other_models,
+    scoring,
+    start_up,
+    training,
+)
 from bench_rows.measure import Row, Settings, cores, forget, machine
 from bench_rows.tables import fill_page, print_table
 from rich.console import Console
@@ -51,6 +62,7 @@ ROWS: dict[str, Callable[[Settings], Row]] = {
     "detection": inputs.detection,
     "pretrain-input": inputs.pretrain_input,
     "start-up": start_up.start_up,
+    "explanation": explanation.explanation,
 }
 
 

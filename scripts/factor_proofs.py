@@ -1,12 +1,13 @@
-"""Prove the factors on graded spoilings of the two public-domain portraits, and write the table of docs/factors.md.
+"""Prove the factors on graded spoilings of the two public-domain portraits, and write the tables of docs/factors.md.
 
     python scripts/factor_proofs.py                          all factors, at three sizes; takes minutes
     python scripts/factor_proofs.py face_stops noise         some of them
-    python scripts/factor_proofs.py --write docs/factors.md  also into the page
+    python scripts/factor_proofs.py --write docs/factors.md  all, into the page
 
 A factor must rank each spoiling of its own: Spearman's correlation of value and level is at least 0.95, with the sign
 that is stated, on each portrait. Under others it must stay: over levels 0 to 3 it changes by no more than the stated
-fraction of its own range, which is its change from level 0 to 6 of its own spoiling.
+fraction of its own range, which is its change from level 0 to 6 of its own spoiling. That fraction holds for the
+portraits at their own size; reduced ones may change by as much more as spoilings in pixels are larger on them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ from piqa.preparation.mtcnn import MTCNNDetector
 
 SIZES = (1.0, 0.75, 0.5)  # of the portraits, reduced by Lanczos
 RANK, MILD = 0.95, 3
-WORDS_BEGIN, WORDS_END = "<!-- proofs: begin -->", "<!-- proofs: end -->"
+DIGITS = 2  # of bounds
+# On a portrait of half the size the same blur, noise or block covers twice as much of the face: so does its bound.
+IN_PIXELS = {"noise", "chroma_noise", "blur", "motion", "bg_blur", "jpeg", "sharpen", "upscaled"}
+REACTS = 0.25  # of the own range; what another spoiling moves by more says so in its caveat
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,40 @@ class Proof:
     eye_distance: float = 0
 
 
+# Counted, not measured: they cannot react to a spoiling.
+UNPROVEN = {"eye_distance", "megapixels"}
+
 # Widths and blur stay under changes of light, colour and contrast; their caveats name sharpening and enlarging.
 _SHARP = {"darker": 0.03, "flatter": 0.03, "desat": 0.03, "jpeg": 0.05}
 _WIDTH = Proof({"blur": 1, "motion": 1}, {**_SHARP, "noise": 0.07})
 _AROUND = {"darker": 0.03, "flatter": 0.03, "desat": 0.03, "cast_blue": 0.03}
 
 PROOFS: dict[str, Proof] = {
+    "face_stops": Proof({"darker": -1, "face_darker": -1}, {"jpeg": 0.02, "noise": 0.02, "blur": 0.02}),
+    "face_vs_surroundings": Proof({"face_darker": -1}, {"darker": 0.04, "noise": 0.04, "jpeg": 0.04}),
+    "under_face": Proof({"darker": 1}, {"noise": 0.03, "jpeg": 0.03, "blur": 0.03}),
+    "over_face": Proof({"brighter": 1}, {"darker": 0.01, "noise": 0.01, "jpeg": 0.01}),
+    "clip_face": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "chroma_noise": 0.05}),
+    "clip_whole": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "blur": 0.05}),
+    "clip_red": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "chroma_noise": 0.05}),
+    "clip_green": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "blur": 0.05}),
+    "clip_blue": Proof({"brighter": 1}, {"jpeg": 0.05, "noise": 0.05, "blur": 0.05}),
+    "range_stops": Proof({"flatter": -1}, {"desat": 0.06, "cast_blue": 0.06, "jpeg": 0.06}),
+    "cheek_stops": Proof({"side_light": 1}, {"darker": 0.03, "blur": 0.03, "jpeg": 0.03}, eye_distance=40),
+    "overhead_stops": Proof({"top_light": 1}, {"darker": 0.03, "noise": 0.05, "jpeg": 0.03}, eye_distance=40),
+    "contrast_face": Proof({"flatter": -1}, {"cast_blue": 0.02, "noise": 0.02, "jpeg": 0.02}),
+    "contrast_range": Proof({"flatter": -1}, {"cast_blue": 0.03, "desat": 0.04, "jpeg": 0.03}),
+    "contrast_local": Proof({"flatter": -1}, {"cast_blue": 0.05, "noise": 0.05, "jpeg": 0.05}),
+    "cast_blue": Proof({"cast_blue": 1}, {"darker": 0.01, "noise": 0.01, "jpeg": 0.01}),
+    "cast_green": Proof({"cast_green": 1}, {"darker": 0.01, "noise": 0.01, "jpeg": 0.01}),
+    "colourfulness": Proof({"desat": -1, "oversat": 1}, {"blur": 0.03, "jpeg": 0.03, "noise": 0.03}),
+    "mean_chroma": Proof({"desat": -1, "oversat": 1}, {"blur": 0.03, "jpeg": 0.03, "noise": 0.03}),
+    "harmony_distance": Proof({"cast_blue": 1}, {"darker": 0.02, "blur": 0.02, "motion": 0.02}),
+    "skin_a": Proof({"cast_green": -1}, {"noise": 0.02, "blur": 0.02, "jpeg": 0.02}, eye_distance=27),
+    "skin_b": Proof({"cast_blue": -1}, {"noise": 0.02, "blur": 0.02, "jpeg": 0.02}, eye_distance=27),
+    "skin_hue": Proof(
+        {"cast_green": 1, "cast_blue": -1}, {"darker": 0.05, "noise": 0.05, "jpeg": 0.05}, eye_distance=27
+    ),
     "noise": Proof({"noise": 1}, {"darker": 0.06, "desat": 0.06, "face_darker": 0.06, "chroma_noise": 0.06}),
     "shadow_noise": Proof({"noise": 1}, {"desat": 0.06, "face_darker": 0.06, "cast_blue": 0.06, "chroma_noise": 0.06}),
     "chroma_noise": Proof({"chroma_noise": 1}, {"darker": 0.05, "blur": 0.05, "flatter": 0.05, "jpeg": 0.05}),
@@ -95,9 +127,9 @@ def measured(sitter: str, size: float, spoiling: str, level: int) -> dict[str, f
     return {name: found.value for name, found in measure_all(image).items()}
 
 
-def values(factor: str, sitter: str, size: float, spoiling: str) -> np.ndarray:
+def values(factor: str, sitter: str, size: float, spoiling: str, levels: Sequence[int] = LEVELS) -> np.ndarray:
     """Return a factor's values by level, NaN where it has none."""
-    found = [measured(sitter, size, spoiling, level)[factor] for level in LEVELS]
+    found = [measured(sitter, size, spoiling, level)[factor] for level in levels]
     return np.array([np.nan if value is None else value for value in found])
 
 
@@ -109,13 +141,13 @@ def rank(factor: str, sitter: str, size: float, spoiling: str) -> float:
 
 def own_range(factor: str, sitter: str, size: float) -> float:
     """Return the change from level 0 to 6 of the first own spoiling."""
-    found = values(factor, sitter, size, next(iter(PROOFS[factor].own)))
-    return abs(float(found[-1] - found[0]))
+    least, most = values(factor, sitter, size, next(iter(PROOFS[factor].own)), (LEVELS[0], LEVELS[-1]))
+    return abs(float(most - least))
 
 
 def cross_talk(factor: str, sitter: str, size: float, spoiling: str) -> float:
     """Return the largest change over levels 0 to 3 of a spoiling, as a fraction of the own range."""
-    found = values(factor, sitter, size, spoiling)[: MILD + 1]
+    found = values(factor, sitter, size, spoiling, range(MILD + 1))
     return float(np.max(np.abs(found - found[0]))) / own_range(factor, sitter, size)
 
 
@@ -129,7 +161,8 @@ def failures(factor: str, sitter: str, size: float) -> list[str]:
         if not (rho := rank(factor, sitter, size, spoiling)) * sign >= RANK:
             found.append(f"{factor}, {sitter} at {size}: {rho:.2f} on {spoiling}, {sign * RANK} is needed")
     for spoiling, bound in proof.flat.items():
-        if not (change := cross_talk(factor, sitter, size, spoiling)) <= bound:
+        bound = round(bound / size if spoiling in IN_PIXELS else bound, DIGITS)
+        if not round(change := cross_talk(factor, sitter, size, spoiling), DIGITS) <= bound:
             found.append(f"{factor}, {sitter} at {size}: changes by {change:.3f} on {spoiling}, at most {bound}")
     return found
 
@@ -162,23 +195,59 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def described() -> str:
+    """Return what is measured as a Markdown table."""
+    lines = [
+        "| factor | what | unit | better | where | how, and its source | what else moves it |",
+        "|---|" + "---|" * 6,
+    ]
+    better = {"up": "more", "down": "less", "middle": "-"}
+    for name, factor in FACTORS.items():
+        cells = (factor.title, factor.unit, better[factor.direction], factor.region, factor.source, factor.caveat)
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def page_with(page: str, part: str, table: str) -> str:
+    """Return a page with a table between the two marks of a part, `factors` or `proofs`."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise SystemExit(f"the page needs the marks {begin} and {end}, each once")
+    before, after = page.split(begin)[0], page.split(end)[1]
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
+
+
+def silent(table: pd.DataFrame) -> list[str]:
+    """Return which factors of a matrix another spoiling moves without a word in their caveats."""
+    return [
+        f"{name} changes by {shown} on {spoiling} and has no caveat"
+        for name, row in table.iterrows()
+        for spoiling, shown in row.items()
+        if not FACTORS[str(name)].caveat and not shown.startswith("*") and shown != "-" and float(shown) > REACTS
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the matrix and what fails; write the page if asked. Return 1 if a factor fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("factors", nargs="*", help="names; default: all")
-    parser.add_argument("--write", type=Path, help="page with the two marks between which the matrix is written")
+    parser.add_argument("--write", type=Path, help="page with the marks between which the tables are written")
     options = parser.parse_args(arguments)
+    if options.write and options.factors:
+        parser.error("a page is written with all factors")
+    if unknown := set(options.factors) - set(FACTORS):
+        parser.error(f"there is no factor {', '.join(sorted(unknown))}")
     factors = options.factors or list(FACTORS)
     proven = [name for name in factors if name in PROOFS]
-    table = markdown(matrix(proven, 1.0))
-    print(table)
+    table = matrix(proven, 1.0)
+    print(markdown(table))
     failed = [line for name in proven for one in SITTERS for size in SIZES for line in failures(name, one.name, size)]
-    failed += [f"{name} has no proof" for name in factors if name not in PROOFS]
+    failed += silent(table)
+    failed += [f"{name} has no proof" for name in factors if name not in PROOFS and name not in UNPROVEN]
     print("\n".join(failed) or f"all {len(proven)} factors show what they must, at sizes {SIZES}")
     if options.write:
-        text = options.write.read_text(encoding="utf-8")
-        before, after = text.split(WORDS_BEGIN)[0], text.split(WORDS_END)[1]
-        options.write.write_text(f"{before}{WORDS_BEGIN}\n{table}\n{WORDS_END}{after}", encoding="utf-8")
+        page = page_with(options.write.read_text(encoding="utf-8"), "factors", described())
+        options.write.write_text(page_with(page, "proofs", markdown(table)), encoding="utf-8")
     return 1 if failed else 0
 
 

@@ -22,6 +22,7 @@ ROWS = [
     "detection",
     "pretrain-input",
     "start-up",
+    "explanation",
 ]
 MACHINE = {"cpu", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 

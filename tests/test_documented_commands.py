@@ -5,6 +5,7 @@ What is not run, and why, is listed in `ELSEWHERE`; its arguments are parsed by 
 
 import copy
 import importlib
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -33,6 +34,7 @@ SHORT = {
     "prepare": ["--data.store.workers=0"],
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
+    "explain": ["--device=cpu", "--workers=0"],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -41,6 +43,7 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "srun": "the same",
     "submission": "tests/test_submission.py, as the zip runs in a process of its own, where networks have their size",
     "piqa.predict_ray": "tests/test_predict_ray.py, as it names a cluster",
+    "--pdf": "tests/test_pdf.py, as it needs a browser",
     "piqa.evaluate": "tests/test_docs.py, on the demo's model",
     "runs/demo": "the same",
 }
@@ -96,7 +99,8 @@ def workshop(tmp_path_factory, small_networks):
     for name in ("lsvq", "gfiqa"):  # as `piqa.pretrain` leaves them, which it may replace
         model_file.save(Backbone(), data / f"weights/{name}.safetensors", {"stage": name, "backbone": {}})
     torch.save(LIQE().clip.state_dict(), data / "weights/LIQE.pt")
-    write_images(folder / "photos", 2)
+    for file, name in zip(write_images(folder / "photos", 2), ("a.jpg", "b.jpg"), strict=True):
+        shutil.copy(file, folder / name)
     labels = []
     for scene in ("garden", "hall", "lake"):
         for file in write_images(folder / "mine" / scene, 4):
@@ -141,6 +145,8 @@ def test_a_documented_command_runs_as_it_stands(command, trained, monkeypatch):
     run(command.name, command.arguments)
     if command.name == "predict":
         assert pd.read_csv("scores.csv")["score"].notna().all()
+    if command.name == "explain":
+        assert Path(command.words[command.words.index("--out") + 1], "index.html").is_file()
     if command.name == "fit" and "--out" in command.words:
         out = Path(command.words[command.words.index("--out") + 1])
         assert (out / "model.safetensors").is_file()

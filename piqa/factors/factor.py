@@ -29,10 +29,12 @@ class Measurement:
     Attributes:
         value: In the factor's unit; None where it cannot be measured.
         note: Why there is no value, or why it is not reliable; "" where it is.
+        detail: What else was found, in words, such as the hues of a colourful image.
     """
 
     value: float | None
     note: str = ""
+    detail: str = ""
 
     @property
     def reliable(self) -> bool:
@@ -83,6 +85,7 @@ class Reading:
         percentile: Per cent of the other images of its scene or folder with a lower value, ties counted half; None
             where there are too few.
         images: The number of images that `percentile` is taken from.
+        detail: What else was found, in words.
     """
 
     factor: Factor
@@ -90,6 +93,7 @@ class Reading:
     note: str = ""
     percentile: float | None = None
     images: int = 0
+    detail: str = ""
 
     @property
     def reliable(self) -> bool:
@@ -101,7 +105,7 @@ class Reading:
         """What the value means, in words; why there is none."""
         if self.value is None:
             return self.note
-        said = self.factor.say(self.value)[0]
+        said = "; ".join(filter(None, (self.factor.say(self.value)[0], self.detail)))
         return f"{said} ({self.note})" if self.note else said
 
     @property

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from piqa.factors import focus, noise, resolution, sharpness
+from piqa.factors import (
+    colour,
+    contrast,
+    exposure,
+    face_light,
+    focus,
+    light_maps,
+    noise,
+    resolution,
+    sharpness,
+    skin,
+)
 from piqa.factors.factor import Factor, Measurement
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 
-FAMILIES = (noise, sharpness, focus, resolution)
+FAMILIES = (exposure, face_light, contrast, colour, skin, noise, sharpness, focus, resolution)
 FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for factor in family.FACTORS}
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
-MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = ()
+MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = (light_maps.exposure_map, light_maps.skin_map)
 
 
 def measure_all(image: MeasuredImage) -> dict[str, Measurement]:

@@ -168,7 +168,9 @@ def factors_of(
     box, points = (None, None) if face is None else (face.box, face.points)
     measured = MeasuredImage(np.asarray(image), Regions(*image.size, box, points), file)
     values = measure_all(measured)
-    readings = {name: Reading(FACTORS[name], value.value, value.note) for name, value in values.items()}
+    readings = {
+        name: Reading(FACTORS[name], value.value, value.note, detail=value.detail) for name, value in values.items()
+    }
     return PortraitFactors(readings, *image.size, box, points, others, turned, file, measured)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,20 @@ from piqa.preparation.image_file import Pixels
 
 WORKING_SIDE = 1600  # most pixels on a side of the copy in which light, colour and contrast are measured
 THUMBNAIL_SIDE = 64  # of the copy in which hues are looked at: noise and JPEG's blocks are gone in it
+SMALL_SIDE = 256  # most pixels on a side of the copy in which local contrast and colourfulness are measured
+LEAST_ZONE = 16  # pixels of the copy
+SAMPLE = 400_000  # pixels that are enough for a percentile or a share
 CHUNK = 32  # rows that are converted at a time: fresh memory costs more time than arithmetic
 
 Values = NDArray[np.float32]
 
-_ENCODED = np.arange(256) / 255
-# IEC 61966-2-1, with the threshold of the standard's first edition
-LINEAR = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+def linear_light(encoded: NDArray[np.floating]) -> Values:
+    """Return linear light of encoded sRGB values, both in [0, 1] (IEC 61966-2-1, threshold of its first edition)."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+LINEAR = linear_light(np.arange(256) / 255)
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear red, green and blue
 
@@ -78,6 +86,28 @@ class MeasuredImage:
         return np.asarray(Image.fromarray(self.working).resize(size, Image.Resampling.BOX))
 
     @cached_property
+    def small(self) -> Pixels:
+        """A copy of at most 256 pixels on a side, means of squares of pixels: hardly any noise is left in it."""
+        by = math.ceil(max(self.working.shape[:2]) / SMALL_SIDE)
+        return self.working if by == 1 else np.asarray(Image.fromarray(self.working).reduce(by))
+
+    def zone(self, square: Square) -> Pixels | None:
+        """Return a small place of the copy, given in pixels of the image; None with less than 16 pixels."""
+        pixels = self.working[square.scaled(self.working_scale).slices]
+        return pixels if pixels.shape[0] * pixels.shape[1] >= LEAST_ZONE else None
+
+    def zone_luminance(self, square: Square) -> float | None:
+        """Return the mean relative luminance of a small place; None with less than 16 pixels of the copy.
+
+        Pixels in its middle weigh most, so that a blur does not bring in what lies beside it.
+        """
+        pixels = self.zone(square)
+        if pixels is None:
+            return None
+        weights = np.bartlett(pixels.shape[0] + 2)[1:-1, None] * np.bartlett(pixels.shape[1] + 2)[1:-1]
+        return float(((LINEAR[pixels] @ LUMINANCE) * weights).sum() / weights.sum())
+
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """How many pixels of the copy have each value of red, green and blue, (3, 256)."""
         return np.stack([np.bincount(self.working[..., channel].ravel(), minlength=256) for channel in range(3)])
@@ -94,10 +124,10 @@ class MeasuredImage:
             np.matmul(part, LUMINANCE, out=luminance[start : start + CHUNK])
         return luminance
 
-    def linear(self, square: Square | None = None) -> Values:
-        """Return a place of the copy, given in pixels of the image, in linear light: (rows, columns, 3), in [0, 1]."""
-        pixels = self.working if square is None else self.working[square.scaled(self.working_scale).slices]
-        return LINEAR[pixels]
+    def sampled(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return every n-th row and column of the copy, or of a mask of it, so that at most 400,000 pixels are left."""
+        step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / SAMPLE))
+        return values[::step, ::step]
 
     @cached_property
     def is_grey(self) -> bool:
@@ -113,6 +143,19 @@ class MeasuredImage:
         """The ellipse of the face as a mask of the copy; None without a face, or where it holds no pixel."""
         mask = self.regions.ellipse(*self.luminance.shape[:2])
         return mask if mask is not None and mask.any() else None
+
+    @cached_property
+    def face_luminance(self) -> Values | None:
+        """Relative luminance of at most 400,000 pixels of the face, (pixels,); None without a face."""
+        return None if self.face is None else self._thinned(self.luminance[self.face])
+
+    @cached_property
+    def face_pixels(self) -> Pixels | None:
+        """The same pixels, uint8 RGB, (pixels, 3)."""
+        return None if self.face is None else self._thinned(self.working[self.face])
+
+    def _thinned(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        return pixels[:: math.ceil(len(pixels) / SAMPLE)]
 
     @cached_property
     def surroundings(self) -> NDArray[np.bool_] | None:

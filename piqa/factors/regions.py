@@ -94,12 +94,12 @@ class Regions:
         """A square about each eye, of side 0.7 eye distances."""
         if self.points is None:
             return None
-        return self._about(self.points[0]), self._about(self.points[1])
+        return self.square_about(self.points[0]), self.square_about(self.points[1])
 
     @cached_property
     def nose(self) -> Square | None:
         """A square about the nose, of side 0.7 eye distances."""
-        return None if self.points is None else self._about(self.points[2])
+        return None if self.points is None else self.square_about(self.points[2])
 
     @cached_property
     def cheeks(self) -> tuple[Square, Square] | None:
@@ -167,9 +167,10 @@ class Regions:
         a, b = 0.42 * (x2 - x1) * SURROUNDINGS, 0.48 * (y2 - y1) * SURROUNDINGS
         return bool(((near_x - x) / a) ** 2 + ((near_y - y) / b) ** 2 <= 1)
 
-    def _about(self, point: Point) -> Square:
+    def square_about(self, point: Point, side: float = 0.7) -> Square:
+        """Return a square about a point, cut at the image's border; its side in eye distances."""
         assert self.eye_distance is not None
-        half = 0.35 * self.eye_distance
+        half = side / 2 * self.eye_distance
         return self._square(point[0] - half, point[1] - half, point[0] + half, point[1] + half)
 
     def _square(self, left: float, top: float, right: float, bottom: float) -> Square:

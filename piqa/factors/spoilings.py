@@ -88,6 +88,11 @@ def _side_light(pixels: Pixels, level: int) -> Pixels:
     return _in_light(pixels, 2.0 ** (-0.5 * level * across))
 
 
+def _top_light(pixels: Pixels, level: int) -> Pixels:
+    down = np.linspace(0, 1, pixels.shape[0])[:, None, None]
+    return _in_light(pixels, 2.0 ** (-0.5 * level * down))
+
+
 SPOILINGS: dict[str, Spoiling] = {
     "darker": lambda pixels, level, _: _in_light(pixels, 2.0 ** (-0.4 * level)),
     "brighter": lambda pixels, level, _: _in_light(pixels, 2.0 ** (0.3 * level)),
@@ -96,9 +101,11 @@ SPOILINGS: dict[str, Spoiling] = {
     ),
     "flatter": lambda pixels, level, _: _bytes(128 + (pixels.astype(np.float32) - 128) * (1 - 0.12 * level)),
     "side_light": lambda pixels, level, _: _side_light(pixels, level),
+    "top_light": lambda pixels, level, _: _top_light(pixels, level),
     "cast_blue": lambda pixels, level, _: _in_light(
         pixels, np.array([2.0 ** (-0.12 * level), 1.0, 2.0 ** (0.12 * level)])
     ),
+    "cast_green": lambda pixels, level, _: _in_light(pixels, np.array([1.0, 2.0 ** (0.12 * level), 1.0])),
     "desat": lambda pixels, level, _: _chroma_scaled(pixels, 1 - 0.15 * level),
     "oversat": lambda pixels, level, _: _chroma_scaled(pixels, 1 + 0.2 * level),
     "noise": lambda pixels, level, _: _bytes(pixels + np.random.default_rng(0).normal(0, 3 * level, pixels.shape)),

@@ -11,7 +11,7 @@ from piqa.report.facts import MapPicture
 from piqa.report.names import folder_of, page_names, printable, shown_names
 from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage
 from piqa.report.scenes import place_in_words
-from piqa.report.standouts import PRINCIPAL
+from piqa.report.standouts import PRINCIPAL, StandOut
 from piqa.report.table import write_table
 from piqa.report.written_files import WrittenFiles
 from piqa.system.progress import Advance
@@ -152,9 +152,14 @@ def _rows(portraits: Portraits) -> Iterator[dict[str, object]]:
             "thumbnail": thumbnail,
             "faces": 0 if image.facts.face_box is None else 1 + image.facts.other_faces,
             "score": image.score,
-            "outs": [out.reading.sentence for out in image.stand_outs[:2]],
+            "outs": [_out_words(out) for out in image.stand_outs[:3]],
             "cells": [_cell(image.readings[name]) for name in FACTORS],
         }
+
+
+def _out_words(out: StandOut) -> tuple[str, str]:
+    """Return the name of a factor that stands out, and its value and place."""
+    return out.reading.factor.title, ", ".join(filter(None, [value_words(out.reading), out.place]))
 
 
 def _cell(reading: Reading) -> dict[str, object]:

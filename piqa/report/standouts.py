@@ -11,8 +11,8 @@ from piqa.report.scenes import place_in_words
 
 MOST = 5
 MOST_OF_A_FAMILY = 2  # factors of one family often move together
-EXTREME, FAR_EXTREME = 10, 25  # per cent of the scene at each end, for what differs by one step, and by three
-A_STEP, FAR = 1.0, 3.0  # what a viewer sees; a value that differs by less is not worth a word, however rare it is
+EXTREME, FAR_EXTREME = 10, 20  # per cent of the scene at each end, for what differs by one step, and by two
+A_STEP, FAR = 1.0, 2.0  # what a viewer sees; a value that differs by less is not worth a word, however rare it is
 FOR_ADVICE, FOR_PRINCIPAL = 1.5, 2.0  # steps that are added where something can be done, and for principal factors
 FARTHEST = 6.0  # steps: as far as the strongest of the graded spoilings
 # One or two of each family, which say most in fewest words; the index shows these first.
@@ -20,8 +20,8 @@ PRINCIPAL = (
     *("face_stops", "face_vs_surroundings", "contrast_face", "cast_blue", "colourfulness", "noise", "edge_width_eyes"),
     *("focus_gap", "jpeg_quality", "head_size", "eye_distance"),
 )
-# They tell people apart, not pictures: they are measured and shown, but no reason to point at a picture.
-OF_THE_PERSON = ("skin_a", "skin_b", "skin_hue")
+# They tell people apart, or describe without a judgement: they are shown, but are no reason to point at an image.
+NOT_TELLING = ("skin_a", "skin_b", "skin_hue", "motion_direction", "harmony_distance")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def stand_outs(readings: Iterable[tuple[Reading, float | None]]) -> list[StandOu
     """Return the factors that stand out, most telling first.
 
     A factor stands out where it is at least one step away from the scene's median and among the extreme tenth of the
-    scene, or three steps and among the extreme quarter (of too few images: two steps), or where its sentence comes with
+    scene, or two steps and among the extreme fifth (of too few images: two steps), or where its sentence comes with
     advice and most images are better in it. No factor whose value is not reliable stands out.
 
     Args:
@@ -62,11 +62,11 @@ def stand_outs(readings: Iterable[tuple[Reading, float | None]]) -> list[StandOu
 
 def _weight(reading: Reading, steps: float | None) -> float:
     """Return how telling a factor is; 0 where it does not stand out."""
-    if not reading.reliable or reading.factor.name in OF_THE_PERSON:
+    if not reading.reliable or reading.factor.name in NOT_TELLING:
         return 0.0
     far = 0.0 if steps is None else min(abs(steps), FARTHEST)
     if reading.percentile is None:
-        differs = far >= 2 * A_STEP
+        differs = far >= FAR
     else:
         from_end = min(reading.percentile, 100 - reading.percentile)
         differs = (far >= A_STEP and from_end <= EXTREME) or (far >= FAR and from_end <= FAR_EXTREME)
