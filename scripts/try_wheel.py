@@ -57,6 +57,9 @@ from piqa import Scorer
 assert pathlib.Path(piqa.__file__).is_relative_to(sys.prefix), piqa.__file__
 table = Scorer.load("runs/demo").score(["{IMAGE}"])
 assert table["error"].isna().all(), table["error"][0]
+from piqa.web.page import HERE, PARTS
+absent = [part + kind for part in PARTS for kind in PARTS[part] if not (HERE / "parts" / (part + kind)).is_file()]
+assert not absent, absent
 """
 
 

@@ -111,8 +111,15 @@ def test_documents_that_cannot_be_joined_are_refused_with_what_to_install(tmp_pa
         write_pdf(["a", "b"], tmp_path / "a.pdf")
 
 
+def test_weasyprint_takes_the_place_of_a_browser_that_prints_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("weasyprint")
+    browser_that("exit 1", tmp_path, monkeypatch)
+    assert pages(write_pdf(PAGE.format("one"), tmp_path / "a.pdf")) == ["one", "one again"]
+
+
 def test_a_browser_that_prints_nothing_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "a.pdf").write_text("old")
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
     browser_that("echo 'no usable sandbox' >&2; exit 1", tmp_path, monkeypatch)
     with pytest.raises(InputError, match="made no PDF; it said: no usable sandbox"):
         write_pdf("<p>", tmp_path / "a.pdf")
@@ -136,6 +143,7 @@ def test_no_documents_are_no_pdf(tmp_path):
 
 def test_only_root_gives_up_the_sandbox(tmp_path, monkeypatch):
     browser_that(f'echo "$@" > {tmp_path}/options', tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
     for user, given in ((0, True), (1000, False)):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
         with pytest.raises(InputError, match="made no PDF; it said: nothing"):

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-brows
 TIMEOUT = 300  # seconds for one document; a portrait takes about one
 EXTRA = 'pip install "dn-piqa[pdf]"'
 HOW_TO_GET_ONE = f"install Chromium or Google Chrome, or `{EXTRA}`; the pages can also be printed from any browser"
+Printer = Callable[[str, Path], None]
 OPTIONS = (
     "--headless",
     "--disable-gpu",
@@ -67,18 +68,26 @@ def find_browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
-def _printer() -> Any:
+def _printer() -> Printer:
     """Return what prints one document: Chromium, or WeasyPrint."""
     if browser := find_browser():
         return lambda html, path: _print_with_chromium(browser, html, path)
+    weasyprint = _weasyprint()
+    if weasyprint is None:
+        raise InputError(f"there is nothing here that can make a PDF; {HOW_TO_GET_ONE}")
+    return lambda html, path: _print_with_weasyprint(weasyprint, html, path)
+
+
+def _weasyprint() -> Any:
+    """Return the module; None if it is not installed."""
     try:
         import weasyprint
     except ImportError:
-        raise InputError(f"there is nothing here that can make a PDF; {HOW_TO_GET_ONE}") from None
+        return None
     except OSError as error:  # a library of the system that it loads
         needed = "its system libraries (Debian: libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0)"
         raise InputError(f"WeasyPrint cannot start: {error}; install {needed}, or Chromium") from error
-    return lambda html, path: _print_with_weasyprint(weasyprint, html, path)
+    return weasyprint
 
 
 def _print_with_chromium(browser: str, html: str, path: Path) -> None:
@@ -92,9 +101,14 @@ def _print_with_chromium(browser: str, html: str, path: Path) -> None:
     finally:
         page.unlink()
         shutil.rmtree(profile, ignore_errors=True)
-    if not path.is_file():
-        last = (said.strip().splitlines() or ["nothing"])[-1]
-        raise InputError(f"{browser} made no PDF; it said: {last[:300]}; remove it from PATH and `{EXTRA}` instead")
+    if path.is_file():
+        return
+    # Some containers forbid its sandbox, and one from a snap does not see temporary folders.
+    if weasyprint := _weasyprint():
+        _print_with_weasyprint(weasyprint, html, path)
+        return
+    last = (said.strip().splitlines() or ["nothing"])[-1]
+    raise InputError(f"{browser} made no PDF; it said: {last[:300]}; `{EXTRA}` brings another way")
 
 
 def _run(command: list[str]) -> str:
