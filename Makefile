@@ -22,7 +22,7 @@ demo: install ## make a small dataset, train a model on it, evaluate it, score a
 	$(BIN)/python -m piqa.fit --config demo.yaml --overwrite true
 	$(BIN)/python -m piqa.evaluate --ckpt_path runs/demo
 	$(BIN)/python -m piqa.predict $(EXAMPLES) --ckpt_path runs/demo --out runs/demo/scores.csv
-	$(BIN)/python -m piqa.explain $(SCENE) --ckpt_path runs/demo --out runs/demo/report
+	$(BIN)/python -m piqa.explain $(SCENE) --ckpt_path runs/demo --score_maps false --out runs/demo/report
 	@echo
 	@echo "Report on the images of a scene:  runs/demo/report/index.html"
 	@echo "Scores of two of them:            runs/demo/scores.csv"

@@ -190,7 +190,7 @@ class _Run:
         explainer, with_maps = (None, False) if self._model is None else (self._model.explainer, self._model.with_maps)
         pair = compare_pair(self.portraits, explainer, with_maps)
         self._written.write_text(COMPARISON, comparison_page(pair, head, self.portraits))
-        print(f"A: {pair.a.title}", f"B: {pair.b.title}", *in_words(pair), sep="\n")
+        print(*in_words(pair), sep="\n")
 
     def tell(self) -> None:
         """Say what came out; raise an error where images could not be read, or none could be measured."""

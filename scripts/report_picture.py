@@ -21,7 +21,7 @@ from piqa.web.pdf import find_browser
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE, PORTRAIT = "Shade_Hopper_21", "under-noise"
-SIZE = {"width": 1180, "height": 980}
+SIZE = {"width": 1120, "height": 860}
 COLOURS = 128  # of the picture's palette, which makes it a third as large
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "data/demo", help="images of the demo, made if absent")
     parser.add_argument("--scene", default=SCENE)
     parser.add_argument("--portrait", default=PORTRAIT, help="name of an image's page")
-    parser.add_argument("--map", default="exposure", help="the map over the photograph; none by default")
+    parser.add_argument("--map", default="", help="a map over the photograph, such as `exposure`; none by default")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/report.png")
     args = parser.parse_args()
     write_demo(args.data)

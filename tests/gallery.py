@@ -18,6 +18,7 @@ COLUMNS = [
     {"title": "Sharpness", "group": "sharpness"},
 ]
 BLUES = [("too dark", "#0072b2"), ("as the target", "#ffffff"), ("too bright", "#d55e00")]
+LONG = [*BLUES, ("words that take more room than the photo has " * 3, "#000000")]
 
 
 def data_uri(image, kind="JPEG"):
@@ -61,7 +62,7 @@ def gallery(name="Portraits", count=30, **values):
         "box": HOPPER_FACE,
         "maps": [
             {"name": "exposure", "title": "exposure", "src": over, "legend": BLUES},
-            {"name": "sharpness", "title": "local sharpness", "src": over, "legend": BLUES[:2], "note": "at 60 px"},
+            {"name": "sharpness", "title": "local sharpness", "src": over, "legend": LONG, "note": "at 60 px"},
         ],
         "hues": [0.3, 0.24, 0.2, 0.02, 0, 0, 0, 0.02, 0.12, 0.1, 0, 0],
         "counts": {

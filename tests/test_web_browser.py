@@ -110,8 +110,9 @@ def test_a_group_of_columns_can_be_hidden(opened):
 # Photos
 
 
-def test_a_map_lies_exactly_over_the_greyed_photo_with_its_legend(opened):
-    with opened(gallery(), 400) as page:
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_map_lies_exactly_over_the_greyed_photo_with_its_legend(opened, width):
+    with opened(gallery(), width) as page:
         tab_to(page, "input[type=radio]")
         page.keyboard.press("ArrowRight")
         layer = page.locator(".layer.shown")
@@ -123,6 +124,9 @@ def test_a_map_lies_exactly_over_the_greyed_photo_with_its_legend(opened):
             "as the target",
             "too bright",
         ]
+        page.keyboard.press("ArrowRight")
+        assert layer.get_attribute("data-map") == "sharpness"  # whose legend is long
+        assert layer.locator(".map").bounding_box() == page.locator(".photo").bounding_box()
         page.check("input[type=radio][value='']")
         assert page.evaluate("getComputedStyle(document.querySelector('.photo')).filter") == "none"
         assert page.locator(".layer.shown").count() == 0

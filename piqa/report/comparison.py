@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from piqa.explanation.difference import FactorDifference, compare_factors
+from piqa.explanation.difference import FactorDifference, ScoreDifference, compare_factors, difference_lines
 from piqa.factors.measure import PortraitFactors
 from piqa.report.facts import MapPicture, score_pictures
+from piqa.report.names import printable
 from piqa.report.pages import Heading, value_words
 from piqa.report.portraits import Portraits, ReportedImage
 from piqa.web.page import render_page
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 COMPARISON = "comparison.html"
 SEEN = 1.0  # steps; what differs by less is not seen
-SAID = 5  # differences that are printed
+SAID = 5  # differences that the page begins with
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,14 @@ class Pair:
         a: The first.
         b: The second.
         factors: Differences of factors, the most telling first.
-        shares: By how much each branch of the model lifts the first over the second; empty without a model.
+        score: What the model says; None without one.
         maps: Of the score, of the first and of the second, with one scale of colours.
     """
 
     a: ReportedImage
     b: ReportedImage
     factors: Sequence[FactorDifference]
-    scores: tuple[float, float] | None = None
-    shares: dict[str, float] = field(default_factory=dict)
+    score: ScoreDifference | None = None
     maps: tuple[list[MapPicture], list[MapPicture]] = ([], [])
 
 
@@ -56,22 +56,12 @@ def compare_pair(portraits: Portraits, explainer: Explainer | None = None, with_
         return Pair(a, b, compare_factors(_measured(a), _measured(b)))
     found = explainer.compare(a.file, b.file, maps=with_maps)
     maps = (score_pictures(found.maps_a), score_pictures(found.maps_b))
-    return Pair(a, b, found.factors, (found.score_a, found.score_b), dict(found.shares), maps)
+    return Pair(a, b, found.factors, found, maps)
 
 
 def in_words(pair: Pair) -> list[str]:
-    """Return what tells the images apart, a line a difference, the most telling first."""
-    lines = []
-    if pair.scores is not None:
-        score_a, score_b = (number(score, 3) for score in pair.scores)
-        lines.append(f"score {score_a} against {score_b}: {number(pair.scores[0] - pair.scores[1], 3, sign=True)}")
-        ordered = sorted(pair.shares.items(), key=lambda item: -abs(item[1]))
-        lines += [f"  {number(share, 3, sign=True)} by the {branch} branch" for branch, share in ordered]
-    told = [difference for difference in pair.factors if abs(difference.steps) >= SEEN]
-    lines += [f"{_factor_line(difference)}" for difference in told[:SAID]]
-    if not told:
-        lines.append("no factor differs by as much as a viewer sees")
-    return lines
+    """Return what tells the images apart, for a terminal: a line a difference, the most telling first."""
+    return difference_lines(printable(pair.a.name), printable(pair.b.name), pair.factors, pair.score)
 
 
 def comparison_page(pair: Pair, head: Heading, portraits: Portraits) -> str:
@@ -101,29 +91,30 @@ def comparison_page(pair: Pair, head: Heading, portraits: Portraits) -> str:
         }
         for difference in pair.factors
     ]
-    told = [row for row in rows if abs(float(cast(float, row["steps"]))) >= SEEN][:SAID]
+    told = [row for row, one in zip(rows, pair.factors, strict=True) if abs(one.telling) >= SEEN][:SAID]
     return render_page("report/comparison.html", head=head, pair=pair, images=images, rows=rows, told=told)
 
 
 def _measured(image: ReportedImage) -> PortraitFactors:
     """Return the readings of an image in the form in which they are compared."""
-    return cast(PortraitFactors, SimpleNamespace(readings=image.readings))
+    facts = image.facts
+    points = None if facts.face_points is None else [tuple(point) for point in facts.face_points]
+    size = {"width": facts.width, "height": facts.height, "face_points": points}
+    return cast(PortraitFactors, SimpleNamespace(readings=image.readings, **size))
 
 
 def _value(image: ReportedImage, difference: FactorDifference) -> str:
     return value_words(image.readings[difference.factor.name])
 
 
-def _factor_line(difference: FactorDifference) -> str:
-    factor = difference.factor
-    values = f"{number(difference.a, factor.digits)} against {number(difference.b, factor.digits)} {factor.unit}"
-    return f"{factor.title}: {values.strip()}; {_verdict(difference)}"
-
-
 def _verdict(difference: FactorDifference) -> str:
     """Return in words by how much the images differ."""
     steps = difference.steps
     size = f"{number(abs(steps), 1)} steps"
-    if difference.factor.direction == "middle":
-        return f"A is higher by {size}" if steps > 0 else f"B is higher by {size}"
-    return f"better in A by {size}" if steps > 0 else f"better in B by {size}"
+    which = "A" if steps > 0 else "B"
+    words = (
+        f"{which} is higher by {size}" if difference.factor.direction == "middle" else f"{which} is better by {size}"
+    )
+    if difference.comes_with is None or abs(difference.telling) >= abs(steps) / 2:
+        return words
+    return f"{words}, most of which comes with the {difference.comes_with.title}"

@@ -35,6 +35,7 @@ class Facts:
         width: Of the upright image, in pixels.
         height: Likewise.
         face_box: x1, y1, x2, y2 of the measured face, in these pixels.
+        face_points: Eyes, nose and corners of the mouth, likewise.
         other_faces: How many other faces were found.
         turned: Clockwise degrees by which the image was turned for its face.
         readings: Value and note of each factor.
@@ -48,6 +49,7 @@ class Facts:
     width: int = 0
     height: int = 0
     face_box: list[float] | None = None
+    face_points: list[list[float]] | None = None
     other_faces: int = 0
     turned: int = 0
     readings: dict[str, list[float | str | None]] = field(default_factory=dict)
@@ -103,6 +105,7 @@ def facts_of(found: PortraitFactors, stamp: Stamp | None) -> Facts:
         width=found.width,
         height=found.height,
         face_box=None if found.face_box is None else [round(float(edge), 1) for edge in found.face_box],
+        face_points=None if found.face_points is None else [[float(x), float(y)] for x, y in found.face_points],
         other_faces=found.other_faces,
         turned=found.turned,
         readings={name: [reading.value, reading.note] for name, reading in found.readings.items()},
@@ -127,7 +130,7 @@ def map_picture(shown: ImageMap, size: tuple[int, int]) -> MapPicture:
     picture = overlay(shown, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
     low, high = shown.limits
     unit = f" {shown.unit}" if shown.unit else ""
-    limits = f"colours from {low:.3g} to {high:.3g}{unit}".replace("-", "−")
+    limits = f"colours from {low:.3g} to {high:.3g}{unit}".replace("-", "\N{MINUS SIGN}")
     return MapPicture(shown.name, shown.title, legend(shown), data_uri(picture), limits)
 
 

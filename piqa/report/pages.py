@@ -197,6 +197,7 @@ def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
         "maps": [_map(one) for one in maps],
         "outs": image.stand_outs,
         "compared": image.compared_with,
+        "placed": any(reading.percentile is not None for reading in image.readings.values()),
         "families": [
             {"name": family, "bars": [_bar(reading) for reading in readings]}
             for family, readings in _by_family(image.readings.values())

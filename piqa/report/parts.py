@@ -19,15 +19,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from piqa.factors.families import FACTORS
+from piqa.factors.families import FACTORS, MAPS
 from piqa.factors.measure import PREPARATION
 from piqa.preparation.portrait import PREPARATION_VERSION
 from piqa.report.facts import Facts, MapPicture, Pictures
 from piqa.scoring.image_batches import stamp_of
 from piqa.system.json_text import plain, write_json
+from piqa.system.ownership import new_mark
 
 FOLDER = ".parts"
-FORMAT = 1  # to be raised where a measure or a picture changes under its old name
+FORMAT = 1  # to be raised where a part changes within a version
 
 
 def part_id(file: str) -> str:
@@ -38,7 +39,8 @@ def part_id(file: str) -> str:
 def settings() -> dict[str, object]:
     """Return all that measured values and pictures depend on, apart from the image."""
     preparation = asdict(PREPARATION) | {"version": PREPARATION_VERSION}
-    return {"format": FORMAT, "factors": list(FACTORS), "preparation": preparation}
+    measures = {"factors": list(FACTORS), "maps": [make.__name__ for make in MAPS]}
+    return {"format": FORMAT, "version": new_mark("")["version"], **measures, "preparation": preparation}
 
 
 class Parts:
