@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from piqa.factors import (
+    artefacts,
     colour,
+    composition,
     contrast,
     exposure,
     face_light,
@@ -16,14 +18,32 @@ from piqa.factors import (
     sharpness,
     skin,
 )
+from piqa.factors.detail_maps import noise_map, sharpness_map
 from piqa.factors.factor import Factor, Measurement
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 
-FAMILIES = (exposure, face_light, contrast, colour, skin, noise, sharpness, focus, resolution)
+FAMILIES = (
+    exposure,
+    face_light,
+    contrast,
+    colour,
+    skin,
+    noise,
+    sharpness,
+    focus,
+    artefacts,
+    composition,
+    resolution,
+)
 FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for factor in family.FACTORS}
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
-MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = (light_maps.exposure_map, light_maps.skin_map)
+MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = (
+    light_maps.exposure_map,
+    sharpness_map,
+    noise_map,
+    light_maps.skin_map,
+)
 VERSION = 1  # raise it when a factor of the same name gives other values
 
 

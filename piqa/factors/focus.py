@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 
-from piqa.factors.edges import Edges, edges_by_window, edges_of, together
+from piqa.factors.edges import Edges, ImageEdges, together
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
-from piqa.factors.native import Window
-from piqa.factors.sharpness import NO_EDGES, NO_FACE, STRONG, WEAK
+from piqa.factors.sharpness import CLOSEST_EYES, NO_EDGES, NO_FACE
 
 EYES, NOSE, SURROUNDINGS = 0, 1, 2
 PLANES = ("the eyes", "the nose", "the surroundings")
-NEAREST_EYES = 40  # pixels between the eyes; in smaller faces eyes and nose cannot be compared
 AS_SHARP = 1.3  # eyes are sharp where their edges are at most so many times as wide as the sharpest [own rule]
 SHALLOW_GAP, SHALLOW_WIDTH = 1.0, 0.1  # log2, and parts of the distance of the eyes [own rule]
 
-TOO_SMALL = f"the eyes are less than {NEAREST_EYES} px apart: too near to compare them with the nose"
+TOO_SMALL = f"the eyes are less than {CLOSEST_EYES} px apart: too near to compare them with the nose"
 
 
 def _say_gap(value: float) -> Words:
@@ -95,34 +93,32 @@ FACTORS = (
 
 def measure(image: MeasuredImage) -> dict[str, Measurement]:
     """Return a measurement for each of `FACTORS`, by name."""
-    native, distance, noise = image.native, image.regions.eye_distance, image.native.noise.luma or 0.0
-    missing = Measurement(None, NO_EDGES if native.face else NO_FACE)
+    edges, distance = image.edges, image.regions.eye_distance
     if distance is None:
         return {factor.name: Measurement(None, NO_FACE) for factor in FACTORS}
-    face, around = (edges_of(windows, STRONG, noise).width for windows in (native.face, native.tiles))
-    found = dict.fromkeys((factor.name for factor in FACTORS), missing)
+    face, around = edges.face.width, edges.surroundings.width
+    missing = Measurement(None, NO_EDGES)
+    found = dict.fromkeys(("focus_gap", "surroundings_blur", "shallow_depth"), missing)
     if around is not None:
         found["surroundings_blur"] = Measurement(around / distance)
         if face is not None:
             gap = math.log2(around / face)
             shallow = gap > SHALLOW_GAP and around / distance > SHALLOW_WIDTH
             found |= {"focus_gap": Measurement(gap), "shallow_depth": Measurement(float(shallow))}
-    return found | _planes(native.eyes, native.nose, native.tiles, distance, noise)
+    return found | _planes(edges, distance)
 
 
-def _planes(
-    eyes: list[Window], nose: list[Window], tiles: list[Window], distance: float, noise: float
-) -> dict[str, Measurement]:
+def _planes(edges: ImageEdges, distance: float) -> dict[str, Measurement]:
     """Return how eyes, nose and surroundings compare."""
-    at_eyes, at_nose = (edges_of(windows, WEAK, noise).width for windows in (eyes, nose))
-    if distance < NEAREST_EYES:
-        return {"eyes_against_nose": Measurement(None, TOO_SMALL), "sharpest_plane": Measurement(None, TOO_SMALL)}
-    if at_eyes is None:
-        return {"eyes_against_nose": Measurement(None, NO_EDGES), "sharpest_plane": Measurement(None, NO_EDGES)}
-    nearer = Measurement(None, NO_EDGES) if at_nose is None else Measurement(math.log2(at_eyes / at_nose))
-    around = _sharp_part(edges_by_window(tiles, WEAK, noise))
-    widths = [at_eyes / AS_SHARP, at_nose or math.inf, around or math.inf]
-    return {"eyes_against_nose": nearer, "sharpest_plane": Measurement(float(widths.index(min(widths))))}
+    names = ("eyes_against_nose", "sharpest_plane")
+    eyes, nose, around = edges.eyes.width, edges.nose.width, _sharp_part(edges.tiles)
+    if distance < CLOSEST_EYES:
+        return dict.fromkeys(names, Measurement(None, TOO_SMALL))
+    if eyes is None:
+        return dict.fromkeys(names, Measurement(None, NO_EDGES))
+    against_nose = Measurement(None, NO_EDGES) if nose is None else Measurement(math.log2(eyes / nose))
+    widths = [eyes / AS_SHARP, nose or math.inf, around or math.inf]
+    return {"eyes_against_nose": against_nose, "sharpest_plane": Measurement(float(widths.index(min(widths))))}
 
 
 def _sharp_part(tiles: list[Edges]) -> float | None:

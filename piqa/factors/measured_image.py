@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from piqa.factors.edges import ImageEdges
 from piqa.factors.native import NativePixels
 from piqa.factors.regions import Regions, Square
 from piqa.preparation.file_facts import FileFacts
@@ -57,6 +58,11 @@ class MeasuredImage:
     def native(self) -> NativePixels:
         """Native pixels of its regions, in which noise, sharpness and artefacts are measured."""
         return NativePixels(self.pixels, self.regions)
+
+    @cached_property
+    def edges(self) -> ImageEdges:
+        """Edges of its regions in native pixels."""
+        return ImageEdges(self.native)
 
     @cached_property
     def working(self) -> Pixels:

@@ -17,7 +17,7 @@ from piqa.factors.flat_patches import GREY, Noise, Values, noise_of, patches_of
 from piqa.factors.regions import SURROUNDINGS, Regions, Square
 from piqa.preparation.image_file import Pixels
 
-WINDOW_SIDE = 384  # pixels; a face that is larger is seen through windows of this size
+WINDOW_SIDE = 320  # pixels; a larger region is seen through windows of this size
 WINDOWS_ACROSS = 3
 COMMON_EYE_DISTANCE = 60  # pixels between the eyes at which images of any size are compared
 
@@ -84,7 +84,7 @@ class NativePixels:
     @cached_property
     def tiles(self) -> list[Window]:
         """Windows on the tiles of the surroundings, or of the whole image where there is no face."""
-        return self._windows(self.regions.tiles)
+        return self._windows([_middle(tile) for tile in self.regions.tiles])
 
     def _windows(self, squares: Sequence[Square]) -> list[Window]:
         small = 2 * 3  # what Sobel's gradient and its neighbours need
@@ -101,30 +101,47 @@ class NativePixels:
 
     @cached_property
     def common_face(self) -> Window | None:
-        """The face box, reduced to the common eye distance; None where the eyes are nearer than that."""
-        reduced = self._reduced(1.0)
-        return None if reduced is None else Window(reduced.astype(np.float32) @ GREY)
+        """The face box at the common eye distance; None where the eyes are nearer than that."""
+        if self._common is None or self.regions.face_box is None:
+            return None
+        scale, left, top, pixels = self._common
+        x1, y1, x2, y2 = self.regions.face_box
+        columns = slice(max(0, round((x1 - left) / scale)), max(0, round((x2 - left) / scale)))
+        rows = slice(max(0, round((y1 - top) / scale)), max(0, round((y2 - top) / scale)))
+        return Window(pixels[rows, columns].astype(np.float32) @ GREY)
 
     @cached_property
     def common_noise(self) -> Noise | None:
         """Noise of the face and what is next to it, reduced likewise."""
-        reduced = self._reduced(SURROUNDINGS)
-        return None if reduced is None else noise_of(patches_of(reduced))
+        return None if self._common is None else noise_of(patches_of(self._common[3]))
 
-    def _reduced(self, factor: float) -> Pixels | None:
-        """Return the box of the face, enlarged, at the common eye distance, by a box filter; None if that is larger."""
+    @cached_property
+    def _common(self) -> tuple[float, float, float, Pixels] | None:
+        """Scale, left, top and pixels of the face and what is next to it, reduced to the common eye distance.
+
+        Means of squares take it to twice the size or a little more, Lanczos's filter the rest of the way: means alone
+        blur by how the pixels of both sizes happen to meet.
+        """
         distance, box = self.regions.eye_distance, self.regions.face_box
         if distance is None or box is None or distance < COMMON_EYE_DISTANCE:
             return None
         scale = distance / COMMON_EYE_DISTANCE
-        x1, y1, x2, y2 = _enlarged(box, factor, self.regions.width, self.regions.height)
+        x1, y1, x2, y2 = _enlarged(box, SURROUNDINGS, self.regions.width, self.regions.height)
         columns, rows = int((x2 - x1) / scale), int((y2 - y1) / scale)
         if min(columns, rows) < 1:
             return None
         left, top = int(x1), int(y1)
-        cut = self.pixels[top : math.ceil(y2), left : math.ceil(x2)]
-        part = (x1 - left, y1 - top, x1 - left + columns * scale, y1 - top + rows * scale)
-        return np.asarray(Image.fromarray(cut).resize((columns, rows), Image.Resampling.BOX, box=part))
+        image = Image.fromarray(self.pixels[top : math.ceil(y2), left : math.ceil(x2)])
+        squares = max(1, int(scale / 2))
+        if squares > 1:
+            image = image.reduce(squares)
+        part = (
+            (x1 - left) / squares,
+            (y1 - top) / squares,
+            min((x1 - left + columns * scale) / squares, image.width),
+            min((y1 - top + rows * scale) / squares, image.height),
+        )
+        return scale, x1, y1, np.asarray(image.resize((columns, rows), Image.Resampling.LANCZOS, box=part))
 
 
 def spread(square: Square) -> list[Square]:
@@ -138,6 +155,12 @@ def spread(square: Square) -> list[Square]:
         for y in np.linspace(square.top, square.bottom - sides[1], WINDOWS_ACROSS).astype(int).tolist()
         for x in np.linspace(square.left, square.right - sides[0], WINDOWS_ACROSS).astype(int).tolist()
     ]
+
+
+def _middle(square: Square) -> Square:
+    """Return the middle of a square, of bounded size."""
+    x, y = (max(0, edge - WINDOW_SIDE) // 2 for edge in (square.right - square.left, square.bottom - square.top))
+    return Square(square.left + x, square.top + y, square.right - x, square.bottom - y)
 
 
 def _enlarged(

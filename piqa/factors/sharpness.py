@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from piqa.factors.edges import edges_of
+from piqa.factors.edges import STRONG, edges_of
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.flat_patches import Values
 from piqa.factors.measured_image import MeasuredImage
@@ -14,15 +14,11 @@ from piqa.factors.native import COMMON_EYE_DISTANCE, Window
 from piqa.factors.noise import missing_common
 
 NO_FACE = "no face was found"
+TOO_CLOSE = "the eyes are less than 40 px apart, so that few pixels show them"
 NO_EDGES = "there are too few edges to judge sharpness"
-STRONG, WEAK = 3.0, 2.0  # times the mean gradient; eyes and nose are too small to have 20 strong edge pixels
+CLOSEST_EYES = 40  # pixels between the eyes; in smaller faces the regions of the eyes hold too few pixels
 MEAN_FILTER = 11  # pixels of Crete's low-pass filter
 DIRECTED = 0.3  # anisotropy from which a direction is named: both portraits, which are sharp, have less [own rule]
-
-
-def edge_width(windows: Sequence[Window], noise: float | None, strength: float = STRONG) -> float | None:
-    """Return the mean width of edges in pixels; None with too few."""
-    return edges_of(windows, strength, noise or 0.0).width
 
 
 def blur_effect(windows: Sequence[Window]) -> float | None:
@@ -44,19 +40,29 @@ def blur_effect(windows: Sequence[Window]) -> float | None:
 
 
 def _before_and_removed(smoothed: Values) -> tuple[float, float]:
-    """Return the sum of absolute gradients along rows, and how much of it the mean filter removes.
+    """Return the sum of absolute gradients along rows, and how much of it the mean filter removes."""
+    if smoothed.shape[1] < MEAN_FILTER:
+        return 0.0, 0.0
+    gradient, removed = gradient_and_removed(smoothed)
+    return float(gradient.sum(dtype=np.float64)), float(removed.sum(dtype=np.float64))
+
+
+def gradient_and_removed(smoothed: Values) -> tuple[Values, Values]:
+    """Return absolute gradients along rows, and what a mean over 11 pixels along them removes of each.
 
     A gradient of means is a difference of two pairs of values, as all that lies between cancels.
+
+    Args:
+        smoothed: A region smoothed across its rows, (rows - 2, columns).
+
+    Returns:
+        Two arrays, (rows - 3, columns - 3): those that begin at the third pixel of the region in each direction.
     """
-    columns = smoothed.shape[1]
-    if columns < MEAN_FILTER:
-        return 0.0, 0.0
     wide = np.pad(smoothed, ((0, 0), (MEAN_FILTER // 2, MEAN_FILTER // 2)), "symmetric")
     pairs = wide[:, 1:] + wide[:, :-1]
     of_means = np.abs(pairs[:, MEAN_FILTER:] - pairs[:, :-MEAN_FILTER])[1:, 1:] / MEAN_FILTER
     gradient = np.abs(smoothed[1:, 3:] - smoothed[1:, 1:-2])
-    removed = np.maximum(gradient - of_means, 0)
-    return float(gradient.sum(dtype=np.float64)), float(removed.sum(dtype=np.float64))
+    return gradient, np.maximum(gradient - of_means, 0)
 
 
 def fineness(windows: Sequence[Window]) -> float | None:
@@ -211,15 +217,14 @@ FACTORS = (
 
 def measure(image: MeasuredImage) -> dict[str, Measurement]:
     """Return a measurement for each of `FACTORS`, by name."""
-    native, distance = image.native, image.regions.eye_distance
-    noise = native.noise.luma
-    face_width = edge_width(native.face, noise)
+    native, edges, distance = image.native, image.edges, image.regions.eye_distance
+    face_width = edges.face.width
     found = {
-        "edge_width_eyes": _edges(edge_width(native.eyes, noise, WEAK), native.eyes),
+        "edge_width_eyes": _at_eyes(edges.eyes.width, image),
         "edge_width_face": _edges(face_width, native.face),
-        "edge_width_surroundings": _edges(edge_width(native.tiles, noise), native.tiles),
+        "edge_width_surroundings": _edges(edges.surroundings.width, native.tiles),
         "edge_width_relative": _edges(face_width and distance and face_width / distance, native.face),
-        "blur_eyes": _edges(blur_effect(native.eyes), native.eyes),
+        "blur_eyes": _at_eyes(blur_effect(native.eyes), image),
         "blur_face": _edges(blur_effect(native.face), native.face),
         "blur_surroundings": _edges(blur_effect(native.tiles), native.tiles),
         "fineness_face": _edges(fineness(native.face), native.face),
@@ -235,7 +240,7 @@ def _at_common_size(image: MeasuredImage) -> dict[str, Measurement]:
     # independent noise of pixels goes down with the side of the squares whose means are taken
     noise = (image.native.noise.luma or 0.0) * COMMON_EYE_DISTANCE / (image.regions.eye_distance or COMMON_EYE_DISTANCE)
     return {
-        "edge_width_60": _edges(edge_width([face], noise), [face]),
+        "edge_width_60": _edges(edges_of([face], STRONG, noise).width, [face]),
         "blur_60": _edges(blur_effect([face]), [face]),
     }
 
@@ -251,6 +256,13 @@ def _motion(face: Sequence[Window]) -> dict[str, Measurement]:
         "motion": Measurement(amount),
         "motion_direction": Measurement(direction) if amount >= DIRECTED else unsure,
     }
+
+
+def _at_eyes(value: float | None, image: MeasuredImage) -> Measurement:
+    """Return a value of the regions of the eyes, with a note where they are too small to rely on it."""
+    if value is not None and (image.regions.eye_distance or 0) < CLOSEST_EYES:
+        return Measurement(value, TOO_CLOSE)
+    return _edges(value, image.native.eyes)
 
 
 def _edges(value: float | None, windows: Sequence[Window]) -> Measurement:

@@ -1,0 +1,155 @@
+"""Composition: size and place of the head, room above it and before it, tilt; from the face box and five points."""
+
+from __future__ import annotations
+
+import math
+
+from piqa.factors.factor import Factor, Measurement, Words
+from piqa.factors.measured_image import MeasuredImage
+from piqa.factors.regions import Regions
+from piqa.preparation.faces import Box, Points
+
+NO_FACE = "no face was found"
+TOP_OF_HEAD = 1.6  # distances of eyes and chin from the eyes up [estimate]
+TURNED = 0.15  # distances of the eyes by which the nose of a turned head lies beside their middle [own rule]
+TILTED = 5.0  # degrees [own rule]
+THIRDS = (1 / 3, 2 / 3)
+
+
+def _say_size(value: float) -> Words:
+    return f"the face takes {100 * value:.0f} % of the height", ""
+
+
+def _say_place(what: str, side: str) -> Words:
+    return f"the middle of the face lies at {what} of the {side}", ""
+
+
+def _say_eyes(value: float) -> Words:
+    return f"the eyes lie at {100 * value:.0f} % of the height, from the top", ""
+
+
+def _say_distance(value: float, what: str) -> Words:
+    return f"the middle of the face is {100 * value:.0f} % of the diagonal away from {what}", ""
+
+
+def _say_head_room(value: float) -> Words:
+    if value < 0:
+        return "the top of the head is cut off", "leave room above the head"
+    return f"the room above the head is {100 * value:.0f} % of the height", ""
+
+
+def _say_look_room(value: float) -> Words:
+    return f"{100 * value:.0f} % of the room beside the face lies on the side to which it is turned", ""
+
+
+def _say_tilt(value: float) -> Words:
+    if abs(value) <= TILTED:
+        return f"the eyes are level within {abs(value):.0f} degrees", ""
+    way = "clockwise" if value > 0 else "anticlockwise"
+    return f"head or camera is tilted by {abs(value):.0f} degrees {way}", ""
+
+
+FACTORS = (
+    Factor(
+        *("head_size", "size of the face", "composition", "", "middle", "face"),
+        step=0.1,
+        say=_say_size,
+        source="height of the face box over that of the image",
+    ),
+    Factor(
+        *("face_x", "place of the face across", "composition", "", "middle", "face"),
+        step=0.1,
+        say=lambda value: _say_place(f"{100 * value:.0f} %", "width, from the left"),
+    ),
+    Factor(
+        *("face_y", "place of the face from the top", "composition", "", "middle", "face"),
+        step=0.1,
+        say=lambda value: _say_place(f"{100 * value:.0f} %", "height, from the top"),
+    ),
+    Factor(
+        *("eyes_height", "height of the eyes", "composition", "", "middle", "eyes"),
+        step=0.1,
+        say=_say_eyes,
+    ),
+    Factor(
+        *("thirds_distance", "distance from the rule of thirds", "composition", "", "middle", "face"),
+        step=0.05,
+        say=lambda value: _say_distance(value, "the nearest crossing of the thirds"),
+    ),
+    Factor(
+        *("centre_distance", "distance from the centre", "composition", "", "middle", "face"),
+        step=0.05,
+        say=lambda value: _say_distance(value, "the centre of the image"),
+    ),
+    Factor(
+        *("head_room", "room above the head", "composition", "", "middle", "face"),
+        step=0.05,
+        say=_say_head_room,
+        caveat="The top of the head is estimated from the eyes and the lower border of the face box.",
+        source=f"top of the head {TOP_OF_HEAD} times as far above the eyes as the chin is below them",
+    ),
+    Factor(
+        *("look_room", "room on the side of the look", "composition", "", "middle", "face"),
+        step=0.15,
+        say=_say_look_room,
+        caveat="The side is that to which the nose points, not that to which the eyes look.",
+    ),
+    Factor(
+        *("tilt", "tilt of the head", "composition", "degrees", "middle", "eyes"),
+        step=5,
+        say=_say_tilt,
+        digits=1,
+        caveat="A tilted head and a tilted camera give the same value.",
+        source="line of the eyes",
+    ),
+)
+
+
+def measure(image: MeasuredImage) -> dict[str, Measurement]:
+    """Return a measurement for each of `FACTORS`, by name."""
+    found = {factor.name: Measurement(None, NO_FACE) for factor in FACTORS}
+    regions = image.regions
+    if regions.face_box is not None:
+        found |= _place(regions, regions.face_box)
+        if regions.points is not None:
+            found |= _eyes(regions, regions.face_box, regions.points)
+    return found
+
+
+def _place(regions: Regions, box: Box) -> dict[str, Measurement]:
+    width, height = regions.width, regions.height
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    diagonal = math.hypot(width, height)
+    thirds = min(math.dist((x, y), (across * width, down * height)) for across in THIRDS for down in THIRDS)
+    return {
+        "head_size": Measurement((box[3] - box[1]) / height),
+        "face_x": Measurement(x / width),
+        "face_y": Measurement(y / height),
+        "thirds_distance": Measurement(thirds / diagonal),
+        "centre_distance": Measurement(math.dist((x, y), (width / 2, height / 2)) / diagonal),
+    }
+
+
+def _eyes(regions: Regions, box: Box, points: Points) -> dict[str, Measurement]:
+    (left_x, left_y), (right_x, right_y), nose = points[:3]
+    x, y = (left_x + right_x) / 2, (left_y + right_y) / 2
+    tilt = math.atan2(right_y - left_y, right_x - left_x)
+    distance = max(math.hypot(right_x - left_x, right_y - left_y), 1e-6)
+    # where the nose lies along the line of the eyes
+    turn = ((nose[0] - x) * math.cos(tilt) + (nose[1] - y) * math.sin(tilt)) / distance
+    return {
+        "eyes_height": Measurement(y / regions.height),
+        "head_room": Measurement((y - TOP_OF_HEAD * (box[3] - y)) / regions.height),
+        "look_room": _look_room(regions.width, box, turn),
+        "tilt": Measurement(math.degrees(tilt)),
+    }
+
+
+def _look_room(width: int, box: Box, turn: float) -> Measurement:
+    """Return the fraction of the room beside the face that lies on the side to which the nose points."""
+    if abs(turn) < TURNED:
+        return Measurement(None, "the face is turned to neither side")
+    left, right = max(0.0, box[0]), max(0.0, width - box[2])
+    if left + right <= 0:
+        return Measurement(None, "the face leaves no room beside it")
+    return Measurement((right if turn > 0 else left) / (left + right))
