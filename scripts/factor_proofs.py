@@ -57,9 +57,6 @@ class Proof:
     sizes: tuple[float, ...] = SIZES
 
 
-# Counted, not measured: they cannot react to a spoiling.
-UNPROVEN = {"eye_distance", "megapixels"}
-
 # Widths and blur stay under changes of light, colour and contrast; their caveats name sharpening and enlarging.
 _SHARP = {"darker": 0.03, "flatter": 0.03, "desat": 0.03, "jpeg": 0.05}
 _WIDTH = Proof({"blur": 1, "motion": 1}, {**_SHARP, "noise": 0.07})
@@ -191,10 +188,14 @@ def failures(factor: str, sitter: str, size: float) -> list[str]:
 
 
 def matrix(factors: Sequence[str], size: float) -> pd.DataFrame:
-    """Return the cross-talk of factors and spoilings, the larger of both portraits; own spoilings as the rank."""
-    rows = {}
+    """Return the cross-talk of factors and spoilings, the larger of both portraits; own spoilings as the rank.
+
+    A factor that is not proven at this size is shown at the largest at which it is.
+    """
+    wanted, rows = size, {}
     for factor in factors:
         proof, row = PROOFS[factor], {}
+        size = wanted if wanted in proof.sizes else max(proof.sizes)
         for spoiling in SPOILINGS:
             per_sitter = []
             for sitter in (one.name for one in SITTERS):
@@ -227,7 +228,8 @@ def described() -> str:
     better = {"up": "more", "down": "less", "middle": "-"}
     for name, factor in FACTORS.items():
         cells = (factor.title, factor.unit, better[factor.direction], factor.region, factor.source, factor.caveat)
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        escaped = " | ".join(cells).replace("*", "\\*")  # as in L*, which Markdown takes for emphasis
+        lines.append(f"| `{name}` | {escaped} |")
     return "\n".join(lines)
 
 
@@ -266,8 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(markdown(table))
     failed = [line for name in proven for one in SITTERS for size in SIZES for line in failures(name, one.name, size)]
     failed += silent(table)
-    known = {*PROOFS, *UNPROVEN, *OTHER_PROOFS}
-    failed += [f"{name} has no proof" for name in factors if name not in known]
+    failed += [f"{name} has no proof" for name in factors if name not in PROOFS and name not in OTHER_PROOFS]
     print("\n".join(failed) or f"all {len(proven)} factors show what they must, at sizes {SIZES}")
     if options.write:
         page = page_with(options.write.read_text(encoding="utf-8"), "factors", described())

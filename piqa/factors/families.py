@@ -23,6 +23,7 @@ from piqa.factors.factor import Factor, Measurement
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 
+# In the order of `factor.Family`; light on the face belongs to exposure, skin to colour.
 FAMILIES = (
     exposure,
     face_light,
@@ -40,9 +41,9 @@ FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for fac
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
 MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = (
     light_maps.exposure_map,
+    light_maps.skin_map,
     sharpness_map,
     noise_map,
-    light_maps.skin_map,
 )
 VERSION = 1  # raise it when a factor of the same name gives other values
 

@@ -109,6 +109,7 @@ def _reading(reading: Reading) -> dict[str, object]:
         "percentile": reading.percentile,
         "sentence": reading.sentence,
         "advice": reading.advice,
+        "caveat": factor.caveat,
     }
 
 
