@@ -81,7 +81,7 @@ def predict(
         try_turns: Look at an image without a sure face turned by 90, 180 and 270 degrees as well, and score that which
             shows the surest face; the column `turned` tells which images were turned.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
-        factors: Measure what makes the images' quality, too: a column for each factor, such as `sharpness`, and
+        factors: Measure what makes the images' quality, too: a column for each factor, such as `face_stops`, and
             `factors_error`, which says why an image could not be measured.
         sort: A column by which the rows are sorted, the best first: `score`, another output of the model, or a factor,
             from the lowest value where neither more nor less is better. By default rows are in the images' order.

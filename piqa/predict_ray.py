@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import pandas as pd
 
@@ -35,6 +35,9 @@ from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import find_model
 from piqa.weights.trust import Trust
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 SETTINGS = "settings.json"
 FORMER_PART = re.compile(r"(\w+_)?[0-9a-f]{32}_\d{6}(_\d{6})?(-\d+)?\.parquet")
@@ -240,11 +243,16 @@ class ScoringActor:
             keep_freed_memory()
         self._test_crops, self._batch_size, self._factors = test_crops, batch_size, factors
 
-    def __call__(self, images: pd.DataFrame) -> pd.DataFrame:
+    def __call__(self, images: pd.DataFrame) -> pa.Table:
         """Return the scores of the images in one block, with types that do not depend on the scores.
+
+        As Arrow's table: Ray itself takes the type of a column without any value for that of nothing, and files of two
+        types are not read together.
 
         An image that could not be read because of the machine has no row, so that the next run tries it again.
         """
+        import pyarrow as pa
+
         batches = self._scorer.batches(
             images["file"], test_crops=self._test_crops, batch_size=self._batch_size, factors=self._factors
         )
@@ -254,7 +262,7 @@ class ScoringActor:
             rows += [row for row, stamp in of_batch if stamp is not None]
         table = self._scorer.table(rows, self._factors)
         texts = [name for name in table if table[name].dtype == object]
-        return table.astype(dict.fromkeys(texts, "string"))
+        return pa.Table.from_pandas(table.astype(dict.fromkeys(texts, "string")), preserve_index=False)
 
 
 def _require_ray() -> None:

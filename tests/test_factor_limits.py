@@ -42,7 +42,10 @@ def measured(pixels, found=NOBODY) -> PortraitFactors:
         warnings.simplefilter("error")
         with np.errstate(all="raise", under="ignore"):
             factors = factors_of(image, found)
+            maps = factors.maps
     check(factors)
+    for name, made in maps.items():
+        assert made.name == name and made.values.dtype == np.float32 and not np.isinf(made.values).any(), name
     return factors
 
 

@@ -48,6 +48,16 @@ def test_two_processes_give_the_table_of_one(model, images, undisturbed, tmp_pat
     assert json.loads((tmp_path / "scores.json").read_text())["devices"] == 2
 
 
+def test_two_processes_measure_the_factors_that_one_does_and_sort_them(model, images, tmp_path):
+    out, one = tmp_path / "scores.csv", tmp_path / "one.csv"
+    options = ("--factors=true", "--sort=noise")
+    done = subprocess.run(command(model, images, out, *TWO, *options), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    predict.main(command(model, images, one, *options)[3:])
+    assert is_complete(out, pd.read_csv(one))
+    assert pd.read_csv(out)["noise"].is_monotonic_increasing
+
+
 def test_a_killed_run_of_two_goes_on_in_one(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
     run = command(model, images, out, *TWO)

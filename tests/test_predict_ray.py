@@ -10,6 +10,7 @@ from refusals import one_line
 from tiny_models import write_images, write_tiny_model
 
 from piqa import Scorer, predict_ray
+from piqa.factors.families import FACTORS
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +76,18 @@ def test_images_that_could_not_be_read_are_tried_again(local_ray, model, tmp_pat
     assert "going on after 1 images" in capsys.readouterr().out
     table = scored(tmp_path / "scores")
     assert sorted(table["file"]) == sorted([files[0], str(later)]) and table["score"].notna().all()
+
+
+def test_factors_are_measured_by_the_actors_and_not_mixed_with_rows_without_them(local_ray, model, tmp_path, capsys):
+    files = write_images(tmp_path / "images", 2)
+    run = [*files, "--ckpt_path", str(model), "--out", str(tmp_path / "scores")]
+    predict_ray.main([*run, "--factors", "true"])
+    table = scored(tmp_path / "scores").reset_index(drop=True)
+    expected = Scorer.load(model, device="cpu", try_turns=True).score(files, factors=True)
+    assert list(table) == list(expected) and table["eye_distance"].dtype == float  # although none has a face
+    for factor in FACTORS:
+        assert table[factor].tolist() == pytest.approx(expected[factor].tolist(), rel=1e-6, nan_ok=True)
+    assert "other settings; name another `--out`" in one_line(capsys, lambda: predict_ray.main(run))
 
 
 @pytest.fixture
