@@ -15,7 +15,7 @@ from piqa.factors.sharpness import gradient_and_removed
 
 MOST_CELLS = 160  # in each direction
 MARGIN = 8  # pixels around a row of cells that its filters reach
-LEAST_GRADIENT = 6.0  # mean gradient of a cell below which nothing is said
+LEAST_GRADIENT = 12.0  # mean gradient of a cell below which nothing is said: an edge of 24 levels across 16 px
 NOISES = 4.0  # times the noise of the cell: noise alone makes a mean gradient of 2.8 times itself
 SHARP, NOISY = (0.1, 0.8), (0.0, 12.0)
 
@@ -31,7 +31,9 @@ def sharpness_map(image: MeasuredImage) -> ImageMap:
     sharpness, gradient = (np.stack([strip[at] for strip in strips]) for at in (0, 1))
     values = np.where(gradient >= lowest, sharpness, np.nan).astype(np.float32)
     legend = ((SHARP[0], "blurred"), (sum(SHARP) / 2, "between"), (SHARP[1], "sharp"))
-    return ImageMap("sharpness", "local sharpness", "", values, "sequential", SHARP, legend)
+    return ImageMap(
+        "sharpness", "local sharpness; strong grain reads as sharp", "", values, "sequential", SHARP, legend
+    )
 
 
 def _sharpness_of_row(
