@@ -196,11 +196,11 @@ def test_an_interrupted_run_with_factors_goes_on_and_one_without_starts_its_own(
         interrupt_after(patched, 1)
         run(blind, out, *images, "--batch_size", 1)
     assert "going on" not in capsys.readouterr().out
-    table = run(blind, out, *arguments)
+    table = run(blind, out, *arguments, "--sort", "megapixels")  # equal of all: they stay in their order
     assert "going on after 2 images" in capsys.readouterr().out
     assert table["file"].tolist() == images and table["megapixels"].notna().all()
     summary = json.loads((tmp_path / "scores.json").read_text())
-    assert summary["factors"] is True and summary["sort"] is None and summary["scored_now"] == 3
+    assert summary["factors"] is True and summary["sort"] == "megapixels" and summary["scored_now"] == 3
 
 
 def test_rows_of_another_version_of_the_factors_are_not_used(blind, images, monkeypatch):

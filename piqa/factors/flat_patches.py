@@ -57,8 +57,6 @@ def noise_of(patches: Pixels) -> Noise:
         return Noise(None, None, None)
     values = patches.astype(np.float32)
     grey = values @ GREY
-    if not len(patches):
-        return Noise(None, None, None)
     flat = grey.reshape(len(grey), -1)
     usable = np.flatnonzero((flat.min(1, initial=255) > USABLE[0]) & (flat.max(1, initial=0) < USABLE[1]))
     if len(usable) < ENOUGH_PATCHES:

@@ -169,7 +169,7 @@ def factors_of(
     face, turned, others = found
     image = turned_clockwise(image, turned)
     box, points = (None, None) if face is None else (face.box, face.points)
-    measured = MeasuredImage(np.asarray(image), Regions(*image.size, box, points), file)
+    measured = MeasuredImage(np.asarray(image), Regions(*image.size, box, points), file, image)
     readings = {name: _reading_of(name, value) for name, value in measure_all(measured).items()}
     return PortraitFactors(readings, *image.size, box, points, others, turned, file, measured)
 

@@ -46,10 +46,18 @@ class MeasuredImage:
         pixels: uint8 RGB, (height, width, 3), in sRGB.
         regions: Regions of it; by default those of an image without a face.
         file: What the file says of itself, where there is one.
+        image: The same as Pillow's image, where there is one: the copy is made of it in half the time.
     """
 
-    def __init__(self, pixels: Pixels, regions: Regions | None = None, file: FileFacts | None = None) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        regions: Regions | None = None,
+        file: FileFacts | None = None,
+        image: Image.Image | None = None,
+    ) -> None:
         self.pixels = pixels
+        self._image = image  # until the copy is made
         self.height, self.width = pixels.shape[:2]
         self.regions = regions or Regions(self.width, self.height)
         self.file = file
@@ -67,8 +75,9 @@ class MeasuredImage:
     @cached_property
     def working(self) -> Pixels:
         """The copy of bounded size, uint8 RGB: means of squares of pixels; the image itself where that is small."""
-        by = self._reduction
-        return self.pixels if by == 1 else np.asarray(Image.fromarray(self.pixels).reduce(by))
+        by, image = self._reduction, self._image
+        self._image = None
+        return self.pixels if by == 1 else np.asarray((image or Image.fromarray(self.pixels)).reduce(by))
 
     @property
     def _reduction(self) -> int:
