@@ -99,7 +99,8 @@ FACTORS = (
         step=5,
         say=_say_tilt,
         digits=1,
-        caveat="A tilted head and a tilted camera give the same value.",
+        caveat="A tilted head and a tilted camera give the same value. The points of the face err by 2 degrees, "
+        "in heads that are tilted by 30 degrees by up to 4.",
         source="line of the eyes",
     ),
 )

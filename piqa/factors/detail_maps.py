@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from piqa.factors.flat_patches import GREY, MAD_OF_NORMAL, PATCH, USABLE, Values, haar_diagonal
+from piqa.factors.flat_patches import GREY, PATCH, USABLE, Values, deviations
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.native import Window
@@ -76,9 +76,8 @@ def noise_map(image: MeasuredImage) -> ImageMap | None:
     values = np.full((len(rows), len(columns)), np.nan, np.float32)
     for at, top in enumerate(rows):
         patches = _grey(image, top, top + PATCH)[:, across].reshape(PATCH, len(columns), PATCH).swapaxes(0, 1)
-        details = np.abs(haar_diagonal(patches)).reshape(len(columns), -1)
         usable = (patches.min(axis=(1, 2)) > USABLE[0]) & (patches.max(axis=(1, 2)) < USABLE[1])
-        values[at] = np.where(usable, np.median(details, axis=1) / MAD_OF_NORMAL, np.nan)
+        values[at] = np.where(usable, deviations(patches), np.nan)
     return ImageMap(
         "noise",
         "local noise, with which fine texture counts",

@@ -52,14 +52,14 @@ def _say_blur_around(value: float) -> Words:
 FACTORS = (
     Factor(
         *("focus_gap", "face against surroundings", "focus", "log2", "middle", "face"),
-        step=0.4,
+        step=0.37,
         say=_say_gap,
         caveat="The surroundings hold the body, which is about as sharp as the face.",
         source="widths of edges, Marziliano et al. 2002",
     ),
     Factor(
         *("surroundings_blur", "blur of the surroundings for the face's size", "focus", "", "middle", "surroundings"),
-        step=0.05,
+        step=0.055,
         say=_say_blur_around,
         digits=3,
         caveat="Blur of the whole image moves it, too.",

@@ -29,7 +29,9 @@ def _say_common(value: float) -> Words:
     return f"{at}, even places vary by {value:.1f} grey levels", ""
 
 
-SOURCE = "median of absolute Haar details (Donoho and Johnstone 1994) in the flattest fifth of the patches"
+SOURCE = (
+    "absolute Haar details (Donoho and Johnstone 1994), mean between quartiles, in the flattest fifth of the patches"
+)
 TEXTURE = "Fine texture counts as noise where an image has no flat patch; JPEG compression and blur hide noise."
 
 FACTORS = (
@@ -43,7 +45,7 @@ FACTORS = (
     ),
     Factor(
         *("shadow_noise", "noise of the shadows", "noise", "grey levels", "down", "whole"),
-        step=1.8,
+        step=1.4,
         say=_say_shadows,
         digits=1,
         caveat=TEXTURE,
@@ -51,7 +53,7 @@ FACTORS = (
     ),
     Factor(
         *("chroma_noise", "noise of colour", "noise", "grey levels", "down", "whole"),
-        step=3.0,
+        step=2.9,
         say=_say_chroma,
         digits=1,
         caveat="Noise that is independent in red, green and blue, as of a raw sensor, counts here, too.",
@@ -59,7 +61,7 @@ FACTORS = (
     ),
     Factor(
         *("noise_60", "noise at the common size", "noise", "grey levels", "down", "face"),
-        step=1.0,
+        step=0.85,
         say=_say_common,
         digits=1,
         caveat="Fine texture of skin, hair and cloth becomes noise in the reduced copy.",

@@ -140,7 +140,7 @@ FACTORS = (
     ),
     Factor(
         *("edge_width_surroundings", "width of edges around", "sharpness", "px", "middle", "surroundings"),
-        step=2.3,
+        step=2.0,
         say=_say_width("in the surroundings"),
         digits=1,
         caveat=f"{SIZE} {ENLARGED} The surroundings hold the body.",
@@ -185,7 +185,7 @@ FACTORS = (
     ),
     Factor(
         *("blur_60", "blur of the face at the common size", "sharpness", "", "down", "face"),
-        step=0.05,
+        step=0.045,
         say=_say_blur(f"the face, at {COMMON_EYE_DISTANCE} px between the eyes,"),
         caveat=AT_COMMON,
         source=CRETE,
@@ -200,7 +200,7 @@ FACTORS = (
     ),
     Factor(
         *("motion", "smear in one direction", "sharpness", "", "down", "face"),
-        step=0.1,
+        step=0.09,
         say=_say_motion,
         caveat="Stripes, a wall of bricks or hair that runs one way reads as a smear, too.",
         source="structure tensor",
@@ -251,9 +251,10 @@ def _motion(face: Sequence[Window]) -> dict[str, Measurement]:
         missing = Measurement(None, NO_EDGES if face else NO_FACE)
         return {"motion": missing, "motion_direction": missing}
     amount, direction = found
+    towards = _say_angle(direction)[0] if amount >= DIRECTED else ""
     unsure = Measurement(None, "edges of the face have no common direction")
     return {
-        "motion": Measurement(amount),
+        "motion": Measurement(amount, detail=towards),
         "motion_direction": Measurement(direction) if amount >= DIRECTED else unsure,
     }
 
