@@ -97,7 +97,7 @@ def _print_with_chromium(browser: str, html: str, path: Path) -> None:
     if os.name == "posix" and os.geteuid() == 0:
         command.insert(1, "--no-sandbox")  # Chromium's sandbox refuses root
     try:
-        said = _run(command)
+        said = _run(command, path.with_suffix(".log"))
     finally:
         page.unlink()
         shutil.rmtree(profile, ignore_errors=True)
@@ -111,35 +111,30 @@ def _print_with_chromium(browser: str, html: str, path: Path) -> None:
     raise InputError(f"{browser} made no PDF; it said: {last[:300]}; `{EXTRA}` brings another way")
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str], log: Path) -> str:
     """Run Chromium; return what it wrote to stderr. No process of it outlives the call."""
-    # A group of its own: what Chromium starts is ended with it, and Ctrl-C reaches this program first.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        return process.communicate(timeout=TIMEOUT)[1]
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{command[0]} took more than {TIMEOUT} s to print a page; is the machine busy?") from None
-    finally:
-        _end(process)
+    with log.open("w+", encoding="utf-8", errors="replace") as file:  # no pipe, which a process of it may keep open
+        # A group of its own: what Chromium starts is ended with it, and Ctrl-C reaches this program first.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
+        )
+        try:
+            process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{command[0]} took more than {TIMEOUT} s to print a page; is the machine busy?") from None
+        finally:
+            _end(process)
+        file.seek(0)
+        return file.read()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     if os.name == "posix":
         with suppress(ProcessLookupError, PermissionError):  # it has ended, with all that it started
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:
         process.kill()
     process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
 
 
 def _print_with_weasyprint(weasyprint: Any, html: str, path: Path) -> None:
