@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,11 +28,13 @@ from scipy.stats import spearmanr
 
 from piqa import Scorer
 from piqa.explanation.explainer import Explainer
-from piqa.explanation.geometry import WindowGrid, image_values
+from piqa.explanation.geometry import WindowGrid, profiles
 from piqa.explanation.occlusion import blurred
 from piqa.factors.measured_image import Values
 from piqa.models import DualBranch
 from piqa.preparation.image_file import Pixels
+
+Scores = Callable[[list[Pixels]], np.ndarray]  # of images that a network sees
 
 RADIUS = SIDE / 6
 PLACES = np.linspace(RADIUS, SIDE - RADIUS, 5)
@@ -41,7 +44,7 @@ DELETION_STEPS, RANDOM_ORDERS = 20, 5
 
 def map_of(scorer: Scorer, pixels: Pixels) -> Values:
     """Return the map of an image that the network sees whole, one value for each pixel."""
-    found = Explainer(scorer, test_crops="one", batch_size=49).explain(pixels)
+    found = Explainer(scorer, test_crops="one", batch_size=50).explain(pixels)
     return found.maps["score_whole"].values
 
 
@@ -110,37 +113,43 @@ def crop_spread(scorer: Scorer, scene: int) -> float:
 
 def deleted(pixels: Pixels, order: Values) -> list[Pixels]:
     """Return the image with more and more of its pixels blurred, those of the largest values first."""
-    soft = blurred(torch.from_numpy(pixels).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    soft = blurred(torch.tensor(pixels).permute(2, 0, 1)).permute(1, 2, 0).numpy()
     ranks = np.argsort(np.argsort(-order, axis=None)).reshape(order.shape) / order.size
     shares = np.linspace(0, 1, DELETION_STEPS + 1)
     return [np.where((ranks < share)[..., None], np.rint(soft), pixels).astype(np.uint8) for share in shares]
 
 
-def deletion_curve(scorer: Scorer, pixels: Pixels, order: Values) -> float:
-    """Return the mean score while the image is deleted in an order, in units of the whole fall of the score."""
-    curve = scores(scorer, deleted(pixels, order))
+def deletion_curve(score: Scores, pixels: Pixels, order: Values) -> float:
+    """Return how far the score lies above its end while the image is deleted in an order: the mean on the way."""
+    curve = score(deleted(pixels, order))
     return float((curve - curve[-1]).mean())
 
 
-def random_orders(rng: np.random.Generator) -> Iterator[Values]:
-    """Yield maps of random effects, with the grain of real ones."""
-    grid = WindowGrid.over(SIDE, SIDE)
-    while True:
+def deletion_orders(score: Scores, pixels: Pixels, own: Values, rng: np.random.Generator) -> dict[str, float]:
+    """Return by how much lower the curve in the map's own order is than in random orders and in the reverse one."""
+    grid = WindowGrid.over(*own.shape)
+    random = []
+    for _ in range(RANDOM_ORDERS):  # with the grain of a map
         effects = rng.normal(size=(grid.rows, grid.columns)).astype(np.float32)
-        yield image_values([effects], [(0, 0, SIDE, SIDE)], [grid], SIDE, SIDE)
+        random.append(deletion_curve(score, pixels, per_pixel(effects, grid)))
+    curve = deletion_curve(score, pixels, own)
+    return {"random": float(np.mean(random)) - curve, "reverse": deletion_curve(score, pixels, -own) - curve}
+
+
+def per_pixel(effects: Values, grid: WindowGrid) -> Values:
+    """Return the effects of windows for each pixel of what a network sees."""
+    sides = ((grid.height, grid.rows), (grid.width, grid.columns))
+    down, across = (profiles(np.arange(side) + 0.5, side, count) for side, count in sides)
+    values: Values = down @ effects @ across.T / (down.sum(axis=1)[:, None] * across.sum(axis=1)[None])
+    return values
 
 
 def deletion_test(scorer: Scorer, images: list[Pixels]) -> dict[str, tuple[float, float, float]]:
-    """Return by how much lower the curve in the map's order is than in others: mean and 95 % interval over images."""
+    """Return the gains of `deletion_orders`: mean and 95 % interval over images."""
     rng = np.random.default_rng(0)
-    orders, gains = random_orders(rng), {"random": [], "reverse": []}
-    for pixels in images:
-        values = map_of(scorer, pixels)
-        own = deletion_curve(scorer, pixels, values)
-        others = [deletion_curve(scorer, pixels, next(orders)) for _ in range(RANDOM_ORDERS)]
-        gains["random"].append(float(np.mean(others)) - own)
-        gains["reverse"].append(deletion_curve(scorer, pixels, -values) - own)
-    return {name: interval(np.array(values), rng) for name, values in gains.items()}
+    score = partial(scores, scorer)
+    gains = [deletion_orders(score, pixels, map_of(scorer, pixels), rng) for pixels in images]
+    return {name: interval(np.array([one[name] for one in gains]), rng) for name in ("random", "reverse")}
 
 
 def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -201,7 +210,7 @@ def prove_maps(model: DualBranch, control: DualBranch) -> list[str]:
         ("likeness of maps after a shift by a pixel", f"{steady:.2f}", steady >= 0.9),
     ]
     for name, found, passed in rows:
-        print(f"{name:<50} {found:<60} {'' if passed is None else 'ok' if passed else 'FAILS'}")
+        print(f"{name:<55} {found:<60} {'' if passed is None else 'ok' if passed else 'FAILS'}")
     return [f"{name}: {found}" for name, found, passed in rows if passed is False]
 
 

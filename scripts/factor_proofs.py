@@ -188,10 +188,14 @@ def failures(factor: str, sitter: str, size: float) -> list[str]:
 
 
 def matrix(factors: Sequence[str], size: float) -> pd.DataFrame:
-    """Return the cross-talk of factors and spoilings, the larger of both portraits; own spoilings as the rank."""
-    rows = {}
+    """Return the cross-talk of factors and spoilings, the larger of both portraits; own spoilings as the rank.
+
+    A factor that is not proven at this size is shown at the largest at which it is.
+    """
+    wanted, rows = size, {}
     for factor in factors:
         proof, row = PROOFS[factor], {}
+        size = wanted if wanted in proof.sizes else max(proof.sizes)
         for spoiling in SPOILINGS:
             per_sitter = []
             for sitter in (one.name for one in SITTERS):
@@ -224,7 +228,8 @@ def described() -> str:
     better = {"up": "more", "down": "less", "middle": "-"}
     for name, factor in FACTORS.items():
         cells = (factor.title, factor.unit, better[factor.direction], factor.region, factor.source, factor.caveat)
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        escaped = " | ".join(cells).replace("*", "\\*")  # as in L*, which Markdown takes for emphasis
+        lines.append(f"| `{name}` | {escaped} |")
     return "\n".join(lines)
 
 

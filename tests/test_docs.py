@@ -156,6 +156,7 @@ BASES = (
     ("pretrain", ["--config", "lsvq.yaml"]),
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
+    ("explain", ["photos"]),
 )
 
 

@@ -37,7 +37,7 @@ def scorer(request):
 
 def test_every_network_is_explained_and_has_the_score_of_its_scorer(scorer):
     images = [random_image(seed, side=66) for seed in range(2)]
-    explainer = Explainer(scorer, batch_size=49)
+    explainer = Explainer(scorer, batch_size=50)
     features = [explainer.features(image) for image in images]
     np.testing.assert_allclose([one.score for one in features], scorer.score(images)["score"], atol=1e-5)
     found = explainer.explain(features[0], features[1:])

@@ -146,6 +146,21 @@ def test_both_ways_give_the_same_values(network):
     assert by_inputs.shares == pytest.approx(by_features.shares, abs=1e-5)
 
 
+def test_a_subclass_with_another_forward_is_explained_by_its_inputs(network):
+    """Its features no longer tell its scores."""
+
+    class Doubled(DualBranch):
+        def forward(self, whole=None, face_crop=None, liqe_logits=None):
+            return {"score": 2 * super().forward(whole, face_crop)["score"]}
+
+    torch.manual_seed(0)
+    plain, doubled = (
+        explained(scorer_of(one))[0] for one in (network, Doubled("resnet10t", ("whole", "face"), image_size=32))
+    )
+    assert doubled.score == pytest.approx(2 * plain.score, abs=1e-5)
+    assert doubled.shares == pytest.approx({name: 2 * share for name, share in plain.shares.items()}, abs=1e-5)
+
+
 def test_a_network_with_one_input_has_no_shares():
     torch.manual_seed(0)
     found, others = explained(scorer_of(DualBranch("resnet10t", ("whole",), image_size=32)))

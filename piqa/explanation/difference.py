@@ -122,8 +122,8 @@ def difference_lines(
     lines = [f"A: {name_a}", f"B: {name_b}"]
     if score is not None:
         gap = score.score_a - score.score_b
-        which = "A" if gap > 0 else "B"
-        lines.append(f"Score: A {score.score_a:.3f}, B {score.score_b:.3f}; {which} is higher by {abs(gap):.3f}")
+        higher = "both are alike" if abs(gap) < 0.0005 else f"{'A' if gap > 0 else 'B'} is higher by {abs(gap):.3f}"
+        lines.append(f"Score: A {score.score_a:.3f}, B {score.score_b:.3f}; {higher}")
         lines += [f"  of it by the branch {branch}: {share:+.3f}" for branch, share in score.shares.items()]
     named = [one for one in factors if abs(one.steps) >= 0.5][:most]
     if not named:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from piqa.explanation.parts import BRANCHES, Parts, PartsScorer
 from piqa.explanation.seen_image import SeenImage, View
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import Values
-from piqa.models.contract import SeparableNetwork
 from piqa.scoring.scorer import Scorer
 from piqa.system.quick_imports import quick_imports
 
@@ -90,11 +89,11 @@ class Occlusion:
         pixels = view.pixels.to(self._scorer.device)
         grid = WindowGrid.over(*pixels.shape[1:])
         own = {name: values[view.crop :][:1] if len(values) > 1 else values for name, values in parts.items()}
-        scores = [self._scores(view, pixels[None], own)]
-        remaining = occluded(pixels, grid.masks(), other)
+        scores = []
+        remaining = chain([pixels], occluded(pixels, grid.masks(), other))  # in one batch: its size moves bfloat16
         while batch := list(islice(remaining, self._batch_size)):
             scores.append(self._scores(view, torch.stack(batch), own))
-            done(len(batch))
+            done(len(batch) if len(scores) > 1 else len(batch) - 1)
         found = torch.cat(scores).double().cpu().numpy()
         effects: Values = (found[0] - found[1:]).reshape(grid.rows, grid.columns).astype(np.float32)
         return effects
@@ -102,12 +101,9 @@ class Occlusion:
     def _scores(self, view: View, pixels: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """Return the scores of images, (images, 3, height, width), in the place of one view."""
         seen = pixels if view.cut is None else view.cut(pixels).to(self._scorer.device)
-        network = self._parts.network
-        if isinstance(network, SeparableNetwork):
-            with self._scorer.inference():
-                rows = seen if seen.ndim == 4 else seen.flatten(0, 1)
-                features = network.input_features(view.input, rows).float()
-            scores = self._parts.crop_scores({**own, view.input: features})
+        if self._parts.separable:
+            rows = seen if seen.ndim == 4 else seen.flatten(0, 1)
+            scores = self._parts.crop_scores({**own, view.input: self._parts.features(view.input, rows)})
             return scores if seen.ndim == 4 else scores.view(len(seen), -1).mean(dim=1)
         return self._parts.crop_scores({**own, view.input: seen})
 

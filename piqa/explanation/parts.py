@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from piqa.data.transforms import Batch
-from piqa.models.contract import SeparableNetwork
+from piqa.models.contract import ScoringModule, SeparableNetwork
 from piqa.scoring.scorer import Scorer
 
 Parts = dict[str, Tensor]  # of one image, by the name of the input; first dimension crops, or 1 for what all share
@@ -29,15 +29,25 @@ class PartsScorer:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self.network = scorer.network
-        self.separable = isinstance(scorer.network, SeparableNetwork)
+        self.head = separable(scorer.network)
+
+    @property
+    def separable(self) -> bool:
+        """Whether the features of each input can be had apart from the others."""
+        return self.head is not None
 
     def parts_of(self, inputs: Batch) -> Parts:
         """Return the parts of one image by its inputs: features, (crops or 1, width), or the inputs themselves."""
         inputs = {name: values[None] if name == "liqe_logits" else values for name, values in inputs.items()}
-        if not isinstance(self.network, SeparableNetwork):
+        if self.head is None:
             return inputs
+        return {name: self.features(name, values) for name, values in inputs.items()}
+
+    def features(self, name: str, values: Tensor) -> Tensor:
+        """Return the features of one input of a separable network, float32, (rows, width)."""
+        assert self.head is not None
         with self._scorer.inference():
-            return {name: self.network.input_features(name, values).float() for name, values in inputs.items()}
+            return self.head.input_features(name, values).float()
 
     def score(self, parts: Mapping[str, Tensor]) -> float:
         """Return the score of one image: the mean over its crops."""
@@ -53,7 +63,16 @@ class PartsScorer:
         """
         rows = max(len(values) for values in parts.values())
         whole = {name: values.expand(rows, *values.shape[1:]) for name, values in parts.items()}
-        if isinstance(self.network, SeparableNetwork):
+        if self.head is not None:
             with self._scorer.inference():
-                return self.network.score_features(whole).float()
+                return self.head.score_features(whole).float()
         return self._scorer.outputs(whole)["score"]
+
+
+def separable(network: ScoringModule) -> SeparableNetwork | None:
+    """Return the network if its features tell its scores; None, too, where a subclass has a `forward` of its own."""
+    if not isinstance(network, SeparableNetwork):
+        return None
+    classes = type(network).__mro__
+    homes = [next((one for one in classes if name in vars(one)), None) for name in ("forward", "score_features")]
+    return network if homes[0] is homes[1] else None

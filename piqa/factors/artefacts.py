@@ -151,7 +151,7 @@ def _say_levels(value: float) -> Words:
 FACTORS = (
     Factor(
         *("blockiness", "blocks of compression", "artefacts", "", "down", "whole"),
-        step=0.2,
+        step=0.19,
         say=_say_blocks,
         caveat="Later blur, enlarging or reducing hides the blocks.",
         source="steps at block borders over others, the largest over all offsets",
@@ -173,7 +173,7 @@ FACTORS = (
     ),
     Factor(
         *("halo", "halos of sharpening", "artefacts", "", "down", "whole"),
-        step=0.005,
+        step=0.0046,
         say=_say_halo,
         digits=3,
         caveat="Only a larger value than in other images of the scene tells: blur and enlarging lower it, whatever "
@@ -182,7 +182,7 @@ FACTORS = (
     ),
     Factor(
         *("levels_used", "levels of shades", "artefacts", "", "up", "whole"),
-        step=0.13,
+        step=0.135,
         say=_say_levels,
         caveat="Strong JPEG compression (quality below 18) makes bands, too; noise hides them.",
     ),
@@ -209,9 +209,9 @@ def _of_file(file: FileFacts | None) -> dict[str, Measurement]:
     if not file.quantization or len(file.quantization[0]) != len(LUMINANCE):
         return dict.fromkeys(names, Measurement(None, "the file is no JPEG"))
     quality, distance = jpeg_quality(file.quantization[0])
-    other = f"the file has tables of its own, whose numbers differ by {distance:.1f} from the nearest standard one"
+    other = f"its own tables of numbers differ by {distance:.1f} on average from the nearest standard one"
     chroma = Measurement(None, "the file holds no colour")
     if len(file.subsampling) >= 3:
         luma, blue, red = file.subsampling[:3]
         chroma = Measurement((blue[0] * blue[1] + red[0] * red[1]) / (2 * luma[0] * luma[1]))
-    return {"jpeg_quality": Measurement(float(quality), other if distance else ""), "chroma_resolution": chroma}
+    return {"jpeg_quality": Measurement(float(quality), detail=other if distance else ""), "chroma_resolution": chroma}

@@ -15,7 +15,7 @@ from piqa.factors.native import NativePixels, Window
 ENOUGH_EDGES = 20  # pixels on edges; with fewer nothing is said
 LONGEST_RUN = 96  # pixels on one side of an edge; beyond, it is a shade and no edge
 LEAST_HEIGHT = 8.0  # grey levels; lower steps are those of JPEG blocks and of quantisation
-NOISES = 5.0  # times the noise: a step of its own makes hardly any edge that is so high
+NOISES = 7.0  # times the noise; of a million pixels of noise alone, runs through three are so high
 
 STRONG, WEAK = 3.0, 2.0  # times the mean gradient; eyes and nose are too small to have 20 strong edge pixels
 

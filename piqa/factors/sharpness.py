@@ -95,7 +95,7 @@ def _say_width(where: str) -> Callable[[float], Words]:
 
 
 def _say_blur(where: str) -> Callable[[float], Words]:
-    return lambda value: (f"{where} has {value:.2f} of the blur at which a further blur takes nothing away", "")
+    return lambda value: (f"blur of {where} is {value:.2f}, from 0 for pixels that differ at random to 1", "")
 
 
 def _say_relative(value: float) -> Words:
@@ -103,12 +103,12 @@ def _say_relative(value: float) -> Words:
 
 
 def _say_fineness(value: float) -> Words:
-    return f"the face's fine detail is {value:.1f} times its contrast", ""
+    return f"fine detail of the face is {value:.1f} times its contrast", ""
 
 
 def _say_motion(value: float) -> Words:
     if value < DIRECTED:
-        return f"edges of the face run in all directions alike ({value:.2f} of 1)", ""
+        return f"edges of the face run in no one direction ({value:.2f} of 1)", ""
     return f"edges of the face run in one direction ({value:.2f} of 1), as motion smears them", "a shorter exposure"
 
 
@@ -140,7 +140,7 @@ FACTORS = (
     ),
     Factor(
         *("edge_width_surroundings", "width of edges around", "sharpness", "px", "middle", "surroundings"),
-        step=2.3,
+        step=2.0,
         say=_say_width("in the surroundings"),
         digits=1,
         caveat=f"{SIZE} {ENLARGED} The surroundings hold the body.",
@@ -165,7 +165,7 @@ FACTORS = (
     Factor(
         *("blur_eyes", "blur at the eyes", "sharpness", "", "down", "eyes"),
         step=0.06,
-        say=_say_blur("the region of the eyes"),
+        say=_say_blur("the eyes"),
         caveat=f"{SIZE} {ENLARGED}",
         source=CRETE,
     ),
@@ -179,13 +179,13 @@ FACTORS = (
     Factor(
         *("blur_surroundings", "blur of the surroundings", "sharpness", "", "middle", "surroundings"),
         step=0.06,
-        say=_say_blur("what is around the face"),
+        say=_say_blur("the surroundings"),
         caveat=f"{SIZE} {ENLARGED} Noise reads as sharpness where the surroundings are even.",
         source=CRETE,
     ),
     Factor(
         *("blur_60", "blur of the face at the common size", "sharpness", "", "down", "face"),
-        step=0.05,
+        step=0.045,
         say=_say_blur(f"the face, at {COMMON_EYE_DISTANCE} px between the eyes,"),
         caveat=AT_COMMON,
         source=CRETE,
@@ -200,7 +200,7 @@ FACTORS = (
     ),
     Factor(
         *("motion", "smear in one direction", "sharpness", "", "down", "face"),
-        step=0.1,
+        step=0.09,
         say=_say_motion,
         caveat="Stripes, a wall of bricks or hair that runs one way reads as a smear, too.",
         source="structure tensor",
@@ -251,9 +251,10 @@ def _motion(face: Sequence[Window]) -> dict[str, Measurement]:
         missing = Measurement(None, NO_EDGES if face else NO_FACE)
         return {"motion": missing, "motion_direction": missing}
     amount, direction = found
+    towards = _say_angle(direction)[0] if amount >= DIRECTED else ""
     unsure = Measurement(None, "edges of the face have no common direction")
     return {
-        "motion": Measurement(amount),
+        "motion": Measurement(amount, detail=towards),
         "motion_direction": Measurement(direction) if amount >= DIRECTED else unsure,
     }
 
