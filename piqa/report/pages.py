@@ -176,7 +176,7 @@ def value_words(reading: Reading, unit: bool = True) -> str:
     text, of = number(reading.value, reading.factor.digits), reading.factor.unit
     if not unit or not of or reading.value is None:
         return text
-    return f"{text} ({of})" if ":" in of else f"{text} {of}"  # `1: yes` tells what numbers mean
+    return f"{text} ({of})" if ":" in of or " to " in of else f"{text} {of}"  # `1: yes` tells what numbers mean
 
 
 def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
