@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from dead_leaves import dead_leaves
 from scipy import ndimage
+from skimage.measure import blur_effect
 
 from piqa.factors.detail_maps import noise_map, sharpness_map
 from piqa.factors.measured_image import MeasuredImage
@@ -20,10 +21,8 @@ def test_a_blurred_part_is_less_sharp_than_the_rest():
 
 
 def test_local_sharpness_is_one_less_the_blur_of_the_cell():
-    """A single cell of a single row: the same as the blur of its pixels in their neighbourhood."""
-    from skimage.measure import blur_effect
-
-    pixels = np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)
+    """An image of one cell."""
+    pixels = SCENE[200:230, 300:330]
     values = sharpness_map(MeasuredImage(pixels)).values
     grey = pixels @ np.array([0.299, 0.587, 0.114])
     assert values.shape == (1, 1)

@@ -10,7 +10,7 @@ from piqa.factors.regions import Regions
 from piqa.preparation.faces import Box, Points
 
 NO_FACE = "no face was found"
-TOP_OF_HEAD = 1.6  # distances of eyes and chin from the eyes up [estimate]
+TOP_OF_HEAD = 1.2  # distances of eyes and chin from the eyes up: they lie half-way, and hair adds a little [estimate]
 TURNED = 0.15  # distances of the eyes by which the nose of a turned head lies beside their middle [own rule]
 TILTED = 5.0  # degrees [own rule]
 THIRDS = (1 / 3, 2 / 3)
@@ -34,7 +34,7 @@ def _say_distance(value: float, what: str) -> Words:
 
 def _say_head_room(value: float) -> Words:
     if value < 0:
-        return "the top of the head is cut off", "leave room above the head"
+        return "the top of the head seems to be cut off", "leave room above the head"
     return f"the room above the head is {100 * value:.0f} % of the height", ""
 
 

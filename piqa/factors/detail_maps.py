@@ -15,11 +15,9 @@ from piqa.factors.sharpness import gradient_and_removed
 
 MOST_CELLS = 160  # in each direction
 MARGIN = 8  # pixels around a row of cells that its filters reach
-LEAST_GRADIENT, NOISES = (
-    6.0,
-    4.5,
-)  # mean gradient of a cell below which nothing is said; noise alone makes 2.8 times itself
-SHARP, NOISY = (0.1, 0.7), (0.0, 12.0)
+LEAST_GRADIENT = 12.0  # mean gradient of a cell below which nothing is said: an edge of 24 levels across 16 px
+NOISES = 4.0  # times the noise of the cell: noise alone makes a mean gradient of 2.8 times itself
+SHARP, NOISY = (0.1, 0.8), (0.0, 12.0)
 
 Places = NDArray[np.intp]
 
@@ -27,38 +25,33 @@ Places = NDArray[np.intp]
 def sharpness_map(image: MeasuredImage) -> ImageMap:
     """Return how sharp the image is in each cell, in [0, 1]: one less Crete's blur; NaN where a cell has no edges."""
     rows, columns = _borders(image.height), _borders(image.width)
-    values = np.full((len(rows) - 1, len(columns) - 1), np.nan, np.float32)
-    lowest = max(LEAST_GRADIENT, NOISES * (image.native.noise.luma or 0.0))
-    for at, (top, bottom) in enumerate(pairwise(rows.tolist())):
-        first = max(0, top - MARGIN)
-        window = Window(_grey(image, first, min(image.height, bottom + MARGIN)))
-        cut = slice(top - first, bottom - first)
-        blur = np.zeros(values.shape[1])
-        strongest = np.zeros(values.shape[1])
-        for turned in (False, True):
-            smoothed = window.smoothed_columns.T if turned else window.smoothed_rows
-            before, removed = (
-                _sums(part.T if turned else part, cut, window.grey.shape, columns)
-                for part in gradient_and_removed(smoothed)
-            )
-            enough = before > 0
-            blur[enough] = np.maximum(blur[enough], 1 - removed[enough] / before[enough])
-            strongest = np.maximum(strongest, before)
-        mean = strongest / ((bottom - top) * np.diff(columns))
-        values[at] = np.where(mean >= lowest, 1 - blur, np.nan)
+    noise = _noise_of_cells(image)
+    lowest = LEAST_GRADIENT if noise is None else np.maximum(LEAST_GRADIENT, NOISES * noise)
+    strips = [_sharpness_of_row(image, top, bottom, columns) for top, bottom in pairwise(rows.tolist())]
+    sharpness, gradient = (np.stack([strip[at] for strip in strips]) for at in (0, 1))
+    values = np.where(gradient >= lowest, sharpness, np.nan).astype(np.float32)
+    legend = ((SHARP[0], "blurred"), (sum(SHARP) / 2, "between"), (SHARP[1], "sharp"))
     return ImageMap(
-        "sharpness",
-        "local sharpness",
-        "",
-        values,
-        "sequential",
-        SHARP,
-        (
-            (SHARP[0], "blurred"),
-            (0.4, "between"),
-            (SHARP[1], "sharp"),
-        ),
+        "sharpness", "local sharpness; strong grain reads as sharp", "", values, "sequential", SHARP, legend
     )
+
+
+def _sharpness_of_row(
+    image: MeasuredImage, top: int, bottom: int, columns: Places
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return sharpness and mean gradient of the cells of one row."""
+    first = max(0, top - MARGIN)
+    window = Window(_grey(image, first, min(image.height, bottom + MARGIN)))
+    blur, strongest = np.zeros((2, len(columns) - 1))
+    for turned in (False, True):
+        parts = gradient_and_removed(window.smoothed_columns.T if turned else window.smoothed_rows)
+        before, removed = (
+            _sums(part.T if turned else part, slice(top - first, bottom - first), window.grey.shape, columns)
+            for part in parts
+        )
+        blur = np.maximum(blur, 1 - removed / np.maximum(before, 1e-6))
+        strongest = np.maximum(strongest, before)
+    return 1 - blur, strongest / ((bottom - top) * np.diff(columns))
 
 
 def noise_map(image: MeasuredImage) -> ImageMap | None:
@@ -66,27 +59,30 @@ def noise_map(image: MeasuredImage) -> ImageMap | None:
 
     None for images that are smaller than a patch.
     """
+    values = _noise_of_cells(image, usable_only=True)
+    if values is None:
+        return None
+    legend = ((NOISY[0], "none"), (sum(NOISY) / 2, "visible"), (NOISY[1], "strong"))
+    return ImageMap("noise", "local noise, with fine texture", "grey levels", values, "sequential", NOISY, legend)
+
+
+def _noise_of_cells(image: MeasuredImage, usable_only: bool = False) -> Values | None:
+    """Return the noise of a patch in the middle of each cell; None for images that are smaller than a patch."""
     if min(image.width, image.height) < PATCH:
         return None
-    rows, columns = ((_borders(size)[:-1] + _borders(size)[1:] - PATCH) // 2 for size in (image.height, image.width))
     rows, columns = (
-        np.clip(starts, 0, size - PATCH) for starts, size in ((rows, image.height), (columns, image.width))
+        np.clip((_borders(size)[:-1] + _borders(size)[1:] - PATCH) // 2, 0, size - PATCH)
+        for size in (image.height, image.width)
     )
     across = (columns[:, None] + np.arange(PATCH)).ravel()
-    values = np.full((len(rows), len(columns)), np.nan, np.float32)
+    values = np.empty((len(rows), len(columns)), np.float32)
     for at, top in enumerate(rows):
         patches = _grey(image, top, top + PATCH)[:, across].reshape(PATCH, len(columns), PATCH).swapaxes(0, 1)
-        usable = (patches.min(axis=(1, 2)) > USABLE[0]) & (patches.max(axis=(1, 2)) < USABLE[1])
-        values[at] = np.where(usable, deviations(patches), np.nan)
-    return ImageMap(
-        "noise",
-        "local noise, with which fine texture counts",
-        "grey levels",
-        values,
-        "sequential",
-        NOISY,
-        ((NOISY[0], "none"), (NOISY[1] / 2, "visible"), (NOISY[1], "strong")),
-    )
+        values[at] = deviations(patches)
+        if usable_only:
+            cut_off = (patches.min(axis=(1, 2)) <= USABLE[0]) | (patches.max(axis=(1, 2)) >= USABLE[1])
+            values[at, cut_off] = np.nan
+    return values
 
 
 def _borders(size: int) -> Places:

@@ -6,6 +6,7 @@ from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.native import COMMON_EYE_DISTANCE
 
+VISIBLE = 6.0  # grey levels; two grades of the spoiling
 TOO_FEW = "there are too few even places to measure noise"
 TOO_NEAR = f"the eyes are nearer than {COMMON_EYE_DISTANCE} px"
 
@@ -13,15 +14,18 @@ TOO_NEAR = f"the eyes are nearer than {COMMON_EYE_DISTANCE} px"
 def _say_noise(value: float) -> Words:
     if value < 0.5:
         return "hardly any noise is left; with soft edges that is smoothing, not a clean camera", ""
-    return f"even places vary by {value:.1f} grey levels", "lower ISO and more light give less noise"
+    visible = "visible grain: " if value >= VISIBLE else ""
+    return f"{visible}even places vary by {value:.1f} grey levels", "lower ISO, more light" if visible else ""
 
 
 def _say_shadows(value: float) -> Words:
-    return f"the darkest even places vary by {value:.1f} grey levels", "expose more, so that shadows need no lifting"
+    advice = "expose more, so that shadows need no lifting" if value >= VISIBLE else ""
+    return f"the darkest even places vary by {value:.1f} grey levels", advice
 
 
 def _say_chroma(value: float) -> Words:
-    return f"colour varies by {value:.1f} grey levels in even places", "lower ISO, or reduce noise of colour"
+    advice = "lower ISO, or reduce noise of colour" if value >= VISIBLE else ""
+    return f"colour varies by {value:.1f} grey levels in even places", advice
 
 
 def _say_common(value: float) -> Words:

@@ -95,7 +95,7 @@ def _say_width(where: str) -> Callable[[float], Words]:
 
 
 def _say_blur(where: str) -> Callable[[float], Words]:
-    return lambda value: (f"{where} has {value:.2f} of the blur at which a further blur takes nothing away", "")
+    return lambda value: (f"blur of {where} is {value:.2f}, from 0 for pixels that differ at random to 1", "")
 
 
 def _say_relative(value: float) -> Words:
@@ -103,12 +103,12 @@ def _say_relative(value: float) -> Words:
 
 
 def _say_fineness(value: float) -> Words:
-    return f"the face's fine detail is {value:.1f} times its contrast", ""
+    return f"fine detail of the face is {value:.1f} times its contrast", ""
 
 
 def _say_motion(value: float) -> Words:
     if value < DIRECTED:
-        return f"edges of the face run in all directions alike ({value:.2f} of 1)", ""
+        return f"edges of the face run in no one direction ({value:.2f} of 1)", ""
     return f"edges of the face run in one direction ({value:.2f} of 1), as motion smears them", "a shorter exposure"
 
 
@@ -165,7 +165,7 @@ FACTORS = (
     Factor(
         *("blur_eyes", "blur at the eyes", "sharpness", "", "down", "eyes"),
         step=0.06,
-        say=_say_blur("the region of the eyes"),
+        say=_say_blur("the eyes"),
         caveat=f"{SIZE} {ENLARGED}",
         source=CRETE,
     ),
@@ -179,7 +179,7 @@ FACTORS = (
     Factor(
         *("blur_surroundings", "blur of the surroundings", "sharpness", "", "middle", "surroundings"),
         step=0.06,
-        say=_say_blur("what is around the face"),
+        say=_say_blur("the surroundings"),
         caveat=f"{SIZE} {ENLARGED} Noise reads as sharpness where the surroundings are even.",
         source=CRETE,
     ),
