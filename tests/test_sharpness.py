@@ -44,6 +44,13 @@ def test_the_direction_of_a_smear_is_named(angle):
     assert abs((direction - angle + 90) % 180 - 90) < 5
 
 
+def test_directions_near_level_and_plumb_are_said_in_words():
+    say = next(factor.say for factor in sharpness.FACTORS if factor.name == "motion_direction")
+    assert {say(angle)[0] for angle in (0.0, 4.0, 176.0)} == {"edges are smeared from side to side"}
+    assert {say(angle)[0] for angle in (83.0, 90.0, 97.0)} == {"edges are smeared up and down"}
+    assert say(45.0)[0] == "edges are smeared along 45 degrees, anticlockwise from level"
+
+
 def test_a_sharp_scene_has_no_direction():
     amount, _ = anisotropy([Window(np.asarray(dead_leaves(500, 500, 1500, 4).convert("L"), np.float32))])
     assert amount < sharpness.DIRECTED

@@ -19,6 +19,7 @@ NO_EDGES = "there are too few edges to judge sharpness"
 CLOSEST_EYES = 40  # pixels between the eyes; in smaller faces the regions of the eyes hold too few pixels
 MEAN_FILTER = 11  # pixels of Crete's low-pass filter
 DIRECTED = 0.3  # anisotropy from which a direction is named: both portraits, which are sharp, have less [own rule]
+LEVEL = 10  # degrees from level or plumb that words leave out
 
 
 def blur_effect(windows: Sequence[Window]) -> float | None:
@@ -109,11 +110,15 @@ def _say_fineness(value: float) -> Words:
 def _say_motion(value: float) -> Words:
     if value < DIRECTED:
         return f"edges of the face run in no one direction ({value:.2f} of 1)", ""
-    return f"edges of the face run in one direction ({value:.2f} of 1), as motion smears them", "a shorter exposure"
+    return f"edges of the face run in one direction ({value:.2f} of 1), as motion smears them", "use a shorter exposure"
 
 
 def _say_angle(value: float) -> Words:
-    return f"smeared along {value:.0f} degrees, anticlockwise from level", ""
+    if min(value, 180 - value) <= LEVEL:
+        return "edges are smeared from side to side", ""
+    if abs(value - 90) <= LEVEL:
+        return "edges are smeared up and down", ""
+    return f"edges are smeared along {value:.0f} degrees, anticlockwise from level", ""
 
 
 SIZE = "In pixels of the file: compare images whose eyes are equally far apart, or the value at the common size."
