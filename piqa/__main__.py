@@ -12,7 +12,14 @@ COMMANDS = {
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
+    "models": "list published models by name, fetch one, tell what is known of it",
 }
+ELSEWHERE = {"models": "piqa.weights.command"}  # `piqa.models` are the networks
+
+
+def module_of(command: str) -> str:
+    """Return the module whose `main` is a command."""
+    return ELSEWHERE.get(command, f"piqa.{command}")
 
 
 def main() -> None:
@@ -20,7 +27,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
         import_without_collecting()
-        import_module(f"piqa.{name}").main(sys.argv[2:])
+        import_module(module_of(name)).main(sys.argv[2:])
         return
     usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:13}{v}" for k, v in COMMANDS.items())])
     if name in ("-h", "--help"):

@@ -31,6 +31,7 @@ from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import locked
 from piqa.system.progress import progress, told_if_slow
 from piqa.system.sigterm import sigterm_stops
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_file import find_model
 from piqa.weights.trust import Trust
 
@@ -61,13 +62,15 @@ def predict(
     prompts: dict[str, list[str]] | None = None,
     try_turns: bool = True,
     trust: Trust = None,
+    commercial: bool = False,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
     Args:
         images: Images, and folders whose images are all scored.
-        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
-            the config of a network that needs no training, such as `clipiqa.yaml`.
+        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint,
+            the config of a network that needs no training, such as `clipiqa.yaml`, or a name: `piqa models` lists them,
+            and `hf:owner/name` is a model of piqa's own on the Hugging Face Hub.
         out: The CSV to write.
         list: Text file that names more images, one a line, more than a command line holds.
         test_crops: `five` crops whose scores are averaged, or `one` from the centre; for models that see crops.
@@ -84,6 +87,7 @@ def predict(
         try_turns: Look at an image without a sure face turned by 90, 180 and 270 degrees as well, and score that which
             shows the surest face; the column `turned` tells which images were turned.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
+        commercial: Refuse a model that is not known to allow commercial use.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, or `out` cannot be written or is not piqa's.
@@ -91,6 +95,8 @@ def predict(
         NothingDoneError: If every image failed for a reason of its own.
         Stopped: By Ctrl-C or SIGTERM; what was scored is kept.
     """
+    if commercial:
+        require_commercial(ckpt_path)
     run = _Devices(device, devices, nodes, batch_size, workers)
     output = ScoreOutput(out)
     output.check()
@@ -125,6 +131,7 @@ def predict(
 
         def summary(counts: Counts) -> dict[str, object]:
             content = {**asdict(counts), "scored_now": len(left), "seconds": round(time.perf_counter() - start, 3)}
+            content |= {"licence": line} if (line := licence_of(scorer.card)) else {}
             content |= {"device": run.kind if run.several else str(scorer.device), "devices": devices * nodes}
             return content | {
                 "model": settings["model"],

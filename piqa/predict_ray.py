@@ -33,6 +33,7 @@ from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import find_model
+from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust
 
 SETTINGS = "settings.json"
@@ -66,7 +67,8 @@ def predict_ray(
 
     Args:
         images: Images, and folders whose images are all scored.
-        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
+        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
+            a name that `piqa models` lists, which each machine fetches once.
         out: The folder to write.
         list: Text file that names more images, one a line.
         address: The cluster: `auto` for the one that this machine belongs to; by default Ray is started here alone.
@@ -97,10 +99,10 @@ def predict_ray(
             files = [str(Path(file).absolute()) for file in expand(images, list, tell=_warn)]
         if bad := next((file for file in files if file != file.encode(errors="replace").decode()), None):
             raise InputError(f"{bad!r} is no UTF-8, which names in Parquet are; rename it, or use piqa.predict")
-        model = str(find_model(ckpt_path).resolve())
+        model = ckpt_path if is_name(ckpt_path) else str(find_model(ckpt_path).resolve())
         # Here too, so that a mistake is told in one line and before any actor starts.
         scorer = Scorer.load(model, liqe=liqe, device="cpu", precision=precision, try_turns=try_turns, trust=trust)
-        _same_settings(folder, scorer.settings(model) | {"crops": test_crops})
+        _same_settings(folder, scorer.settings(find_model(model)) | {"crops": test_crops})
         done = set(_scored(folder, _warn))
         left = [file for file in files if file not in done]
         if len(left) < len(files):

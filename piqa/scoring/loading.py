@@ -37,11 +37,11 @@ def load_parts(
 ) -> tuple[ScoringModule, Preparation, ModelCard]:
     """Load what `Scorer.load` makes a scorer of; arguments and errors as there."""
     packages, entry = trusted_packages(trust), entry_named(path)
-    given, path = path, find_model(path)
-    if path.suffix in CONFIGS:
-        network, card = load_config(path, packages)
+    if entry is not None:
+        (network, card), path = load_model(path), find_model(path)
     else:
-        network, card = load_model(path if entry is None else given, packages)
+        path = find_model(path)
+        network, card = (load_config if path.suffix in CONFIGS else load_model)(path, packages)
     if prompts:
         network = with_prompts(network, prompts)
         card = replace(card, network=ClassSpec.of(network))
@@ -89,7 +89,7 @@ def _published_liqe(model: Path, entry: Entry | None) -> Path:
             return place
     raise InputError(
         f"{model} needs {state_dicts.WHAT_IT_IS['liqe']}; there is none in {' or '.join(map(str, places))}: put it "
-        "there, or name it by `liqe` (on the command line `--liqe`), as a file or as `dn-piqa-liqe`, which is downloaded"
+        "there, or name it by `liqe` (on the command line `--liqe`): a file, or `dn-piqa-liqe`, which is downloaded"
     )
 
 

@@ -25,7 +25,8 @@ from piqa.weights.cache import (
     waiting_lock,
     write_record,
 )
-from piqa.weights.hosts.refusal import HostRefusal, Progress
+from piqa.weights.hosts import google_drive, hugging_face, plain_http
+from piqa.weights.hosts.refusal import HostRefusal, Progress, check_reachable
 from piqa.weights.registry import HUB, Entry, Source, entry_named, is_hub
 
 INCOMING = "incoming"  # folder of what has come of a file, and is not checked yet
@@ -53,6 +54,8 @@ def fetch(entry: Entry, again: bool = False) -> Path:
         InputError: If it is not to be had, or is not what it should be; the message says where it belongs.
         FileAccessError: If another try may succeed, as without a connection.
     """
+    if entry.why_not:
+        raise InputError(f"{entry.name} is not run by piqa: {entry.why_not}")
     record = read_record(entry)
     if record is not None and record.holds() and not again:
         return Path(record.path)
@@ -90,8 +93,6 @@ def hub_model(given: str) -> Path:
         InputError: If this names no repository, or it holds no such model.
         FileAccessError: If another try may succeed.
     """
-    from piqa.weights.hosts import hugging_face
-
     repo, _, revision = given.removeprefix(HUB).partition("@")
     if len(parts := repo.split("/")) != 2 or not all(parts):
         raise InputError(f"{given} names no repository of the Hub; write it as {HUB}owner/name or {HUB}owner/name@main")
@@ -99,6 +100,8 @@ def hub_model(given: str) -> Path:
     if kept[1] is not None and kept[0] is not None:
         return kept[1]
     try:
+        check_reachable(hugging_face.address())
+        _tell(f"{given}: fetching model.json and model.safetensors from {HOSTS['hf']}")
         card = hugging_face.download(repo, "model.json", revision or None)
         weights = hugging_face.download(repo, "model.safetensors", card.revision)
     except HostRefusal as error:
@@ -121,8 +124,6 @@ def _on_this_machine(entry: Entry, record: Download | None) -> Found | None:
     if record is not None and Path(record.path).is_file():
         return Found(Path(record.path), revision=record.revision)
     if source.host == "hf":
-        from piqa.weights.hosts import hugging_face
-
         revision = record.revision if record is not None else source.revision
         if (kept := hugging_face.cached(str(source.repo), source.file, revision)) is not None:
             return Found(kept, revision=_commit_of(kept))
@@ -137,11 +138,10 @@ def _commit_of(path: Path) -> str | None:
 def _download(entry: Entry, record: Download | None) -> Found:
     source, place = entry.source, place_of(entry)
     incoming = folder_of(entry) / INCOMING
-    _tell(f"{entry.name}: fetching {source.file} ({source.size}) from {HOSTS[source.host]}; {entry.licence_line}")
     try:
+        check_reachable(_address(source))
+        _tell(f"{entry.name}: fetching {source.file} ({source.size}) from {HOSTS[source.host]}; {entry.licence_line}")
         if source.host == "hf":
-            from piqa.weights.hosts import hugging_face
-
             revision = record.revision if record is not None else source.revision
             kept = hugging_face.download(str(source.repo), source.file, revision)
             return Found(kept.path, True, kept.revision, kept.sha256)
@@ -157,14 +157,17 @@ def _download(entry: Entry, record: Download | None) -> Found:
         raise _disk_fault(entry.name, error) from error
 
 
+def _address(source: Source) -> str:
+    """Return an address at the host of a file."""
+    if source.host == "hf":
+        return hugging_face.address()
+    return google_drive.ADDRESS if source.host == "gdrive" else str(source.url)
+
+
 def _transfer(source: Source, target: Path, report: Progress) -> None:
     if source.host == "gdrive":
-        from piqa.weights.hosts import google_drive
-
         google_drive.download(str(source.id), target, report)
     else:
-        from piqa.weights.hosts import plain_http
-
         plain_http.download(str(source.url), target, report)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from piqa.errors import InputError
 from piqa.weights.model_card import ModelCard
+from piqa.weights.model_file import read_card
 from piqa.weights.registry import entry_named
 
 
@@ -32,26 +33,24 @@ def licence_of(card: ModelCard) -> str | None:
     return "; ".join(f"{name}: {value}" for name, value in said.items()) or None
 
 
-def require_commercial(given: object, card: ModelCard | None = None) -> None:
+def require_commercial(given: str) -> None:
     """Check that a model is known to allow commercial use.
 
     Args:
-        given: The model as the user named it. A published name is checked before anything is fetched.
-        card: The card of a model that is not published under a name; None where it is not read yet.
+        given: The model as the user named it. A published name is checked before anything is fetched; any other model
+            by its card.
 
     Raises:
-        InputError: If it is not known to allow it.
+        InputError: If it is not known to allow it, or cannot be read.
     """
     entry = entry_named(given)
-    if entry is not None and entry.commercial != "yes":
-        known = "its licences do not allow it" if entry.commercial == "no" else "nothing is known that allows it"
-        raise InputError(
-            f"{entry.name} is not for commercial use: {known} ({entry.licence_line}); choose another model"
-        )
-    if entry is None and card is not None and card.licence.get("commercial") != "yes":
-        found = licence_of(card) or "it says nothing"
-        write = '`"licence": {"commercial": "yes"}`'
-        raise InputError(
-            f"the card of {given} does not say that commercial use is allowed ({found}); if you know that it is, write "
-            f"{write} into the card"
-        )
+    if entry is not None:
+        if entry.commercial != "yes":
+            known = "its licences do not allow it" if entry.commercial == "no" else "nothing is known that allows it"
+            raise InputError(f"{entry.name} is not for commercial use: {known} ({entry.licence_line})")
+        return
+    card = read_card(given)
+    if card is None or card.licence.get("commercial") != "yes":
+        found = (None if card is None else licence_of(card)) or "nothing is said"
+        write = 'write `"licence": {"commercial": "yes"}` into its card'
+        raise InputError(f"{given} is not known to allow commercial use ({found}); if you know that it does, {write}")

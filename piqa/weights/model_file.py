@@ -146,6 +146,21 @@ def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModu
     return network.eval(), card
 
 
+def read_card(path: str | Path) -> ModelCard | None:
+    """Return the card of a model that is given as for `load_model`; None where it has none, as published files have.
+
+    Raises:
+        InputError: If there is no such file, or it is of another kind.
+    """
+    path = find_model(path)
+    if path.suffix == ".safetensors":
+        return _read_card(path.with_suffix(".json"))
+    if path.suffix in (".yaml", ".yml"):
+        return None
+    card = read_file(path).get(CKPT_CARD)
+    return ModelCard.from_dict(card, f"the card in {path}") if isinstance(card, Mapping) else None
+
+
 def check_resumable(path: str | Path, network: nn.Module) -> None:
     """Check that a file is a training checkpoint of a network, before anything is built on it; InputError if not."""
     content = read_file(path)

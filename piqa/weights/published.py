@@ -89,9 +89,7 @@ def fill(network: nn.Module, entry: Entry) -> None:
 
 
 def _check_use(entry: Entry) -> None:
-    if entry.use == "none":
-        raise InputError(f"{entry.name} is not run by piqa: {entry.why_not}")
-    if entry.use != "model":
+    if entry.use in ("start", "part"):
         where = "as a start of training" if entry.use == "start" else "where a model is built with it"
         raise InputError(f"{entry.name} is no model that scores images but {entry.what}; name it {where}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from piqa.weights.hosts.refusal import HostRefusal, check_reachable, refusal_of
+from piqa.weights.hosts.refusal import HostRefusal, refusal_of
 
 HOST = "the Hugging Face Hub"
 TOKEN = "a token is set by `HF_TOKEN` or `hf auth login`"
@@ -18,6 +18,13 @@ class HubFile:
     path: Path
     revision: str
     sha256: str | None
+
+
+def address() -> str:
+    """Return the address of the Hub, or of the mirror that `HF_ENDPOINT` names."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
 
 
 def cached(repo: str, file: str, revision: str | None) -> Path | None:
@@ -36,13 +43,12 @@ def download(repo: str, file: str, revision: str | None) -> HubFile:
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    check_reachable(constants.ENDPOINT)
     try:
         # One try, where `hf_hub_download` alone would make many; and it names the commit, and the hash of a large file.
         facts = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision or "main"), timeout=10)
         if facts.commit_hash is None:
             raise HostRefusal(f"{constants.ENDPOINT} does not answer as the Hub does; is HF_ENDPOINT right?")
-        path = Path(hf_hub_download(repo, file, revision=facts.commit_hash))
+        path = Path(hf_hub_download(repo, file, revision=revision or "main"))  # which notes the branch's commit
     except HostRefusal:
         raise
     except Exception as error:  # errors of the Hub's library, of its HTTP library, of the system

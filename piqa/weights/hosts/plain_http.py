@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from piqa.weights.hosts.refusal import READ_SECONDS, HostRefusal, Progress, check_reachable, refusal_of, web_page
+from piqa.weights.hosts.refusal import READ_SECONDS, HostRefusal, Progress, refusal_of, web_page
 
 TRIES = 4  # in a row that bring nothing
 PAUSE = 1.0  # seconds between them
@@ -29,7 +29,6 @@ def download(url: str, target: Path, report: Progress) -> None:
     """
     import requests
 
-    check_reachable(url)
     host, part = str(urlsplit(url).hostname), Part(target)
     tries_left, brought = TRIES, -1
     with requests.Session() as session:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-CONNECT_SECONDS = 1.5  # for the name and the connection together; a slower network sets `PIQA_CONNECT_TIMEOUT`
+CONNECT_SECONDS = 1.2  # for the name and the connection together; a slower network sets `PIQA_CONNECT_TIMEOUT`
 READ_SECONDS = 30.0  # that a host may be silent
 Progress = Callable[[int, int | None], None]  # is told how many bytes are there, and of how many
 
