@@ -74,7 +74,7 @@ class Names:
 def at_the_server(server: ModelServer, folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every host be the server, and the caches lie in a folder."""
     import requests
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -91,6 +91,6 @@ def at_the_server(server: ModelServer, folder, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(requests.Session, "request", ask_the_server)
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    for module in (constants, file_download):  # before 1.0 the latter has a copy
+        address = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)

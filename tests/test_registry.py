@@ -90,6 +90,12 @@ def test_a_file_or_a_folder_comes_before_a_name(tmp_path, monkeypatch):
     assert "no model at dn-piqa" in refusal(model_file.find_model, "dn-piqa")
 
 
+def test_what_can_be_neither_a_path_nor_a_name_is_refused_as_before():
+    for given in ("x" * 300, "hf:" + "x" * 300, ""):
+        assert not registry.entry_named(given)
+        assert refusal(model_file.find_model, given)
+
+
 def test_the_least_of_all_licences_counts():
     assert ENTRIES["clip-iqa"].commercial == "yes"
     assert ENTRIES["clip-rn50"].commercial == "yes" and ENTRIES["clip-iqa+"].commercial == "no"

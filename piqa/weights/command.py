@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,7 @@ from piqa.errors import InputError, one_line_errors
 from piqa.system.command_line import Parser
 from piqa.weights.cache import cached_file, place_of, read_record
 from piqa.weights.download import fetch
+from piqa.weights.hosts import hugging_face
 from piqa.weights.registry import Entry, entries, get_entry
 
 ACTIONS = ("list", "get", "show")
@@ -70,9 +72,17 @@ def _print_list() -> None:
     table.add_column("licence of the weights")
     for entry in entries().values():
         use = "not run" if entry.use == "none" else entry.use
-        here = "yes" if cached_file(entry) is not None else "-"
+        here = "yes" if _lies_here(entry) is not None else "-"
         table.add_row(entry.name, use, entry.source.size, here, entry.commercial, entry.licence.weights)
     console.print(table, highlight=False)
+
+
+def _lies_here(entry: Entry) -> Path | None:
+    """Return the file of an entry, not checked, if it lies on this machine, by whatever program it was fetched."""
+    path, source = cached_file(entry), entry.source
+    if path is None and source.host == "hf":
+        path = hugging_face.cached(str(source.repo), source.file, source.revision)
+    return path
 
 
 def _get(entry: Entry) -> None:
@@ -85,7 +95,7 @@ def _get(entry: Entry) -> None:
 
 def _facts(entry: Entry) -> Iterator[str]:
     source, licence, record = entry.source, entry.licence, read_record(entry)
-    here = cached_file(entry)
+    here = _lies_here(entry)
     known = source.sha256 or (record.sha256 if record is not None else None)
     whose = "published" if source.sha256 or (record is not None and record.published) else "recorded at the first use"
     yield f"{entry.name}: {entry.what}"

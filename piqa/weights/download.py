@@ -80,7 +80,7 @@ def named_file(given: object) -> Path | None:
     entry = entry_named(given)
     if entry is not None:
         return fetch(entry)
-    return hub_model(str(given)) if is_hub(given) and not Path(str(given)).exists() else None
+    return hub_model(str(given)) if is_hub(given) else None
 
 
 def hub_model(given: str) -> Path:

@@ -181,8 +181,15 @@ def entries() -> dict[str, Entry]:
 
 
 def is_hub(given: object) -> bool:
-    """Whether this names a repository, as `hf:owner/name` does."""
-    return isinstance(given, str) and given.startswith(HUB)
+    """Whether this names a repository, as `hf:owner/name` does, and no path that exists."""
+    return isinstance(given, str) and given.startswith(HUB) and not _is_there(given)
+
+
+def _is_there(given: object) -> bool:
+    try:
+        return Path(str(given)).exists()
+    except OSError:  # a folder that may not be entered, or a name of 300 letters
+        return False
 
 
 def may_be_name(given: object) -> bool:
@@ -199,14 +206,14 @@ def entry_named(given: object) -> Entry | None:
         >>> entry_named("a.jpg") is None
         True
     """
-    if not may_be_name(given) or str(given) not in entries() or Path(str(given)).exists():
+    if not may_be_name(given) or _is_there(given):  # before the file of names is read
         return None
-    return entries()[str(given)]
+    return entries().get(str(given))
 
 
 def is_name(given: object) -> bool:
     """Whether this is the name of an entry or of a repository, and no path that exists."""
-    return entry_named(given) is not None or (is_hub(given) and not Path(str(given)).exists())
+    return entry_named(given) is not None or is_hub(given)
 
 
 def advice_on(given: object) -> str:

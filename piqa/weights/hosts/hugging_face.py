@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from piqa.weights.hosts.refusal import HostRefusal, refusal_of
 
 HOST = "the Hugging Face Hub"
+TRIES = 3
 TOKEN = "a token is set by `HF_TOKEN` or `hf auth login`"
 
 
@@ -29,9 +32,9 @@ def address() -> str:
 
 def cached(repo: str, file: str, revision: str | None) -> Path | None:
     """Return a file of a repository if it lies in the cache; nothing is asked of the Hub."""
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, file, revision=revision or "main")
+    found = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision or "main")
     return Path(found) if isinstance(found, str) else None
 
 
@@ -43,18 +46,30 @@ def download(repo: str, file: str, revision: str | None) -> HubFile:
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
+    wanted = {"revision": revision or "main", "endpoint": constants.ENDPOINT}
     try:
         # One try, where `hf_hub_download` alone would make many; and it names the commit, and the hash of a large file.
-        facts = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision or "main"), timeout=10)
+        facts = get_hf_file_metadata(hf_hub_url(repo, file, **wanted), timeout=10)
         if facts.commit_hash is None:
             raise HostRefusal(f"{constants.ENDPOINT} does not answer as the Hub does; is HF_ENDPOINT right?")
-        path = Path(hf_hub_download(repo, file, revision=revision or "main"))  # which notes the branch's commit
+        # By the branch, whose commit is noted in the cache then.
+        path = _going_on(lambda: Path(hf_hub_download(repo, file, cache_dir=constants.HF_HUB_CACHE, **wanted)))
     except HostRefusal:
         raise
     except Exception as error:  # errors of the Hub's library, of its HTTP library, of the system
         raise _refusal(error) from error
     etag = facts.etag or ""
     return HubFile(path, facts.commit_hash, etag if len(etag) == 64 else None)
+
+
+def _going_on(fetch: Callable[[], Path]) -> Path:
+    """Return what is fetched; before 1.0 the Hub's library does not go on by itself where a connection is cut off."""
+    import requests
+
+    for _ in range(TRIES - 1):
+        with suppress(requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            return fetch()
+    return fetch()
 
 
 def _refusal(error: Exception) -> Exception:
