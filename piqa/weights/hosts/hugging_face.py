@@ -46,14 +46,14 @@ def download(repo: str, file: str, revision: str | None) -> HubFile:
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    wanted = {"revision": revision or "main", "endpoint": constants.ENDPOINT}
+    wanted = revision or "main"
     try:
         # One try, where `hf_hub_download` alone would make many; and it names the commit, and the hash of a large file.
-        facts = get_hf_file_metadata(hf_hub_url(repo, file, **wanted), timeout=10)
+        facts = get_hf_file_metadata(hf_hub_url(repo, file, revision=wanted), timeout=10)
         if facts.commit_hash is None:
             raise HostRefusal(f"{constants.ENDPOINT} does not answer as the Hub does; is HF_ENDPOINT right?")
         # By the branch, whose commit is noted in the cache then.
-        path = _going_on(lambda: Path(hf_hub_download(repo, file, cache_dir=constants.HF_HUB_CACHE, **wanted)))
+        path = _going_on(lambda: Path(hf_hub_download(repo, file, revision=wanted)))
     except HostRefusal:
         raise
     except Exception as error:  # errors of the Hub's library, of its HTTP library, of the system
