@@ -9,7 +9,7 @@ from model_server import Served
 from named_models import saved_bytes
 from refusals import refusal
 from small_clip import RESNET, VIT
-from small_networks import saved, tiny
+from small_networks import same_weights, saved, tiny
 from torch import nn
 from torch.nn import functional
 
@@ -17,7 +17,7 @@ from piqa import Scorer
 from piqa.models import LIQE, NIMA, Backbone, CLIPIQAPlus
 from piqa.models.clip_iqa import encode_any_size
 from piqa.tasks import InitialWeights
-from piqa.weights import download, model_file, published, state_dicts
+from piqa.weights import cache, download, model_file, published, state_dicts
 
 HUB = {"host": "hf", "repo": "me/mine"}
 LIQE_FIELDS = {"preparation": {"short_side": 768, "resize": "shrink", "face_rule": "none"}, "view": "windows"}
@@ -288,25 +288,37 @@ def test_no_name_runs_code_that_a_file_holds(names, tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
-# DN-PIQA in its full size
+# DN-PIQA
+
+DN_PIQA = {"use": "model", "layout": "dn_piqa", "preparation": dict(model_file.PUBLISHED_PREPARATION)}
+
+
+def test_dn_piqa_brings_its_liqe_unless_another_is_named(add, tmp_path):
+    network = tiny()
+    state = {}
+    for branch, prefix in (("whole", state_dicts.WHOLE), ("face", state_dicts.FACE)):
+        state |= {f"{prefix}{key}": value for key, value in network.backbones[branch].net.state_dict().items()}
+    state |= {f"quality.{key}": value for key, value in network.head.state_dict().items()}
+    needed = add("their-liqe", {"token_embedding.weight": torch.zeros(1)}, use="part", layout="liqe")
+    spec = {"class_path": "piqa.models.DualBranch", "init_args": network.init_args}
+    add("dn-small", state, network=spec, needs={"liqe": "their-liqe"}, **DN_PIQA)
+    other = saved(tmp_path / "LIQE.pt", {})
+    scorer = Scorer.load("dn-small", liqe=other, device="cpu")
+    assert scorer.preparation.liqe == str(other) and cache.cached_file(needed) is None
+    scorer = Scorer.load("dn-small", device="cpu")
+    assert scorer.preparation.liqe == str(cache.cached_file(needed))
+    assert scorer.preparation.face_rule == "most_confident"
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in scorer.network.state_dict().items())
+    assert Scorer.load("dn-small", liqe="their-liqe", device="cpu").preparation.liqe == scorer.preparation.liqe
 
 
 @pytest.mark.slow
-def test_dn_piqa_and_its_liqe_are_fetched_by_name_and_score_as_the_files(official_checkpoint, names, tmp_path):
-    from tiny_models import write_images
-
-    images = write_images(tmp_path / "images", 1)
-    files = {"dn_piqa": official_checkpoint("dn_piqa"), "liqe": official_checkpoint("liqe")}
-    for layout, file in files.items():
-        names.server.files[f"/drive/{layout}"] = Served(file.read_bytes())
-    source = {"host": "gdrive", "id": "liqe", "file": "LIQE.pt"}
-    names.add("full-liqe", source, use="part", layout="liqe")
-    network, needs = {"class_path": "piqa.models.DualBranch"}, {"liqe": "full-liqe"}
-    source = {"host": "gdrive", "id": "dn_piqa", "file": "PIQ_model.pth"}
-    preparation = dict(model_file.PUBLISHED_PREPARATION)
-    fields = {"use": "model", "layout": "dn_piqa", "network": network, "needs": needs, "preparation": preparation}
-    names.add("full", source, **fields)
-    expected = Scorer.load(files["dn_piqa"], liqe=files["liqe"], device="cpu").score(images, test_crops="one")
-    found = Scorer.load("full", device="cpu").score(images, test_crops="one")
-    assert expected["score"].notna().all()
-    torch.testing.assert_close(torch.tensor(found["score"]), torch.tensor(expected["score"]), rtol=0, atol=1e-6)
+def test_the_full_dn_piqa_comes_from_drive_as_it_is(official_checkpoint, names):
+    file = official_checkpoint("dn_piqa")
+    names.server.files["/drive/1y3T"] = Served(file.read_bytes())
+    source = {"host": "gdrive", "id": "1y3T", "file": "PIQ_model.pth"}
+    names.add("full", source, network={"class_path": "piqa.models.DualBranch"}, **DN_PIQA)
+    found, card = model_file.load_model("full")
+    expected, of_file = model_file.load_model(file)
+    assert same_weights(found, expected)
+    assert (card.network, card.preparation, card.crop_size) == (of_file.network, of_file.preparation, of_file.crop_size)
