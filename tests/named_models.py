@@ -7,8 +7,10 @@ import json
 from collections.abc import Mapping
 
 import pytest
+import timm
 import torch
 from model_server import ModelServer
+from torch import nn
 
 from piqa.weights import registry
 from piqa.weights.hosts import google_drive, plain_http
@@ -27,6 +29,29 @@ def backbone_bytes(seed: int = 0) -> bytes:
     """A file of the layout of LSVQ, of some 1.2 MB: more than the pieces in which files are fetched."""
     torch.manual_seed(seed)
     return saved_bytes({"feature_extraction.norm.weight": torch.rand(300_000)})
+
+
+class TheirNIMA(nn.Module):
+    """IQA-PyTorch's network by its description: the last feature map of timm's network, pooled, and a linear layer."""
+
+    def __init__(self, backbone, classes):
+        super().__init__()
+        self.base_model = timm.create_model(backbone, features_only=True)
+        width = self.base_model.feature_info.channels()[-1]
+        last = [nn.Softmax(dim=-1)] if classes > 1 else []
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Dropout(0.0), nn.Linear(width, classes), *last)
+
+    def forward(self, normalised):
+        values = self.classifier(self.base_model(normalised)[-1].mean(dim=(2, 3)))
+        return values @ torch.arange(1.0, values.shape[1] + 1)
+
+
+def nima_fields(backbone, side, **more):
+    arguments = {"backbone": backbone, "image_size": side, "dropout": 0.0, **more}
+    network = {"class_path": "piqa.models.NIMA", "init_args": arguments}
+    preparation = {"short_side": side, "face_rule": "none"}
+    fields = {"use": "model", "layout": "pyiqa nima", "network": network, "preparation": preparation}
+    return fields | {"crop_size": side}
 
 
 def toml(value: object) -> str:

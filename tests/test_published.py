@@ -6,11 +6,10 @@ import pytest
 import timm
 import torch
 from model_server import Served
-from named_models import saved_bytes
+from named_models import TheirNIMA, nima_fields, saved_bytes
 from refusals import refusal
 from small_clip import RESNET, VIT
 from small_networks import same_weights, saved, tiny
-from torch import nn
 from torch.nn import functional
 
 from piqa import Scorer
@@ -35,29 +34,6 @@ def add(names):
 
 
 # NIMA
-
-
-class TheirNIMA(nn.Module):
-    """IQA-PyTorch's network by its description: the last feature map of timm's network, pooled, and a linear layer."""
-
-    def __init__(self, backbone, classes):
-        super().__init__()
-        self.base_model = timm.create_model(backbone, features_only=True)
-        width = self.base_model.feature_info.channels()[-1]
-        last = [nn.Softmax(dim=-1)] if classes > 1 else []
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Dropout(0.0), nn.Linear(width, classes), *last)
-
-    def forward(self, normalised):
-        values = self.classifier(self.base_model(normalised)[-1].mean(dim=(2, 3)))
-        return values @ torch.arange(1.0, values.shape[1] + 1)
-
-
-def nima_fields(backbone, side, **more):
-    arguments = {"backbone": backbone, "image_size": side, "dropout": 0.0, **more}
-    network = {"class_path": "piqa.models.NIMA", "init_args": arguments}
-    preparation = {"short_side": side, "face_rule": "none"}
-    fields = {"use": "model", "layout": "pyiqa nima", "network": network, "preparation": preparation}
-    return fields | {"crop_size": side}
 
 
 @pytest.mark.parametrize(

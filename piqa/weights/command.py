@@ -31,7 +31,7 @@ def main(args: list[str] | None = None) -> None:
     parser = Parser(prog="piqa models", description=__doc__)
     help_ = "`list` (the default); `get`: fetch, check, and say where it lies; `show`: tell all that is known"
     parser.add_argument("action", type=str, nargs="?", default="list", choices=ACTIONS, help=help_)
-    parser.add_argument("names", type=str, nargs="*", help="Names, for `get` and `show`.")
+    parser.add_argument("names", type=str, nargs="*", help="Names, for `get` and `show`; `show` alone tells of all.")
     parsed = parser.parse_args(sys.argv[1:] if args is None else args)
     with one_line_errors():
         models(parsed.action, parsed.names)
@@ -42,17 +42,18 @@ def models(action: str = "list", names: Sequence[str] = ()) -> None:
 
     Args:
         action: `list`, `get` or `show`.
-        names: Published names, for `get` and `show`.
+        names: Published names, for `get` and `show`; without any, `show` tells of all.
 
     Raises:
         InputError: If there is no such action or name, or a file is not to be had.
     """
     if action not in ACTIONS:
         raise InputError(f"there is no action '{action}'; choose one of {', '.join(ACTIONS)}")
-    if (action == "list") == bool(names):
-        advice = "`piqa models` lists all names" if action != "list" else "give `get` or `show` before the names"
-        raise InputError(f"`piqa models {action}` takes {'no' if names else 'at least one'} name; {advice}")
-    chosen = [get_entry(name) for name in names]
+    if action == "list" and names:
+        raise InputError("`piqa models list` takes no name; give `get` or `show` before the names")
+    if action == "get" and not names:
+        raise InputError("`piqa models get` takes at least one name; `piqa models` lists all names")
+    chosen = [get_entry(name) for name in names] or (list(entries().values()) if action == "show" else [])
     if action == "list":
         _print_list()
     for entry in chosen:

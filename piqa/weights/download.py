@@ -124,10 +124,15 @@ def _on_this_machine(entry: Entry, record: Download | None) -> Found | None:
     if record is not None and Path(record.path).is_file():
         return Found(Path(record.path), revision=record.revision)
     if source.host == "hf":
-        revision = record.revision if record is not None else source.revision
+        revision = _pinned(entry, record)
         if (kept := hugging_face.cached(str(source.repo), source.file, revision)) is not None:
             return Found(kept, revision=_commit_of(kept))
     return None
+
+
+def _pinned(entry: Entry, record: Download | None) -> str | None:
+    """Return the commit of the first use, or else the one that the registry pins, if it does."""
+    return (record.revision if record is not None else None) or entry.source.revision
 
 
 def _commit_of(path: Path) -> str | None:
@@ -142,7 +147,7 @@ def _download(entry: Entry, record: Download | None) -> Found:
         check_reachable(_address(source))
         _tell(f"{entry.name}: fetching {source.file} ({source.size}) from {HOSTS[source.host]}; {entry.licence_line}")
         if source.host == "hf":
-            revision = record.revision if record is not None else source.revision
+            revision = _pinned(entry, record)
             kept = hugging_face.download(str(source.repo), source.file, revision)
             return Found(kept.path, True, kept.revision, kept.sha256)
         incoming.mkdir(parents=True, exist_ok=True)
