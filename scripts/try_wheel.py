@@ -46,6 +46,7 @@ CASES = [
     f"python -m piqa.fit --config demo.yaml {SMALL}",
     "piqa evaluate --ckpt_path runs/demo --statistics.bootstrap_samples 100",
     f"piqa predict {IMAGE} --ckpt_path runs/demo --out scores.csv",
+    "piqa models",
     "piqa fit --config piqa.yaml --print_config",
     "piqa pretrain --config lsvq.yaml --print_config",
 ]
