@@ -41,7 +41,7 @@ test-wheel: install ## build the wheel, install it into a bare environment, try 
 FLOORS := .venv-floors
 # A file or two for each library.
 FLOOR_TESTS := $(patsubst %,tests/test_%.py,transforms faces command_line fit table calibration open_image \
-	model_files ownership report page video demo_data liqe ranking device)
+	model_files ownership report page video demo_data liqe ranking device download hub)
 test-floors: ## run the quick tests with the oldest versions that pyproject.toml allows; for once a week
 	$(PYTHON) -m venv $(FLOORS)
 	$(PYTHON) scripts/floors.py > $(FLOORS)/floors.txt

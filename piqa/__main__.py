@@ -13,7 +13,14 @@ COMMANDS = {
     "predict": "score images or folders of images",
     "explain": "say what makes the quality of portraits, as a report to read",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
+    "models": "list published models by name, fetch one, tell what is known of it",
 }
+ELSEWHERE = {"models": "piqa.weights.command"}  # `piqa.models` are the networks
+
+
+def module_of(command: str) -> str:
+    """Return the module whose `main` is a command."""
+    return ELSEWHERE.get(command, f"piqa.{command}")
 
 
 def main() -> None:
@@ -21,7 +28,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
         import_without_collecting()
-        import_module(f"piqa.{name}").main(sys.argv[2:])
+        import_module(module_of(name)).main(sys.argv[2:])
         return
     usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:13}{v}" for k, v in COMMANDS.items())])
     if name in ("-h", "--help"):

@@ -45,6 +45,7 @@ from piqa.training.run_folder import (
 from piqa.training.run_record import RunRecord, fingerprint
 from piqa.training.signals import StopOnSignal, stopped_in_one_line
 from piqa.weights import model_file
+from piqa.weights.licences import licence_lines
 
 RANKING = "piqa.tasks.RankingTask"
 
@@ -243,6 +244,9 @@ class PiqaCLI(LightningCLI):
         with replacing(self.out / CONFIG) as temporary:
             self.parser.save(self.config, str(temporary), skip_unset=False, overwrite=True, multifile=False)
         self.record = RunRecord(self.out, command, self.ckpt_path, new)
+        settings = plain(self.config.as_dict())
+        if lines := licence_lines([settings["model"], settings["data"].get("preparation")]):
+            self.record.add(licences=lines)
 
     def _kept(self) -> str:
         """Return what is kept of a session that was stopped, and how to go on."""

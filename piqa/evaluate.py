@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -47,7 +47,9 @@ from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import Advance, progress
 from piqa.system.shown_paths import shown_command, shown_path
 from piqa.weights import model_file
+from piqa.weights.licences import require_commercial
 from piqa.weights.model_card import ModelCard
+from piqa.weights.registry import entry_named, is_name
 from piqa.weights.trust import Trust, trusted_packages
 
 SafeTables = Literal["board", "all", "none"]
@@ -55,8 +57,8 @@ Item = TypeVar("Item")
 STATISTICS, PAIRS, SCORING = StatisticsOptions(), PairBands(), ScoringOptions()
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
-    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or "
-    "the config of a network that needs no training",
+    "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, "
+    "the config of a network that needs no training, or a name that `piqa models` lists",
     "predictions": "CSVs with `image, prediction`, and `scene, score` where no table is given",
 }
 
@@ -109,6 +111,7 @@ def evaluate(
     pairs: PairBands = PAIRS,
     scoring: ScoringOptions = SCORING,
     trust: Trust = None,
+    commercial: bool = False,
 ) -> Evaluation:
     """Measure models and CSVs of predictions, scene by scene, compare them, and write the results.
 
@@ -134,11 +137,14 @@ def evaluate(
         scoring: How models score images.
         trust: Packages besides piqa whose networks and tables a model file may name; they are imported, which runs
             their code.
+        commercial: Refuse models that are not known to allow commercial use.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
     """
     models, csvs = _named(ckpt_path, predictions, selected_on)
+    for model in models.values() if commercial else ():
+        require_commercial(model)
     options = LeaderboardOptions(statistics, pairs, max_missing)
     if not 0 <= max_failed <= 1:
         raise InputError(f"`max_failed` is {max_failed}; a fraction between 0 and 1 is needed")
@@ -170,7 +176,7 @@ def evaluate(
 
 def _write_reports(
     tables: Sequence[CandidateTable],
-    models: Collection[str],
+    models: Mapping[str, str],
     subject: Subject,
     folder: Path,
     spreadsheet_safe: bool,
@@ -180,7 +186,11 @@ def _write_reports(
     for one in tables:
         name, source = one.candidate.name, one.candidate.source
         own = folder if len(tables) == 1 else folder / _folder_name(name)
-        told = {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
+        told: dict[str, object] = (
+            {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
+        )
+        if (entry := entry_named(models.get(name))) is not None:
+            told |= {"more": {"licence": entry.licence_line}}
         told |= {"selected_on": one.candidate.selected_on, "official_split": None}
         reports[name] = write_report(
             one.frame, own, ReportFacts(**vars(subject) | told), spreadsheet_safe=spreadsheet_safe
@@ -205,12 +215,15 @@ def _named(
     if unknown:
         known = ", ".join(csvs) or "none"
         raise InputError(f"`selected_on` names {unknown[0]!r}, but the CSVs are {known}; use their names")
-    return {name: str(model_file.find_model(path)) for name, path in models.items()}, csvs
+    found = {name: path if is_name(path) else str(model_file.find_model(path)) for name, path in models.items()}
+    return found, csvs
 
 
 def _beside(path: str) -> Path:
-    """Return where results go by default: beside the file, but not among the configs."""
+    """Return where results go by default: beside the file, but not among the configs or downloads."""
     file = Path(path)
+    if is_name(path):
+        return Path("runs") / _folder_name(path) / "evaluation"
     return (Path("runs") / file.stem if file.suffix in CONFIGS else file.parent) / "evaluation"
 
 

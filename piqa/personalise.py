@@ -107,7 +107,7 @@ def personalise(
     claim_folder(folder, "training run", made_before=_made_by_0_1_0)
     with locked(folder, folder=True):
         rows = _resume(folder, settings, overwrite)
-        scorer = Scorer.load(model, device=device, trust=trust)
+        scorer = Scorer.load(ckpt_path, device=device, trust=trust)
         if scorer.device.type == "cpu":
             keep_freed_memory()
         trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)

@@ -30,6 +30,7 @@ from piqa.system.command_line import run_command
 from piqa.system.ownership import locked
 from piqa.system.progress import told_if_slow
 from piqa.system.sigterm import sigterm_stops
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_file import find_model
 from piqa.weights.trust import Trust
 
@@ -58,13 +59,15 @@ def predict(
     trust: Trust = None,
     factors: bool = False,
     sort: str | None = None,
+    commercial: bool = False,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
     Args:
         images: Images, and folders whose images are all scored.
-        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
-            the config of a network that needs no training, such as `clipiqa.yaml`.
+        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint,
+            the config of a network that needs no training, such as `clipiqa.yaml`, or a name: `piqa models` lists them,
+            and `hf:owner/name` is a model of piqa's own on the Hugging Face Hub.
         out: The CSV to write.
         list: Text file that names more images, one a line, more than a command line holds.
         test_crops: `five` crops whose scores are averaged, or `one` from the centre; for models that see crops.
@@ -85,6 +88,7 @@ def predict(
             `factors_error`, which says why an image could not be measured.
         sort: A column by which the rows are sorted, the best first: `score`, another output of the model, or a factor,
             from the lowest value where neither more nor less is better. By default rows are in the images' order.
+        commercial: Refuse a model that is not known to allow commercial use.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, there is no column `sort`, or `out` cannot
@@ -93,6 +97,8 @@ def predict(
         NothingDoneError: If every image failed for a reason of its own.
         Stopped: By Ctrl-C or SIGTERM; what was scored is kept.
     """
+    if commercial:
+        require_commercial(ckpt_path)
     devices_used = ScoringDevices(device, devices, nodes, batch_size, workers)
     output = ScoreOutput(out)
     output.check()
@@ -124,6 +130,7 @@ def predict(
         used = devices_used.kind if devices_used.several else str(scorer.device)
         about = {"device": used, "devices": devices * nodes, "model": settings["model"], "test_crops": test_crops}
         about |= {"precision": precision, "liqe": liqe, "factors": factors, "sort": sort}
+        about |= {"licence": line} if (line := licence_of(scorer.card)) else {}
 
         def summary(counts: Counts) -> dict[str, object]:
             took = {"scored_now": scored_now, "seconds": round(time.perf_counter() - start, 3)}

@@ -34,6 +34,7 @@ from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import find_model
+from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def predict_ray(
 
     Args:
         images: Images, and folders whose images are all scored.
-        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, or an official DN-PIQA checkpoint.
+        ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, or
+            a name that `piqa models` lists, which each machine fetches once.
         out: The folder to write.
         list: Text file that names more images, one a line.
         address: The cluster: `auto` for the one that this machine belongs to; by default Ray is started here alone.
@@ -109,12 +111,12 @@ def predict_ray(
     with locked(folder, folder=True):
         run = claim_folder(folder, "scores", made_before=_made_before)
         files = _listed(images, list)
-        model = str(find_model(ckpt_path).resolve())
+        model = ckpt_path if is_name(ckpt_path) else str(find_model(ckpt_path).resolve())
         loading: Loading = {"liqe": liqe, "precision": precision, "try_turns": try_turns, "trust": trust}
         # Here too, so that a mistake is told in one line and before any actor starts.
         scorer = Scorer.load(model, device="cpu", **loading)
         scorer.columns_with(factors)
-        _same_settings(folder, scorer.settings(model, factors) | {"crops": test_crops})
+        _same_settings(folder, scorer.settings(find_model(model), factors) | {"crops": test_crops})
         left = _left(files, folder)
         if left:
             how: dict[str, object] = {"model": model, "gpu": gpus > 0, "loading": loading}

@@ -37,6 +37,7 @@ from piqa.training.process_settings import set_up_process
 from piqa.training.progress_bar import measure_name
 from piqa.training.run_record import fingerprint
 from piqa.weights import model_file
+from piqa.weights.download import named_file
 from piqa.weights.model_card import CARD_FORMAT
 
 STAGES = ("lsvq.yaml", "gfiqa.yaml")
@@ -159,7 +160,7 @@ def _settings_digest(config: Arguments) -> str:
             key: shaping(settings[key], inner) if inner in INCIDENTAL else settings[key] for key, inner in below.items()
         }
 
-    init = Path(config["model"]["init"])
+    init = named_file(config["model"]["init"]) or Path(config["model"]["init"])
     text = json.dumps([shaping(config, ""), digest_of(init) if init.is_file() else None], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -75,3 +75,25 @@ def tiny_run(tiny_config):
 
     fit.main(["--config", str(tiny_config)])
     return tiny_config.parent / "run"
+
+
+@pytest.fixture
+def server():
+    """Plays the hosts that weights are fetched from."""
+    from model_server import ModelServer
+
+    played = ModelServer()
+    yield played
+    played.stop()
+
+
+@pytest.fixture
+def names(server, tmp_path, monkeypatch):
+    """Names of the test's own, a cache of its own, and no other host than the server."""
+    from named_models import Names, at_the_server
+
+    from piqa.weights import registry
+
+    at_the_server(server, tmp_path, monkeypatch)
+    yield Names(server, tmp_path, monkeypatch)
+    registry.entries.cache_clear()

@@ -8,12 +8,13 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from piqa.__main__ import module_of
 from piqa.system.command_line import Parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "CHANGELOG.md", "data/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-COMMANDS = ("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise")
+COMMANDS = ("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise", "models")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
@@ -116,7 +117,7 @@ def parsed(name: str, arguments: list[str], monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Parser, "parse_args", parse_args)
         try:
-            importlib.import_module(f"piqa.{name}").main(list(arguments))
+            importlib.import_module(module_of(name)).main(list(arguments))
         except Parsed as end:
             return end.config
     raise AssertionError(f"piqa.{name} parsed nothing")

@@ -26,6 +26,8 @@ from documentation import (
 )
 from tiny_models import write_images
 
+from piqa.__main__ import module_of
+
 EVERY = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in EVERY if command.name is not None]
 LANGUAGES = {"bash", "python", "yaml", "csv", "text"}
@@ -74,7 +76,7 @@ def test_a_page_with_a_wrong_flag_would_fail(monkeypatch):
 @pytest.mark.parametrize("command", OURS, ids=str)
 def test_a_documented_command_is_understood(command, own_modules, monkeypatch):
     if command.name == "data.demo" or not command.arguments:
-        importlib.import_module(f"piqa.{command.name}")
+        importlib.import_module(module_of(command.name))
         return
     assert accepts(command.name, command.arguments, monkeypatch)
 

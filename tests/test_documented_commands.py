@@ -20,6 +20,7 @@ from rated_images import write_rated
 from tiny_models import write_images
 from videos import write_lsvq
 
+from piqa.__main__ import module_of
 from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
 from piqa.weights import model_file
@@ -35,6 +36,7 @@ SHORT = {
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
     "explain": ["--device=cpu", "--workers=0"],
+    "models": [],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -46,6 +48,10 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "--pdf": "tests/test_pdf.py, as it needs a browser",
     "piqa.evaluate": "tests/test_docs.py, on the demo's model",
     "runs/demo": "the same",
+    "get": "tests/test_models_command.py, from a server of its own, as it fetches",
+    "liqe": "tests/test_published.py, likewise",
+    "dn-piqa-lsvq": "the same",
+    "hf:somebody/portraits": "tests/test_hub.py, likewise",
 }
 CASES = {
     command.words: command
@@ -129,7 +135,7 @@ def run(name, arguments):
         more += [] if "--ckpt_path" in arguments else ["--overwrite=true"]
     if name in ("fit", "prepare") and "liqe.yaml" not in arguments:
         more.append(NO_FACES)
-    importlib.import_module(f"piqa.{name}").main([*arguments, *more])
+    importlib.import_module(module_of(name)).main([*arguments, *more])
 
 
 @pytest.mark.parametrize("command", CASES.values(), ids=str)

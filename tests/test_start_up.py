@@ -8,6 +8,7 @@ from tiny_models import write_images, write_tiny_model
 
 NOT_FOR_HELP = ["torch", "numpy", "pandas", "jsonargparse", "rich"]
 NOT_FOR_SCORING = ["torch._dynamo", "wandb", "pandas", "scipy", "albumentations", "lightning", "matplotlib", "av"]
+NOT_FOR_SCORING += ["gdown", "platformdirs", "piqa.weights.published"]
 HELP = f"""
 import sys
 sys.argv = ["piqa", "--help"]

@@ -29,6 +29,7 @@ from piqa.preparation.video import ClipPreparation
 from piqa.system.device import core_count
 from piqa.system.files import digest_of
 from piqa.training.run_record import fingerprint
+from piqa.weights import state_dicts
 
 SelectionSplit = Literal["validation", "test"]
 NEEDED_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}  # by Lightning's stages
@@ -243,4 +244,4 @@ class PortraitData(LightningDataModule):
     @cached_property
     def _liqe_digest(self) -> str:
         assert self.preparation.liqe is not None
-        return digest_of(self.preparation.liqe)
+        return digest_of(state_dicts.require(self.preparation.liqe, "liqe"))

@@ -79,6 +79,13 @@ class Backbone(nn.Module):
         dtype: torch.dtype = next(self.net.parameters()).dtype
         return dtype
 
+    def leave_out_wide_layers(self) -> None:
+        """Pool the last convolution of a VGG, without the two wide layers behind it; InputError if it is no VGG."""
+        if not hasattr(self.net, "pre_logits"):
+            raise InputError(f"timm model '{self.name}' has no wide layers to leave out; leave `wide_layers` on")
+        self.net.pre_logits = nn.Identity()
+        self.features = self.net.num_features
+
     def load_timm_weights(self) -> None:
         """Load timm's own weights, downloaded or from the local cache; InputError if they are not available."""
         self.net.load_state_dict(self._create(pretrained=True).state_dict())

@@ -36,12 +36,14 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
 }
 
 
-def encode_any_size(visual: OpenCLIP, pixels: Tensor) -> Tensor:
+def encode_any_size(visual: OpenCLIP, pixels: Tensor, positions_added: bool = False) -> Tensor:
     """Return features of CLIP's ResNet for images of any size: without the attention pool's positional embedding.
 
     Args:
         visual: open_clip's `ModifiedResNet`.
         pixels: Normalised, (images, 3, height, width), no side below 32.
+        positions_added: Whether to add that embedding nevertheless, stretched to the number of positions as a table of
+            numbers, as IQA-PyTorch does: neighbours in it are those in the order of rows, not those in the image.
 
     Returns:
         Not normalised, (images, width).
@@ -53,6 +55,11 @@ def encode_any_size(visual: OpenCLIP, pixels: Tensor) -> Tensor:
     positions = maps.flatten(2).transpose(1, 2)  # (images, positions, channels)
     mean = positions.mean(dim=1, keepdim=True)  # the one query whose output is used
     tokens = torch.cat([mean, positions], dim=1)
+    if positions_added:
+        table = pool.positional_embedding[None, None].float()  # (1, 1, positions, channels)
+        table = functional.interpolate(table, size=tokens.shape[1:], mode="bicubic")[0]
+        tokens = tokens + table.to(tokens.dtype)
+        mean = tokens[:, :1]
     query, key, value = (
         projected.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)  # (images, heads, tokens, channels / heads)
         for projected in (pool.q_proj(mean), pool.k_proj(tokens), pool.v_proj(tokens))
@@ -69,12 +76,18 @@ class AntonymCLIP(PromptedCLIP):
         tokens: Tokens of the prompts, the first and the second of each pair in turn, (2 * pairs, length).
         attributes: Names of the pairs that become outputs of their own.
         architecture: Entries of open_clip's config to replace; None for the published network.
+        positions: As `positions_added` of `encode_any_size`.
     """
 
     def __init__(
-        self, tokens: Tensor, attributes: Sequence[str] = (), architecture: Architecture | None = None
+        self,
+        tokens: Tensor,
+        attributes: Sequence[str] = (),
+        architecture: Architecture | None = None,
+        positions: bool = False,
     ) -> None:
         super().__init__(CLIP_NAME, tokens, architecture)
+        self._positions = positions
         self.attributes = list(attributes)
         self.clip.requires_grad_(False)
         self.eval()
@@ -102,7 +115,7 @@ class AntonymCLIP(PromptedCLIP):
             needed = f"images of 3 x height x width with sides of {SMALLEST} px or more"
             found = tuple(whole.shape[1:])
             raise InputError(f"CLIP-IQA takes {needed}, not {found}; leave such an image out, or enlarge it")
-        logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole)))
+        logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole), self._positions))
         probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (images, pairs)
         named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
         return {"score": probabilities[:, 0], **named}
@@ -157,6 +170,9 @@ class CLIPIQAPlus(AntonymCLIP):
         pair: The words, the better ones first.
         context: Number of learned tokens; 16 as published.
         architecture: Entries of open_clip's config to replace; None for the published network.
+        shared_context: Whether both prompts share the learned tokens, as published; IQA-PyTorch trains some for each.
+        positions: Whether CLIP's positional embedding of the image is added, stretched to its size, as IQA-PyTorch does
+            where it trains; as published it is not.
 
     Raises:
         InputError: If `pair` is no pair, does not fit into CLIP's 77 tokens, or `context` is below 1.
@@ -173,22 +189,29 @@ class CLIPIQAPlus(AntonymCLIP):
         pair: Sequence[str] = ATTRIBUTES["quality"],
         context: int = 16,
         architecture: Architecture | None = None,
+        shared_context: bool = True,
+        positions: bool = False,
     ) -> None:
         if context < 1:
             raise InputError(f"`context` must be at least 1 token, not {context}")
         words = _checked_pair("pair", pair)
-        vocabulary, tokens = _templates(words, context)
-        super().__init__(tokens, architecture=architecture)
+        vocabulary, tokens = _templates(words, context, shared_context)
+        super().__init__(tokens, architecture=architecture, positions=positions)
         self.init_args = {"pair": list(words), "context": context, "architecture": architecture}
+        # As in cards of former versions where nothing else is asked for.
+        self.init_args |= {} if shared_context else {"shared_context": False}
+        self.init_args |= {"positions": True} if positions else {}
         self.register_buffer("vocabulary", vocabulary, persistent=False)
-        self.context = nn.Parameter(torch.empty(context, self.clip.token_embedding.embedding_dim))
+        learned = [context] if shared_context else [len(words), context]
+        self.context = nn.Parameter(torch.empty(*learned, self.clip.token_embedding.embedding_dim))
         nn.init.normal_(self.context, std=0.02)
 
     vocabulary: Tensor
 
     def _encode_prompts(self) -> Tensor:
         known = self.clip.token_embedding(self.vocabulary)
-        embeddings = torch.cat([known[:-1], self.context, known[-1:]])  # the end token last: its number is the highest
+        learned = self.context.flatten(0, -2)  # (prompts * context, width) where each prompt has its own
+        embeddings = torch.cat([known[:-1], learned, known[-1:]])  # the end token last: its number is the highest
         return encode_prompts(self.clip, self.tokens, embeddings)
 
 
@@ -200,22 +223,24 @@ def _checked_pair(name: str, pair: Sequence[str]) -> tuple[str, str]:
     return pair[0], pair[1]
 
 
-def _templates(pair: Sequence[str], context: int) -> tuple[Tensor, Tensor]:
+def _templates(pair: Sequence[str], context: int, shared: bool = True) -> tuple[Tensor, Tensor]:
     """Return two prompts' vocabulary, ascending, without the learned tokens, (known,), and the prompts, (2, length).
 
-    In these 0 ... known - 2 stand for the vocabulary, then come the learned tokens, then the end token.
+    In these 0 ... known - 2 stand for the vocabulary, then come the learned tokens, of the first prompt before those of
+    the second where they are not `shared`, then the end token.
     """
     own = [int(tokens.argmax()) - 1 for tokens in tokenize(CLIP_NAME, pair)]  # without start and end
     full = tokenize(CLIP_NAME, [f"{'X ' * context}{words}." for words in pair])  # X keeps the place of a learned token
     half = context // 2
-    learned = list(range(-context, 0))  # told from CLIP's by their sign, for now
+    every = list(range(-context if shared else -context * len(pair), 0))  # told from CLIP's by their sign, for now
     rows = []
-    for tokens, count in zip(full, own, strict=True):
+    for place, (tokens, count) in enumerate(zip(full, own, strict=True)):
+        learned = every if shared else every[place * context :][:context]
         start, *rest = tokens[: int(tokens.argmax()) + 1].tolist()
         words, rest = rest[context : context + count], rest[context + count :]
         rows.append([start, *learned[:half], *words, *learned[half:], *rest])
     vocabulary = sorted({token for row in rows for token in row if token >= 0})
-    places = {token: place for place, token in enumerate([*vocabulary[:-1], *learned, vocabulary[-1]])}
+    places = {token: place for place, token in enumerate([*vocabulary[:-1], *every, vocabulary[-1]])}
     length = max(map(len, rows))
     prompts = [[places[token] for token in row] + [0] * (length - len(row)) for row in rows]
     return torch.tensor(vocabulary, device="cpu"), torch.tensor(prompts, device="cpu")

@@ -12,6 +12,8 @@ from PIL import Image
 
 from piqa.errors import InputError
 from piqa.preparation.faces import Face, bounded_copy, faces_of
+from piqa.weights.cache import cached_file
+from piqa.weights.registry import entries
 
 YUNET_PLACE = "data/weights/face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -30,7 +32,7 @@ class YuNetDetector:
     """YuNet on a copy of bounded size, on the CPU.
 
     Args:
-        path: The model file; where it does not exist, `YUNET_PLACE` is tried.
+        path: The model file; where it does not exist, `YUNET_PLACE` is tried, then what `piqa models get yunet` left.
         detection_side: Longest side in pixels of the copy that YuNet sees; at most `YUNET_SIDE`.
 
     Raises:
@@ -68,13 +70,15 @@ class YuNetDetector:
 
 def _read_model(path: str | Path) -> NDArray[np.uint8]:
     """Return the content of YuNet's model file; raise InputError if it cannot be read or is another."""
-    # a model trained elsewhere names a path of that machine
-    path = next((place for place in (path, YUNET_PLACE) if Path(place).is_file()), path)
+    # a model trained elsewhere names a path of that machine; nothing is fetched here, in whatever process this is
+    fetched = cached_file(entries()["yunet"])
+    path = next((place for place in (path, YUNET_PLACE, fetched) if place and Path(place).is_file()), path)
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         missing = f"cannot read YuNet's model file {path}: {error.strerror}"
-        raise InputError(f"{missing}; {WHERE_FROM}: put it there, or choose `detector: mtcnn`") from error
+        advice = "put it there, or run `piqa models get yunet`, or choose `detector: mtcnn`"
+        raise InputError(f"{missing}; {WHERE_FROM}: {advice}") from error
     if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
         pointer = "a pointer of Git LFS" if content.startswith(b"version https://git-lfs") else "another file"
         raise InputError(f"{path} is not YuNet's model file of March 2023 but {pointer}; {WHERE_FROM}: download that")

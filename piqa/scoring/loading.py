@@ -17,8 +17,10 @@ from piqa.preparation.portrait import Preparation
 from piqa.system.files import digest_of
 from piqa.system.renamed import name_today
 from piqa.weights import state_dicts
+from piqa.weights.download import fetch, named_file
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.model_file import PUBLISHED_PREPARATION, build_network, find_model, load_model
+from piqa.weights.registry import Entry, entries, entry_named, is_name
 from piqa.weights.trust import Trust, check_arguments, shown, trusted_packages
 
 CONFIGS = (".yaml", ".yml")
@@ -34,24 +36,29 @@ def load_parts(
     trust: Trust = None,
 ) -> tuple[ScoringModule, Preparation, ModelCard]:
     """Load what `Scorer.load` makes a scorer of; arguments and errors as there."""
-    packages = trusted_packages(trust)
-    path = find_model(path)
-    network, card = (load_config if path.suffix in CONFIGS else load_model)(path, packages)
+    packages, entry = trusted_packages(trust), entry_named(path)
+    if entry is not None:
+        (network, card), path = load_model(path), find_model(path)
+    else:
+        path = find_model(path)
+        network, card = (load_config if path.suffix in CONFIGS else load_model)(path, packages)
     if prompts:
         network = with_prompts(network, prompts)
         card = replace(card, network=ClassSpec.of(network))
-    return network, _preparation(network, card, path, liqe), card
+    return network, _preparation(network, card, path, liqe, entry), card
 
 
-def _preparation(network: ScoringModule, card: ModelCard, path: Path, liqe: str | Path | None) -> Preparation:
+def _preparation(
+    network: ScoringModule, card: ModelCard, path: Path, liqe: str | Path | None, entry: Entry | None
+) -> Preparation:
     """Return the preparation that a card names, with LIQE's checkpoint if the network needs its logits."""
     settings = dict(PUBLISHED_PREPARATION if card.preparation is None else card.preparation)
     if "liqe_logits" not in network.inputs:
         settings["liqe"] = None
     elif liqe is not None:
-        settings["liqe"] = str(liqe)
+        settings["liqe"] = str(named_file(liqe) or liqe)
     elif "liqe" not in settings:  # an official checkpoint
-        settings["liqe"] = str(_published_liqe(path))
+        settings["liqe"] = str(_published_liqe(path, entry))
     check_arguments(Preparation, settings, f"the preparation in the card of {path}")
     if settings["liqe"] is not None and not Path(settings["liqe"]).is_file():  # where it was in training
         beside = path.with_name(Path(settings["liqe"]).name)
@@ -69,15 +76,20 @@ def _preparation(network: ScoringModule, card: ModelCard, path: Path, liqe: str 
     return preparation
 
 
-def _published_liqe(model: Path) -> Path:
-    """Return LIQE's checkpoint for an official one: beside it, or where training expects it."""
+def _published_liqe(model: Path, entry: Entry | None) -> Path:
+    """Return LIQE's checkpoint for an official one: beside it, or where training expects it; by name, that of the name.
+
+    Nothing is fetched for a model that was given as a file.
+    """
+    if entry is not None:
+        return fetch(entries()[entry.needs["liqe"]])
     places = [model.with_name(LIQE_FILE), LIQE_PLACE]
     for place in places:
         if place.is_file():
             return place
     raise InputError(
         f"{model} needs {state_dicts.WHAT_IT_IS['liqe']}; there is none in {' or '.join(map(str, places))}: put it "
-        "there, or name it by `liqe` (on the command line `--liqe`)"
+        "there, or name it by `liqe` (on the command line `--liqe`): a file, or `dn-piqa-liqe`, which is downloaded"
     )
 
 
@@ -100,7 +112,7 @@ def load_config(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringMod
     network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path, trust)
     init = model.get("init", "openai")
     source = str(init.get("clip", "openai") if isinstance(init, Mapping) else init)
-    if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and Path(source).suffix)):
+    if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and (Path(source).suffix or is_name(source)))):
         found, advice = type(network).__name__, f"`python -m piqa.fit --config {path}`; then give the run's folder"
         raise InputError(f"{path} describes a {found} that must be trained first: {advice}")
     state_dicts.load_clip(network, source)
@@ -109,7 +121,7 @@ def load_config(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringMod
     preparation = Preparation(**settings)
     inputs = _table(data.get("inputs"), "data.inputs", path)
     view, crop_size = inputs.get("view", "crops"), inputs.get("crop_size", 384)
-    weights = digest_of(source) if Path(source).is_file() else source
+    weights = digest_of(source) if Path(source).is_file() else source  # or a name
     side = seen_side(view, preparation, crop_size) or crop_size
     return network.eval(), ModelCard(ClassSpec.of(network), asdict(preparation), view, side, weights=weights)
 

@@ -107,9 +107,11 @@ class Scorer:
         """Load a scorer from a model file.
 
         Args:
-            path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, or the
-                config of a network that needs no training, such as `clipiqa.yaml`.
-            liqe: Path of LIQE's checkpoint; default: the one in the model card.
+            path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, the
+                config of a network that needs no training, such as `clipiqa.yaml`, or a name: that of a published model
+                (`piqa models` lists them), whose files are fetched at the first use, or `hf:owner/name`, a model of
+                piqa's own on the Hugging Face Hub. A path that exists comes before a name.
+            liqe: Path or name of LIQE's checkpoint; default: the one in the model card.
             device: As in the class.
             precision: Likewise.
             prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;

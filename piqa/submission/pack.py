@@ -126,7 +126,7 @@ def weights_file(scorer: Scorer, half: bool) -> dict[str, object]:
     stored = {f"{state_dicts.CKPT_NETWORK}{name}": _stored(name, tensor, half) for name, tensor in state.items()}
     content: dict[str, object] = {state_dicts.CKPT_CARD: card.to_dict(), "state_dict": stored}
     if scorer.preparation.liqe is not None:
-        liqe = state_dicts.read_state_dict(scorer.preparation.liqe)
+        liqe = state_dicts.read_state_dict(state_dicts.require(scorer.preparation.liqe, "liqe"))
         content[state_dicts.CKPT_LIQE] = {name: _stored(name, tensor, half) for name, tensor in liqe.items()}
     return content
 

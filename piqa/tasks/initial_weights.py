@@ -10,18 +10,21 @@ from torch import nn
 from piqa.models.backbone import Backbone
 from piqa.models.clip import PromptedCLIP
 from piqa.models.tanet import TANet
-from piqa.weights import model_file, state_dicts
+from piqa.weights import model_file, published, state_dicts
+from piqa.weights.registry import entry_named
 
 
 @dataclass
 class InitialWeights:
     """What training starts from.
 
+    Where a file is named, a name that `piqa models` lists will do: the file is fetched if need be.
+
     Args:
-        whole: Weights of the whole-image backbone: a file (an LSVQ, GFIQA, timm or piqa backbone), `imagenet` for
-            timm's own, or `scratch`.
+        whole: Weights of the whole-image backbone: a file (an LSVQ, GFIQA, TOPIQ, timm or piqa backbone), `imagenet`
+            for timm's own, or `scratch`.
         face: The same for the face backbone.
-        model: A trained model to start from, official or piqa's own; then the other fields are ignored.
+        model: A trained model to start from, published or piqa's own; then the other fields are ignored.
         theme: Places365 weights of TANet's theme stream: the official file, or `scratch`.
         clip: Weights of a network that is built on CLIP: `openai` for CLIP's own, a file (a CLIP state dict, such as
             the official LIQE.pt, or piqa's own), or `scratch`.
@@ -40,7 +43,10 @@ class InitialWeights:
             InputError: If a file is missing or does not fit.
         """
         if self.model is not None:
-            state_dicts.load_model_weights(network, model_file.find_model(self.model))
+            if (entry := entry_named(self.model)) is not None:
+                published.fill(network, entry)
+            else:
+                state_dicts.load_model_weights(network, model_file.find_model(self.model))
             return
         sources = {"whole": self.whole, "face": self.face}
         for branch, backbone in getattr(network, "backbones", {}).items():

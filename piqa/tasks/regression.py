@@ -30,8 +30,8 @@ class RegressionTask(ScoringTask):
 
     Args:
         network: Backbone and head.
-        init: What the backbone starts from: `imagenet` for timm's own weights, a file (LSVQ, GFIQA, timm or piqa
-            backbone), or `scratch`.
+        init: What the backbone starts from: `imagenet` for timm's own weights, a file (LSVQ, GFIQA, TOPIQ, timm or
+            piqa backbone) or a name that `piqa models` lists, or `scratch`.
         loss: `plcc`, as published for LSVQ; `mse`, as published for GFIQA; or `ranking`, the fidelity loss over all
             pairs of a group.
         unit: For `ranking`, the difference of subjective scores that counts as one JOD.

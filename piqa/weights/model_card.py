@@ -13,7 +13,7 @@ from piqa.weights.trust import LARGEST_SIDE, PUBLIC, shown
 CARD_FORMAT = "piqa 1"  # in every card; a change of meaning gets a new number
 VIEWS = ("crops", "whole", "windows")  # how a network sees an image: `piqa.data.transforms.View`
 FILE_KEYS = {"crop_size": "crop"}  # where a file calls an attribute by another name
-FACTS = ("trained_on", "personal")  # nothing depends on them
+FACTS = ("trained_on", "personal", "licence")  # nothing depends on them
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class ModelCard:
         weights: Digest or name of weights that are not in the model's own file.
         trained_on: Facts of the training run: table, checkpoint, command.
         personal: Whose taste the model was fine-tuned to, and how.
+        licence: What is said of its use: of `code`, `weights` and `data`, and `commercial`, `yes`, `no` or `unknown`.
         weights_digest: Digest of the weights file beside the card; `model_file.save` computes it.
 
     Raises:
@@ -77,6 +78,7 @@ class ModelCard:
     weights: str | None = None
     trained_on: Arguments = field(default_factory=dict)
     personal: Arguments = field(default_factory=dict)
+    licence: Arguments = field(default_factory=dict)
     weights_digest: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -18,8 +18,10 @@ from piqa.models import DualBranch
 from piqa.models.contract import Arguments, ScoringModule, as_scoring_network
 from piqa.system.config_files import find_config
 from piqa.system.files import digest_of, replacing
+from piqa.weights.download import named_file
 from piqa.weights.initialisation import WithoutInitialisation
 from piqa.weights.model_card import CARD_FORMAT, ClassSpec, ModelCard
+from piqa.weights.registry import advice_on, entry_named
 from piqa.weights.state_dicts import (
     CKPT_CARD,
     State,
@@ -33,6 +35,12 @@ from piqa.weights.state_dicts import (
 from piqa.weights.trust import check_arguments, current_arguments, find_class, shown, trusted_packages
 
 LARGEST_CARD = 10_000_000  # bytes
+NAMED = (
+    "liqe",
+    "pyiqa liqe",
+    "pyiqa nima",
+    "clip-iqa+ context",
+)  # layouts of models that are known by their name alone
 # How images are prepared for the official checkpoint: its detector's first face is the most confident one.
 PUBLISHED_PREPARATION: Arguments = {"short_side": 448, "face_rule": "most_confident", "face_margin": 20}
 
@@ -63,7 +71,17 @@ def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, obj
 
 
 def find_model(path: str | Path) -> Path:
-    """Find a model file by its path (the ending may lack), a run's folder or a config's name; InputError if none."""
+    """Find a model file by its path (the ending may lack), a run's folder, a config's name or a published name.
+
+    A file that a name stands for (`piqa models`, or `hf:owner/name` for a model of piqa's own) is fetched if need be. A
+    path that exists comes before a name.
+
+    Raises:
+        InputError: If there is none, or it is not to be had.
+    """
+    given, named = path, named_file(path)
+    if named is not None:
+        return named
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
         return Path(find_config(str(path)))
@@ -80,23 +98,30 @@ def find_model(path: str | Path) -> Path:
         raise kind(f"cannot look up the model {path}: {error.strerror}; check path and permissions") from error
     if special:
         raise InputError(f"{path} is no regular file but a device, a pipe or a socket; give the file of a model")
-    raise InputError(f"no model at {path}; give a .safetensors, .ckpt or .pth file, or the folder of a finished run")
+    advice = f"give a .safetensors, .ckpt or .pth file, or the folder of a finished run, {advice_on(given)}"
+    raise InputError(f"no model at {path}; {advice}")
 
 
 def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModule, ModelCard]:
     """Load a trained network in evaluation mode, and its card.
 
     Args:
-        path: piqa's own file (or its folder), a training checkpoint (`.ckpt`), or an official DN-PIQA checkpoint.
+        path: piqa's own file (or its folder), a training checkpoint (`.ckpt`), an official DN-PIQA checkpoint, or a
+            name, as for `find_model`.
         trust: Packages and modules besides piqa whose networks the card may name; they are imported. Any other name is
             refused before anything is imported.
 
     Returns:
-        The network and its card. That of an official checkpoint names the published network and preparation.
+        The network and its card. That of an official checkpoint, or of a published name, names the published network
+        and preparation.
 
     Raises:
         InputError: If there is no such file, or it is of another kind, or its parts do not fit.
     """
+    if (entry := entry_named(path)) is not None:
+        from piqa.weights.published import load_published  # which is built on this module
+
+        return load_published(entry)
     path = find_model(path)
     card = _read_card(path.with_suffix(".json")) if path.suffix == ".safetensors" else None
     content = read_file(path)
@@ -113,9 +138,27 @@ def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModu
         state = from_dn_piqa(state)
         card = ModelCard(ClassSpec.of(network), dict(PUBLISHED_PREPARATION))
     else:
-        raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits")
+        published = (
+            "; if it is a published file, `piqa models` lists the names of those that do" if layout in NAMED else ""
+        )
+        raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits{published}")
     load_strictly(network, state, path)
     return network.eval(), card
+
+
+def read_card(path: str | Path) -> ModelCard | None:
+    """Return the card of a model that is given as for `load_model`; None where it has none, as published files have.
+
+    Raises:
+        InputError: If there is no such file, or it is of another kind.
+    """
+    path = find_model(path)
+    if path.suffix == ".safetensors":
+        return _read_card(path.with_suffix(".json"))
+    if path.suffix in (".yaml", ".yml"):
+        return None
+    card = read_file(path).get(CKPT_CARD)
+    return ModelCard.from_dict(card, f"the card in {path}") if isinstance(card, Mapping) else None
 
 
 def check_resumable(path: str | Path, network: nn.Module) -> None:

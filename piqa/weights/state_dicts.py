@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from piqa.errors import FileAccessError, InputError
 from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
+from piqa.weights.download import named_file
 
 State = dict[str, Tensor]
 
@@ -33,6 +34,7 @@ CKPT_LIQE = "liqe"  # where the one weights file of a challenge's submission kee
 WHOLE = "feature_extraction.feature_extraction."
 FACE = "feature_extraction_face.feature_extraction.feature_extraction."
 BACKBONE_PREFIX = {"lsvq": "feature_extraction.", "gfiqa": WHOLE, "timm": "", "piqa backbone": "net."}
+BACKBONE_PREFIX |= {"topiq": "semantic_model."}
 
 LAYOUTS: dict[str, str | tuple[str, ...]] = {  # prefixes of the keys by which each is known; the first that fits
     "dn_piqa": FACE,
@@ -41,8 +43,14 @@ LAYOUTS: dict[str, str | tuple[str, ...]] = {  # prefixes of the keys by which e
     "liqe": "token_embedding.",
     "piqa model": ("backbones.", "head.0."),
     "piqa backbone": "net.",
+    "pyiqa liqe": "clip_model.",
+    "pyiqa nima": "base_model.",
+    "topiq": "semantic_model.",
+    "clip-iqa+ context": ("prompt_learner.ctx", "generator.prompt_learner.ctx"),
     "timm": ("patch_embed.", "conv", "stem"),
 }
+
+CLIP_LAYOUTS = ("liqe", "pyiqa liqe")  # a whole CLIP, as OpenAI, open_clip and LIQE's authors write it, and IQA-PyTorch
 
 WHAT_IT_IS = {
     "lsvq": "the Swin-B/384 pretrained on LSVQ videos, start of the whole-image branch "
@@ -52,6 +60,7 @@ WHAT_IT_IS = {
     "liqe": "LIQE's multi-database checkpoint, which gives the 495 logits (official: LIQE.pt of zwx8981/LIQE)",
     "places365": "the ResNet-18 trained on Places365, TANet's theme stream (official: resnet18_places365.pth.tar)",
 }
+BY_NAME = {"lsvq": "dn-piqa-lsvq", "gfiqa": "dn-piqa-gfiqa", "liqe": "liqe", "places365": "places365"}
 # Takes the tensors out of a TorchScript archive.
 TAKE_OUT = """python -c "import torch; torch.save(torch.jit.load('{0}', 'cpu').state_dict(), '{0}.tensors.pth')\""""
 HOW_WITHOUT = {
@@ -63,10 +72,23 @@ HOW_WITHOUT = {
 
 
 def require(path: str | Path, kind: str) -> Path:
-    """Return the path of a weights file; InputError, with what it is and how to do without, if there is none."""
+    """Return the path of a weights file, or of what a name stands for, fetched if need be.
+
+    Args:
+        path: The file, or a name that `piqa models` lists.
+        kind: What is wanted, a key of `WHAT_IT_IS`.
+
+    Raises:
+        InputError: If there is none; it says what it is and how to do without.
+    """
+    if (named := named_file(path)) is not None:
+        return named
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no file {path}: it is {WHAT_IT_IS[kind]}; put it there, or {HOW_WITHOUT[kind]}")
+        by_name = f"download it by naming `{BY_NAME[kind]}` in its place"
+        raise InputError(
+            f"no file {path}: it is {WHAT_IT_IS[kind]}; put it there, or {by_name}, or {HOW_WITHOUT[kind]}"
+        )
     return path
 
 
@@ -84,7 +106,7 @@ def read_state_dict(path: str | Path) -> State:
 def tensors_of(content: Mapping[str, object], path: str | Path) -> State:
     """The tensors among what `read_file` gave, as `read_state_dict`."""
     prefix = CKPT_NETWORK if CKPT_CARD in content else "module."
-    for wrapper in ("state_dict", "model"):  # Lightning's and Swin's own releases
+    for wrapper in ("state_dict", "model", "params"):  # Lightning's and mmedit's, Swin's own, IQA-PyTorch's releases
         if isinstance(inner := content.get(wrapper), Mapping):
             content = inner
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
@@ -102,8 +124,13 @@ def tensors_of(content: Mapping[str, object], path: str | Path) -> State:
     return state
 
 
-def read_file(path: str | Path) -> dict[str, object]:
-    """Read a weights file, a table whose values need not be tensors; errors as of `read_state_dict`."""
+def read_file(path: str | Path, lone: str | None = None) -> dict[str, object]:
+    """Read a weights file, a table whose values need not be tensors; errors as of `read_state_dict`.
+
+    Args:
+        path: The file.
+        lone: What a file is called that holds a tensor and no table; None if there must be a table.
+    """
     path = Path(path)
     _check_readable(path)
     try:
@@ -122,6 +149,8 @@ def read_file(path: str | Path) -> dict[str, object]:
             reason = "it is a TorchScript archive, as OpenAI's CLIP files are, which holds code; if you trust where it "
             reason += f"comes from, take its tensors out: {TAKE_OUT.format(path)}"
         raise InputError(f"{path} cannot be read as weights: {reason}") from error
+    if isinstance(content, Tensor) and lone is not None:
+        return {lone: content}
     if not isinstance(content, Mapping):
         found = type(content).__name__
         raise InputError(f"{path} holds a {found}, not a table of named tensors; save its state_dict()")
@@ -169,14 +198,19 @@ def layout_of(state: Mapping[str, Tensor]) -> str:
 
 
 def load_backbone(backbone: Backbone, path: str | Path) -> None:
-    """Fill a backbone from an LSVQ, GFIQA, timm or backbone file without its head; InputError if it does not fit."""
+    """Fill a backbone from a file, or a name: LSVQ's, GFIQA's, TOPIQ's, timm's or piqa's, without the head in it.
+
+    Raises:
+        InputError: If the file is not to be had, is of another layout, or does not fit.
+    """
+    path = named_file(path) or path
     state = read_state_dict(path)
     if (layout := layout_of(state)) not in BACKBONE_PREFIX:
         needed = ", ".join(BACKBONE_PREFIX)
         raise InputError(f"{path} has the layout '{layout}', but a backbone starts from one of {needed}")
     prefix = BACKBONE_PREFIX[layout]
     part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    if layout == "timm":  # a classifier is the one thing that a bare network has and a backbone has not
+    if layout in ("timm", "topiq"):  # a classifier is the one thing that a bare network has and a backbone has not
         names = backbone.net.pretrained_cfg.get("classifier") or ()
         classifier = ("head", names) if isinstance(names, str) else ("head", *names)
         own = backbone.net.state_dict()
@@ -204,10 +238,10 @@ def load_liqe(path: str | Path) -> LIQE:
     content = read_file(require(path, "liqe"))
     part = content.get(CKPT_LIQE)
     state = tensors_of(part if isinstance(part, Mapping) else content, path)
-    if (layout := layout_of(state)) != "liqe":
+    if (layout := layout_of(state)) not in CLIP_LAYOUTS:
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
     liqe = LIQE()
-    load_strictly(liqe.clip, _clip_state(state, liqe.clip), path)
+    load_strictly(liqe.clip, clip_state(state, liqe.clip), path)
     return liqe.eval()
 
 
@@ -217,7 +251,7 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
     Args:
         network: What to fill.
         source: `openai` for the weights that CLIP was published with, downloaded or from the local cache; a file with
-            the state dict of a CLIP, OpenAI's, open_clip's or LIQE's; or piqa's own file of such a network.
+            the state dict of a CLIP, OpenAI's, open_clip's or LIQE's; piqa's own file of such a network; or a name.
 
     Raises:
         InputError: If the weights are not available, are of another layout, or do not fit.
@@ -225,30 +259,32 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
     if source == "openai":
         network.load_openai_weights()
         return
+    source = named_file(source) or source
     state = read_state_dict(source)
     if any(key.startswith("clip.") for key in state):
         load_strictly(network, state, source)
-    elif (layout := layout_of(state)) == "liqe":
-        load_strictly(network.clip, _clip_state(state, network.clip), source)
+    elif (layout := layout_of(state)) in CLIP_LAYOUTS:
+        load_strictly(network.clip, clip_state(state, network.clip), source)
     else:
         raise InputError(f"{source} has the layout '{layout}', not that of a CLIP state dict")
 
 
-def _clip_state(state: State, clip: nn.Module) -> State:
+def clip_state(state: State, clip: nn.Module) -> State:
     """Return tensors of a published CLIP as open_clip's network takes them: float32, without the facts beside them."""
     facts = ("input_resolution", "context_length", "vocab_size")
+    state = {key.removeprefix("clip_model."): value for key, value in state.items()}
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return _counters(clip) | {key: value for key, value in tensors.items() if key not in facts}
+    return counters(clip) | {key: value for key, value in tensors.items() if key not in facts}
 
 
-def _counters(network: nn.Module) -> State:
+def counters(network: nn.Module) -> State:
     """Return how many batches each normalisation has seen: it matters to no result, and not every file tells it."""
     return {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
 
 
 def load_places365(network: nn.Module, path: str | Path) -> None:
     """Fill a torchvision ResNet-18 of 365 outputs from the official file; InputError if absent or another's."""
-    load_strictly(network, _counters(network) | read_state_dict(require(path, "places365")), path)
+    load_strictly(network, counters(network) | read_state_dict(require(path, "places365")), path)
 
 
 def from_dn_piqa(state: State) -> State:

@@ -1,0 +1,1 @@
+"""How files are fetched from each kind of host."""
