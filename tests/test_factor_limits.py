@@ -35,7 +35,7 @@ def face_in(width, height, x=0.5, y=0.5, side=0.4):
     return Face(box, 1.0, tuple((x + half * dx, y + half * dy) for dx, dy in points))
 
 
-def measured(pixels, found=NOBODY) -> PortraitFactors:
+def check_measured(pixels, found=NOBODY) -> PortraitFactors:
     """Measure pixels, with warnings as errors, and check what must hold of any image."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     with warnings.catch_warnings():
@@ -43,13 +43,13 @@ def measured(pixels, found=NOBODY) -> PortraitFactors:
         with np.errstate(all="raise", under="ignore"):
             factors = factors_of(image, found)
             maps = factors.maps
-    check(factors)
+    check_readings(factors)
     for name, made in maps.items():
         assert made.name == name and made.values.dtype == np.float32 and not np.isinf(made.values).any(), name
     return factors
 
 
-def check(factors):
+def check_readings(factors):
     assert list(factors.readings) == list(FACTORS)
     for name, reading in factors.readings.items():
         assert reading.value is None or (type(reading.value) is float and math.isfinite(reading.value)), name
@@ -67,7 +67,7 @@ def measurer():
 
 
 def test_without_a_face_what_is_of_the_face_is_empty_and_says_why_and_the_whole_is_measured():
-    factors = measured(hopper())
+    factors = check_measured(hopper())
     for name in OF_A_FACE:
         assert factors[name].value is None and "face" in factors[name].note, name
     empty = [name for name in OF_THE_WHOLE if factors[name].value is None]
@@ -87,7 +87,7 @@ def test_of_several_faces_the_largest_is_measured_and_the_others_are_counted():
     both.paste(hopper(), (0, 0))
     both.paste(collins().resize((300, 300)), (700, 100))
     factors = measurer()(both)
-    check(factors)
+    check_readings(factors)
     assert factors.other_faces == 1 and factors.face_box[2] < 512
     alone = measurer()(hopper())
     assert factors["eye_distance"].value == pytest.approx(alone["eye_distance"].value, rel=0.03)
@@ -95,13 +95,13 @@ def test_of_several_faces_the_largest_is_measured_and_the_others_are_counted():
 
 def test_a_face_without_points_is_measured_as_far_as_it_goes():
     box = face_in(512, 600).box
-    factors = measured(hopper(), Found(Face(box, 1.0, None), 0, 0))
+    factors = check_measured(hopper(), Found(Face(box, 1.0, None), 0, 0))
     assert factors.face_box == box and factors["eye_distance"].value is None
 
 
 @pytest.mark.parametrize("place", [(0, 0), (1, 1), (0, 1), (0.5, -0.2)])
 def test_a_face_at_the_border_is_measured(place):
-    measured(hopper(), Found(face_in(512, 600, *place), 0, 0))
+    check_measured(hopper(), Found(face_in(512, 600, *place), 0, 0))
 
 
 # Kinds of images
@@ -109,7 +109,7 @@ def test_a_face_at_the_border_is_measured(place):
 
 def test_a_grey_image_has_no_colour():
     grey = hopper().convert("L").convert("RGB")
-    factors = measured(grey, Found(face_in(512, 600), 0, 0))
+    factors = check_measured(grey, Found(face_in(512, 600), 0, 0))
     for name, factor in FACTORS.items():
         if factor.family == "colour":
             assert factors[name].value is None and factors[name].note, name
@@ -118,8 +118,8 @@ def test_a_grey_image_has_no_colour():
 @pytest.mark.parametrize("side", [8, 9, 15, 16, 31, 48, 63])
 def test_a_tiny_image_is_measured_as_far_as_it_goes(side):
     small = hopper().resize((side, side + 3))
-    measured(small)
-    measured(small, Found(face_in(side, side + 3), 0, 0))
+    check_measured(small)
+    check_measured(small, Found(face_in(side, side + 3), 0, 0))
 
 
 def test_what_is_too_small_for_anything_is_refused_by_name(tmp_path):
@@ -129,7 +129,7 @@ def test_what_is_too_small_for_anything_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("size", [(8, 800), (800, 8), (1601, 17)])
 def test_a_strip_is_measured(size):
-    measured(hopper().resize(size), Found(face_in(*size), 0, 0))
+    check_measured(hopper().resize(size), Found(face_in(*size), 0, 0))
 
 
 COLOURS = {"black": 0, "white": 255, "grey": 128, "nearly black": 1, "red": (255, 0, 0), "dark blue": (0, 0, 3)}
@@ -138,13 +138,13 @@ COLOURS = {"black": 0, "white": 255, "grey": 128, "nearly black": 1, "red": (255
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("found", [NOBODY, Found(face_in(200, 220), 0, 0)], ids=["nobody", "a face"])
 def test_one_colour_gives_numbers_or_reasons(colour, found):
-    measured(np.full((220, 200, 3), COLOURS[colour], np.uint8), found)
+    check_measured(np.full((220, 200, 3), COLOURS[colour], np.uint8), found)
 
 
 @pytest.mark.parametrize("black", [0.01, 0.5, 0.99])
 def test_black_and_white_gives_numbers_or_reasons(black):
     dots = np.random.default_rng(0).random((220, 200, 1)) > black
-    measured(np.repeat(dots, 3, axis=2).astype(np.uint8) * 255, Found(face_in(200, 220), 0, 0))
+    check_measured(np.repeat(dots, 3, axis=2).astype(np.uint8) * 255, Found(face_in(200, 220), 0, 0))
 
 
 @st.composite
@@ -166,7 +166,7 @@ def images(draw):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(images())
 def test_any_pixels_give_numbers_or_reasons(image):
-    measured(*image)
+    check_measured(*image)
 
 
 def test_a_value_that_is_no_number_counts_as_none(monkeypatch):
@@ -211,7 +211,7 @@ def test_files_of_every_kind_are_measured(tmp_path, kind):
     KINDS[kind](hopper().resize((128, 150))).save(tmp_path / kind)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(measurer()(tmp_path / kind))
+        check_readings(measurer()(tmp_path / kind))
 
 
 def test_a_file_that_exif_turns_measures_like_the_upright_one(tmp_path):
@@ -238,5 +238,5 @@ def test_a_hundred_million_pixels_are_measured_in_bounded_memory():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    check(factors)
+    check_readings(factors)
     assert peak - pixels.size < 400e6, f"{peak / 1e6:.0f} MB"  # the pixels themselves once
