@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from piqa.factors.families import FACTORS, MAPS
+from piqa.factors.families import FACTORS, MAPS, VERSION
 from piqa.factors.measure import PREPARATION
 from piqa.preparation.portrait import PREPARATION_VERSION
 from piqa.report.facts import Facts, MapPicture, Pictures
@@ -39,7 +39,7 @@ def part_id(file: str) -> str:
 def settings() -> dict[str, object]:
     """Return all that measured values and pictures depend on, apart from the image."""
     preparation = asdict(PREPARATION) | {"version": PREPARATION_VERSION}
-    measures = {"factors": list(FACTORS), "maps": [make.__name__ for make in MAPS]}
+    measures = {"factors": list(FACTORS), "factors_version": VERSION, "maps": [make.__name__ for make in MAPS]}
     return {"format": FORMAT, "version": new_mark("")["version"], **measures, "preparation": preparation}
 
 
