@@ -109,9 +109,11 @@ def test_settings_of_the_same_class_stay(tmp_path, again):
 
 
 def printed_config(capsys, *arguments):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         prepare.main([*arguments, "--print_config"])
-    return yaml.safe_load(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert not ended.value.code, printed.err
+    return yaml.safe_load(printed.out)
 
 
 def test_the_folder_of_a_config_s_own_table_is_not_that_of_another_table(capsys):

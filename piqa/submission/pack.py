@@ -6,12 +6,12 @@ import base64
 import hashlib
 import importlib.metadata
 import io
-import re
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from packaging.requirements import Requirement
 
 import piqa
 from piqa.data.transforms import Crops
@@ -170,7 +170,9 @@ def wheel_of(distribution: importlib.metadata.Distribution) -> bytes:
 
 def requirements(distribution: importlib.metadata.Distribution) -> list[str]:
     """Return the installed versions of the libraries that scoring takes, as `pip install -r` reads them."""
-    needed = [line for line in distribution.requires or [] if "extra ==" not in line]
-    libraries = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in needed} - NOT_FOR_SCORING
+    needed = [Requirement(line) for line in distribution.requires or []]
+    # some are for an extra, or for another version of Python
+    needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    libraries = {one.name for one in needed} - NOT_FOR_SCORING
     # "2.6.0+cpu" names a build that an index may not have; the public version is what matters.
     return sorted(f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in libraries)
