@@ -131,10 +131,11 @@ def test_of_a_replaced_task_only_the_network_stays(capsys):
 
 
 def test_a_task_that_extends_the_config_s_own_keeps_its_settings(capsys, tmp_path, monkeypatch):
-    (tmp_path / "my_tasks.py").write_text("from piqa.tasks import RankingTask\n\n\nclass Mine(RankingTask): pass\n")
+    # not `my_tasks`, as in docs/extend.md: the test of that page may have imported it in this process
+    (tmp_path / "users_tasks.py").write_text("from piqa.tasks import RankingTask\n\n\nclass Mine(RankingTask): pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = printed_config(capsys, "--config", "demo.yaml", "--task", "my_tasks.Mine")
-    assert found["task"] == "my_tasks.Mine" and found["model"]["init"]["whole"] == "scratch"
+    found = printed_config(capsys, "--config", "demo.yaml", "--task", "users_tasks.Mine")
+    assert found["task"] == "users_tasks.Mine" and found["model"]["init"]["whole"] == "scratch"
 
 
 def test_the_readme_s_command_prepares_the_images_beside_the_csv(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import needs_browser
+from running import ends
 
 from piqa.errors import InputError
 from piqa.web import pdf
@@ -43,13 +44,6 @@ def browser_that(does, folder, monkeypatch):
 def without_browser(monkeypatch):
     monkeypatch.setattr(pdf, "BROWSERS", ())
     return pytest.importorskip("weasyprint")
-
-
-def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @needs_browser
@@ -132,7 +126,7 @@ def test_a_browser_that_hangs_is_ended_with_all_that_it_started(tmp_path, monkey
     monkeypatch.setattr(pdf, "TIMEOUT", 1)
     with pytest.raises(InputError, match="took more than 1 s"):
         write_pdf("<p>", tmp_path / "a.pdf")
-    assert not is_running((tmp_path / "child").read_text().strip())
+    assert ends((tmp_path / "child").read_text().strip())
 
 
 def test_no_documents_are_no_pdf(tmp_path):

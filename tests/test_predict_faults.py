@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from running import ends, is_running
 from tiny_models import write_images, write_tiny_model
 
 from piqa import Scorer, predict
@@ -60,13 +61,6 @@ def wait_for_rows(out, rows, process):
     while rows_kept(out) < rows:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def is_complete(out, undisturbed):
@@ -303,15 +297,6 @@ def started(*arguments, **settings):
 
 def children_of(process):
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
-
-def ends(process):
-    """Whether a process is gone soon: multiprocessing's own helper ends after the program that started it."""
-    for _ in range(100):
-        if not is_running(process):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.mark.slow

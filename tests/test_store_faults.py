@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from running import is_running
 from safetensors.numpy import save_file
 from stores import (
     SETTINGS,
@@ -155,13 +156,6 @@ def test_the_workers_of_a_killed_build_end_too(tmp_path, store, images):
     assert 0 < there < len(many)
     assert counts(build(store, many)) == (len(many) - there, there)
     assert leftovers(store) == []
-
-
-def is_running(process):
-    try:
-        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_two_processes_may_build_at_once(tmp_path, store, images, preparer):
