@@ -127,6 +127,7 @@ class _Run:
         self._written = WrittenFiles(out)
         self._model: ModelReport | None = None
         self._model_name = ""
+        self._comparison: Sequence[str] = ()
         remove_leftovers(out)
 
     def measure(self, workers: int | None, device: str) -> None:
@@ -190,10 +191,12 @@ class _Run:
         explainer, with_maps = (None, False) if self._model is None else (self._model.explainer, self._model.with_maps)
         pair = compare_pair(self.portraits, explainer, with_maps)
         self._written.write_text(COMPARISON, comparison_page(pair, head, self.portraits))
-        print(*in_words(pair), sep="\n")
+        self._comparison = in_words(pair)
 
     def tell(self) -> None:
-        """Say what came out; raise an error where images could not be read, or none could be measured."""
+        """Say what came out, once all is written; raise an error where images could not be read or measured."""
+        for line in self._comparison:
+            print(line)
         portraits, failed = self.portraits, len(self.portraits.errors)
         faceless = heading(portraits).faceless
         index, table = self._out / INDEX, self._out / TABLE

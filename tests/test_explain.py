@@ -251,6 +251,17 @@ def test_two_images_are_compared_in_print_and_as_a_page(small, tmp_path, countin
     )
 
 
+def test_a_comparison_is_printed_when_all_is_written(small, tmp_path, counting, monkeypatch):
+    report, there = tmp_path / "report", []
+
+    def printed(*words, **_):
+        there.extend((report / "index.html").exists() for word in words if str(word).startswith("A: "))
+
+    monkeypatch.setattr("builtins.print", printed)
+    run(small / "a.jpg", small / "b.jpg", "--compare", "true", "--out", report)
+    assert there == [True]
+
+
 def test_with_a_model_the_report_tells_what_the_scores_hang_on(small, tmp_path, counting, capsys):
     write_tiny_model(tmp_path / "model", branches=["whole", "face"], face_rule="none")
     arguments = (small, "--out", tmp_path / "report", "--ckpt_path", tmp_path / "model", "--device", "cpu")
