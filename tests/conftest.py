@@ -14,6 +14,12 @@ sys.path.insert(0, str(PARITY))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import chromium, opened  # noqa: E402, F401 - fixtures
+from hypothesis import settings  # noqa: E402
+
+# The same examples on every machine: a fault that a random example finds goes into a test by `@example`.
+# `pytest --hypothesis-profile default` looks for new ones.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
