@@ -51,7 +51,7 @@ def test_a_network_is_named_by_its_public_path_and_somebody_elses_by_its_own(car
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"sharpness": 3}, "has the unknown entry `sharpness`; known are crop, format"),
+        ({"sharpness": 3}, "has the unknown entry `sharpness`; known are checks, crop, format"),
         ({"format": "piqa 9"}, "is no card of this version (format 'piqa 9' instead of 'piqa 1')"),
         ({"view": "sideways"}, "`view` is 'sideways'; it must be one of crops, whole, windows"),
         ({"crop": 0}, "`crop` is 0; a side of at least 1 px is needed"),

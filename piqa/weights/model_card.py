@@ -13,7 +13,7 @@ from piqa.weights.trust import LARGEST_SIDE, PUBLIC, shown
 CARD_FORMAT = "piqa 1"  # in every card; a change of meaning gets a new number
 VIEWS = ("crops", "whole", "windows")  # how a network sees an image: `piqa.data.transforms.View`
 FILE_KEYS = {"crop_size": "crop"}  # where a file calls an attribute by another name
-FACTS = ("trained_on", "personal", "licence")  # nothing depends on them
+FACTS = ("trained_on", "personal", "licence", "preference", "checks")  # no score depends on them
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ class ModelCard:
         trained_on: Facts of the training run: table, checkpoint, command.
         personal: Whose taste the model was fine-tuned to, and how.
         licence: What is said of its use: of `code`, `weights` and `data`, and `commercial`, `yes`, `no` or `unknown`.
+        preference: How a difference of scores becomes a probability, as `piqa.evaluate` fitted it: what
+            `piqa.evaluation.statistics.preference.Preference.to_dict` gives.
+        checks: By precision or engine, how far its scores agree with float32: what
+            `piqa.scoring.agreement.Agreement.to_dict` gives.
         weights_digest: Digest of the weights file beside the card; `model_file.save` computes it.
 
     Raises:
@@ -79,6 +83,8 @@ class ModelCard:
     trained_on: Arguments = field(default_factory=dict)
     personal: Arguments = field(default_factory=dict)
     licence: Arguments = field(default_factory=dict)
+    preference: Arguments = field(default_factory=dict)
+    checks: Arguments = field(default_factory=dict)
     weights_digest: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,1 @@
+"""Which of two cameras, devices or builds takes the better portraits."""

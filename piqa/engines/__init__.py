@@ -1,0 +1,1 @@
+"""Exported networks, run by ONNX Runtime or OpenVINO: nothing here needs PyTorch."""

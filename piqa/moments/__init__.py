@@ -1,0 +1,1 @@
+"""Which images show one moment, and which of them is the keeper."""
