@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from piqa.errors import InputError
 from piqa.models.clip import Architecture, OpenCLIP, PromptedCLIP, encode_prompts, tokenize
+from piqa.models.image_sides import SMALLEST
 
 CLIP_NAME = "RN50-quickgelu"  # open_clip's; the QuickGELU is in the text tower
-SMALLEST = 32  # px, the network's stride: a smaller image has no feature left to pool
 
 # The published prompts, full stop included. The score is the probability of the first of a pair. The published config
 # has the pair of noisiness the other way round, as has its name; here, as in torchmetrics, the clean photo comes first,

@@ -16,9 +16,9 @@ from PIL import Image
 
 from piqa.engines.graph import Arrays, Engine, Graph, open_graph
 from piqa.preparation.faces import Face, bounded_copy, faces_of
+from piqa.preparation.mtcnn import MIN_FACE_SIDE
 
-MIN_FACE_SIDE = 20  # pixels in the copy that the detector sees; facenet-pytorch's own default, as all that follow
-FACTOR = 0.709  # between two images of the pyramid
+FACTOR = 0.709  # between two images of the pyramid; facenet-pytorch's own default, as all that follow
 CELL, STRIDE = 12, 2  # pixels that P-Net sees of a face, and between two places
 P_LEAST, R_LEAST, O_LEAST = 0.6, 0.7, 0.7  # probabilities that pass each network
 WITHIN_SCALE, AFTERWARDS = 0.5, 0.7  # overlaps of two candidates that are one
