@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ class Entry:
         back: What turns the bytes that were written into those before.
         old: The values of the properties before; None where there were none.
         new: Those that were written; None where one was removed.
+        overruled: Properties that somebody had changed after an earlier run, which were not written any more.
     """
 
     sidecar: Path
@@ -40,6 +41,7 @@ class Entry:
     back: Splice
     old: Values
     new: Values
+    overruled: frozenset[Property] = frozenset()
 
 
 class Journal:
@@ -110,10 +112,11 @@ class Journal:
     def overruled(self, sidecar: Path, content: bytes) -> set[Property]:
         """Return the marks that somebody has changed since they were written, whose values count from then on."""
         entries = self.entries.get(sidecar, [])
-        if not entries or digest(content) in {known for one in entries for known in (one.before, one.after)}:
-            return set()
+        known = {name for entry in entries for name in entry.overruled}
+        if not entries or digest(content) in {one for entry in entries for one in (entry.before, entry.after)}:
+            return known
         packet = read_packet(content)
-        return {name for name in entries[-1].new if not is_still(packet, name, entries[-1].new[name])}
+        return known | {name for name in entries[-1].new if not is_still(packet, name, entries[-1].new[name])}
 
     def _read(self) -> Iterator[Entry]:
         try:
@@ -128,8 +131,9 @@ class Journal:
                 start, end, text = kept["back"]
                 back = (int(start), int(end), base64.b64decode(text))
                 old, new = ({(uri, name): value for uri, name, value in kept[key]} for key in ("old", "new"))
+                overruled = frozenset((uri, name) for uri, name in kept["overruled"])
                 sidecar = Path(os.path.normpath(self.folder / kept["sidecar"]))
-                yield Entry(sidecar, kept["before"], kept["after"], back, old, new)
+                yield Entry(sidecar, kept["before"], kept["after"], back, old, new, overruled)
 
     def _line(self, entry: Entry) -> str:
         path = str(entry.sidecar)
@@ -142,6 +146,7 @@ class Journal:
             "back": [*entry.back[:2], base64.b64encode(entry.back[2]).decode()],
             "old": [[*name, value] for name, value in entry.old.items()],
             "new": [[*name, value] for name, value in entry.new.items()],
+            "overruled": sorted(map(list, entry.overruled)),
         }
         return json.dumps(content) + "\n"
 
@@ -190,13 +195,15 @@ def undo_marks(journal: str | Path) -> Undone:
     return undone
 
 
-def new_entry(sidecar: Path, packet: Packet | None, content: bytes, values: Values) -> Entry:
-    """Return the entry of a sidecar that becomes `content`; `packet`: what it was without our marks."""
-    if packet is None:
-        return Entry(sidecar, None, digest(content), (0, len(content), b""), dict.fromkeys(values), values)
-    old = {name: packet.value(name) for name in values}
-    back = difference(packet.content, content)
-    return Entry(sidecar, digest(packet.content), digest(content), back, old, values)
+def new_entry(
+    sidecar: Path, packet: Packet | None, content: bytes, values: Values, overruled: Iterable[Property] = ()
+) -> Entry:
+    """Return the entry of a sidecar that becomes `content`; `packet`: what it was without our marks, if it was there."""
+    before, old, back = None, dict[Property, str | None](dict.fromkeys(values)), (0, len(content), b"")
+    if packet is not None:
+        before, old = digest(packet.content), {name: packet.value(name) for name in values}
+        back = difference(packet.content, content)
+    return Entry(sidecar, before, digest(content), back, old, values, frozenset(overruled))
 
 
 def read_sidecar(sidecar: Path) -> bytes | None:

@@ -192,7 +192,7 @@ def _mark(wish: _Wish, journal: Journal, options: MarkOptions, marked: Marked) -
     base = None if now is None else journal.without_marks(wish.sidecar, now)
     start = base if base is not None else _source(wish)
     packet = read_packet(EMPTY if start is None else start)
-    overruled = set() if now is None else journal.overruled(wish.sidecar, now)
+    overruled: set[Property] = set() if now is None else journal.overruled(wish.sidecar, now)
     values = {name: value for name, value in _values(wish, packet, options).items() if name not in overruled}
     if now is not None and _says(now, values):
         marked.unchanged += 1
@@ -200,7 +200,7 @@ def _mark(wish: _Wish, journal: Journal, options: MarkOptions, marked: Marked) -
     values[DATE] = datetime.now().astimezone().isoformat(timespec="seconds")
     content = packet.edited(values)
     if not wish.sidecar.parent.is_dir() or os.access(wish.sidecar.parent, os.W_OK):
-        journal.note(new_entry(wish.sidecar, None if base is None else packet, content, values))
+        journal.note(new_entry(wish.sidecar, None if base is None else packet, content, values, overruled))
         replace_sidecar(wish.sidecar, now, content)
         marked.written += 1
     else:
