@@ -245,7 +245,8 @@ function pressed(event) {
   const clicks = event.target.matches("button, input") && (key === " " || key === "Enter");
   if (writes || clicks) return;
   if ((event.shiftKey && key.startsWith("Arrow")) || "+=-01".includes(key)) { // keys of the panes
-    if (compare.open && !event.target.closest(".pane")) sides[side].querySelector(".pane").focus();
+    const pane = sides[side].querySelector(".pane");
+    if (compare.open && !event.target.closest(".pane")) pane.dispatchEvent(new KeyboardEvent("keydown", { key: event.key, shiftKey: event.shiftKey }));
     return;
   }
   const action = key === "?" ? () => byId("legend").showModal() : (compare.open ? inViewer : onPage)[key];

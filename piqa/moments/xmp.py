@@ -130,9 +130,13 @@ def write_marks(
         with _told(said[0].picture, marked):
             _mark(said[0], journal, options, marked)
         advance(1)
-    for sidecar in [one for one in journal.entries if one not in wanted]:
+    kept = {*journal.entries}
+    for sidecar in kept - wanted:
         with _told(sidecar, marked):
             _take_back(sidecar, journal, marked)
+            kept.remove(sidecar)
+    if len(kept) < len(journal.entries):
+        journal.keep([sidecar for sidecar in journal.entries if sidecar in kept])
     return marked
 
 
