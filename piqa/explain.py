@@ -31,7 +31,7 @@ from piqa.report.pages import (
 from piqa.report.parts import Parts
 from piqa.report.portraits import Portraits
 from piqa.report.scenes import ScenesFrom
-from piqa.report.written_files import WrittenFiles
+from piqa.system.written_files import WrittenFiles
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
 from piqa.system.command_line import run_command
