@@ -36,10 +36,12 @@ def verdict_of(pair: PairResult) -> Verdict:
     return "not decided"
 
 
-def within_margin(pair: PairResult) -> bool:
-    """Whether A and B differ by less than the margin, by TOST at alpha."""
-    margin = pair.settings.margin
-    return bool(margin) and pair.enough and not pair.all_tied and pair.p_equivalent(margin) <= pair.settings.alpha
+def _against_margin(pair: PairResult) -> str:
+    """Return whether a difference is shown to be `less` or `more` than the margin; "" where neither is."""
+    margin, alpha = pair.settings.margin, pair.settings.alpha
+    if pair.p_equivalent(margin) <= alpha:
+        return "less"
+    return "more" if min(pair.p_within(-margin), pair.p_worse(margin)) <= alpha else ""
 
 
 def in_words(pair: PairResult, names: DeviceNames) -> str:
@@ -59,18 +61,18 @@ def in_words(pair: PairResult, names: DeviceNames) -> str:
         "not decided": f"Not decided between {a} and {b}",
     }[verdict]
     if verdict in ("better", "worse") and settings.margin:
-        head += f" (by less than {margin})" if within_margin(pair) else f" (whether by more than {margin} is not asked)"
+        head += f", by {_against_margin(pair)} than {margin}" if _against_margin(pair) else ""
     p = f"p = {pair.p_adjusted:.3g}" if pair.p_adjusted >= 0.0001 else "p < 0.0001"
-    return f"{head}{where}: {estimate_words(pair)} over {n} scenes; {settings.test} test, {p}"
+    return f"{head}{where}: {estimate_words(pair, a)} over {n} scenes; {settings.test} test, {p}"
 
 
-def estimate_words(pair: PairResult) -> str:
-    """Return the primary measure with its 95 % interval."""
+def estimate_words(pair: PairResult, a: str = "A") -> str:
+    """Return the primary measure with its 95 % interval; `a` is what A is called."""
     if pair.settings.measure == "win rate":
         return f"win rate {number(pair.estimate, 3)} ({_ends(pair.win_interval.ends, 3)})"
     found = pair.interval()
     if pair.settings.measure == "preference":
-        return f"P({'A'} better) {number(pair.estimate, 3)} ({_ends(found.ends, 3)})"
+        return f"P({a} better) {number(pair.estimate, 3)} ({_ends(found.ends, 3)})"
     return f"difference {number(pair.estimate, 3, sign=True)} ({_ends(found.ends, 3)}) {pair.settings.unit}"
 
 
