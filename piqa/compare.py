@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -156,7 +155,9 @@ def compare(
         model = ModelOptions(ckpt_path, test_crops, batch_size, device, precision, workers, liqe, trust)
     source = Source(sets, predictions, table, match, conditions, model, factor)
     if source.by_factors and factor is None and (fail_if is not None or plan):
-        raise InputError("factors have no common scale, so that nothing is decided by them; name a model, or one `factor`")
+        raise InputError(
+            "factors have no common scale, so that nothing is decided by them; name a model, or one `factor`"
+        )
     nominal = level_of_look(look, looks, alpha, spending)
     start, folder, account = time.perf_counter(), Path(out), Account()
     folder.mkdir(parents=True, exist_ok=True)
@@ -212,7 +213,9 @@ def _check(
 def _gathered(source: Source, folder: Path, account: Account, max_missing: float) -> Gathered:
     """Return the scored shots; whatever the machine does to files counts as missing data, status 4."""
     try:
-        return gather(source, folder, account, max_missing, lambda line: print(f"piqa: warning: {line}", file=sys.stderr))
+        return gather(
+            source, folder, account, max_missing, lambda line: print(f"piqa: warning: {line}", file=sys.stderr)
+        )
     except (FileAccessError, NothingDoneError) as error:
         raise DataError(str(error)) from error
     except OSError as error:
@@ -259,7 +262,8 @@ def _tell(
         print("No verdict: factors have no common scale; name a model, or the one factor that decides with `--factor`")
         for one in factors[:10]:
             a, b = account.devices.title(one.pair.a), account.devices.title(one.pair.b)
-            print(printable(f"  {one.factor.title}: {a} less {b} {one.pair.estimate:+.2f} steps, p = {one.pair.p_adjusted:.3g} by Holm"))
+            steps = f"{a} less {b} {one.pair.estimate:+.2f} steps, p = {one.pair.p_adjusted:.3g} by Holm"
+            print(printable(f"  {one.factor.title}: {steps}"))
     if found.ranking is not None and not found.ranking.note.startswith("some"):
         for place in found.ranking.strength.argsort()[::-1][:MOST_LINES].tolist():
             words = rank_words(int(found.ranking.rank_low[place]), int(found.ranking.rank_high[place]))
@@ -273,7 +277,9 @@ def _unit(settings: Settings) -> str:
 
 def _end(gate: Gate, undecided: Undecided) -> None:
     """End as the gate says: return where it passed, else raise the error with its exit status."""
-    line = printable(f"gate `{gate.claim}` {gate.cases[0].message if gate.state == gate.cases[0].state else gate.state}")
+    line = printable(
+        f"gate `{gate.claim}` {gate.cases[0].message if gate.state == gate.cases[0].state else gate.state}"
+    )
     if gate.state == "failed":
         worst = next(case for case in gate.cases if case.critical and case.state == "failed")
         raise GateFailedError(printable(f"gate `{gate.claim}` {worst.message} ({worst.name})"))

@@ -70,7 +70,7 @@ def compare_devices(scenes: Scenes, settings: Settings) -> Comparison:
 
 
 def outcomes_of(scenes: Scenes, settings: Settings) -> PairsOfScenes:
-    """Return what each scene says of each two of its devices: P(A better) where a model states one, else the outcome."""
+    """Return what each scene says of each two of its devices: P(A better) where it is known, else the outcome."""
     rows: list[tuple[int, int, int, float]] = []
     for number, name in enumerate(scenes.names):
         cells = [(place, scenes.scores(name, device)) for place, device in enumerate(scenes.devices)]

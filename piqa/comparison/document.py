@@ -1,4 +1,4 @@
-"""The comparison as JSON: a schema version, keys in the same order whatever was found, and null for what is no number."""
+"""The comparison as JSON: a schema version, keys always in the same order, and null for what is no number."""
 
 from __future__ import annotations
 
@@ -139,7 +139,12 @@ def _ranking(found: Comparison, names: DeviceNames) -> Content | None:
         }
         for place in order.tolist()
     ]
-    return {"method": "Bradley-Terry, scenes as blocks, sandwich covariance", "scenes": ranking.scenes, "note": ranking.note or None, "devices": rows}
+    return {
+        "method": "Bradley-Terry, scenes as blocks, sandwich covariance",
+        "scenes": ranking.scenes,
+        "note": ranking.note or None,
+        "devices": rows,
+    }
 
 
 def _scenes(pair: PairResult) -> Content:

@@ -69,4 +69,6 @@ def check_no_scene_twice(scenes: Scenes) -> None:
             continue
         other = seen.setdefault(content, name)
         if other != name:
-            raise DataError(f"the scenes {other} and {name} have the same scores for the same devices; remove the duplicated scene")
+            raise DataError(
+                f"the scenes {other} and {name} have the same scores for the same devices; remove the duplicated scene"
+            )

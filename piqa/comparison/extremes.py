@@ -65,7 +65,9 @@ class ExtremeScenes:
         if found_a is None or found_b is None:
             return Extreme(result, a, b)
         lines = difference_lines("A", "B", compare_factors(found_a, found_b), most=4)[2:]
-        return Extreme(result, a, b, [_image("A", a, found_a), _image("B", b, found_b)], [line.strip() for line in lines])
+        return Extreme(
+            result, a, b, [_image("A", a, found_a), _image("B", b, found_b)], [line.strip() for line in lines]
+        )
 
     def _factors(self, shot: Shot) -> PortraitFactors | None:
         """Return what is measured of a shot; None where its file is not there or cannot be measured."""

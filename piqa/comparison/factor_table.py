@@ -53,7 +53,9 @@ def compare_factors_of(
         values: Values by file, by factor.
         settings: How; without a preference, as factors have none.
     """
-    plain = replace(settings, preference=None, margin=0.0, unit="steps", test="t" if settings.test == "sign" else settings.test)
+    plain = replace(
+        settings, preference=None, margin=0.0, unit="steps", test="t" if settings.test == "sign" else settings.test
+    )
     found = []
     for name, factor in FACTORS.items():
         if factor.direction == "middle":

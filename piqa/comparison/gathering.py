@@ -134,7 +134,9 @@ def _scored(source: Source, shots: Sequence[Shot], folder: Path, account: Accoun
         account.unreadable |= errors_of(rows, names)
         preference = Preference.from_dict(scorer.card.preference)
         if preference is None:
-            account.notes.append("the model's card states no preference, so that P(A better) is not known; `piqa evaluate` fits it")
+            account.notes.append(
+                "the model's card states no preference, so that P(A better) is not known; `piqa evaluate` fits it"
+            )
         found = Gathered((), (), nothing, preference, "units of the model's score", Path(source.model.ckpt_path).name)
         return _with_scores(shots, numbers_of(rows, "score")), found
     if source.model is not None:  # predictions, and the model that made them: its card alone is read

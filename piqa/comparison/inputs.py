@@ -22,9 +22,7 @@ LIST_COLUMNS = ("file", "scene", "device", "condition")
 PREDICTION_COLUMNS = ("image", "scene", "device", "condition", "prediction", "score")
 
 
-def read_sets(
-    sets: Sequence[str], match: Match, account: Account, tell: Callable[[str], None]
-) -> list[Shot]:
+def read_sets(sets: Sequence[str], match: Match, account: Account, tell: Callable[[str], None]) -> list[Shot]:
     """Read named folders, and CSVs of shots: `A=shots/phone_a`, or `shots.csv` with `file, scene, device[, condition]`.
 
     Args:
@@ -45,7 +43,9 @@ def read_sets(
             continue
         known, key = set(folders), account.devices.key(name)
         if key in known:
-            raise InputError(f"{name!r} and another name mean the same device ({key}); give names that differ in letters or digits")
+            raise InputError(
+                f"{name!r} and another name mean the same device ({key}); give names that differ in letters or digits"
+            )
         folders[key] = (path, expand([path], tell=tell))
     if folders:
         way, scenes = match_scenes(folders, match)
@@ -89,7 +89,7 @@ def _check_files_once(shots: Sequence[Shot]) -> None:
 
 
 def read_predictions(path: str, account: Account, labels: pd.DataFrame | None = None) -> list[Shot]:
-    """Read scores of shots: a CSV with `image, scene, device, prediction`, or `score` for labels, and maybe `condition`.
+    """Read scores of shots: a CSV with `image, scene, device, prediction`, or `score`, and maybe `condition`.
 
     Args:
         path: The CSV.
@@ -109,7 +109,9 @@ def read_predictions(path: str, account: Account, labels: pd.DataFrame | None = 
     blank = frame[value] == ""
     account.unreadable |= {str(image): "it has no prediction" for image in frame.loc[blank, "image"]}
     account.shots = len(frame)
-    return _shots(frame[~blank].assign(score=as_numbers(frame.loc[~blank, value], path)), path, account, str(Path(path).parent))
+    return _shots(
+        frame[~blank].assign(score=as_numbers(frame.loc[~blank, value], path)), path, account, str(Path(path).parent)
+    )
 
 
 def _joined(frame: pd.DataFrame, labels: pd.DataFrame, value: str, path: str, account: Account) -> pd.DataFrame:
@@ -121,7 +123,9 @@ def _joined(frame: pd.DataFrame, labels: pd.DataFrame, value: str, path: str, ac
     found = numbered.merge(known, on="image", how="inner").set_index("row")
     lost = frame.loc[~frame["image"].isin(known["image"]), "image"]
     if not len(found):
-        raise DataError(f"none of the images of {path} is in the table, such as {listed(list(lost))}; use the table's names")
+        raise DataError(
+            f"none of the images of {path} is in the table, such as {listed(list(lost))}; use the table's names"
+        )
     account.unreadable |= {str(image): "the table does not know it" for image in lost}
     return found
 
@@ -149,7 +153,9 @@ def _shots(frame: pd.DataFrame, source: str, account: Account, root: str) -> lis
     again = frame.assign(key=keys)[["image", "key"]].duplicated(keep=False)
     if again.any():
         rows = frame.index[again]
-        raise DataError(f"{source} lists {frame['image'][rows[0]]} of one device twice ({row_list(rows)}); keep one row of each")
+        raise DataError(
+            f"{source} lists {frame['image'][rows[0]]} of one device twice ({row_list(rows)}); keep one row of each"
+        )
     shots = []
     for row, key in zip(frame.to_dict("records"), keys, strict=True):
         image = str(row["image"]).replace("\\", "/")

@@ -89,7 +89,10 @@ def _case(case: GateCase, gate: Gate, seconds: float) -> ElementTree.Element:
 
 
 def _document(cases: list[ElementTree.Element], seconds: float, properties: Mapping[str, object]) -> str:
-    kinds = {kind: str(sum(case.find(kind[:-1] if kind != "skipped" else kind) is not None for case in cases)) for kind in ("failures", "errors", "skipped")}
+    kinds = {
+        kind: str(sum(case.find(kind[:-1] if kind != "skipped" else kind) is not None for case in cases))
+        for kind in ("failures", "errors", "skipped")
+    }
     counts = {"tests": str(len(cases)), **kinds, "time": f"{seconds:.3f}"}
     root = ElementTree.Element("testsuites", {"name": SUITE, **counts})
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")

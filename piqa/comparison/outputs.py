@@ -13,9 +13,27 @@ from piqa.system.csv_cells import csv_line
 from piqa.system.json_text import json_text
 from piqa.system.written_files import WrittenFiles
 
-PAGE, JSON, BY_SCENE, SHOTS, BY_FACTOR = "comparison.html", "comparison.json", "comparison.csv", "scenes.csv", "by_factor.csv"
+PAGE, JSON, BY_SCENE, SHOTS, BY_FACTOR = (
+    "comparison.html",
+    "comparison.json",
+    "comparison.csv",
+    "scenes.csv",
+    "by_factor.csv",
+)
 FILES = (PAGE, JSON, BY_SCENE, SHOTS, BY_FACTOR)
-SCENE_COLUMNS = ("a", "b", "scene", "condition", "shots_a", "shots_b", "score_a", "score_b", "difference", "preference", "outcome")
+SCENE_COLUMNS = (
+    "a",
+    "b",
+    "scene",
+    "condition",
+    "shots_a",
+    "shots_b",
+    "score_a",
+    "score_b",
+    "difference",
+    "preference",
+    "outcome",
+)
 SHOT_COLUMNS = ("image", "scene", "device", "condition", "prediction", "error")
 FACTOR_COLUMNS = ("a", "b", "factor", "scenes", "steps", "low", "high", "win_rate", "p", "p_holm")
 

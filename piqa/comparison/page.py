@@ -72,7 +72,10 @@ def _with_p(pair: PairResult, found: Comparison) -> PairResult:
 
 
 def _gate(gate: Gate) -> dict[str, object]:
-    cases = [{"name": printable(case.name), "state": case.state, "critical": case.critical, "message": case.message} for case in gate.cases]
+    cases = [
+        {"name": printable(case.name), "state": case.state, "critical": case.critical, "message": case.message}
+        for case in gate.cases
+    ]
     return {"claim": printable(gate.claim), "state": gate.state, "alpha": gate.alpha, "cases": cases}
 
 
@@ -93,7 +96,9 @@ def _row(pair: PairResult, names: DeviceNames) -> dict[str, object]:
     }
 
 
-def _pair(pair: PairResult, names: DeviceNames, extremes: ExtremeScenes | None, detect: Sequence[float]) -> dict[str, object]:
+def _pair(
+    pair: PairResult, names: DeviceNames, extremes: ExtremeScenes | None, detect: Sequence[float]
+) -> dict[str, object]:
     plan = plan_for(pair, detect)
     unit = {"preference": "in P(A better)", "difference": pair.settings.unit, "win rate": pair.settings.unit}
     lost, won = extremes.of(pair) if extremes is not None else ([], [])

@@ -45,7 +45,7 @@ class Settings:
 
     @property
     def measure(self) -> Measure:
-        """What the primary test looks at: the sign test at win rates, the others at preferences, where there are any."""
+        """What the primary test looks at: `sign` at win rates, the others at preferences, where there are any."""
         if self.test == "sign":
             return "win rate"
         return "difference" if self.preference is None else "preference"

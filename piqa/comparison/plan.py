@@ -122,10 +122,14 @@ def _single_deviation(pair: PairResult) -> float:
 def plan_lines(plan: Plan, unit: str) -> list[str]:
     """Return a plan in words, a line a fact."""
     lines = [
-        f"{plan.scenes} scenes, standard deviation over scenes {plan.deviation:.3g} {unit}; two-sided level {plan.alpha:g}, "
-        f"power {plan.power:g}",
+        f"{plan.scenes} scenes, standard deviation over scenes {plan.deviation:.3g} {unit}; two-sided "
+        f"level {plan.alpha:g}, power {plan.power:g}",
         f"smallest difference that these scenes can show: {plan.detectable:.3g} {unit}"
-        + (f", or a win rate of {plan.detectable_win_rate:.3f}" if plan.detectable_win_rate == plan.detectable_win_rate else ""),
+        + (
+            f", or a win rate of {plan.detectable_win_rate:.3f}"
+            if plan.detectable_win_rate == plan.detectable_win_rate
+            else ""
+        ),
     ]
     for one in plan.needed:
         more = max(one.t - plan.scenes, 0)

@@ -39,8 +39,10 @@ def sign_scenes(win_rate: float, power: float = POWER, alpha: float = ALPHA, exa
         (23, 20)
     """
     if not 0 < win_rate < 1 or win_rate == 0.5:
-        raise InputError(f"a win rate of {win_rate:g} cannot be planned for; it must lie between 0 and 1, and not be 0.5")
-    z, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
+        raise InputError(
+            f"a win rate of {win_rate:g} cannot be planned for; it must lie between 0 and 1, and not be 0.5"
+        )
+    z, z_power = float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
     normal = ceil((z / 2 + z_power * sqrt(win_rate * (1 - win_rate))) ** 2 / (win_rate - 0.5) ** 2)
     if not exact:
         return normal
@@ -75,7 +77,7 @@ def t_scenes(effect: float, power: float = POWER, alpha: float = ALPHA) -> int:
     while t_power(high, effect, alpha) < power:
         low, high = high, 2 * high
         if high > MOST_SCENES:
-            z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+            z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
             return ceil((z / effect) ** 2)
     while high - low > 1:
         middle = (low + high) // 2
@@ -111,13 +113,13 @@ def equivalence_scenes(margin: float, deviation: float = 1.0, power: float = POW
         power: Wanted.
         alpha: Of each one-sided test.
     """
-    z = stats.norm.ppf(1 - alpha) + stats.norm.ppf((1 + power) / 2)
+    z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf((1 + power) / 2))
     return ceil((z * deviation / margin) ** 2)
 
 
 def non_inferiority_scenes(margin: float, deviation: float = 1.0, power: float = POWER, alpha: float = ALPHA) -> int:
     """Return the scenes that a test of non-inferiority needs where there is no true difference; as above."""
-    z = stats.norm.ppf(1 - alpha) + stats.norm.ppf(power)
+    z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
     return ceil((z * deviation / margin) ** 2)
 
 

@@ -1,8 +1,8 @@
 """Repeated looks at the same growing data: at which level each look must test so that all of them together keep alpha.
 
 The test statistics of the looks are Brownian motion, seen when the shares `t` of the planned scenes have come in: the
-statistic at t has variance 1, those at s < t have correlation sqrt(s / t). The chance of crossing a boundary for the first time
-at each look is found by recursive numerical integration over the values that have not crossed yet.
+statistic at t has variance 1, those at s < t have correlation sqrt(s / t). The chance of crossing a boundary for the
+first time at each look is found by recursive numerical integration over the values that have not crossed yet.
 
 * `pocock`: the same critical z at every look.
 * `obrien_fleming`: critical z falling with sqrt(K / k), so that early looks hardly ever stop.
@@ -90,7 +90,7 @@ def critical_values(
         shape = np.ones(len(times)) if spending == "pocock" else np.sqrt(times[-1] / np.asarray(times))
 
         def excess(scale: float) -> float:
-            return float(crossing_probabilities(scale * shape, times, two_sided).sum()) - alpha
+            return float(crossing_probabilities((scale * shape).tolist(), times, two_sided).sum()) - alpha
 
         return np.asarray(optimize.brentq(excess, 0.3, 8.0, xtol=1e-6) * shape)
     return _spent(times, alpha, _spending_function(spending, alpha, two_sided), two_sided)

@@ -109,7 +109,9 @@ class Account:
         """Return what was left out, a line a kind, with the first names."""
         lines = list(self.notes)
         if merged := self.devices.merged():
-            lines.append(f"{len(merged)} devices stand under several spellings, and count once each: {listed(merged, '; ')}")
+            lines.append(
+                f"{len(merged)} devices stand under several spellings, and count once each: {listed(merged, '; ')}"
+            )
         if self.matched_by:
             lines.append(f"scenes are matched by {self.matched_by}")
         if self.unpaired:
@@ -118,7 +120,9 @@ class Account:
             first = next(iter(self.unreadable.values()))
             lines.append(f"{len(self.unreadable)} of {self.shots} images have no score; the first: {first}")
         if self.repeated:
-            lines.append(f"{len(self.repeated)} copies of shots of the same scene and device are left out: {listed(self.repeated)}")
+            lines.append(
+                f"{len(self.repeated)} copies of a device's shots of a scene are left out: {listed(self.repeated)}"
+            )
         if self.same_content:
             pairs = [f"{a} = {b}" for a, b in self.same_content]
             lines.append(f"{len(pairs)} images of two devices have the same content: {listed(pairs, '; ')}")
@@ -128,7 +132,11 @@ class Account:
         """Raise DataError where a larger share of scenes or images than allowed is missing."""
         for missing, total, what in (
             (len(self.unpaired), self.scenes, f"scenes have one device alone, such as {listed(self.unpaired[:1])}"),
-            (len(self.unreadable), self.shots, f"images have no score; the first: {next(iter(self.unreadable.values()), '')}"),
+            (
+                len(self.unreadable),
+                self.shots,
+                f"images have no score; the first: {next(iter(self.unreadable.values()), '')}",
+            ),
         ):
             if missing > max_missing * total:
                 raise DataError(f"{missing} of {total} {what}; mend them, or raise `max_missing` (now {max_missing:g})")
@@ -206,7 +214,7 @@ def require_pairs(shots: Sequence[Shot], account: Account) -> list[Shot]:
     kept = [shot for shot in shots if len(by_scene[shot.scene]) > 1]
     if not kept:
         raise DataError(
-            f"no scene is shared by two devices ({account.scenes} scenes, such as {listed(account.unpaired)}); give the "
-            f"same names to images of the same scene, choose how they are matched with `match`, or name scenes in a CSV"
+            f"no scene is shared by two devices ({account.scenes} scenes, such as {listed(account.unpaired)}); give "
+            f"the same names to images of one scene, choose how they are matched with `match`, or name scenes in a CSV"
         )
     return kept

@@ -50,7 +50,8 @@ def in_words(pair: PairResult, names: DeviceNames) -> str:
     where = f" under {pair.condition}" if pair.condition else ""
     verdict, settings = verdict_of(pair), pair.settings
     if verdict == "no verdict":
-        return f"No verdict on {a} and {b}{where}: {n} shared scene{'' if n == 1 else 's'}, and at least {FEWEST} are needed"
+        shared = f"{n} shared scene{'' if n == 1 else 's'}"
+        return f"No verdict on {a} and {b}{where}: {shared}, and at least {FEWEST} are needed"
     if pair.all_tied:
         return f"Not decided{where}: {a} and {b} are tied in all {n} scenes, so that nothing tells them apart"
     margin = margin_words(pair)

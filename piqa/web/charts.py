@@ -140,7 +140,9 @@ def bars(values: Mapping[str, float], title: str, digits: int = 2, unit: str = "
     return _svg(f"0 0 {WIDTH} {height}", WIDTH, height, title, ", ".join(said), parts)
 
 
-def dots(values: Sequence[tuple[str, float]], title: str, neutral: float = 0.0, digits: int = 2, unit: str = "") -> Markup:
+def dots(
+    values: Sequence[tuple[str, float]], title: str, neutral: float = 0.0, digits: int = 2, unit: str = ""
+) -> Markup:
     """Return a dot for each value, sorted, against a line at `neutral`; of more than `MOST_DOTS`, evenly drawn ones.
 
     Args:
@@ -175,7 +177,8 @@ def dots(values: Sequence[tuple[str, float]], title: str, neutral: float = 0.0, 
         told = f"<title>{escape(name)}: {number(value, digits)}{' ' + unit if unit else ''}</title>"
         parts.append(f'<circle {where} fill="{colour}" class="{kind}">{told}</circle>')
     more, less = sum(v > neutral for v, _ in known), sum(v < neutral for v, _ in known)
-    said = f"{len(known)} values from {number(low, digits)} to {number(high, digits)}: {more} above {number(neutral, digits)}, {less} below"
+    ends = f"from {number(low, digits)} to {number(high, digits)}"
+    said = f"{len(known)} values {ends}: {more} above {number(neutral, digits)}, {less} below"
     return _svg(f"0 0 {WIDTH} 160", WIDTH, 160, title, said, parts)
 
 
