@@ -65,7 +65,7 @@ def tiny_config(tmp_path_factory):
 model:
   network:
     class_path: piqa.models.DualBranch
-    init_args: {{backbone: resnet10t, branches: [whole, face], image_size: 64}}
+    init_args: {{backbone: test_resnet, branches: [whole, face], image_size: 64}}
   init: {{whole: scratch, face: scratch}}
 data:
   table: {{class_path: piqa.data.PIQ23, init_args: {{root: {folder / "piq23"}}}}}
