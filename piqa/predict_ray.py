@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import pandas as pd
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.file_list import expand
 from piqa.scoring.image_batches import until_the_disk_is_gone

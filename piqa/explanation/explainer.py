@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.explanation.difference import ScoreDifference, compare_factors
 from piqa.explanation.geometry import colour_limit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal, get_args
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
 
 Precision = Literal["32", "bf16", "16"]
