@@ -41,8 +41,9 @@ from piqa.conversion.formats import (
     writer_of_onnx,
 )
 from piqa.conversion.graph_module import CropsAveraged, GraphModule, takes_any_size
+from piqa.conversion.onnx_file import onnx_model, quiet
 from piqa.conversion.spoilt_portraits import Portraits
-from piqa.data.transforms import seen_side
+from piqa.data.cuts import seen_side
 from piqa.engines.exported import ExportPrecision
 from piqa.engines.exported_network import load_exported
 from piqa.engines.graph import open_graph
@@ -201,8 +202,7 @@ class _Export:
 
     def quantised(self, calibration: int, least: float) -> Writer:
         """Return what writes the graph in int8, calibrated on portraits of which the check has none."""
-        from piqa.conversion.int8 import Quantiser, quantised
-        from piqa.conversion.onnx_file import onnx_model
+        from piqa.conversion.int8 import Quantiser, Way, quantised
 
         print(f"calibrating with {self._portraits.told()}, up to {calibration}")
         drawn = self._portraits.calibrated(calibration)
@@ -215,7 +215,8 @@ class _Export:
         quantiser = Quantiser(model, self._folder, given, len(observed))
         score = partial(self._scores_by_onnx, searched, inputs)
         reference = score(quantiser.in_float)
-        found = quantised(quantiser, reference.scores, score, least, print)
+        ways: Sequence[Way] = ("static",) if self._kind == "openvino" else ("static", "dynamic")
+        found = quantised(quantiser, reference.scores, score, least, print, ways)
         print(f"taken: {found.told()}")
         return writer_of_onnx(self._kind, found.model)
 
@@ -236,7 +237,8 @@ class _Export:
         drawn = self._portraits.checked(count)
         portraits = prepared_portraits(self._scorer, drawn, count, "preparing for the check")
         reference = timed_scores(score_by_torch(self._scorer), portraits, "PyTorch")
-        network = load_exported(self.file, FORMATS[self._kind].engine, "cpu")
+        with quiet():  # torch says that TorchScript is old
+            network = load_exported(self.file, FORMATS[self._kind].engine, "cpu")
         other = timed_scores(score_by_file(network), portraits, network.graph.engine)
         checks = {name: compared(reference, other, portraits)}
         print(checks_table(checks))

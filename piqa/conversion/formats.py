@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from piqa.conversion.graph_module import GraphModule, plain_operators
 from piqa.conversion.onnx_file import HALF, SMALL, onnx_model, quiet, with_half_weights, with_metadata
@@ -99,20 +98,29 @@ class OpenVINOWriter:
 
 
 class HalfWeights(nn.Module):
-    """A module whose large weights are held in float16, and which computes with them in float32."""
+    """A module whose large weights are held in float16, and which computes with them in float32; to be traced."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._module = [module]  # in a list, so that its own weights are not weights of this one
-        weights = {name: value.detach() for name, value in module.named_parameters() if value.numel() >= SMALL}
-        self._names = [name for name, value in weights.items() if value.abs().max() <= HALF]
-        for place, name in enumerate(self._names):
-            self.register_buffer(f"weight_{place}", weights[name].half())
+        self._places: list[tuple[nn.Module, str]] = []
+        for owner in module.modules():
+            for name, value in owner.named_parameters(recurse=False):
+                if value.numel() >= SMALL and value.abs().max() <= HALF:
+                    self.register_buffer(f"weight_{len(self._places)}", value.detach().half())
+                    self._places.append((owner, name))
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Return what the module returns."""
-        weights = {name: getattr(self, f"weight_{place}").float() for place, name in enumerate(self._names)}
-        return functional_call(self._module[0], weights, inputs)
+        """Return what the module returns, with weights that a trace sees as converted ones."""
+        own = [owner._parameters.pop(name) for owner, name in self._places]
+        try:
+            for number, (owner, name) in enumerate(self._places):
+                owner.__dict__[name] = getattr(self, f"weight_{number}").float()
+            return self._module[0](*inputs)
+        finally:
+            for (owner, name), value in zip(self._places, own, strict=True):
+                owner.__dict__.pop(name, None)
+                owner._parameters[name] = value
 
 
 class TorchScriptWriter:

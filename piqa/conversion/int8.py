@@ -3,7 +3,8 @@
 Two ways are tried. Static: scales of activations are fixed, as observed on portraits; for convolutions, and for
 products with weights. Dynamic: scales are found at run time; for products alone. Where one of them does not rank
 portraits as float32 does, sensitive layers stay in float32: each layer is quantised alone, and layers are taken in order
-of the error that they cause, as many as the ranks allow. Of what ranks well enough, the faster one is taken.
+of the error that they cause, as many as the ranks allow. Of what ranks well enough, the smaller one is taken: it has more
+of its weights in int8.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Way = Literal["static", "dynamic"]
 KINDS: dict[Way, tuple[str, ...]] = {"static": ("Conv", "MatMul", "Gemm"), "dynamic": ("MatMul", "Gemm")}
 MOST_GROUPS = 48  # of layers, each of which is quantised alone once; more layers go in groups of neighbours
+WORTH = 0.8  # of the size of what ranks well already: a search that cannot come below it is left out
 Tell = Callable[[str], None]
 
 
@@ -46,7 +48,6 @@ class Quantised:
         of: How many could be.
         in_float: Names of the others, most sensitive first.
         spearman: What it reaches on the portraits of the search.
-        seconds: Of the processor, that it takes for one of them.
     """
 
     model: onnx.ModelProto
@@ -55,7 +56,6 @@ class Quantised:
     of: int
     in_float: Sequence[str]
     spearman: float
-    seconds: float
 
     def told(self) -> str:
         """Return what was found in a line."""
@@ -108,7 +108,8 @@ class Quantiser:
             self._ranges = self._observed()
         with quiet():
             if way == "dynamic":
-                settings = {"nodes_to_quantize": [*layers], "op_types_to_quantize": kinds, "per_channel": True}
+                products = [*layers, *(f"{name}_MatMul" for name in layers)]  # what becomes of a Gemm first
+                settings = {"nodes_to_quantize": products, "op_types_to_quantize": kinds, "per_channel": True}
                 quantize_dynamic(self.in_float, path, weight_type=QuantType.QInt8, **settings)
             else:
                 model = load_model_with_shape_infer(self.in_float)
@@ -148,7 +149,12 @@ class _Reader:
 
 
 def quantised(
-    quantiser: Quantiser, reference: NDArray[np.float64], score: ScoreModel, least: float, tell: Tell
+    quantiser: Quantiser,
+    reference: NDArray[np.float64],
+    score: ScoreModel,
+    least: float,
+    tell: Tell,
+    ways: Sequence[Way] = tuple(KINDS),
 ) -> Quantised:
     """Quantise as many layers of a model as rank portraits as float32 does.
 
@@ -159,21 +165,20 @@ def quantised(
         least: The rank correlation that must be reached on portraits that the search does not see. It aims at half of
             what that allows to lose.
         tell: Takes lines on how the search goes.
+        ways: That the engine knows.
 
     Raises:
         InputError: If the model has no layer that can be quantised, or not even one part of it alone reaches that.
     """
     search = _Search(quantiser, reference, score, 1 - (1 - least) / 2, tell)
-    trials = {way: search.trial(layers, way) for way in KINDS if (layers := quantiser.layers(way))}
+    trials = {way: search.trial(layers, way) for way in ways if (layers := quantiser.layers(way))}
     if not trials:
         raise InputError("the network has no convolution and no product with weights; there is nothing to quantise")
-    best: Quantised | None = None
-    for way in sorted(trials, key=lambda one: trials[one].seconds):
-        if best is not None and trials[way].seconds >= best.seconds:
-            continue  # with layers left in float32 it would be no faster
-        found = trials[way] if trials[way].spearman >= search.aim else search.mixed(way)
-        if found is not None and (best is None or found.seconds < best.seconds):
-            best = found
+    best = min((one for one in trials.values() if one.spearman >= search.aim), key=_size, default=None)
+    for way, trial in sorted(trials.items(), key=lambda one: _size(one[1])):
+        if trial.spearman < search.aim and (best is None or _size(trial) < WORTH * _size(best)):
+            found = search.mixed(way)
+            best = min((one for one in (best, found) if one is not None), key=_size, default=None)
     if best is None:
         reached = max(trial.spearman for trial in trials.values())
         raise InputError(
@@ -200,7 +205,7 @@ class _Search:
         timed = self._score(path)
         spearman = _spearman(self._reference, timed.scores)
         every = len(self._quantiser.layers(way))
-        found = Quantised(onnx.load_model(path), way, len(layers), every, in_float, spearman, timed.cpu_seconds)
+        found = Quantised(onnx.load_model(path), way, len(layers), every, in_float, spearman)
         self._tell(found.told())
         return found
 
@@ -225,6 +230,11 @@ class _Search:
             else:
                 high = middle
         return best
+
+
+def _size(found: Quantised) -> int:
+    size: int = found.model.ByteSize()
+    return size
 
 
 def _spearman(reference: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
