@@ -282,8 +282,9 @@ Broken = list[tuple[str, str]]  # images and why they could not be prepared
 def _score_stored(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
     """Return the scores of images by way of the store, and the images that could not be prepared."""
     prepared = PreparedStore(options.store, scorer.preparation)
-    broken = [(path, reason) for path, reason in prepared.build(paths, str(scorer.device), max_failed=1).failed]
-    usable = [path for path in paths if path not in dict(broken)]
+    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
+    failed = {path for path, _ in broken}
+    usable = [path for path in paths if path not in failed]
     with progress(len(usable)) as advance:
         portraits = _counted(map(prepared.load, usable), advance)
         scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)

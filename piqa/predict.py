@@ -92,8 +92,8 @@ def predict(
         sort: A column by which the rows are sorted, the best first: `score`, another output of the model, or a factor,
             from the lowest value where neither more nor less is better. By default rows are in the images' order.
         commercial: Refuse a model that is not known to allow commercial use.
-        engine: What runs the network: `torch`, `onnxruntime` or `openvino`; by default what the model's file is for. For
-            the latter two a model that was not exported is converted once, and kept below `PIQA_HOME`.
+        engine: What runs the network: `torch`, `onnxruntime` or `openvino`; by default what the model's file is for.
+            For the latter two a model that was not exported is converted once, and kept below `PIQA_HOME`.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, there is no column `sort`, or `out` cannot

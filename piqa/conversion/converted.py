@@ -147,9 +147,8 @@ def _locked(target: Path) -> Iterator[None]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=LONGEST_WAIT, poll_interval=0.1)
     except Timeout as error:
-        raise InputError(
-            f"another process has been converting the model for an hour; remove {lock.lock_file}"
-        ) from error
+        reason = "another process has been converting the model for an hour"
+        raise InputError(f"{reason}; remove {lock.lock_file} if that process is gone") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(f"cannot write {target.parent}: {reason}; set PIQA_HOME to a folder of yours") from error

@@ -135,9 +135,7 @@ class Scorer:
             return cls(exported, preparation, card.crop_size, card=card, view=cast(View, card.view))
         check_engine(engine or "torch")
         if engine not in (None, "torch"):
-            raise InputError(
-                f"{engine} runs exported models; export {path}, or use piqa.conversion.converted.load_scorer"
-            )
+            raise InputError(f"{engine} runs exported models; export {path}, or load it by piqa.conversion.converted")
         from piqa.scoring.loading import load_parts
 
         network, preparation, card = load_parts(path, liqe, prompts, trust)
