@@ -1,8 +1,8 @@
 """`python -m piqa.export --ckpt_path MODEL --format onnx --out model.onnx`: a model as a file for other engines.
 
-The file holds all that scoring takes: the network with its normalisation, LIQE's image tower where the network needs it,
-the card, the preparation and the face detector. Before it is written it runs in its engine, on spoilt portraits, beside
-PyTorch: what that finds is printed, and kept in the file and in the model's card. In int8 it is only written if it ranks
+The file holds all that scoring takes: the network with its normalisation, LIQE's image tower where the network needs
+it, the card, the preparation and the face detector. Before it is written it runs in its engine, on spoilt portraits,
+beside PyTorch: what that finds is printed, and kept in the file and in the model's card. It is only written if it ranks
 portraits as the model does.
 """
 

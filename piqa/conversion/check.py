@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from piqa.conversion.graph_module import LIQE_WINDOWS
 from piqa.conversion.spoilt_portraits import SpoiltPortrait
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.engines.exported_network import ExportedNetwork
 from piqa.engines.graph import Arrays, Graph
 from piqa.errors import InputError
@@ -82,7 +82,9 @@ def prepared_portraits(
             prepared += [] if batch.errors[0] else [PreparedPortrait(batch, scenes[at])]
             advance(1)
     if len(prepared) < 3:
-        raise InputError(f"{len(prepared)} portraits could be prepared, and 3 are needed ({fault or 'no more are there'})")
+        raise InputError(
+            f"{len(prepared)} portraits could be prepared, and 3 are needed ({fault or 'no more are there'})"
+        )
     return prepared
 
 

@@ -54,9 +54,7 @@ def metadata_of(document: ExportedModel) -> dict[str, str]:
 def card_for_others(card: ModelCard) -> ModelCard:
     """Return a card without the paths of this machine."""
     preparation = None if card.preparation is None else _without_paths(card.preparation)
-    return replace(
-        card, preparation=preparation, trained_on=_shown(card.trained_on), personal=_shown(card.personal)
-    )
+    return replace(card, preparation=preparation, trained_on=_shown(card.trained_on), personal=_shown(card.personal))
 
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,9 @@ class OpenVINOWriter:
         try:
             openvino.save_model(self._model, path, compress_to_fp16=self._half)
         except RuntimeError as error:  # a full disk, say
-            raise InputError(f"cannot write {path.name}: {' '.join(str(error).split())[-200:]}; is there room") from error
+            raise InputError(
+                f"cannot write {path.name}: {' '.join(str(error).split())[-200:]}; is there room"
+            ) from error
 
 
 class HalfWeights(nn.Module):
@@ -188,7 +190,7 @@ def check_target(out: Path, kind: Format, overwrite: bool) -> Path:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is an exported model that piqa wrote: one that holds our document, looked up in few bytes of it."""
+    """Whether a file is an exported model that piqa wrote: one that holds our document."""
     key = METADATA_KEY.encode()
     try:
         if path.suffix.lower() == ".ts":
@@ -238,5 +240,3 @@ def extras(packages: Sequence[str]) -> None:
 
     if missing := [name for name in packages if find_spec(name) is None]:
         raise InputError(f'{", ".join(missing)} is not installed: `pip install "dn-piqa[export]"`')
-
-

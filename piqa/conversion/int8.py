@@ -2,9 +2,9 @@
 
 Two ways are tried. Static: scales of activations are fixed, as observed on portraits; for convolutions, and for
 products with weights. Dynamic: scales are found at run time; for products alone. Where one of them does not rank
-portraits as float32 does, sensitive layers stay in float32: each layer is quantised alone, and layers are taken in order
-of the error that they cause, as many as the ranks allow. Of what ranks well enough, the smaller one is taken: it has more
-of its weights in int8.
+portraits as float32 does, sensitive layers stay in float32: each layer is quantised alone, and layers are taken in
+order of the error that they cause, as many as the ranks allow. Of what ranks well enough, the smaller one is taken: it
+has more of its weights in int8.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Quantised:
         """Return what was found in a line."""
         left = f"; in float32 stay {', '.join(self.in_float[:3])}" if self.in_float else ""
         more = f" and {len(self.in_float) - 3} more" if len(self.in_float) > 3 else ""
-        return f"{self.way} int8, {self.layers} of {self.of} layers: Spearman {self.spearman:.5f} in the search{left}{more}"
+        what = f"{self.way} int8, {self.layers} of {self.of} layers"
+        return f"{what}: Spearman {self.spearman:.5f} in the search{left}{more}"
 
 
 class Quantiser:
@@ -182,8 +183,8 @@ def quantised(
     if best is None:
         reached = max(trial.spearman for trial in trials.values())
         raise InputError(
-            f"int8 was not written: Spearman {reached:.5f} with all layers in int8, and less than {search.aim:.5f} even "
-            f"with the least sensitive part of them alone; take `--precision 16`, or lower `--min_spearman`"
+            f"int8 was not written: Spearman {reached:.5f} with all layers in int8, and less than {search.aim:.5f} "
+            f"even with the least sensitive part of them alone; take `--precision 16`, or lower `--min_spearman`"
         )
     return best
 
@@ -206,7 +207,7 @@ class _Search:
         spearman = _spearman(self._reference, timed.scores)
         every = len(self._quantiser.layers(way))
         found = Quantised(onnx.load_model(path), way, len(layers), every, in_float, spearman)
-        self._tell(found.told())
+        self._tell(f"{way} int8, {len(layers)} of {every} layers: Spearman {spearman:.5f}")
         return found
 
     def mixed(self, way: Way) -> Quantised | None:
