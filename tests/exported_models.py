@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from piqa.conversion.face_networks import face_networks
+from piqa.conversion.graph_module import without_text_tower
 from piqa.engines.exported import FACES_KEY, METADATA_KEY, ExportedModel, faces_text
 from piqa.models.liqe import LIQE
 from piqa.weights.model_card import ClassSpec, ModelCard
@@ -19,7 +20,8 @@ class Graph(nn.Module):
 
     def __init__(self, network: nn.Module, liqe: LIQE | None, outside: bool) -> None:
         super().__init__()
-        self.network, self.liqe, self.outside = network, liqe, outside
+        self.network, self.outside = network, outside
+        self.liqe = None if liqe is None else without_text_tower(liqe)
 
     def forward(self, *inputs):
         given = dict(zip(self.network.inputs, inputs, strict=True))
