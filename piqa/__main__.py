@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
     "compare": "tell which of two or more devices takes the better portraits, as a report or as a gate",
+    "export": "write a model as a file for ONNX Runtime, OpenVINO or TorchScript, and check it",
     "explain": "say what makes the quality of portraits, as a report to read",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
     "models": "list published models by name, fetch one, tell what is known of it",
