@@ -15,8 +15,9 @@ COMMANDS = {
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
     "models": "list published models by name, fetch or publish one, check a precision",
 }
-# `piqa.models` are the networks. An action of a command may have a module of its own, one that scores.
+# `piqa.models` are the networks. An action of a command may have a module of its own.
 ELSEWHERE = {"models": "piqa.weights.command", "models check": "piqa.check_precision"}
+ELSEWHERE |= {"models push": "piqa.weights.push"}
 
 
 def module_of(command: str) -> str:
