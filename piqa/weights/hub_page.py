@@ -115,22 +115,23 @@ def model_page(repository: str, card: ModelCard, record: Arguments, figures: Fig
 def _head(repository: str, card: ModelCard, figures: Figures | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
+    found = figures or Figures([], "", {}, None, None)
     results = [
         EvalResult(
             task_type="image-quality-assessment",
             task_name="portrait quality within scenes",
             dataset_type="portraits",
-            dataset_name=figures.table,
+            dataset_name=found.table,
             metric_type=one.measure,
             metric_name=f"{NAMES.get(one.measure, one.measure)} ({one.protocol})",
             metric_value=round(one.value, 6),
         )
-        for one in (figures.values if figures is not None else [])
+        for one in found.values
     ]
     named = str(card.licence.get("weights")).lower()
-    licence = {"license": named} if named in LICENCES else {"license": "other", "license_name": "see-below"}
+    licence: Arguments = {"license": named} if named in LICENCES else {"license": "other", "license_name": "see-below"}
     name = repository.partition("/")[2]
-    more = {"model_name": name, "eval_results": results} if results else {}
+    more: Arguments = {"model_name": name, "eval_results": results} if results else {}
     data = ModelCardData(library_name="piqa", tags=TAGS, **licence, **more)
     return str(data.to_yaml()).rstrip("\n") + "\n"
 

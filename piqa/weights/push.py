@@ -120,7 +120,7 @@ def publication(run: str, name: str, licence: str | None = None) -> Publication:
 def _checked_name(repository: str) -> str:
     """Return `owner/name` of `hf:owner/name`; InputError if it is no name that the Hub takes."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     name = repository.removeprefix(HUB)
     try:
@@ -137,8 +137,7 @@ def _checked_name(repository: str) -> str:
 def _without_paths(card: ModelCard) -> ModelCard:
     """Return a card that names files as `shown_path` does, as it is passed on."""
     preparation = None if card.preparation is None else _shown(card.preparation)
-    facts = {name: _shown(getattr(card, name)) for name in ("trained_on", "personal")}
-    return replace(card, preparation=preparation, **facts)
+    return replace(card, preparation=preparation, trained_on=_shown(card.trained_on), personal=_shown(card.personal))
 
 
 def _shown(table: Arguments) -> Arguments:
