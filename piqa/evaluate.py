@@ -38,6 +38,7 @@ from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.loading import CONFIGS
 from piqa.scoring.options import ScoringOptions
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
@@ -291,6 +292,7 @@ def _scored(
     frame = labels[labels["split"].isin(used)]
     for name, model in models.items():
         scorer = scorer or _load(model, options, trust)
+        tell_precision(scorer.card, options.precision, shown_path(model))
         selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
         score = _score_stored if scorer.takes_portraits else _score_files
         found, broken = score(scorer, frame["path"], options)

@@ -23,6 +23,7 @@ from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, 
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.resumable_csv import Counts, ScoreParts
 from piqa.scoring.row_order import row_order
 from piqa.scoring.score_output import ScoreOutput
@@ -127,6 +128,8 @@ def predict(
             )
         if commercial and exported:
             check_commercial(scorer.card, ckpt_path)
+        if first:
+            tell_precision(scorer.card, precision, ckpt_path)
         order = row_order(sort, scorer.numbers, factors)
         settings = scorer.settings(find_model(ckpt_path), factors) | {"crops": test_crops}
         parts = ScoreParts(output, scorer.columns_with(factors), settings)

@@ -29,6 +29,7 @@ from piqa.errors import FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.file_list import expand
 from piqa.scoring.image_batches import until_the_disk_is_gone
 from piqa.scoring.options import Precision
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.scorer import Row
 from piqa.system.command_line import run_command
 from piqa.system.json_text import json_text, write_json
@@ -127,6 +128,7 @@ def predict_ray(
         loading = cast(Loading, how_loaded)
         # Here too, so that a mistake is told in one line and before any actor starts.
         scorer = load_scorer(model, device="cpu", **loading)
+        tell_precision(scorer.card, precision, ckpt_path)
         scorer.columns_with(factors)
         settings = scorer.settings(find_model(model), factors) | {"crops": test_crops}
         _same_settings(folder, settings, licence_of(scorer.card))

@@ -41,6 +41,8 @@ CASES = [
     "piqa --help",
     *(f"piqa {command} --help" for command in COMMANDS),
     "piqa evaluate submission --help",
+    "piqa models check --help",
+    "piqa models push --help",
     "python -m piqa.data.demo data/demo --scenes 4 --test_scenes 1",
     "piqa prepare --config demo.yaml --data.store.workers 0",
     f"python -m piqa.fit --config demo.yaml {SMALL}",

@@ -159,6 +159,8 @@ BASES = (
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
     ("explain", ["photos"]),
+    ("models check", ["runs/piqa"]),
+    ("models push", ["runs/piqa", "hf:somebody/portraits"]),
 )
 
 

@@ -37,6 +37,7 @@ SHORT = {
     "predict": ["--device=cpu"],
     "explain": ["--device=cpu", "--workers=0"],
     "models": [],
+    "models check": ["--device=cpu"],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -52,6 +53,8 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "liqe": "tests/test_published.py, likewise",
     "dn-piqa-lsvq": "the same",
     "hf:somebody/portraits": "tests/test_hub.py, likewise",
+    "check": "tests/test_check_precision.py, on a network that takes less time",
+    "push": "tests/test_push.py, to a server of its own",
 }
 CASES = {
     command.words: command

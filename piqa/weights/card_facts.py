@@ -48,4 +48,5 @@ def add_to_card(path: str | Path, facts: Mapping[str, Arguments], weights_digest
     known = (current, None)  # cards of 0.1.0 do not tell their weights
     if card.weights_digest not in known or weights_digest not in known:
         raise InputError(f"{path} was replaced meanwhile; nothing was added to its card")
-    write_json(replace(card, **{name: dict(value) for name, value in facts.items()}).to_dict(), path.with_suffix(".json"))
+    changed = replace(card, **{name: dict(value) for name, value in facts.items()})  # type: ignore[arg-type]
+    write_json(changed.to_dict(), path.with_suffix(".json"))
