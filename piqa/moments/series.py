@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from piqa.moments.likeness import similarities
+from piqa.moments.likeness import similarities, stacked
 from piqa.moments.looks import Look, Looks
 from piqa.moments.moment import Shot
 from piqa.moments.options import GroupingOptions
 
 WINDOW = 1_000  # shots that are compared with each other at once, so that memory is bounded
-TOO_FAR = 1e6  # a distance that no limit allows
+TOO_FAR = 1e9  # a distance that no limit allows, also of one pair among all of a window
 
 
 def runs(shots: Sequence[Shot], gap: float) -> list[list[Shot]]:
@@ -33,8 +33,9 @@ def runs(shots: Sequence[Shot], gap: float) -> list[list[Shot]]:
 def find_series(shots: Sequence[Shot], options: GroupingOptions, looks: Looks) -> list[tuple[Shot, ...]]:
     """Return the series among shots of one clock, which come in the order of time; single shots are series of one.
 
-    Complete linkage: any two shots of a series lie within the limits, so that no chain of likenesses passes from one
-    view to another. Shots of one burst by time count as alike however they look.
+    Average linkage: two groups are joined only if their shots are alike on average, and no two are further apart than
+    the span, so that no chain of likenesses passes from one view to another. Shots of one burst by time count as alike
+    however they look. Complete linkage was measured as well: it splits series by hand for the sake of a single shot.
     """
     series: list[tuple[Shot, ...]] = []
     for run in runs(shots, options.gap):
@@ -47,9 +48,9 @@ def find_series(shots: Sequence[Shot], options: GroupingOptions, looks: Looks) -
 
 
 def _linked(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, Look]) -> list[tuple[Shot, ...]]:
-    distances = np.maximum(_unlike(window, options, looks), _times(window) / options.span)
+    distances = np.where(_times(window) > options.span, TOO_FAR, _unlike(window, options, looks))
     np.fill_diagonal(distances, 0)
-    numbers = fcluster(linkage(squareform(distances, checks=False), "complete"), 1.0, "distance")
+    numbers = fcluster(linkage(squareform(distances, checks=False), "average"), 1.0, "distance")
     groups: dict[int, list[Shot]] = {}
     for shot, number in zip(window, numbers, strict=True):
         groups.setdefault(int(number), []).append(shot)
@@ -61,15 +62,15 @@ def _unlike(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, L
     unlike = np.full((len(window), len(window)), TOO_FAR)
     seen = [number for number, shot in enumerate(window) if shot.file in looks]
     if seen:
-        own = [looks[window[number].file] for number in seen]
+        own = stacked([looks[window[number].file] for number in seen])
         limit = max(1 - options.similarity, 1e-9)
         unlike[np.ix_(seen, seen)] = (1 - similarities(own, own)) / limit
-    burst = np.cumsum([0] + [not _is_quick(before, after, options) for before, after in pairwise(window)])
+    burst = np.cumsum([0] + [not is_quick(before, after, options) for before, after in pairwise(window)])
     unlike[burst[:, None] == burst] = 0
     return unlike
 
 
-def _is_quick(before: Shot, after: Shot, options: GroupingOptions) -> bool:
+def is_quick(before: Shot, after: Shot, options: GroupingOptions) -> bool:
     """Whether two shots follow each other as those of a burst do; times in whole seconds cannot tell."""
     return before.subseconds and after.subseconds and _apart(before, after) <= options.burst_gap
 
