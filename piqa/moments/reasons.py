@@ -22,7 +22,7 @@ NO_FACE, CUT = "no face was found", "the edge of the image cuts the face"
 FAULTS = {
     "over_face": "part of the face is white without detail",
     "eyes_against_nose": "the focus lies in front of the eyes",
-    "motion": "the face is smeared by motion",
+    "motion": "the face is blurred or smeared by motion",
 }
 # How a shot differs that is better, or worse, in a factor which no aspect has.
 WORDS = {
