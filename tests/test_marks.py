@@ -95,7 +95,7 @@ def test_a_label_of_the_user_stays_and_the_rating_of_windows_follows(photos, opt
     write_marks([moment(photos / "a.jpg", photos / "b.jpg")], options)
     packet = read_packet((photos / "a.jpg.xmp").read_bytes())
     assert packet.value(LABEL) == "Red"
-    assert packet.value(("http://ns.microsoft.com/photo/1.0/", "Rating")) == "99"
+    assert packet.value(("http://ns.microsoft.com/photo/1.0", "Rating")) == "99"
 
 
 @pytest.mark.parametrize(("stars", "written"), [("5", "5"), ("3", "4"), ("", "4"), ("0", "4"), ("many", "many")])

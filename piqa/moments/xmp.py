@@ -28,10 +28,11 @@ from piqa.moments.xmp_packet import EMPTY, Packet, Property, read_packet
 __all__ = ["MarkOptions", "Marked", "SidecarNames", "Undone", "undo_marks", "write_marks"]
 
 XMP, DIGIKAM = "http://ns.adobe.com/xap/1.0/", "http://www.digikam.org/ns/1.0/"
-MICROSOFT, OWN = "http://ns.microsoft.com/photo/1.0/", "urn:dn-piqa:picks:1.0/"
+OWN = "urn:dn-piqa:picks:1.0/"
 RATING, LABEL, DATE = (XMP, "Rating"), (XMP, "Label"), (XMP, "MetadataDate")
 PICK_LABEL = (DIGIKAM, "PickLabel")
-PERCENT_RATING = (MICROSOFT, "Rating")  # of Windows, which keeps it beside xmp:Rating
+# MicrosoftPhoto:Rating, which Windows keeps beside xmp:Rating; its namespace is written in two ways.
+PERCENT_RATINGS = [(f"http://ns.microsoft.com/photo/1.0{end}", "Rating") for end in ("/", "")]
 PERCENT = {-1: "0", 1: "1", 2: "25", 3: "50", 4: "75", 5: "99"}  # of stars
 REJECTED, ACCEPTED = "1", "3"
 EXIF_RATING = 18246  # Rating of Windows
@@ -251,8 +252,8 @@ def _values(wish: _Wish, packet: Packet, options: MarkOptions) -> dict[Property,
             raise InputError("you have rated it, so it is not rejected")
         rating = -1
         values |= {RATING: "-1", PICK_LABEL: REJECTED}
-    if RATING in values and packet.value(PERCENT_RATING) is not None:
-        values[PERCENT_RATING] = PERCENT[rating]
+    if RATING in values:
+        values |= {name: PERCENT[rating] for name in PERCENT_RATINGS if packet.value(name) is not None}
     return values | _own_values(wish, options)
 
 
