@@ -50,7 +50,7 @@ LIGHTROOM = (
         "</r:Description>\n"
         "<r:Description r:about='' xmlns:m='http://ns.microsoft.com/photo/1.0' m:Rating='50'\t"
         "xmlns:un='urn:un>known'>\n"
-        " <un:known un:x='a > b'><![CDATA[ <Rating>1</Rating> ]]></un:known>\n"
+        " <un:known r:parseType='Resource'><un:x>a > b<![CDATA[ <Rating>1</Rating> ]]></un:x></un:known>\n"
         "</r:Description>\n"
         "</r:RDF></x:xmpmeta>\n" + " " * 200 + "\n<?xpacket end='w'?>"
     )
