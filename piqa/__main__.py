@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
     "explain": "say what makes the quality of portraits, as a report to read",
+    "pick": "find the best shot of each moment in a folder of portraits",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
     "models": "list published models by name, fetch one, tell what is known of it",
 }
