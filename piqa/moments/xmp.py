@@ -20,9 +20,10 @@ from typing import Literal
 from PIL import Image
 
 from piqa.errors import InputError
+from piqa.moments.file_names import plain
 from piqa.moments.marks_journal import Journal, Undone, new_entry, read_sidecar, replace_sidecar, undo_marks
 from piqa.moments.pick import PickedMoment, RankedShot
-from piqa.moments.sidecars import SidecarNames, Sidecars, folded, pictures_of
+from piqa.moments.sidecars import SidecarNames, Sidecars, pictures_of
 from piqa.moments.xmp_packet import EMPTY, Packet, Property, read_packet
 
 __all__ = ["MarkOptions", "Marked", "SidecarNames", "Undone", "undo_marks", "write_marks"]
@@ -109,7 +110,7 @@ def write_marks(
     Args:
         picked: The moments.
         options: How and where.
-        advance: Told of each sidecar.
+        advance: Told of shots whose sidecars are written, or that get none.
 
     Raises:
         InputError: If the journal cannot be read. What hinders a single sidecar is a line of the result.
@@ -118,19 +119,21 @@ def write_marks(
     by_sidecar: dict[str, list[_Wish]] = {}
     for wish in _wishes(picked, options, marked):
         by_sidecar.setdefault(_key(wish.sidecar, options), []).append(wish)
-    wanted = set()
+    wanted, told = set[Path](), set[int]()
     for wishes in by_sidecar.values():
         said = [wish for wish in wishes if wish.verdict is not None]
-        if not said:
-            continue
-        wanted.add(said[0].sidecar)
-        if len({id(wish.shot) for wish in wishes}) > 1:
-            names = ", ".join(dict.fromkeys(wish.picture.name for wish in wishes))
-            marked.left.append(f"{said[0].sidecar.name} is the sidecar of several shots ({names}) and is left alone")
-            continue
-        with _told(said[0].picture, marked):
-            _mark(said[0], journal, options, marked)
-        advance(1)
+        shots = {id(wish.shot) for wish in wishes}
+        if said:
+            wanted.add(said[0].sidecar)
+            if len(shots) > 1:
+                names = ", ".join(dict.fromkeys(wish.picture.name for wish in wishes))
+                of = said[0].sidecar.name
+                marked.left.append(f"{of} is the sidecar of several shots ({names}) and is left alone")
+            else:
+                with _told(said[0].picture, marked):
+                    _mark(said[0], journal, options, marked)
+        advance(len(shots - told))
+        told |= shots
     kept = {*journal.entries}
     for sidecar in kept - wanted:
         with _told(sidecar, marked):
@@ -180,7 +183,7 @@ def _mirrored(sidecar: Path, options: MarkOptions) -> Path:
 def _key(sidecar: Path, options: MarkOptions) -> str:
     """Return by what two sidecars are known to be one file; a mirror may lie on a volume without cases of letters."""
     if options.sidecars is not None:
-        return folded(str(sidecar))
+        return plain(str(sidecar))
     return os.path.realpath(sidecar)
 
 
