@@ -183,8 +183,9 @@ def undo_marks(journal: str | Path) -> Undone:
             if content is None:  # somebody removed it
                 continue
             before = kept.without_marks(sidecar, content)
-            if before != content:
-                replace_sidecar(sidecar, content, before)
+            if before == content:  # the marks were never written, or others have replaced all of them
+                continue
+            replace_sidecar(sidecar, content, before)
             exact = before is None or digest(before) in [entry.before for entry in kept.entries[sidecar]]
             undone.restored += exact
             undone.cleaned += not exact
@@ -198,7 +199,7 @@ def undo_marks(journal: str | Path) -> Undone:
 def new_entry(
     sidecar: Path, packet: Packet | None, content: bytes, values: Values, overruled: Iterable[Property] = ()
 ) -> Entry:
-    """Return the entry of a sidecar that becomes `content`; `packet`: what it was without our marks, if it was there."""
+    """Return the entry of a sidecar that becomes `content`; `packet`: what it was without our marks."""
     before, old, back = None, dict[Property, str | None](dict.fromkeys(values)), (0, len(content), b"")
     if packet is not None:
         before, old = digest(packet.content), {name: packet.value(name) for name in values}

@@ -69,14 +69,14 @@ function count() {
   byId("nothing").hidden = shown > 0;
 }
 
-// A cell of CSV: no spreadsheet runs it, and `./` in front leaves a file's name what it is.
-function cell(text, mark) {
-  const safe = /^[=+\-@\t\r]/.test(text) ? mark + text : text;
+// A cell of CSV, with an apostrophe in front where a spreadsheet might run it; piqa's reader takes that away again.
+function cell(text) {
+  const safe = /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 function download() {
-  const rows = moments.flatMap((moment, m) => moment.shots.map(([file], s) => `${cell(file, "./")},${cell(moment.name, "'")},${picks[m][s]}\n`));
+  const rows = moments.flatMap((moment, m) => moment.shots.map(([file], s) => `${cell(file)},${cell(moment.name)},${picks[m][s]}\n`));
   const address = URL.createObjectURL(new Blob(["file,moment,pick\n", ...rows], { type: "text/csv" }));
   element("a", { href: address, download: "choices.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10000);
@@ -245,7 +245,8 @@ function pressed(event) {
   const clicks = event.target.matches("button, input") && (key === " " || key === "Enter");
   if (writes || clicks) return;
   if ((event.shiftKey && key.startsWith("Arrow")) || "+=-01".includes(key)) { // keys of the panes
-    if (compare.open && !event.target.closest(".pane")) sides[side].querySelector(".pane").focus();
+    const pane = sides[side].querySelector(".pane");
+    if (compare.open && !event.target.closest(".pane")) pane.dispatchEvent(new KeyboardEvent("keydown", { key: event.key, shiftKey: event.shiftKey }));
     return;
   }
   const action = key === "?" ? () => byId("legend").showModal() : (compare.open ? inViewer : onPage)[key];

@@ -105,8 +105,8 @@ class SheetImages:
             status = file.stat()
             made = f"{name}\n{status.st_size}\n{status.st_mtime_ns}\n{self.preview_size}\n{QUALITY}"
             path = self.folder / f"{_digest(made)}.jpg"
-            with suppress(OSError, ValueError), Image.open(path, formats=["JPEG"]) as image:
-                return Shown(f"{FOLDER}/{path.name}", *image.size)
+            with suppress(OSError, ValueError), Image.open(path, formats=["JPEG"]) as made_before:
+                return Shown(f"{FOLDER}/{path.name}", *made_before.size)
             image = open_image(file, colour="srgb")
         except (InputError, OSError):  # the row says why it could not be read
             return None
