@@ -1,8 +1,8 @@
 """Folders of synthetic moments whose truth is known: bursts, brackets, series by hand, copies, crops, drift.
 
 A view is a person before a background: one of the demo's two public-domain portraits, cut out with a soft edge, before
-a part of one of scikit-image's test pictures that show no person. Each shot of a view has its own camera shake, movement
-of the person, exposure, noise and JPEG quality. EXIF is written with Pillow, with times of the case in question.
+a part of one of scikit-image's test pictures that show no person. Each shot has its own camera shake, movement of the
+person, exposure, noise and JPEG quality. EXIF is written with Pillow, with times of the case in question.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from piqa.preparation.small_image import open_small
 from piqa.system.device import core_count
 from piqa.system.progress import progress
 
-SHORT_SIDE = 128  # px that an image is decoded at, at least
+SHORT_SIDE = 128  # px of the reduced image that is looked at, at least
 CELLS = 8  # of a window, in each direction
 SHIFT = 0.04  # of the image's sides, by which windows are moved
 COLOUR = 2.0  # how much differences of colour count beside those of light
@@ -35,7 +35,7 @@ def look_of(image: Image.Image) -> Look:
     The values of a window are its light and colour (Y, Cb, Cr) in 8 x 8 cells, less their means, so that neither the
     exposure nor a tint counts; their length is 1, or less where the window has hardly any contrast.
     """
-    seen = image.convert("YCbCr")
+    seen = image.reduce(max(min(image.size) // SHORT_SIDE, 1)).convert("YCbCr")
     width, height = seen.width * SHIFT, seen.height * SHIFT
     inner = (seen.width - 2 * width, seen.height - 2 * height)
     boxes = [(x * width, y * height, x * width + inner[0], y * height + inner[1]) for x, y in CORNERS]
