@@ -1,4 +1,4 @@
-"""Prove the picks on series with a known best shot: how often it is ranked first, and whether stated probabilities hold.
+"""Prove the picks on series with a known best shot: how often it is first, and whether stated probabilities hold.
 
     python scripts/keeper_proofs.py --ckpt_path runs/demo            300 series; about ten minutes of one core
     python scripts/keeper_proofs.py --ckpt_path runs/demo --liqe data/weights/liqe.pt
@@ -108,8 +108,7 @@ def scores_of_model(files: Sequence[Path], model: str, liqe: str | None = None) 
 def sharpness(files: Sequence[Path]) -> Scores:
     """Return the variance of the Laplacian of each image, in grey."""
     return {
-        file.name: float(ndimage.laplace(np.asarray(Image.open(file).convert("L"), np.float32)).var())
-        for file in files
+        file.name: float(ndimage.laplace(np.asarray(Image.open(file).convert("L"), np.float32)).var()) for file in files
     }
 
 

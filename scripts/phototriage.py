@@ -8,10 +8,10 @@ Layout, under a root of its own::
 
 The two last columns are ranks in the series. They are no numbers of photographs, for which they have been mistaken:
 then most "winners" are in neither picture of the pair, and whoever always answers "the first" looks right in seven of
-ten. `read_pairs` checks what holds of ranks alone: a share above one half exactly where the rank of i is the better one.
+ten. `read_pairs` checks what holds of ranks alone: a share above one half exactly where the rank of i is better.
 
-Votes are divided: the majority of a pair has about three of four. No order can agree with more votes than that, which is
-told beside every figure as the ceiling, as is what a random order reaches.
+Votes are divided: the majority of a pair has about three of four. No order can agree with more votes than that, which
+is told beside every figure as the ceiling, as is what a random order reaches.
 
 Reference: Chang et al., Automatic triage for a photo series, SIGGRAPH 2016, doi 10.1145/2897824.2925908.
 """
@@ -120,8 +120,8 @@ def _pair(line: str, where: str) -> Pair:
         raise InputError(f"{where} is no pair with a share of votes: {line!r}")
     if (share > 0.5) != (first_rank < second_rank) and share != 0.5:
         raise InputError(
-            f"{where} has the ranks {first_rank:g} and {second_rank:g} with {share:g} of the votes; columns 5 and 6 are "
-            "ranks in the series, 1 the best"
+            f"{where} has the ranks {first_rank:g} and {second_rank:g} with {share:g} of the votes; columns 5 and 6 "
+            "are ranks in the series, 1 the best"
         )
     return Pair((int(series), int(first)), (int(series), int(second)), share, int(first_rank), int(second_rank))
 

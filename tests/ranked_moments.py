@@ -38,5 +38,7 @@ def measured(box=BOX, notes=None, **values):
 
 def moment(*files, kind="burst", **facts):
     """A moment of shots, a second apart."""
-    shots = tuple(Shot(file, seconds=float(at), **facts.get(file.partition(".")[0], {})) for at, file in enumerate(files))
+    shots = tuple(
+        Shot(file, seconds=float(at), **facts.get(file.partition(".")[0], {})) for at, file in enumerate(files)
+    )
     return Moment("m", shots, kind, "")

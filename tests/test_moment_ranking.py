@@ -89,7 +89,11 @@ def test_a_model_ranks_and_its_preference_states_probabilities():
     found = by_scores([0.0, 2.0, 1.5], Preference(0.5)).rank(moment(*FILES))
     assert files(found) == ["b.jpg", "c.jpg", "a.jpg"]
     assert found.probability == pytest.approx(norm.cdf(1.0))
-    assert [shot.probability for shot in found.ranked] == [pytest.approx(norm.cdf(1.0)), pytest.approx(norm.cdf(3.0)), None]
+    assert [shot.probability for shot in found.ranked] == [
+        pytest.approx(norm.cdf(1.0)),
+        pytest.approx(norm.cdf(3.0)),
+        None,
+    ]
     assert [shot.behind_first for shot in found.ranked[1:]] == pytest.approx([norm.cdf(1.0), norm.cdf(4.0)])
     assert [shot.percentile for shot in found.ranked] == [100, 50, 0]
     assert (found.mean, found.std) == pytest.approx((np.mean([0, 2, 1.5]), np.std([0, 2, 1.5])))
@@ -171,7 +175,11 @@ def ranked(scores, names, kind="burst", preference=None):
 
 
 def test_so_many_of_a_moment_are_kept():
-    moments = [ranked([1, 3, 2], ["a", "b", "c"]), ranked([5], ["d"], "single"), ranked([1, 2, 3], ["e", "f", "g"], "bracket")]
+    moments = [
+        ranked([1, 3, 2], ["a", "b", "c"]),
+        ranked([5], ["d"], "single"),
+        ranked([1, 2, 3], ["e", "f", "g"], "bracket"),
+    ]
     assert picks(choose(moments, Choosing(), True)) == [["b"], ["d"], ["e", "f", "g"]]
     assert picks(choose(moments, Choosing(keep=2), True)) == [["b", "c"], ["d"], ["e", "f", "g"]]
 
@@ -200,7 +208,9 @@ def test_unless_the_first_is_likely_enough_those_that_come_close_are_kept_too():
         choose([unsure], Choosing(probability=0.7), True)
 
 
-@pytest.mark.parametrize("bad", [{"keep": 0}, {"share": 0.0}, {"share": 1.5}, {"probability": 0.4}, {"probability": 1.0}])
+@pytest.mark.parametrize(
+    "bad", [{"keep": 0}, {"share": 0.0}, {"share": 1.5}, {"probability": 0.4}, {"probability": 1.0}]
+)
 def test_what_cannot_be_chosen_is_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         Choosing(**bad)

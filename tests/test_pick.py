@@ -167,10 +167,15 @@ def test_what_was_measured_and_scored_is_kept_and_other_wishes_take_no_measuring
     monkeypatch.setattr(Scorer, "rows", lambda self, batch: pytest.fail("an image was scored again"))
     before = rows_of(by_model)
     # The files that cannot be read are opened again, in vain.
-    monkeypatch.setattr(Scorer, "rows", lambda self, batch: [
-        {**dict.fromkeys(self.columns), "file": file, "error": error}
-        for file, error in zip(batch.files, batch.errors, strict=True) if error or pytest.fail("scored again")
-    ])
+    monkeypatch.setattr(
+        Scorer,
+        "rows",
+        lambda self, batch: [
+            {**dict.fromkeys(self.columns), "file": file, "error": error}
+            for file, error in zip(batch.files, batch.errors, strict=True)
+            if error or pytest.fail("scored again")
+        ],
+    )
     run(photos, "--out", by_model, "--ckpt_path", model, "--keep", "2")
     after = rows_of(by_model)
     assert sum(row["pick"] == "true" for row in after.values()) == 3
@@ -233,7 +238,9 @@ def test_scenes_are_folders_or_a_column(by_factors, photos, tmp_path):
     assert len({row["moment"] for row in rows_of(by_factors).values()}) == 1
 
 
-def test_an_image_that_vanishes_has_a_row_and_the_run_says_that_another_try_may_help(photos, tmp_path, monkeypatch, capsys):
+def test_an_image_that_vanishes_has_a_row_and_the_run_says_that_another_try_may_help(
+    photos, tmp_path, monkeypatch, capsys
+):
     measure = measuring.FactorMeasurer.__call__
 
     def gone(self, file):
