@@ -16,7 +16,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = (
     *("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise", "models"),
-    *("compare", "export"),
+    *("compare", "export", "pick"),
 )
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -100,7 +100,7 @@ def runs_on_the_demo(command: Command) -> bool:
     words = set(command.words)
     if command.name == "predict":
         return "--devices" not in words and bool(words & {"runs/demo", "runs/piqa", "runs/small"})
-    if command.name == "explain":
+    if command.name in ("explain", "pick"):
         return "runs/demo" in words
     if command.name == "evaluate":
         return "submission" not in words

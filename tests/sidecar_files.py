@@ -38,7 +38,7 @@ DARKTABLE = b"""<?xml version="1.0" encoding="UTF-8"?>
 # Elements in several descriptions, single quotation marks, Windows line ends, a wrapper with padding, MicrosoftPhoto.
 LIGHTROOM = (
     (
-        "\ufeff<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>\n"
+        "<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>\n"
         "<x:xmpmeta xmlns:x='adobe:ns:meta/' x:xmptk='Adobe XMP Core 7.0'>\n"
         "<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>\n"
         "<r:Description r:about='' xmlns:crs='http://ns.adobe.com/camera-raw-settings/1.0/' "
@@ -48,9 +48,9 @@ LIGHTROOM = (
         " <xap:Rating>3</xap:Rating>\n"
         " <xap:Label>Red</xap:Label>\n"
         "</r:Description>\n"
-        "<r:Description r:about='' xmlns:m='http://ns.microsoft.com/photo/1.0/' m:Rating='50'\t"
+        "<r:Description r:about='' xmlns:m='http://ns.microsoft.com/photo/1.0' m:Rating='50'\t"
         "xmlns:un='urn:un>known'>\n"
-        " <un:known un:x='a > b'><![CDATA[ <Rating>1</Rating> ]]></un:known>\n"
+        " <un:known r:parseType='Resource'><un:x>a > b<![CDATA[ <Rating>1</Rating> ]]></un:x></un:known>\n"
         "</r:Description>\n"
         "</r:RDF></x:xmpmeta>\n" + " " * 200 + "\n<?xpacket end='w'?>"
     )

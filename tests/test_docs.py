@@ -161,6 +161,7 @@ BASES = (
     ("explain", ["photos"]),
     ("models check", ["runs/piqa"]),
     ("models push", ["runs/piqa", "hf:somebody/portraits"]),
+    ("pick", ["photos"]),
 )
 
 

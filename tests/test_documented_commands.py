@@ -36,6 +36,7 @@ SHORT = {
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
     "explain": ["--device=cpu", "--workers=0"],
+    "pick": ["--device=cpu", "--workers=0"],
     "models": [],
     "models check": ["--device=cpu"],
 }

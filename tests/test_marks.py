@@ -14,7 +14,8 @@ from piqa.errors import InputError
 from piqa.moments import marks_journal
 from piqa.moments.moment import Moment, Shot
 from piqa.moments.pick import PickedMoment, RankedShot
-from piqa.moments.xmp import DATE, LABEL, OWN, PICK_LABEL, RATING, MarkOptions, undo_marks, write_marks
+from piqa.moments.user_marks import LABEL, PICK_LABEL, RATING
+from piqa.moments.xmp import DATE, OWN, MarkOptions, undo_marks, write_marks
 from piqa.moments.xmp_packet import read_packet
 
 
@@ -95,7 +96,7 @@ def test_a_label_of_the_user_stays_and_the_rating_of_windows_follows(photos, opt
     write_marks([moment(photos / "a.jpg", photos / "b.jpg")], options)
     packet = read_packet((photos / "a.jpg.xmp").read_bytes())
     assert packet.value(LABEL) == "Red"
-    assert packet.value(("http://ns.microsoft.com/photo/1.0/", "Rating")) == "99"
+    assert packet.value(("http://ns.microsoft.com/photo/1.0", "Rating")) == "99"
 
 
 @pytest.mark.parametrize(("stars", "written"), [("5", "5"), ("3", "4"), ("", "4"), ("0", "4"), ("many", "many")])
@@ -105,14 +106,20 @@ def test_a_rating_is_never_lowered(photos, options, stars, written):
     assert read_packet((photos / "a.jpg.xmp").read_bytes()).value(RATING) == written
 
 
-def test_a_rating_within_the_picture_counts_as_the_users(photos, options):
+def test_marks_within_the_picture_count_as_the_users(photos, options):
     exif = Image.Exif()
     exif[18246] = 5
     Image.new("RGB", (8, 8)).save(photos / "a.jpg", exif=exif)
-    Image.new("RGB", (8, 8)).save(photos / "b.jpg", xmp=DARKTABLE)
+    labelled = DARKTABLE.replace(b'xmp:Rating="2"', b'xmp:Rating="4" xmp:Label="Red"')
+    Image.new("RGB", (8, 8)).save(photos / "b.jpg", xmp=labelled)
+    Image.new("RGB", (8, 8)).save(photos / "c.jpg", xmp=labelled.replace(b"4", b"-1"))
     done = write_marks([moment(photos / "a.jpg", photos / "b.jpg")], replace(options, rating=4, reject=True))
     assert read_packet((photos / "a.jpg.xmp").read_bytes()).value(RATING) is None
     assert done.left == ["b.jpg is left alone: you have rated it, so it is not rejected"]
+    done = write_marks([moment(photos / "b.jpg"), moment(photos / "c.jpg", name="n")], options)
+    packet = read_packet((photos / "b.jpg.xmp").read_bytes())
+    assert (packet.value(RATING), packet.value(LABEL)) == ("5", None)
+    assert done.left == ["c.jpg is left alone: you have rejected it, which stays so"]
 
 
 @pytest.mark.parametrize(

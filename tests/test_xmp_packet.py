@@ -12,7 +12,7 @@ from piqa.moments.xmp_packet import EMPTY, difference, read_packet, spliced
 
 XMP = "http://ns.adobe.com/xap/1.0/"
 RATING, LABEL, DATE = (XMP, "Rating"), (XMP, "Label"), (XMP, "MetadataDate")
-SCORE, WINDOWS = ("urn:dn-piqa:picks:1.0/", "score"), ("http://ns.microsoft.com/photo/1.0/", "Rating")
+SCORE, WINDOWS = ("urn:dn-piqa:picks:1.0/", "score"), ("http://ns.microsoft.com/photo/1.0", "Rating")
 
 
 def test_an_attribute_changes_and_no_other_byte():
@@ -27,7 +27,9 @@ def test_elements_in_several_descriptions_change_and_no_other_byte():
     assert changed == expected.replace(b"2024-05-02T08:00:00+02:00", b"now").replace(b"m:Rating='50'", b"m:Rating='99'")
 
 
-@pytest.mark.parametrize("content", [DARKTABLE, LIGHTROOM, EMPTY], ids=["darktable", "Lightroom", "none"])
+@pytest.mark.parametrize(
+    "content", [DARKTABLE, b"\xef\xbb\xbf" + LIGHTROOM, EMPTY], ids=["darktable", "Lightroom", "none"]
+)
 def test_what_is_added_is_read_and_taken_away_again(content):
     values = {LABEL: "Green", SCORE: "0.5", DATE: "now"}
     before = read_packet(content)

@@ -69,14 +69,14 @@ function count() {
   byId("nothing").hidden = shown > 0;
 }
 
-// A cell of CSV: no spreadsheet runs it, and `./` in front leaves a file's name what it is.
-function cell(text, mark) {
-  const safe = /^[=+\-@\t\r]/.test(text) ? mark + text : text;
+// A cell of CSV, with an apostrophe in front where a spreadsheet might run it; piqa's reader takes that away again.
+function cell(text) {
+  const safe = /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 function download() {
-  const rows = moments.flatMap((moment, m) => moment.shots.map(([file], s) => `${cell(file, "./")},${cell(moment.name, "'")},${picks[m][s]}\n`));
+  const rows = moments.flatMap((moment, m) => moment.shots.map(([file], s) => `${cell(file)},${cell(moment.name)},${picks[m][s]}\n`));
   const address = URL.createObjectURL(new Blob(["file,moment,pick\n", ...rows], { type: "text/csv" }));
   element("a", { href: address, download: "choices.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10000);

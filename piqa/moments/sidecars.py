@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from piqa.errors import InputError
+from piqa.moments.file_names import plain
 
 SidecarNames = Literal["name.ext.xmp", "name.xmp"]
 ENDING = ".xmp"
@@ -45,11 +45,11 @@ class Sidecars:
 
     def _known(self, picture: Path, name: str) -> str | None:
         """Return how a name is spelt in the picture's folder: as it stands, or with other case or normal form."""
-        there = self._names(picture.parent).get(folded(name), [])
+        there = self._names(picture.parent).get(plain(name), [])
         if name in there or not there:
             return name if there else None
         # On a volume that tells case apart, `img.jpg.xmp` may belong to `img.jpg` and not to `IMG.JPG`.
-        others = self._names(picture.parent).get(folded(picture.name), [])
+        others = self._names(picture.parent).get(plain(picture.name), [])
         stems = {other[: -len(picture.suffix)] if picture.suffix else other for other in others} - {picture.stem}
         taken = {*others} - {picture.name} | stems
         free = [one for one in there if one[: -len(ENDING)] not in taken]
@@ -62,7 +62,7 @@ class Sidecars:
             names: dict[str, list[str]] = {}
             try:
                 for entry in folder.iterdir():
-                    names.setdefault(folded(entry.name), []).append(entry.name)
+                    names.setdefault(plain(entry.name), []).append(entry.name)
             except FileNotFoundError:  # a mirror that is not made yet
                 pass
             except OSError as error:
@@ -79,8 +79,3 @@ def pictures_of(file: str, companions: Iterable[str]) -> list[str]:
         ['IMG_1.JPG', 'IMG_1.CR3']
     """
     return [file, *(one for one in companions if Path(one).suffix.lower() not in NO_PICTURES)]
-
-
-def folded(name: str) -> str:
-    """Return a name as volumes compare it that tell neither case nor normal forms apart."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -11,30 +11,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
 from piqa.errors import InputError
+from piqa.moments.file_names import plain
 from piqa.moments.marks_journal import Journal, Undone, new_entry, read_sidecar, replace_sidecar, undo_marks
 from piqa.moments.pick import PickedMoment, RankedShot
-from piqa.moments.sidecars import SidecarNames, Sidecars, folded, pictures_of
+from piqa.moments.sidecars import SidecarNames, Sidecars, pictures_of
+from piqa.moments.user_marks import ACCEPTED, LABEL, PICK_LABEL, RATING, REJECTED, XMP, user_marks
 from piqa.moments.xmp_packet import EMPTY, Packet, Property, read_packet
 
 __all__ = ["MarkOptions", "Marked", "SidecarNames", "Undone", "undo_marks", "write_marks"]
 
-XMP, DIGIKAM = "http://ns.adobe.com/xap/1.0/", "http://www.digikam.org/ns/1.0/"
-MICROSOFT, OWN = "http://ns.microsoft.com/photo/1.0/", "urn:dn-piqa:picks:1.0/"
-RATING, LABEL, DATE = (XMP, "Rating"), (XMP, "Label"), (XMP, "MetadataDate")
-PICK_LABEL = (DIGIKAM, "PickLabel")
-PERCENT_RATING = (MICROSOFT, "Rating")  # of Windows, which keeps it beside xmp:Rating
+OWN = "urn:dn-piqa:picks:1.0/"
+DATE = (XMP, "MetadataDate")
+# MicrosoftPhoto:Rating, which Windows keeps beside xmp:Rating; its namespace is written in two ways.
+PERCENT_RATINGS = [(f"http://ns.microsoft.com/photo/1.0{end}", "Rating") for end in ("/", "")]
 PERCENT = {-1: "0", 1: "1", 2: "25", 3: "50", 4: "75", 5: "99"}  # of stars
-REJECTED, ACCEPTED = "1", "3"
-EXIF_RATING = 18246  # Rating of Windows
 Verdict = Literal["pick", "reject"]
 
 
@@ -108,7 +105,7 @@ def write_marks(
     Args:
         picked: The moments.
         options: How and where.
-        advance: Told of each sidecar.
+        advance: Told of shots whose sidecars are written, or that get none.
 
     Raises:
         InputError: If the journal cannot be read. What hinders a single sidecar is a line of the result.
@@ -117,19 +114,21 @@ def write_marks(
     by_sidecar: dict[str, list[_Wish]] = {}
     for wish in _wishes(picked, options, marked):
         by_sidecar.setdefault(_key(wish.sidecar, options), []).append(wish)
-    wanted = set()
+    wanted, told = set[Path](), set[int]()
     for wishes in by_sidecar.values():
         said = [wish for wish in wishes if wish.verdict is not None]
-        if not said:
-            continue
-        wanted.add(said[0].sidecar)
-        if len({id(wish.shot) for wish in wishes}) > 1:
-            names = ", ".join(dict.fromkeys(wish.picture.name for wish in wishes))
-            marked.left.append(f"{said[0].sidecar.name} is the sidecar of several shots ({names}) and is left alone")
-            continue
-        with _told(said[0].picture, marked):
-            _mark(said[0], journal, options, marked)
-        advance(1)
+        shots = {id(wish.shot) for wish in wishes}
+        if said:
+            wanted.add(said[0].sidecar)
+            if len(shots) > 1:
+                names = ", ".join(dict.fromkeys(wish.picture.name for wish in wishes))
+                of = said[0].sidecar.name
+                marked.left.append(f"{of} is the sidecar of several shots ({names}) and is left alone")
+            else:
+                with _told(said[0].picture, marked):
+                    _mark(said[0], journal, options, marked)
+        advance(len(shots - told))
+        told |= shots
     kept = {*journal.entries}
     for sidecar in kept - wanted:
         with _told(sidecar, marked):
@@ -179,7 +178,7 @@ def _mirrored(sidecar: Path, options: MarkOptions) -> Path:
 def _key(sidecar: Path, options: MarkOptions) -> str:
     """Return by what two sidecars are known to be one file; a mirror may lie on a volume without cases of letters."""
     if options.sidecars is not None:
-        return folded(str(sidecar))
+        return plain(str(sidecar))
     return os.path.realpath(sidecar)
 
 
@@ -233,26 +232,24 @@ def _take_back(sidecar: Path, journal: Journal, marked: Marked) -> None:
 
 def _values(wish: _Wish, packet: Packet, options: MarkOptions) -> dict[Property, str | None]:
     """Return what is to be written; raise InputError where the user's own marks are against it."""
-    stars = max(_number(packet.value(RATING)), _embedded_rating(wish.picture) if packet.value(RATING) is None else 0)
-    label, pick_label = packet.value(LABEL), packet.value(PICK_LABEL) or "0"
+    user = user_marks(packet, wish.picture)
     values: dict[Property, str | None] = {}
     if wish.verdict == "pick":
-        if _number(packet.value(RATING)) < 0 or pick_label == REJECTED:
-            raise InputError("its sidecar says that you have rejected it, which stays so")
+        if user.rejects:
+            raise InputError("you have rejected it, which stays so")
         rating = options.rating
-        if stars < rating:
+        if user.stars < rating:
             values[RATING] = str(rating)
-        if options.label and not label:
+        if options.label and not user.label:
             values[LABEL] = options.label
-        if pick_label != ACCEPTED:
-            values[PICK_LABEL] = ACCEPTED
+        values[PICK_LABEL] = ACCEPTED
     else:
-        if stars > 0 or pick_label == ACCEPTED:
+        if user.likes:
             raise InputError("you have rated it, so it is not rejected")
         rating = -1
         values |= {RATING: "-1", PICK_LABEL: REJECTED}
-    if RATING in values and packet.value(PERCENT_RATING) is not None:
-        values[PERCENT_RATING] = PERCENT[rating]
+    if RATING in values:
+        values |= {name: PERCENT[rating] for name in PERCENT_RATINGS if packet.value(name) is not None}
     return values | _own_values(wish, options)
 
 
@@ -266,25 +263,3 @@ def _own_values(wish: _Wish, options: MarkOptions) -> dict[Property, str | None]
         "model": options.model or None,
     }
     return {(OWN, name): value for name, value in said.items() if value is not None}
-
-
-def _number(text: str | None) -> float:
-    """Return a rating; 0 where there is none, and 5 where it is none that is known, so that it is not changed."""
-    if text is None or not text.strip():
-        return 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        return 5.0
-    return value if value == value else 5.0
-
-
-def _embedded_rating(picture: Path) -> float:
-    """Return the stars within the picture itself; 0 where there are none, or where they cannot be read."""
-    with suppress(Exception), Image.open(picture) as image:  # damaged files fail in many ways; they have no rating
-        exif = image.getexif().get(EXIF_RATING) or 0
-        content = image.info.get("xmp") or b""
-        content = content.encode() if isinstance(content, str) else content
-        rating = _number(read_packet(content.rstrip(b"\0")).value(RATING)) if content else 0.0
-        return max(float(exif), rating)
-    return 0.0

@@ -23,7 +23,6 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 PREFIXES = {  # of namespaces that are written, where a packet has no prefix of its own for them
     "http://ns.adobe.com/xap/1.0/": "xmp",
     "http://www.digikam.org/ns/1.0/": "digiKam",
-    "http://ns.microsoft.com/photo/1.0/": "MicrosoftPhoto",
     "urn:dn-piqa:picks:1.0/": "piqa",
 }
 EMPTY = b"""<?xml version="1.0" encoding="UTF-8"?>
