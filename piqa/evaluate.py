@@ -49,9 +49,9 @@ from piqa.system.progress import Advance, progress
 from piqa.system.shown_paths import shown_command, shown_path
 from piqa.weights import model_file
 from piqa.weights.card_facts import add_to_card, is_own_model
-from piqa.weights.licences import require_commercial
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_card import ModelCard
-from piqa.weights.registry import entry_named, is_name
+from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust, trusted_packages
 
 SafeTables = Literal["board", "all", "none"]
@@ -222,8 +222,8 @@ def _write_reports(
         told: dict[str, object] = (
             {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
         )
-        if (entry := entry_named(models.get(name))) is not None:
-            told |= {"more": {"licence": entry.licence_line}}
+        if licence := one.frame.attrs.get("licence"):
+            told |= {"more": {"licence": licence}}
         told |= {"selected_on": one.candidate.selected_on, "official_split": None}
         reports[name] = write_report(
             one.frame,
@@ -288,7 +288,7 @@ def _scored(
     frame = labels[labels["split"].isin(used)]
     for name, model in models.items():
         scorer = scorer or _load(model, options, trust)
-        selected_on = scorer.card.trained_on.get("selected_on")
+        selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
         prepared = PreparedStore(options.store, scorer.preparation)
         report = prepared.build(frame["path"], str(scorer.device), max_failed=1)
         failed = frame["path"].isin([path for path, _ in report.failed])
@@ -310,7 +310,7 @@ def _scored(
             failed=tuple(without),
         )
         evaluated = _part(scored, used[0]).drop(columns="path")
-        evaluated.attrs = {"failed": without}
+        evaluated.attrs = {"failed": without, "licence": licence}
         yield CandidateTable(candidate, evaluated)
 
 

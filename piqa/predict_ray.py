@@ -33,6 +33,7 @@ from piqa.system.json_text import json_text, write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_file import find_model
 from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 SETTINGS = "settings.json"
+LICENCE = "licence"  # in the settings' file, where the model's is known; no row depends on it
 FORMER_PART = re.compile(r"(\w+_)?[0-9a-f]{32}_\d{6}(_\d{6})?(-\d+)?\.parquet")
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
 
@@ -76,6 +78,7 @@ def predict_ray(
     try_turns: bool = True,
     trust: Trust = None,
     factors: bool = False,
+    commercial: bool = False,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -97,6 +100,7 @@ def predict_ray(
         try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
         factors: Measure what makes the images' quality, too: a column for each factor, as in `piqa.predict`.
+        commercial: Refuse a model that is not known to allow commercial use.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -104,6 +108,8 @@ def predict_ray(
         FileAccessError: If images could not be read because of the machine.
         NothingDoneError: If every image failed for a reason of its own.
     """
+    if commercial:
+        require_commercial(ckpt_path)
     _require_ray()
     if actors < 1 or batch_size < 1:
         raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
@@ -116,7 +122,8 @@ def predict_ray(
         # Here too, so that a mistake is told in one line and before any actor starts.
         scorer = Scorer.load(model, device="cpu", **loading)
         scorer.columns_with(factors)
-        _same_settings(folder, scorer.settings(find_model(model), factors) | {"crops": test_crops})
+        settings = scorer.settings(find_model(model), factors) | {"crops": test_crops}
+        _same_settings(folder, settings, licence_of(scorer.card))
         left = _left(files, folder)
         if left:
             how: dict[str, object] = {"model": model, "gpu": gpus > 0, "loading": loading}
@@ -281,20 +288,21 @@ def _made_before(folder: Path) -> bool:
 
 
 def _settings(folder: Path) -> str | None:
-    """Return the settings beside the rows, or None where there are none of ours."""
+    """Return the settings beside the rows, on which these depend, or None where there are none of ours."""
     try:
-        text = (folder / SETTINGS).read_text(encoding="utf-8")
-        content = json.loads(text)
+        content = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return text if isinstance(content, dict) and "model" in content else None
+    if not isinstance(content, dict) or "model" not in content:
+        return None
+    return json_text({name: value for name, value in content.items() if name != LICENCE})
 
 
-def _same_settings(folder: Path, settings: dict[str, object]) -> None:
-    """Write the settings beside the rows, or check that they are those of the rows that are there."""
+def _same_settings(folder: Path, settings: dict[str, object], licence: str | None) -> None:
+    """Write the settings and the model's licence beside the rows, or check that the settings are those of the rows."""
     described = folder / SETTINGS
     if not described.exists():
-        write_json(settings, described)
+        write_json(settings | ({LICENCE: licence} if licence else {}), described)
     elif _settings(folder) != json_text(settings):
         raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
 

@@ -22,6 +22,12 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory):
+    """No test reads or writes the user's cache of weights and of what is computed from them."""
+    os.environ["PIQA_HOME"] = str(tmp_path_factory.mktemp("piqa_home"))
+
+
 @pytest.fixture(scope="session")
 def golden():
     return json.loads(Path(os.environ.get("PIQA_GOLDEN", PARITY / "golden.json")).read_text())
@@ -59,7 +65,7 @@ def tiny_config(tmp_path_factory):
 model:
   network:
     class_path: piqa.models.DualBranch
-    init_args: {{backbone: resnet10t, branches: [whole, face], image_size: 64}}
+    init_args: {{backbone: test_resnet, branches: [whole, face], image_size: 64}}
   init: {{whole: scratch, face: scratch}}
 data:
   table: {{class_path: piqa.data.PIQ23, init_args: {{root: {folder / "piq23"}}}}}
