@@ -2,9 +2,9 @@
 
 Images are grouped into moments, and the shots of each are ranked: by a model's scores, with the probability that the
 first is better than the second where the model's card knows it (`piqa evaluate` fits it), or by measured factors alone.
-It writes `picks.csv`, `picks.json` and a contact sheet, `sheet.html`. No image is moved, deleted or changed. A bad image
-costs its row, not the run. An interrupted run goes on where it stopped when the same command is given again. The exit
-status is 3 where images could not be read because of the machine, 1 where all failed.
+It writes `picks.csv`, `picks.json` and a contact sheet, `sheet.html`. No image is moved, deleted or changed. A bad
+image costs its row, not the run. An interrupted run goes on where it stopped when the same command is given again. The
+exit status is 3 where images could not be read because of the machine, 1 where all failed.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _title(images: Sequence[str]) -> str:
 
 def _root(images: Sequence[str]) -> Path:
     """Return the folder of the images, of which that of the sidecars is a mirror."""
-    folders = [one if Path(one).is_dir() else os.path.dirname(one) for one in map(os.path.abspath, images)]  # noqa: PTH100, PTH120
+    folders = [one if Path(one).is_dir() else os.path.dirname(one) for one in map(os.path.abspath, images)]  # noqa: PTH120
     return Path(os.path.commonpath(folders)) if folders else Path.cwd()
 
 

@@ -101,9 +101,7 @@ def _aside(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return padded[SHIFT + down : SHIFT + down + pixels.shape[0], SHIFT + right : SHIFT + right + pixels.shape[1]]
 
 
-def _spoilt(
-    pixels: Pixels, kind: str, strength: float, box: Box, bright: bool, rng: np.random.Generator
-) -> Pixels:
+def _spoilt(pixels: Pixels, kind: str, strength: float, box: Box, bright: bool, rng: np.random.Generator) -> Pixels:
     values = pixels.astype(np.float32)
     if kind == "focus":
         weight = _face_weight(pixels, box)

@@ -36,6 +36,7 @@ SHORT = {
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
     "explain": ["--device=cpu", "--workers=0"],
+    "pick": ["--device=cpu", "--workers=0"],
     "models": [],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images

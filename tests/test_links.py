@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_names_that_stand_twice_get_a_number(photos, copy):
     assert (done.placed, done.taken_back, list(done.left)) == (3, 0, [])
     assert content(photos / "out") == {"1.jpg": b"a 1.jpg", "1-2.jpg": b"b 1.jpg", "1-3.JPG": b"case"}
     assert all(one.is_symlink() != copy for one in (photos / "out").glob("1*"))
-    assert all(os.path.exists(file) for file in files)
+    assert all(Path(file).exists() for file in files)
 
 
 @pytest.mark.parametrize("copy", [False, True])

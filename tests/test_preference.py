@@ -171,7 +171,12 @@ def test_a_card_holds_it():
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [({"scale": 0}, "positive"), ({"scale": True}, "positive"), ({"scale": "a"}, "positive"), ({"pairs": 1}, "no `scale`")],
+    [
+        ({"scale": 0}, "positive"),
+        ({"scale": True}, "positive"),
+        ({"scale": "a"}, "positive"),
+        ({"pairs": 1}, "no `scale`"),
+    ],
 )
 def test_a_card_with_nonsense_is_refused(content, told):
     with pytest.raises(InputError, match=told):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from piqa.moments.moment import Shot
 from piqa.moments.options import GroupingOptions
@@ -50,6 +51,6 @@ def _is_ladder(shots: Sequence[Shot], options: GroupingOptions) -> bool:
 
 def _are_even(levels: Sequence[float], options: GroupingOptions) -> bool:
     ordered = sorted(levels)
-    steps = [above - below for below, above in zip(ordered, ordered[1:], strict=False)]
+    steps = [above - below for below, above in pairwise(ordered)]
     even = max(steps) - min(steps) <= options.bracket_evenness
     return min(steps) >= options.bracket_step and even and ordered[-1] - ordered[0] >= options.bracket_span

@@ -104,8 +104,10 @@ def compare_choices(
         clear_agreed += kept[0] and not moment.close
     unknown = len(choices.keys() - known)
     if not chances:
-        why = f"none of its {len(choices)} files is among the images" if unknown == len(choices) else (
-            "in no moment with several shots are some kept and others not"
+        why = (
+            f"none of its {len(choices)} files is among the images"
+            if unknown == len(choices)
+            else ("in no moment with several shots are some kept and others not")
         )
         raise InputError(f"{source} cannot be compared with the picks: {why}; export it from this folder's sheet")
     low, high = wilson(agreed, len(chances))

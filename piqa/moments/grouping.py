@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from operator import attrgetter
 
 from piqa.moments.alone import find_alike
 from piqa.moments.brackets import find_brackets
@@ -15,11 +18,12 @@ from piqa.moments.looks import Looks
 from piqa.moments.moment import Kind, Moment, Shot
 from piqa.moments.moment_names import moment_names
 from piqa.moments.options import GroupingOptions
-from piqa.moments.series import find_series
+from piqa.moments.series import find_series, is_quick
 
 BURST = "the camera wrote one burst identifier into them"
 BRACKET = "their exposures are even steps, one right after the other"
 NAMED = "their names are those of one burst"
+QUICK = "one camera took them within fractions of a second"
 SERIES = "one camera took them one after the other, and they look alike"
 SERIES_OF_CAMERAS = "they were taken one after the other, and look alike"
 ALIKE = "they look alike; their files tell no time"
@@ -71,18 +75,20 @@ def _of_scenes(shots: Sequence[Shot], scenes: Mapping[str, str]) -> Iterator[Fou
 def _by_evidence(shots: Sequence[Shot], options: GroupingOptions, looks: Looks) -> Iterator[Found]:
     """Yield moments by each kind of evidence in turn, from the shots that the ones before left over."""
     left = list(shots)
-    for kind, evidence, find in (
-        ("burst", BURST, lambda rest: _sharing(rest, lambda shot: shot.burst)),
-        ("bracket", BRACKET, lambda rest: _on_each_clock(rest, options, lambda own: find_brackets(own, options))),
-        ("burst", NAMED, lambda rest: _sharing(rest, lambda shot: shot.series)),
-    ):
+    steps: list[tuple[Kind, str, Callable[[Sequence[Shot]], Iterable[tuple[Shot, ...]]]]] = [
+        ("burst", BURST, partial(_sharing, key=attrgetter("burst"))),
+        ("bracket", BRACKET, partial(_on_each_clock, find=find_brackets, options=options)),
+        ("burst", NAMED, partial(_sharing, key=attrgetter("series"))),
+    ]
+    for kind, evidence, find in steps:
         found = list(find(left))
         yield from ((kind, evidence, members) for members in found)
         taken = {shot.file for members in found for shot in members}
         left = [shot for shot in left if shot.file not in taken]
     by_time = SERIES_OF_CAMERAS if options.clocks else SERIES
-    for members in _on_each_clock(left, options, lambda own: find_series(own, options, looks)):
-        yield "series", by_time, members
+    for members in _on_each_clock(left, partial(find_series, looks=looks), options):
+        quick = all(is_quick(before, after, options) for before, after in pairwise(members))
+        yield ("burst", QUICK, members) if quick else ("series", by_time, members)
     untimed = [shot for shot in left if shot.seconds is None]
     for members in find_alike(untimed, options.alone, looks) if options.similar else ((shot,) for shot in untimed):
         yield "series", ALIKE, members
@@ -98,7 +104,9 @@ def _sharing(shots: Sequence[Shot], key: Callable[[Shot], str | None]) -> Iterat
 
 
 def _on_each_clock(
-    shots: Sequence[Shot], options: GroupingOptions, find: Callable[[Sequence[Shot]], Iterable[tuple[Shot, ...]]]
+    shots: Sequence[Shot],
+    find: Callable[[Sequence[Shot], GroupingOptions], Iterable[tuple[Shot, ...]]],
+    options: GroupingOptions,
 ) -> Iterator[tuple[Shot, ...]]:
     """Yield what is found among shots whose times may be compared, for each clock.
 
@@ -112,7 +120,7 @@ def _on_each_clock(
     for own in by_camera.values():
         offsets = {shot.offset for shot in own}
         for offset in sorted(offsets, key=str) if len(offsets - {None}) > 1 else [None]:
-            yield from find([shot for shot in own if len(offsets - {None}) < 2 or shot.offset == offset])
+            yield from find([shot for shot in own if len(offsets - {None}) < 2 or shot.offset == offset], options)
 
 
 def _order(shot: Shot) -> tuple[bool, float, str]:

@@ -1,7 +1,7 @@
 """A folder of the picks: links to them, or copies. The images themselves are never touched.
 
-    picks-links/IMG_0001.JPG -> /photos/IMG_0001.JPG
-    picks-links/.links.json       what was put there, so that a later run takes back its own, and nothing else
+picks-links/IMG_0001.JPG -> /photos/IMG_0001.JPG
+picks-links/.links.json       what was put there, so that a later run takes back its own, and nothing else
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def place_picks(files: Sequence[str], folder: str | Path, copy: bool = False) ->
         taken_back = [name for name in journal if name not in wanted]
         for name in taken_back:
             (folder / name).unlink()
-        left = []
+        left: list[str] = []
         with progress(len(wanted), task="copying" if copy else "linking") as advance, _told(folder):
             claims, left = _claims(wanted, copy)
             # Before anything is placed, and with what stood there before: so that it is known as ours after a kill.

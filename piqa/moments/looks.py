@@ -1,12 +1,14 @@
-"""How an image looks, in a few numbers: by these, images of one view are told from others."""
+"""How an image looks, in a few numbers: by these, images of one view are told from others.
+
+Perceptual hashes were measured as well (`scripts/moment_quality.py --hashes true`) and group the same generated shots
+worse: a hash has no second try where the camera or the person moved, and the windows below are that second try.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,25 +18,35 @@ from piqa.preparation.small_image import open_small
 from piqa.system.device import core_count
 from piqa.system.progress import progress
 
-SHORT_SIDE = 128  # px that an image is decoded at, at least
-HASH_SIDE = 8  # of the perceptual hash: 64 bits
-Bits = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """How an image looks.
-
-    Attributes:
-        bits: Perceptual hash, 0 or 1, (64,).
-    """
-
-    bits: Bits
+SHORT_SIDE = 128  # px of the reduced image that is looked at, at least
+CELLS = 8  # of a window, in each direction
+SHIFT = 0.04  # of the image's sides, by which windows are moved
+COLOUR = 2.0  # how much differences of colour count beside those of light
+FAINT = 1.0  # levels of 255 of contrast, below which an image shows nothing to compare
+CORNERS = ((1, 1), (0, 0), (2, 0), (0, 2), (2, 2), (1, 0), (0, 1), (2, 1), (1, 2))  # of the inner windows, in shifts
+WINDOWS = 1 + len(CORNERS)
+VALUES = 3 * CELLS**2
+Look = NDArray[np.float16]
 
 
 def look_of(image: Image.Image) -> Look:
-    """Return how an RGB image looks."""
-    return Look(np.asarray(imagehash.phash(image, HASH_SIDE).hash, np.uint8).ravel())
+    """Return how an RGB image looks, (windows, values): the whole image, its middle, and the middle moved.
+
+    The values of a window are its light and colour (Y, Cb, Cr) in 8 x 8 cells, less their means, so that neither the
+    exposure nor a tint counts; their length is 1, or less where the window has hardly any contrast.
+    """
+    seen = image.reduce(max(min(image.size) // SHORT_SIDE, 1)).convert("YCbCr")
+    width, height = seen.width * SHIFT, seen.height * SHIFT
+    inner = (seen.width - 2 * width, seen.height - 2 * height)
+    boxes = [(x * width, y * height, x * width + inner[0], y * height + inner[1]) for x, y in CORNERS]
+    return np.stack([_window(seen, box) for box in [(0, 0, *seen.size), *boxes]])
+
+
+def _window(seen: Image.Image, box: tuple[float, float, float, float]) -> Look:
+    cells = np.asarray(seen.resize((CELLS, CELLS), Image.Resampling.BOX, box=box), np.float32)
+    values = ((cells - cells.mean(axis=(0, 1))) * (1, COLOUR, COLOUR)).ravel()
+    result: Look = (values / np.hypot(np.linalg.norm(values), FAINT * CELLS)).astype(np.float16)
+    return result
 
 
 class Looks:
@@ -45,6 +57,12 @@ class Looks:
     """
 
     def __init__(self, workers: int | None = None, *, quiet: bool = True) -> None:
+        """Make it.
+
+        Args:
+            workers: Threads that decode; by default one for each core.
+            quiet: Whether to show no progress.
+        """
         self.faults: dict[str, str] = {}
         self._workers, self._quiet = workers or core_count(), quiet
         self._known: dict[str, Look] = {}

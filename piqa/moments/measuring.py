@@ -1,6 +1,6 @@
 """What is measured of each image of a folder before the moments are ranked: factors, and a thumbnail.
 
-An image is measured once: what was found is kept beside the table of picks, row by row, and the next run goes on from it.
+An image is measured once: what was found is kept beside the table of picks, row by row, for the next run.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -114,8 +113,8 @@ def measure_all(left: Sequence[str], parts: ScoreParts, advance: Advance, worker
         return
     if workers is None:
         workers = min(core_count(), len(left) // PER_WORKER, MOST_WORKERS)
-    with parts.writing(), closing(map_in_workers(Measuring, left, workers)) as found:
-        for row, stamp in found:
+    with parts.writing():
+        for row, stamp in map_in_workers(Measuring, left, workers):
             parts.append([row], [stamp])
             advance(1)
 

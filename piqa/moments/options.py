@@ -32,11 +32,11 @@ class GroupingOptions:
     """
 
     burst_gap: float = 0.5
-    gap: float = 30.0
+    gap: float = 15.0
     span: float = 120.0
-    similarity: float = 0.7
+    similarity: float = 0.65
     similar: bool = False
-    alone: float = 0.8
+    alone: float = 0.92
     bracket_gap: float = 3.0
     bracket_frames: int = 3
     bracket_step: float = 0.5

@@ -128,9 +128,7 @@ class PickRun:
 
     def _without_places(self, picked: PickedMoment) -> PickedMoment:
         shots = (
-            shot
-            if shot.score is not None
-            else replace(shot, reason=self.names.message_of(shot.reason, shot.shot.file))
+            shot if shot.score is not None else replace(shot, reason=self.names.message_of(shot.reason, shot.shot.file))
             for shot in picked.ranked
         )
         return replace(picked, ranked=tuple(shots))
@@ -168,9 +166,7 @@ class PickRun:
             "choices": None if agreed is None else agreed.to_dict(),
         }
         write_marked(summary, self._output.summary, WHAT, self._output.table)
-        return write_sheet(
-            self._with_thumbnails(), self.out, title=title, notes=self.notes, name_of=self.names.name_of
-        )
+        return write_sheet(self._with_thumbnails(), self.out, title=title, notes=self.notes, name_of=self.names.name_of)
 
     def _with_thumbnails(self) -> Iterator[PickedMoment]:
         for moment in self.picked:

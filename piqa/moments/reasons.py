@@ -72,7 +72,8 @@ def first_reason(first: Measured, second: Measured, close: str, by_model: bool) 
     """Return why the first shot of a moment comes before the second.
 
     Args:
-        first, second: What was measured of them.
+        first: What was measured of the first.
+        second: Likewise.
         close: That it is too close to call, in words; empty where it is not.
         by_model: Whether a model ranked them, which may see more than what is measured.
     """
@@ -90,7 +91,7 @@ def first_reason(first: Measured, second: Measured, close: str, by_model: bool) 
 
 
 def later_reason(shot: Measured, first: Measured, close: str) -> str:
-    """Return why a shot comes after the first of its moment; arguments as of `first_reason`."""
+    """Return why a shot comes after the first of its moment; `close` as of `first_reason`."""
     found = differences(first, shot)
     # What is better in the first is worse in this one.
     worse = [WORDS[one.factor.name][1] for one in found if one.steps > 0 and one.factor.name in WORDS]

@@ -18,7 +18,7 @@ def scenes_of(files: Sequence[str], scene: str, table: str | Path | None = None)
     Args:
         files: The images.
         scene: `folders` for one folder a scene; else the column of `table` that names scenes.
-        table: A CSV with that column and `file` or `image`: paths from where the table lies, or as the images are given.
+        table: A CSV with that column and `file` or `image`: paths from the table's folder, or as the images are given.
 
     Raises:
         InputError: If the table is missing, has no such column, or knows none of the images.

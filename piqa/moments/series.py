@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from piqa.moments.likeness import similarities
+from piqa.moments.likeness import similarities, stacked
 from piqa.moments.looks import Look, Looks
 from piqa.moments.moment import Shot
 from piqa.moments.options import GroupingOptions
@@ -61,15 +61,15 @@ def _unlike(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, L
     unlike = np.full((len(window), len(window)), TOO_FAR)
     seen = [number for number, shot in enumerate(window) if shot.file in looks]
     if seen:
-        own = [looks[window[number].file] for number in seen]
+        own = stacked([looks[window[number].file] for number in seen])
         limit = max(1 - options.similarity, 1e-9)
         unlike[np.ix_(seen, seen)] = (1 - similarities(own, own)) / limit
-    burst = np.cumsum([0] + [not _is_quick(before, after, options) for before, after in pairwise(window)])
+    burst = np.cumsum([0] + [not is_quick(before, after, options) for before, after in pairwise(window)])
     unlike[burst[:, None] == burst] = 0
     return unlike
 
 
-def _is_quick(before: Shot, after: Shot, options: GroupingOptions) -> bool:
+def is_quick(before: Shot, after: Shot, options: GroupingOptions) -> bool:
     """Whether two shots follow each other as those of a burst do; times in whole seconds cannot tell."""
     return before.subseconds and after.subseconds and _apart(before, after) <= options.burst_gap
 

@@ -22,6 +22,8 @@ COMPANIONS = FILMS | {".aae", ".thm"}
 ONE_SHOT = 2.0  # seconds between the times that the files of one shot may tell: RAW and JPEG are written in turn
 READERS = 8  # threads that read tags, which wait for the disk
 
+NOTHING = CaptureFacts()
+
 
 @dataclass(frozen=True)
 class Shots:
@@ -42,7 +44,7 @@ class _File:
 
     path: str
     size: int = 0
-    facts: CaptureFacts = CaptureFacts()
+    facts: CaptureFacts = NOTHING
     fault: str = ""
 
 

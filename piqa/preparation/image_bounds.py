@@ -72,7 +72,7 @@ def opened_file(path: str | Path) -> Iterator[io.FileIO]:
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer, for ever
             kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
             raise InputError(f"{path} is {kind}, not an image file; name a file")
-        with io.FileIO(path) as file:
+        with Path(path).open("rb", buffering=0) as file:
             yield file
     except OSError as error:
         raise FileAccessError(f"cannot read {path}: {error.strerror}; check the path") from error

@@ -182,9 +182,7 @@ def fitted_scale(pairs: ScenePairs) -> float | None:
     if not pairs.difference.any():
         return None
     typical = float(np.sqrt(np.mean(pairs.difference**2)))
-    divided = ScenePairs(
-        np.append(pairs.difference, typical), np.append(pairs.target, 0.5), np.append(pairs.scene, 0)
-    )
+    divided = ScenePairs(np.append(pairs.difference, typical), np.append(pairs.target, 0.5), np.append(pairs.scene, 0))
     found = minimize_scalar(
         lambda log_scale: float(pair_losses(divided, np.exp(log_scale)).mean()),
         bounds=(log(typical * SHALLOWEST), log(typical * STEEPEST)),

@@ -155,7 +155,7 @@ def reliability_of(
         for weights in (np.ones_like(stated), stated, agreed)
     ]
     pairs, of_stated, of_agreed = (one.sum(0) for one in sums)
-    low, high = _interval(sums[0], sums[2], seed)
+    low, high = _interval(sums[0].astype(np.float64), sums[2].astype(np.float64), seed)
     found = tuple(
         Band(
             BANDS[at],
