@@ -107,7 +107,7 @@ def gather(source: Source, folder: Path, account: Account, max_missing: float, t
         every, found = _scored(source, shots, folder, account)
     else:
         every, found = shots, _by_labels(source)
-    counted = require_pairs([shot for shot in every if shot.score == shot.score], account)
+    counted = require_pairs([shot for shot in every if shot.score == shot.score], account, every)
     account.check(max_missing)
     scenes = Scenes(counted)
     check_no_scene_twice(scenes)
