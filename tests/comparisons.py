@@ -50,3 +50,17 @@ def run(*arguments, out) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def write_documented(folder: Path) -> None:
+    """Write what the documentation's commands compare: shots of two phones, lists, predictions and labels."""
+    shots = write_shots(folder / "shots", scenes=7, side=48)
+    for device in "ab":
+        (shots / device).rename(shots / f"phone_{device}")
+    files = [(f"shots/phone_{d}/scene {s}/0.png", f"scene {s}", f"Phone {d}") for s in range(7) for d in "ab"]
+    write_rows(folder / "shots.csv", files, ("file", "scene", "device"))
+    light = [(f"scene {s}", "Night" if s % 2 else "Day") for s in range(7)]
+    write_rows(folder / "light.csv", light, ("scene", "condition"))
+    rows = rows_of({"A": 0.5, "B": 0.0}, scenes=8)
+    write_rows(folder / "preds.csv", rows)
+    write_rows(folder / "labels.csv", rows, ("image", "scene", "device", "condition", "score"))

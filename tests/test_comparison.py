@@ -43,13 +43,19 @@ def pair_of(document, a="a", b="b"):
 
 
 def test_a_better_device_is_told_with_hand_computed_numbers(compared, capsys):
-    rows = [[f"{d}{s}.jpg", s, d, "", v] for s, a, b in zip("uvwxyz", (3, 5, 4, 6, 7, 5), (1, 2, 3, 3, 6, 3), strict=True) for d, v in (("A", a), ("B", b))]
+    rows = [
+        [f"{d}{s}.jpg", s, d, "", v]
+        for s, a, b in zip("uvwxyz", (3, 5, 4, 6, 7, 5), (1, 2, 3, 3, 6, 3), strict=True)
+        for d, v in (("A", a), ("B", b))
+    ]
     status, found = compared(rows)
     pair = pair_of(found)
     d = np.array([2, 3, 1, 3, 1, 2])
     assert status == 0 and pair["verdict"] == "better" and pair["wins"] == 6
     assert pair["mean_difference"] == d.mean() == 2
-    assert pair["interval"] == pytest.approx([2 - 2.5706 * d.std(ddof=1) / 6**0.5, 2 + 2.5706 * d.std(ddof=1) / 6**0.5], abs=1e-3)
+    assert pair["interval"] == pytest.approx(
+        [2 - 2.5706 * d.std(ddof=1) / 6**0.5, 2 + 2.5706 * d.std(ddof=1) / 6**0.5], abs=1e-3
+    )
     assert pair["p_by_test"]["sign"] == pair["p_by_test"]["flip"] == 2 / 64
     assert "A is better than B: difference +2.000" in capsys.readouterr().out
 
@@ -57,7 +63,11 @@ def test_a_better_device_is_told_with_hand_computed_numbers(compared, capsys):
 def test_fewer_than_six_scenes_give_values_and_no_verdict(compared, capsys):
     status, found = compared(rows_of(BETTER, scenes=5, noise=0.01), *GATE)
     pair = pair_of(found)
-    assert pair["verdict"] == "no verdict" and pair["wins"] == 5 and pair["mean_difference"] == pytest.approx(0.8, abs=0.05)
+    assert (
+        pair["verdict"] == "no verdict"
+        and pair["wins"] == 5
+        and pair["mean_difference"] == pytest.approx(0.8, abs=0.05)
+    )
     assert status == 3
     assert "5 shared scenes, and at least 6 are needed" in capsys.readouterr().out
 
@@ -87,7 +97,9 @@ def _phi(z):
 def test_swapping_the_devices_mirrors_everything(compared, tmp_path, test):
     rows = rows_of(BETTER, scenes=14, repeats=2)
     _, one = compared(rows, "--scale", "1", "--test", test)
-    _, other = compared(sorted(rows, key=lambda row: row[2] != "B"), "--scale", "1", "--test", test, out=tmp_path / "other")
+    _, other = compared(
+        sorted(rows, key=lambda row: row[2] != "B"), "--scale", "1", "--test", test, out=tmp_path / "other"
+    )
     a, b = pair_of(one), pair_of(other, "b", "a")
     for key in ("estimate", "win_rate", "mean_preference"):
         assert a[key] == pytest.approx(1 - b[key]), key
@@ -169,7 +181,9 @@ def test_wrong_arguments_are_status_two(tmp_path, capsys):
     assert "ask one with" in call("--predictions", csv, "--junit", tmp_path / "j.xml")
     assert "`alpha` is 0.7" in call("--predictions", csv, "--alpha", "0.7")
     assert "the conditions are: Day, Night" in call("--predictions", csv, *GATE, "--critical", "[Dusk]")
-    assert "lacks the column" in call("--predictions", write_rows(tmp_path / "q.csv", [["a", 1]], ("image", "prediction")))
+    assert "lacks the column" in call(
+        "--predictions", write_rows(tmp_path / "q.csv", [["a", 1]], ("image", "prediction"))
+    )
 
 
 def test_all_tied_scenes_are_not_decided_and_never_pass(compared):
@@ -242,7 +256,10 @@ def test_junit_escapes_what_xml_forbids_and_replaces_only_its_own_files(tmp_path
 
 def test_hostile_names_are_harmless(compared, tmp_path):
     hostile = '=HYPERLINK("x") <script>alert(1)</script>\x07'
-    rows = [[f"{hostile} {d} {s}.jpg", f"{hostile} {s}", f"{hostile} {d}", hostile, v] for s, d, v in ((s, d, s + 0.1 * s * (d == "A")) for s in range(8) for d in "AB")]
+    rows = [
+        [f"{hostile} {d} {s}.jpg", f"{hostile} {s}", f"{hostile} {d}", hostile, v]
+        for s, d, v in ((s, d, s + 0.1 * s * (d == "A")) for s in range(8) for d in "AB")
+    ]
     status, found = compared(rows)
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert status == 0 and "<script>alert" not in page and "\x07" not in page
@@ -285,7 +302,9 @@ def test_spellings_of_a_device_are_one_device_and_are_told(compared, capsys):
     rows = rows_of(BETTER)
     rows[0][2], rows[2][2] = "a", "A."
     _, found = compared(rows)
-    assert [device["name"] for device in found["devices"]] == ["a", "B"] and found["left_out"]["spellings"] == ["a, A., A"]
+    assert [device["name"] for device in found["devices"]] == ["a", "B"] and found["left_out"]["spellings"] == [
+        "a, A., A"
+    ]
     assert "1 devices stand under several spellings" in capsys.readouterr().out
     with pytest.raises(InputError, match="neither a letter nor a digit"):
         DeviceNames().key("--")

@@ -18,7 +18,7 @@ from piqa.comparison.scoring import FACTOR_ROW, _measure
 from piqa.evaluation.statistics.preference import Preference
 from piqa.factors.families import FACTORS
 from piqa.factors.measure import FactorMeasurer
-from piqa.scoring.image_batches import NO_STAMP
+from piqa.scoring.image_batches import stamp_of
 from piqa.scoring.devices import ScoringDevices
 from piqa.weights import model_file
 
@@ -55,7 +55,9 @@ def test_folders_are_matched_scored_and_shown_side_by_side(shots, model, tmp_pat
     frame = pd.read_csv(out / "scenes.csv").set_index("image")["prediction"]
     assert frame[["A/scene 1/0.png", "B/scene 1/0.png"]].tolist() == pytest.approx(scores.tolist(), abs=1e-5)
     means = pd.read_csv(out / "comparison.csv").set_index("scene")
-    assert means.loc["scene 1", "difference"] == pytest.approx(frame.filter(like="A/scene 1/").mean() - frame.filter(like="B/scene 1/").mean())
+    assert means.loc["scene 1", "difference"] == pytest.approx(
+        frame.filter(like="A/scene 1/").mean() - frame.filter(like="B/scene 1/").mean()
+    )
     assert found["settings"]["measure"] == "preference" and 0 < pair["estimate"] < 1
     page = (out / "comparison.html").read_text()
     assert page.count('data-widget="viewer"') >= 1 and "data:image/jpeg;base64," in page and str(tmp_path) not in page
@@ -102,7 +104,9 @@ def test_bad_files_are_counted_and_named(shots, model, tmp_path, monkeypatch, ca
     assert run(*sets, "--max_missing", "0.6", out=tmp_path / "out") == 0
     left_out = result(tmp_path / "out")["left_out"]
     assert {*left_out["unreadable"]} == {"A/alone/1.png", "A/scene 2/0.png", "B/scene 3/0.png", "B/scene 5/0.png"}
-    assert left_out["copies"] == ["B/scene 1/copy.png"] and left_out["same_content"] == [["A/scene 4/0.png", "B/scene 4/0.png"]]
+    assert left_out["copies"] == ["B/scene 1/copy.png"] and left_out["same_content"] == [
+        ["A/scene 4/0.png", "B/scene 4/0.png"]
+    ]
     assert left_out["unpaired_scenes"] == ["alone", "scene 2", "scene 3", "scene 5"] and left_out["scenes"] == 7
     assert str(tmp_path) not in json.dumps(left_out)
     printed = capsys.readouterr().out
@@ -128,7 +132,11 @@ def test_sets_that_cannot_be_compared_are_told_in_one_line(shots, tmp_path, caps
     status, line = told(f"A={shots}", f"B={b}")
     assert status == 4 and "let no folder lie within another" in line
     assert told(f"A={a}", f"a.={b}")[1].count("mean the same device") == 1
-    write_rows(tmp_path / "list.csv", [["a/scene 0/0.png", "x", "A"], ["b/scene 2/0.png", "y", "B"]], ("file", "scene", "device"))
+    write_rows(
+        tmp_path / "list.csv",
+        [["a/scene 0/0.png", "x", "A"], ["b/scene 2/0.png", "y", "B"]],
+        ("file", "scene", "device"),
+    )
     shutil.copytree(shots, tmp_path, dirs_exist_ok=True)
     status, line = told(tmp_path / "list.csv")
     assert status == 4 and "no scene is shared by two devices (2 scenes, such as x, y)" in line
@@ -140,7 +148,7 @@ def test_factors_are_compared_without_a_model_and_one_can_decide(shots, tmp_path
         sharp = 3.0 if f"{os.sep}a{os.sep}" in file else 1.0
         row = {**dict.fromkeys(FACTOR_ROW), "file": file, "face_found": True, "turned": 0}
         noise = int(file.split("scene ")[1][0]) / 10
-        return row | {name: sharp + noise * (sharp > 1) for name in FACTORS}, NO_STAMP
+        return row | {name: sharp + noise * (sharp > 1) for name in FACTORS}, stamp_of(file)
 
     monkeypatch.setattr("piqa.comparison.scoring._measure", values)
     sets = [f"A={shots / 'a'}", f"B={shots / 'b'}"]
@@ -173,7 +181,12 @@ def test_an_image_is_measured_as_it_is_alone_and_a_bad_one_costs_its_row(tmp_pat
     ("a", "b", "match", "way"),
     [
         ([f"s{i}/1.jpg" for i in range(6)], [f"s{i}/x.jpg" for i in range(6)], "auto", "folder"),
-        ([f"s{i}/{j}.jpg" for i in range(6) for j in "12"], [f"s{i}/{j}.jpg" for i in range(6) for j in "12"], "auto", "folder"),
+        (
+            [f"s{i}/{j}.jpg" for i in range(6) for j in "12"],
+            [f"s{i}/{j}.jpg" for i in range(6) for j in "12"],
+            "auto",
+            "folder",
+        ),
         ([f"day/{i}.jpg" for i in range(9)], [f"day/{i}.png" for i in range(9)], "auto", "path"),
         ([f"x/{i}.jpg" for i in range(9)], [f"y/{i}.jpg" for i in range(9)], "auto", "stem"),
         ([f"s{i}/1.jpg" for i in range(6)], [f"s{i}/1.jpg" for i in range(6)], "path", "path"),
@@ -188,7 +201,9 @@ def test_scenes_are_matched_so_that_repeats_are_no_scenes(a, b, match, way):
 def test_a_list_and_conditions_name_scenes_that_folders_do_not(shots, model, tmp_path):
     rows = [[f"shots/{d}/scene {s}/0.png", f"s{s}", f"Phone {d}"] for s in range(6) for d in "ab"]
     csv = write_rows(tmp_path / "list.csv", rows, ("file", "scene", "device"))
-    write_rows(tmp_path / "light.csv", [[f"s{s}", "Night" if s < 3 else "Day"] for s in range(6)], ("scene", "condition"))
+    write_rows(
+        tmp_path / "light.csv", [[f"s{s}", "Night" if s < 3 else "Day"] for s in range(6)], ("scene", "condition")
+    )
     more = ["--conditions", tmp_path / "light.csv", "--ckpt_path", model, *QUIET]
     assert run(csv, *more, out=tmp_path / "out") == 0
     found = result(tmp_path / "out")

@@ -48,7 +48,9 @@ def test_the_devices_are_those_that_are_known(proofs):
     often = np.isfinite(cells).sum(axis=0) >= 20
     means = proofs.plain_means(cells)
     assert (len(devices), often.sum(), len(scenes)) == (182, 49, 50)
-    assert (means[often].min(), means[often].max(), means[often].std(ddof=1)) == pytest.approx((-2.46, 1.24, 0.84), abs=0.005)
+    assert (means[often].min(), means[often].max(), means[often].std(ddof=1)) == pytest.approx(
+        (-2.46, 1.24, 0.84), abs=0.005
+    )
     known = {"huaweimate40pro": (20, 1.2384, 0.9476), "vivox70proplus": (44, 1.0713, 0.9394)}
     known |= {"samsunggalaxys215g": (32, 0.9591, 0.4721), "appleiphone5s": (40, -1.9269, 1.2801)}
     known |= {"energye520lite": (25, -1.9429, 0.7776), "aquaselfie": (25, -2.4614, 0.8367)}

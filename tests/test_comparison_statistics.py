@@ -75,7 +75,9 @@ def test_repeats_replace_scenes_only_down_to_their_correlation():
 
 def test_detectable_differences_and_win_rates_are_those_of_the_tables():
     numbers = (10, 15, 20, 30, 50, 100, 200)
-    assert [detectable_effect(n) for n in numbers] == pytest.approx([1.00, 0.78, 0.67, 0.53, 0.41, 0.29, 0.20], abs=0.01)
+    assert [detectable_effect(n) for n in numbers] == pytest.approx(
+        [1.00, 0.78, 0.67, 0.53, 0.41, 0.29, 0.20], abs=0.01
+    )
     rates = [detectable_win_rate(n) for n in numbers]
     assert rates == pytest.approx([0.92, 0.845, 0.80, 0.75, 0.705, 0.65, 0.605], abs=0.0055)
     assert np.isnan(detectable_win_rate(5))  # no outcome of five scenes is significant
@@ -119,7 +121,9 @@ def test_t_and_flips_are_those_of_other_implementations():
         assert bounds(d, "t", alpha) == pytest.approx((ends.low, ends.high))
     many = np.random.default_rng(4).normal(0.2, 1.0, 45)
     assert flip_p(many) == pytest.approx(permutation_p(many, permutations=200_000), abs=0.02)
-    assert p_above(many, 0.0, "flip") == pytest.approx(stats.ttest_1samp(many, 0, alternative="greater").pvalue, abs=0.02)
+    assert p_above(many, 0.0, "flip") == pytest.approx(
+        stats.ttest_1samp(many, 0, alternative="greater").pvalue, abs=0.02
+    )
 
 
 @pytest.mark.parametrize("test", ["t", "sign", "flip"])

@@ -159,6 +159,7 @@ BASES = (
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
     ("explain", ["photos"]),
+    ("compare", ["A=a", "B=b"]),
 )
 
 

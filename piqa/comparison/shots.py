@@ -115,7 +115,9 @@ class Account:
         if self.matched_by:
             lines.append(f"scenes are matched by {self.matched_by}")
         if self.unpaired:
-            lines.append(f"{len(self.unpaired)} of {self.scenes} scenes have fewer than two devices: {listed(self.unpaired)}")
+            lines.append(
+                f"{len(self.unpaired)} of {self.scenes} scenes have fewer than two devices: {listed(self.unpaired)}"
+            )
         if self.unreadable:
             first = next(iter(self.unreadable.values()))
             lines.append(f"{len(self.unreadable)} of {self.shots} images have no score; the first: {first}")
@@ -131,7 +133,11 @@ class Account:
     def check(self, max_missing: float) -> None:
         """Raise DataError where a larger share of scenes or images than allowed is missing."""
         for missing, total, what in (
-            (len(self.unpaired), self.scenes, f"scenes have fewer than two devices, such as {listed(self.unpaired[:1])}"),
+            (
+                len(self.unpaired),
+                self.scenes,
+                f"scenes have fewer than two devices, such as {listed(self.unpaired[:1])}",
+            ),
             (
                 len(self.unreadable),
                 self.shots,
