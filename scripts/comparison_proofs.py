@@ -54,19 +54,23 @@ def simulations(runs: int) -> Iterator[str]:
         for rate in (0.5, 0.7):
             found = coverage(scenes, rate, runs)
             told = ", ".join(f"{name} {share:.3f}" for name, share in found.items())
-            yield f"coverage of 95 % intervals, {scenes} scenes, true win rate {rate}: {told} (+-{error(0.95, runs):.3f})"
+            about = f"{scenes} scenes, true win rate {rate}"
+            yield f"coverage of 95 % intervals, {about}: {told} (+-{error(0.95, runs):.3f})"
+    within = f"(+-{error(0.05, runs):.3f})"
     for test in ("t", "sign", "flip"):
         failed, passed = gate_shares(30, 0.0, 0.05, test, runs)
-        yield f"gate on equal devices, 30 scenes, alpha 0.05, {test}: fails {failed:.3f} (+-{error(0.05, runs):.3f}), passes {passed:.3f}"
+        yield f"gate on equal devices, 30 scenes, alpha 0.05, {test}: fails {failed:.3f} {within}, passes {passed:.3f}"
     failed, passed = gate_shares(30, -0.3, 0.05, "t", runs, margin=0.3)
-    yield f"gate at the margin, 30 scenes, alpha 0.05: passes {passed:.3f}, fails {failed:.3f} (+-{error(0.05, runs):.3f})"
+    yield f"gate at the margin, 30 scenes, alpha 0.05: passes {passed:.3f}, fails {failed:.3f} {within}"
     for effect in (0.4, 0.6):
         n = t_scenes(effect)
-        yield f"power of the t test with the planned {n} scenes, d/s {effect}: {t_power_of(n, effect, runs):.3f} (planned 0.8)"
+        power = t_power_of(n, effect, runs)
+        yield f"power of the t test with the planned {n} scenes, d/s {effect}: {power:.3f} (planned 0.8)"
     n = sign_scenes(0.7)
-    yield f"power of the sign test with the planned {n} scenes, win rate 0.7: {sign_power_of(n, 0.7, runs):.3f} (planned 0.8)"
-    over_scenes, over_pictures = repeats_error(30, 5, 0.8, runs)
-    yield f"type I error with 5 repeats, rho 0.8: {over_scenes:.3f} over scenes; {over_pictures:.3f} if pictures were units"
+    power = sign_power_of(n, 0.7, runs)
+    yield f"power of the sign test with the planned {n} scenes, win rate 0.7: {power:.3f} (planned 0.8)"
+    by_scene, by_image = repeats_error(30, 5, 0.8, runs)
+    yield f"type I error with 5 repeats, rho 0.8: {by_scene:.3f} over scenes; {by_image:.3f} if images were units"
     for spending in ("pocock", "obrien_fleming", "spending_obrien_fleming"):
         share = looks_error(5, 0.05, spending, 10 * runs)
         yield f"false alarms of 5 looks, {spending}, one-sided 0.05: {share:.4f} (+-{error(0.05, 10 * runs):.4f})"
@@ -222,7 +226,7 @@ def on_piq23(labels: Path) -> Iterator[str]:
     for name, score in (("plain means", plain_means), ("two-way effects", effects)):
         rho = halves(cells[:, often], 300, score)
         low, high = np.quantile(rho, [0.025, 0.975])
-        yield f"SROCC of the devices by two random halves of the scenes, {name}: {rho.mean():.3f} ({low:.3f}-{high:.3f})"
+        yield f"SROCC by two random halves of the scenes, {name}: {rho.mean():.3f} ({low:.3f}-{high:.3f})"
     rho = stats.spearmanr(plain_means(cells)[often], effects(cells)[often]).statistic
     yield f"SROCC of plain means and two-way effects: {rho:.3f}"
 

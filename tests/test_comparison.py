@@ -260,7 +260,7 @@ def test_hostile_names_are_harmless(compared, tmp_path):
         [f"{hostile} {d} {s}.jpg", f"{hostile} {s}", f"{hostile} {d}", hostile, v]
         for s, d, v in ((s, d, s + 0.1 * s * (d == "A")) for s in range(8) for d in "AB")
     ]
-    status, found = compared(rows)
+    status, _ = compared(rows)
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert status == 0 and "<script>alert" not in page and "\x07" not in page
     frame = pd.read_csv(tmp_path / "out" / "comparison.csv")

@@ -18,8 +18,8 @@ from piqa.comparison.scoring import FACTOR_ROW, _measure
 from piqa.evaluation.statistics.preference import Preference
 from piqa.factors.families import FACTORS
 from piqa.factors.measure import FactorMeasurer
-from piqa.scoring.image_batches import stamp_of
 from piqa.scoring.devices import ScoringDevices
+from piqa.scoring.image_batches import stamp_of
 from piqa.weights import model_file
 
 QUIET = ["--examples", "0", "--workers", "0", "--device", "cpu"]

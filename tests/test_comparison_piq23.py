@@ -29,7 +29,7 @@ def proofs():
 
 @needs_piq23
 def test_the_parts_of_the_device_split_are_compared_scene_by_scene(proofs, tmp_path):
-    cells, scenes, devices = proofs.split_cells(LABELS)
+    cells, _, devices = proofs.split_cells(LABELS)
     part = {row["IMAGE"]: row["SPLIT"] for row in read_csv(LABELS / "Device Split.csv").to_dict("records")}
     labels = read_csv(LABELS / "Scores_Overall.csv")[["IMAGE", "SCENE", "CONDITION", "JOD"]].to_numpy().tolist()
     rows = [[image, scene, part[image], condition, jod] for image, scene, condition, jod in labels]

@@ -1,4 +1,4 @@
-"""Statistics of a comparison of devices: the published tables, second implementations, and simulations of known truth."""
+"""Statistics of a comparison: the published tables, second implementations, and simulations of known truth."""
 
 import importlib
 from itertools import combinations
