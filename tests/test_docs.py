@@ -162,6 +162,7 @@ BASES = (
     ("models check", ["runs/piqa"]),
     ("models push", ["runs/piqa", "hf:somebody/portraits"]),
     ("pick", ["photos"]),
+    ("compare", ["A=a", "B=b"]),
 )
 
 
