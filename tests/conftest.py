@@ -22,7 +22,7 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 
-# Files that take longest, those first that take most. The others follow in the order of their names: where two processes
+# Files that take longest, those first that take most. The others follow by name: where two processes
 # share the files out, a long one that begins last is waited for by the other process.
 LONGEST = (
     "documented_commands",
