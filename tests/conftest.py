@@ -65,6 +65,10 @@ def pytest_collection_modifyitems(items):
     """Sort the files; the tests of a file stay together and in order."""
     place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory):
+    """No test reads or writes the user's cache of weights and of what is computed from them."""
+    os.environ["PIQA_HOME"] = str(tmp_path_factory.mktemp("piqa_home"))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from piqa.weights.download import fetch, named_file
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.model_file import PUBLISHED_PREPARATION, build_network, find_model, load_model
 from piqa.weights.registry import Entry, entries, entry_named, is_name
+from piqa.weights.text_features import keep_text_features
 from piqa.weights.trust import Trust, check_arguments, shown, trusted_packages
 
 CONFIGS = (".yaml", ".yml")
@@ -45,6 +46,7 @@ def load_parts(
     if prompts:
         network = with_prompts(network, prompts)
         card = replace(card, network=ClassSpec.of(network))
+    keep_text_features(network)
     return network, _preparation(network, card, path, liqe, entry), card
 
 
