@@ -27,7 +27,8 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import torch
-from bench_rows.measure import Settings, cores, cpu_seconds, forget, machine
+from bench_rows.machine import machine, matrix_rates
+from bench_rows.measure import Settings, cores, cpu_seconds, forget
 from bench_rows.tables import fill_page, print_table
 from rich.console import Console
 
@@ -48,10 +49,13 @@ ROWS = {
     "evaluation": "evaluation.evaluation",
     "other-models": "other_models.other_models",
     "prepare-workers": "inputs.prepare_workers",
-    "detection": "inputs.detection",
+    "detection": "detection.detection",
     "factors": "factors.factors",
     "pretrain-input": "inputs.pretrain_input",
     "start-up": "start_up.start_up",
+    "text-features": "text_features.text_features",
+    "official": "official.official",
+    "engines": "engines.engines",
     "explanation": "explanation.explanation",
 }
 
@@ -64,6 +68,8 @@ def main(args: list[str] | None = None) -> None:
         settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.images, options.pyiqa)
         torch.set_num_threads(options.threads)
         report = kept(options.out, options.show) if options.add or options.show else {"rows": []}
+        if not options.show:
+            report["matrix_rates"] = matrix_rates(settings.device, settings.smoke)
         for name in [] if options.show else options.rows or ROWS:
             result = measured(name, settings, options.threads)
             report["rows"] = [row for row in report["rows"] if row["row"] != name] + [result]

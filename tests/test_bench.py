@@ -25,9 +25,12 @@ ROWS = [
     "factors",
     "pretrain-input",
     "start-up",
+    "text-features",
+    "official",
+    "engines",
     "explanation",
 ]
-MACHINE = {"cpu", "cores", "memory_gb", "gpu", "python", "torch", "system"}
+MACHINE = {"cpu", "vendor", "family", "model", "instructions", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 
 
 @pytest.fixture
@@ -57,6 +60,7 @@ def test_every_row_is_measured_and_written(tmp_path):
     report = json.loads(out.read_text())
     assert [row["row"] for row in report["rows"]] == ROWS
     assert set(report["machine"]) >= MACHINE
+    assert set(report["matrix_rates"]) == {"float32", "bfloat16", "int8"} and min(report["matrix_rates"].values()) > 0
     for row in report["rows"]:
         assert math.isfinite(row["ratio"]) and row["ratio"] > 0, row
         assert row["what"] and row["compared"] and row["expected"] and row["clock"] in ("wall", "cpu", "counted")
@@ -68,8 +72,57 @@ def test_every_row_is_measured_and_written(tmp_path):
                 assert 0 < way["min_s"] <= way["median_s"] <= way["max_s"] and way["repeats"] >= 1
     rows = {row["row"]: row for row in report["rows"]}
     assert rows["evaluation"]["facts"]["largest_difference"] < 1e-12
+    assert rows["text-features"]["facts"]["same"]
+    assert rows["official"]["ways"]["official"]["scores_differ"] < 1e-3
+    for way in ("onnxruntime, float32", "openvino, float32"):
+        assert rows["engines"]["ways"][way]["scores_differ"] < 1e-3
+    first, *_ = rows["detection"]["ways"].values()
+    assert first["faces_kept"] == 1 and first["faces"] > 0
     for model in ("liqe", "clip-iqa"):
         assert rows["other-models"]["ways"][f"{model}, one at a time"]["scores_differ"] < 1e-5
+
+
+CPUINFO = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+flags\t\t: fpu sse2 fma avx2 avx512f avx512_bf16 avx512_vnni
+
+processor\t: 1
+cpu family\t: 99
+"""
+
+
+def test_the_processor_is_told_by_family_model_and_instructions(scripts):
+    from bench_rows.machine import processor
+
+    found = processor(CPUINFO)
+    assert found.pop("instructions") == ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"]
+    assert found == {"cpu": "AMD EPYC", "vendor": "AuthenticAMD", "family": "25", "model": "17"}
+    arm = processor("processor : 0\nFeatures : fp asimddp i8mm bf16\nCPU part : 0xd40\n")
+    assert arm["instructions"] == ["asimddp", "i8mm", "bf16"] and arm["model"] == "0xd40"
+    assert processor("") == {"cpu": "unknown", "vendor": None, "family": None, "model": None, "instructions": []}
+
+
+def test_what_a_rate_of_products_gives_a_whole_program(scripts):
+    from bench_rows.machine import predicted
+
+    assert predicted(0.5, 2.0) == pytest.approx(1 / 0.75)  # half of the time takes half as long
+
+
+def test_faces_that_another_side_keeps_are_counted(scripts):
+    from bench_rows.detection import kept
+
+    from piqa.preparation.faces import Face
+
+    here, there, near = (Face((x, 0, x + 10, 10), 1.0) for x in (0, 100, 2))
+    # Kept, lost, found elsewhere, found by the other alone, by none.
+    assert kept([here, here, here, None, None], [near, None, there, here, None]) == {
+        "faces_kept": 1 / 3,
+        "faces": 3,
+        "more_faces": 1,
+    }
 
 
 def test_comparisons_are_counted_by_hand(scripts):

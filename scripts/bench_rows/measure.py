@@ -1,4 +1,4 @@
-"""What all rows share: settings, the ways of a row measured in turn, memory, the machine's facts, images."""
+"""What all rows share: settings, the ways of a row measured in turn, memory, images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ctypes
 import gc
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -234,24 +233,6 @@ class RowsSoFar:
             self._read[path] = self._read.get(path, 0) + len(new)
             self._lines[path] = self._lines.get(path, 0) + new.count(b"\n")
         return sum(max(lines - 1, 0) for lines in self._lines.values())
-
-
-def machine() -> Figures:
-    """Return what the values depend on besides the program."""
-    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    flags = next((line.partition(":")[2].split() for line in names if line.startswith("flags")), [])
-    gpu = torch.cuda.is_available()
-    return {
-        "cpu": next((line.partition(":")[2].strip() for line in names if line.startswith("model name")), "unknown"),
-        "cores": cores(),
-        "bf16_instructions": [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags],
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "gpu": torch.cuda.get_device_name() if gpu else None,
-        "gpu_memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1) if gpu else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "system": f"{platform.system()} {platform.release()}",
-    }
 
 
 def portrait(megapixels: float) -> Image.Image:

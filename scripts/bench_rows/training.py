@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench_rows.machine import matrix_rates
 from bench_rows.measure import Figures, PeakMemory, Row, Settings, cpu_seconds, forget, in_child, spread, synchronize
 from piqa.models import DualBranch
 from piqa.models.backbone import SWIN_B_384
@@ -169,9 +170,7 @@ def training_step(settings: Settings) -> Row:
             "peak_memory_gb": memory[name] / 1e3,
             "times_float32": measured_ratio(ways, name),
         }
-    rates = {
-        str(dtype).removeprefix("torch."): matrix_rate(settings, dtype) for dtype in (torch.float32, torch.bfloat16)
-    }
+    rates = matrix_rates(settings.device, settings.smoke)
     return Row(
         row="training-step",
         what=f"an optimiser step of {groups} groups of {size} portraits at {side} px by Lightning's loop, data in "
@@ -229,17 +228,3 @@ def flops_of(network: DualBranch) -> int:
         batch = batch_of(1, 1, network.image_size)
         network(**{name: batch[name] for name in network.inputs})["score"].sum().backward()
     return int(counter.get_total_flops())
-
-
-def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
-    """Return the TFLOP/s of a large square matrix product: the device's best rate."""
-    side = 256 if settings.smoke else 8192 if settings.device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=settings.device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(10):
-        synchronize(settings.device)
-        start = time.perf_counter()
-        torch.mm(a, b)
-        synchronize(settings.device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best / 1e12
