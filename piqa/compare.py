@@ -32,8 +32,8 @@ from piqa.comparison.scene_tests import PrimaryTest
 from piqa.comparison.scoring import ModelOptions
 from piqa.comparison.shots import Account, DataError
 from piqa.comparison.verdict import Gate, decide, in_words, parse_claim
+from piqa.data.cuts import Crops
 from piqa.data.tables.table import Table
-from piqa.data.transforms import Crops
 from piqa.errors import FileAccessError, InputError, NothingDoneError
 from piqa.evaluation.statistics.preference import Preference
 from piqa.scoring.options import Precision
