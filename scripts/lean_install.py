@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import venv
 import zipfile
+from collections.abc import Sequence
 from email import message_from_bytes
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +30,7 @@ from packaging.utils import canonicalize_name
 from piqa.engines.requirements import LEAN
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("piqa", "configs", "pretrain", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-input"]
 TIMES = 3  # that a command is timed
 # What a command takes is told by its own process, which knows its peak memory.
@@ -82,8 +85,15 @@ def small_models(folder: Path, side: int) -> tuple[Path, Path, Path]:
 
 
 def wheel(folder: Path) -> Path:
-    """Build the wheel of the project."""
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *QUIET, "--no-deps", "-w", folder, ROOT], check=True)
+    """Build the wheel of a copy of the project, beside which nothing is left."""
+    copy = folder / "sources"
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    quiet([sys.executable, "-m", "pip", "wheel", *QUIET, "--no-deps", "-w", folder, copy])
     return next(folder.glob("*.whl"))
 
 
@@ -98,10 +108,18 @@ def lean_environment(folder: Path, built: Path) -> Path:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     pip = [python, "-m", "pip", "install", *QUIET]
-    subprocess.run([*pip, "--no-deps", built], check=True)
-    subprocess.run([*pip, *requirements], check=True)
-    subprocess.run([python, "-m", "pip", "uninstall", *QUIET, "--yes", "pip", "setuptools"], check=True)
+    quiet([*pip, *requirements])
+    quiet([*pip, "--no-deps", built])
+    quiet([python, "-m", "pip", "uninstall", *QUIET, "--yes", "pip", "setuptools"])
     return python
+
+
+def quiet(command: Sequence[str | Path]) -> None:
+    """Run a command without a word, unless it fails; what lies on this process's own path is not seen there."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command[:4]))} failed:\n{done.stderr}")
 
 
 def megabytes_below(folder: Path) -> float:
@@ -130,7 +148,7 @@ def full_megabytes() -> float:
 
 def took(python: Path, folder: Path, image: Path, model: Path) -> tuple[float, float, float, str]:
     """Return seconds, CPU seconds, peak megabytes and whether torch was imported, of the quickest of some runs."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
     if python == Path(sys.executable):
         environment["PYTHONPATH"] = str(ROOT)
     found = []
@@ -138,7 +156,9 @@ def took(python: Path, folder: Path, image: Path, model: Path) -> tuple[float, f
         out = folder / f"scores-{python.parents[1].name}-{model.name}-{number}.csv"
         command = [python, "-c", MEASURED, image, "--ckpt_path", model, "--out", out, "--device", "cpu"]
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{python} could not score:\n{done.stderr}")
         _, _, cpu, memory, torch = done.stdout.splitlines()[-1].split()
         found.append((time.perf_counter() - start, float(cpu), float(memory), torch))
     return min(found)
