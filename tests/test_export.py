@@ -175,7 +175,7 @@ def test_a_network_that_no_exporter_writes_is_refused(monkeypatch):
             grey = whole.float().mean(dim=1)
             return {"score": torch.linalg.eigvalsh(grey + grey.transpose(1, 2)).sum(dim=1)}
 
-    with pytest.raises(InputError, match="cannot write this network as ONNX .*eigvalsh.*then ValueError: no such"):
+    with pytest.raises(InputError, match=r"cannot write this network as ONNX .*eigvalsh.*then ValueError: no such"):
         onnx_model(GraphModule(as_scoring_network(Spectral()), side=SIDE))
 
 
