@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from functools import partial
@@ -347,3 +348,9 @@ def test_score_portraits(folder, files, expected):
     scores = Scorer.load(folder / "model.onnx").score_portraits(portraits)
     assert scores == pytest.approx(expected["score"][:3].tolist(), abs=1e-5)
     assert load_exported(folder / "model.onnx").faces == face_networks()
+
+
+def test_the_smallest_installation_that_is_documented_is_the_one_that_is_needed():
+    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("pip install numpy ")]
+    assert {Requirement(one).name for one in shlex.split(line)[2:]} == {*LEAN}
