@@ -100,7 +100,7 @@ def runs_on_the_demo(command: Command) -> bool:
     words = set(command.words)
     if command.name == "predict":
         return "--devices" not in words and bool(words & {"runs/demo", "runs/piqa", "runs/small"})
-    if command.name in ("explain", "pick"):
+    if command.name in ("explain", "export", "pick"):
         return "runs/demo" in words
     if command.name == "evaluate":
         return "submission" not in words

@@ -16,6 +16,7 @@ import timm
 import torch
 from comparisons import write_documented
 from documentation import PAGES, commands, runs_on_the_demo
+from exported_models import write_exported
 from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
 from rated_images import write_rated
@@ -23,7 +24,7 @@ from tiny_models import write_images
 from videos import write_lsvq
 
 from piqa.__main__ import module_of
-from piqa.models import LIQE, Backbone
+from piqa.models import LIQE, Backbone, DualBranch
 from piqa.models.clip import PromptedCLIP
 from piqa.weights import model_file
 
@@ -125,6 +126,8 @@ def workshop(tmp_path_factory, small_networks):
     rated = pd.read_csv(write_rated(folder / "rated", count=20))
     rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
     write_documented(folder)
+    small = DualBranch("resnet10t", ("whole",), image_size=32)
+    write_exported(folder / "model.onnx", small, {"short_side": 40, "face_rule": "none"})
     return folder
 
 

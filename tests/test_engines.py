@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from functools import partial
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from exported_models import change_document, write_exported, write_openvino
+from packaging.requirements import Requirement
 from PIL import Image
 from portraits import collins, hopper
 from refusals import refusal
@@ -25,6 +28,7 @@ from piqa.conversion.face_networks import face_networks
 from piqa.engines.exported import FACES_KEY, METADATA_KEY, ExportedModel, read_faces
 from piqa.engines.exported_network import ExportedNetwork, load_exported
 from piqa.engines.graph import ENGINES
+from piqa.engines.requirements import LEAN
 from piqa.errors import Stopped
 from piqa.evaluate import _score_files
 from piqa.explanation.explainer import Explainer
@@ -167,19 +171,31 @@ def test_crops_are_averaged_and_vote_as_with_pytorch():
 BLOCKED = ["torch", "torchvision", "facenet_pytorch", "timm", "cv2", "scipy", "safetensors", "lightning", "onnx"]
 
 
+LEAN_RUN = """
+import sys
+from importlib.metadata import packages_distributions
+from piqa import Scorer, predict
+predict.main(sys.argv[1:])
+Scorer.load(sys.argv[sys.argv.index("--ckpt_path") + 1]).score(sys.argv[2])
+homes = packages_distributions()
+print(*{name.lower() for module in {one.partition(".")[0] for one in sys.modules} for name in homes.get(module, ())})
+"""
+
+
 def test_prediction_needs_no_pytorch(tmp_path, folder, files, expected):
     for name in BLOCKED:  # in worker processes, too
         (tmp_path / "blocked").mkdir(exist_ok=True)
         (tmp_path / "blocked" / f"{name}.py").write_text(f"raise SystemExit('{name} was imported')")
-    code = "import sys; from piqa import predict; predict.main(sys.argv[1:])"
     more = [str(tmp_path / "blocked"), str(Path(__file__).parents[1])]
     out = ["--ckpt_path", str(folder / "model.onnx"), "--out", str(tmp_path / "scores.csv"), "--try_turns", "false"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(more), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code, *files, *out, "--workers", "1", "--batch_size", "2"],
+        [sys.executable, "-c", LEAN_RUN, *files, *out, "--workers", "1", "--batch_size", "2"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    asked = {Requirement(one).name.lower() for one in requires("dn-piqa")} - {"dn-piqa"}
+    assert asked & {*done.stdout.splitlines()[-1].split()} == {*LEAN}
     table = pd.read_csv(tmp_path / "scores.csv")
     np.testing.assert_allclose(table["score"], expected["score"], atol=1e-5)
     np.testing.assert_allclose(table["face_x1"], expected["face_x1"], atol=0.01)
@@ -332,3 +348,9 @@ def test_score_portraits(folder, files, expected):
     scores = Scorer.load(folder / "model.onnx").score_portraits(portraits)
     assert scores == pytest.approx(expected["score"][:3].tolist(), abs=1e-5)
     assert load_exported(folder / "model.onnx").faces == face_networks()
+
+
+def test_the_smallest_installation_that_is_documented_is_the_one_that_is_needed():
+    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("pip install numpy ")]
+    assert {Requirement(one).name for one in shlex.split(line)[2:]} == {*LEAN}

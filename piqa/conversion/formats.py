@@ -83,9 +83,12 @@ class OpenVINOWriter:
             self._model = openvino.Core().read_model(model.SerializeToString())
         except Exception as error:
             raise InputError(f"OpenVINO cannot read this network: {' '.join(str(error).split())[-200:]}") from error
+        for operator in self._model.get_ops():  # a result may get an inner tensor's name when nodes are merged
+            for port in operator.outputs():
+                port.get_tensor().set_names(set())
         ports = [*zip(self._model.inputs, model.graph.input, strict=True)]
         ports += zip(self._model.outputs, model.graph.output, strict=True)
-        for port, known in ports:  # an output has the names of inner nodes as well, and any of them may be shown
+        for port, known in ports:
             port.get_tensor().set_names({known.name})
         self._half = half
 

@@ -79,10 +79,11 @@ class GraphModule(nn.Module):
         if "liqe_logits" in network.inputs and liqe is None:
             raise InputError(f"this {name} takes LIQE's logits; name LIQE's weights by `liqe`")
         self.network = without_text_tower(network)
-        self.liqe = None
-        if liqe is not None and "liqe_logits" in network.inputs:
+        self.liqe: LIQE | None = None
+        if "liqe_logits" in network.inputs and liqe is not None:
             self.liqe = cast(LIQE, without_text_tower(liqe))
-        self.crops, self._classes = crops, dict(network.classes)
+        self.crops: CropsAveraged = "inside" if network.pools_windows else crops
+        self._classes = dict(network.classes)
         self._takes_crops = crops == "inside" and not network.pools_windows
         names = [*network.inputs] if "whole" in network.inputs else ["whole", *network.inputs]
         self.inputs = [self._input(one, side) for one in names]  # all files take `whole`, which tells of the crops

@@ -89,14 +89,18 @@ def _exported(graph: GraphModule, file: io.BytesIO) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep exporters and quantisers from telling users what is for their own developers."""
-    before = logging.root.manager.disable
+    before, log = logging.root.manager.disable, getattr(torch._C, "_jit_onnx_log", None)
     logging.disable(logging.ERROR)
+    if log is not None:  # it prints the whole graph where an operator is not known
+        torch._C._jit_onnx_log = lambda *_: None  # type: ignore[assignment]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        if log is not None:
+            torch._C._jit_onnx_log = log
 
 
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
