@@ -93,6 +93,7 @@ def predict(
             from the lowest value where neither more nor less is better. By default rows are in the images' order.
         commercial: Refuse a model that is not known to allow commercial use.
         engine: What runs the network: `torch`, `onnxruntime` or `openvino`; by default what the model's file is for.
+            For the latter two a model that was not exported is converted once, and kept below `PIQA_HOME`.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, there is no column `sort`, or `out` cannot
@@ -104,7 +105,8 @@ def predict(
     exported = is_exported(ckpt_path)
     if commercial and not exported:
         require_commercial(ckpt_path)
-    devices_used = ScoringDevices(device, devices, nodes, batch_size, workers, exported)
+    by_runtime = exported or engine not in (None, "torch")
+    devices_used = ScoringDevices(device, devices, nodes, batch_size, workers, by_runtime)
     output = ScoreOutput(out)
     output.check()
     first = devices_used.is_first_process()
@@ -113,7 +115,7 @@ def predict(
         files = _listed(images, list, output, first)
         devices_used.share_cores(len(files))
         with told_if_slow("loading the model") if first else nullcontext():
-            scorer = Scorer.load(
+            scorer = _loader(engine, exported)(
                 ckpt_path,
                 liqe=liqe,
                 device=devices_used.loading_device,
@@ -146,6 +148,15 @@ def predict(
             return asdict(counts) | took | about
 
         _check_counts(parts.finish(files, summary, order), output)
+
+
+def _loader(engine: Engine | None, exported: bool) -> Callable[..., Scorer]:
+    """Return what loads the model; what converts it for another engine needs PyTorch and more."""
+    if exported or engine in (None, "torch"):
+        return Scorer.load
+    from piqa.conversion.converted import load_scorer
+
+    return load_scorer
 
 
 def _listed(images: Sequence[str], names: str | None, output: ScoreOutput, first: bool) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from piqa.conversion.face_networks import face_networks
+from piqa.conversion.graph_module import without_text_tower
 from piqa.engines.exported import FACES_KEY, METADATA_KEY, ExportedModel, faces_text
 from piqa.models.liqe import LIQE
 from piqa.weights.model_card import ClassSpec, ModelCard
@@ -19,14 +20,15 @@ class Graph(nn.Module):
 
     def __init__(self, network: nn.Module, liqe: LIQE | None, outside: bool) -> None:
         super().__init__()
-        self.network, self.liqe, self.outside = network, liqe, outside
+        self.network, self.outside = network, outside
+        self.liqe = None if liqe is None else without_text_tower(liqe)
 
-    def forward(self, whole, face_crop=None, liqe_windows=None):
-        crops = 1 if self.outside else whole.shape[1]
-        given = {"whole": whole, "face_crop": face_crop}
-        flat = {name: one if self.outside else one.flatten(0, 1) for name, one in given.items() if one is not None}
-        if liqe_windows is not None:
-            flat["liqe_logits"] = self.liqe.window_logits(liqe_windows).repeat_interleave(crops, dim=0)
+    def forward(self, *inputs):
+        given = dict(zip(self.network.inputs, inputs, strict=True))
+        crops = 1 if self.outside else given["whole"].shape[1]
+        flat = {name: one if self.outside else one.flatten(0, 1) for name, one in given.items()}
+        if "liqe_logits" in given:
+            flat["liqe_logits"] = self.liqe.window_logits(given["liqe_logits"]).repeat_interleave(crops, dim=0)
         outputs = self.network(**flat)
         return tuple(values.view(-1, crops).float().mean(dim=1) for values in outputs.values() if values.ndim == 1)
 
@@ -45,7 +47,7 @@ def write_exported(path: Path, network: nn.Module, preparation, liqe=None, outsi
     graph = Graph(network.eval(), liqe, outside).eval()
     texts = {METADATA_KEY: document.text()}
     if path.suffix == ".ts":
-        torch.jit.save(torch.jit.trace(graph, tuple(examples)), path, _extra_files=texts)
+        torch.jit.save(torch.jit.trace(graph, tuple(examples), check_trace=False), path, _extra_files=texts)
         return path
     axes = {name: {0: "images"} | ({} if outside and name != "liqe_windows" else {1: "crops"}) for name in inputs}
     with warnings.catch_warnings():
@@ -68,9 +70,9 @@ def write_exported(path: Path, network: nn.Module, preparation, liqe=None, outsi
 def write_openvino(source: Path, path: Path, texts: dict[str, str]) -> None:
     import openvino
 
-    model = openvino.convert_model(source)
+    model = openvino.Core().read_model(source)
     for key, text in texts.items():
-        model.set_rt_info(text, key)
+        model.set_rt_info(text, [key])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

@@ -104,7 +104,7 @@ class Explainer:
     ) -> None:
         check_scoring(test_crops, batch_size)
         check_scoring(map_crops)
-        self._seer, self._parts = Seer(scorer, test_crops), PartsScorer(scorer)
+        self._parts, self._seer = PartsScorer(scorer), Seer(scorer, test_crops)
         self._occlusion = Occlusion(scorer, batch_size)
         self._one_map_crop = map_crops == "one" and test_crops == "five" and scorer.view == "crops"
         self._device, self._inputs = scorer.device, list(scorer.network.inputs)

@@ -170,7 +170,9 @@ def _edges(start: Places, end: Places, count: int) -> tuple[Places, Places]:
 
 
 def _means(sums: NDArray[np.uint32], rows: Places, columns: Places) -> Floats:
-    means: Floats = sums.astype(np.float32) / rows.astype(np.float32) / columns.astype(np.float32)
+    means = sums.astype(np.float32)
+    means /= rows.astype(np.float32)
+    means /= columns.astype(np.float32)
     return means
 
 

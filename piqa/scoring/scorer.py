@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from piqa.data.cuts import Crops, View, portrait_seen, together
-from piqa.engines.exported_network import ExportedNetwork
+from piqa.engines.exported_network import LIQE_WINDOWS, ExportedNetwork
 from piqa.engines.graph import Engine, check_engine, is_exported
 from piqa.errors import InputError
 from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation, Preparer
@@ -120,7 +120,7 @@ class Scorer:
             trust: Packages or modules besides piqa whose networks the model may name, such as `["my_models"]`. They
                 are imported, which runs their code: name only what you know. Any other name is refused.
             engine: What runs the network: `torch`, which runs models that were not exported, `onnxruntime` or
-                `openvino`; default: what the file is for. `piqa.conversion.converted` makes a model ready for another.
+                `openvino`; default: what the file is for. `piqa.conversion.converted.load_scorer` converts.
 
         Raises:
             InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
@@ -135,7 +135,7 @@ class Scorer:
             return cls(exported, preparation, card.crop_size, card=card, view=cast(View, card.view))
         check_engine(engine or "torch")
         if engine not in (None, "torch"):
-            raise InputError(f"{engine} runs exported models; export {path} first, by `piqa export`")
+            raise InputError(f"{engine} runs exported models; export {path}, or load it by piqa.conversion.converted")
         from piqa.scoring.loading import load_parts
 
         network, preparation, card = load_parts(path, liqe, prompts, trust)
@@ -153,6 +153,11 @@ class Scorer:
     def network(self) -> ScoringModule:
         """The network, as PyTorch runs it; InputError if the model is an exported one."""
         return self._torch.network
+
+    @property
+    def takes_portraits(self) -> bool:
+        """Whether `score_portraits` serves; else the network looks at LIQE's windows, which are cut from images."""
+        return LIQE_WINDOWS not in self.engine.inputs
 
     @property
     def _torch(self) -> TorchEngine:
