@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.conversion.spoilt_portraits import Portraits
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.scoring.agreement import Agreement, agreement
 from piqa.scoring.precision import in_words

@@ -14,7 +14,18 @@ from piqa.system.command_line import Parser
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "CHANGELOG.md", "data/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-COMMANDS = ("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise", "models")
+COMMANDS = (
+    "fit",
+    "prepare",
+    "pretrain",
+    "evaluate",
+    "predict",
+    "predict_ray",
+    "explain",
+    "personalise",
+    "models",
+    "export",
+)
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
