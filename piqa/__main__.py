@@ -11,8 +11,10 @@ COMMANDS = {
     "fit": "train a model to score images, and test it",
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
+    "compare": "tell which of two or more devices takes the better portraits, as a report or as a gate",
     "export": "write a model as a file for ONNX Runtime, OpenVINO or TorchScript, and check it",
     "explain": "say what makes the quality of portraits, as a report to read",
+    "pick": "find the best shot of each moment in a folder of portraits",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
     "models": "list published models by name, fetch or publish one, check a precision",
 }

@@ -43,11 +43,13 @@ from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
 from piqa.system.device import pick_device
+from piqa.system.files import digest_of
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import Advance, progress
 from piqa.system.shown_paths import shown_command, shown_path
 from piqa.weights import model_file
+from piqa.weights.card_facts import add_to_card, is_own_model
 from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_card import ModelCard
 from piqa.weights.registry import is_name
@@ -72,6 +74,7 @@ class Evaluation:
     reports: dict[str, Report]
     folder: Path
     files: list[Path]
+    notes: Sequence[str] = ()  # on the models' cards
 
 
 def main(args: list[str] | None = None) -> None:
@@ -94,6 +97,8 @@ def main(args: list[str] | None = None) -> None:
         if len(evaluation.reports) == 1:
             print_report(next(iter(evaluation.reports.values())), console)
         print_board(evaluation.board, console)
+        for note in evaluation.notes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Written: {', '.join(map(str, evaluation.files))}", highlight=False, soft_wrap=True)
 
 
@@ -113,6 +118,7 @@ def evaluate(
     scoring: ScoringOptions = SCORING,
     trust: Trust = None,
     commercial: bool = False,
+    preference: bool = True,
 ) -> Evaluation:
     """Measure models and CSVs of predictions, scene by scene, compare them, and write the results.
 
@@ -139,6 +145,8 @@ def evaluate(
         trust: Packages besides piqa whose networks and tables a model file may name; they are imported, which runs
             their code.
         commercial: Refuse models that are not known to allow commercial use.
+        preference: Whether to fit how a difference of scores becomes the probability that one image is better, and to
+            keep it in the card of each model that is a run of piqa's, for `piqa pick`.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
@@ -163,16 +171,40 @@ def evaluate(
         command=shown_command(command()),
         test_crops=scoring.test_crops if models else None,
     )
+    own = {name: digest_of(path) for name, path in models.items() if preference and is_own_model(path)}
     with locked(folder, folder=True):  # all inputs are read, and hours of scoring may follow
         claim_folder(folder, "evaluation", made_before=_made_before)
         if labels is not None:
             used = [split, "train"] if calibrate else [split]
             tables = [*_scored(models, scorer, labels, used, max_failed, scoring, trust), *tables]
         board = without_places(_compare(tables, table, labels, subject, options))
-        reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all")
+        reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all", preference)
         files = [*write_tables(board, folder, spreadsheet_safe=spreadsheet_safe != "none").values()]
         files.append(write_page(board, folder / "leaderboard.html"))
-    return Evaluation(board, reports, folder, files)
+    notes = _keep_preferences(models, own, reports, split) if preference else []
+    return Evaluation(board, reports, folder, files, notes)
+
+
+def _keep_preferences(
+    models: Mapping[str, str], own: Mapping[str, str], reports: Mapping[str, Report], split: str
+) -> list[str]:
+    """Keep the fitted preferences in the cards of runs of piqa's; return a line on each model."""
+    notes = []
+    for name, model in models.items():
+        found = reports[name].calibration
+        if found is None:
+            notes.append(f"{name}: no preference, as no scene has two images with different predictions")
+        elif split == "train":
+            notes.append(f"{name}: the preference is not kept: scenes of the training make a model look too sure")
+        elif name not in own:
+            notes.append(f"{name}: the preference is not kept in a card, as the model is no run of piqa's")
+        else:
+            try:
+                add_to_card(model, {"preference": found.preference.to_dict()}, own[name])
+                notes.append(f"{name}: the preference is kept in {Path(model).with_suffix('.json')}, for `piqa pick`")
+            except InputError as error:  # the evaluation itself is done
+                notes.append(f"{name}: the preference is not kept: {error}")
+    return notes
 
 
 def _write_reports(
@@ -181,6 +213,7 @@ def _write_reports(
     subject: Subject,
     folder: Path,
     spreadsheet_safe: bool,
+    preference: bool,
 ) -> dict[str, Report]:
     """Write the report of every candidate, in folders of their own where there are several."""
     reports = {}
@@ -194,7 +227,11 @@ def _write_reports(
             told |= {"more": {"licence": licence}}
         told |= {"selected_on": one.candidate.selected_on, "official_split": None}
         reports[name] = write_report(
-            one.frame, own, ReportFacts(**vars(subject) | told), spreadsheet_safe=spreadsheet_safe
+            one.frame,
+            own,
+            ReportFacts(**vars(subject) | told),
+            spreadsheet_safe=spreadsheet_safe,
+            preference=preference,
         )
     return reports
 

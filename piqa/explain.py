@@ -31,7 +31,6 @@ from piqa.report.pages import (
 from piqa.report.parts import Parts
 from piqa.report.portraits import Portraits
 from piqa.report.scenes import ScenesFrom
-from piqa.report.written_files import WrittenFiles
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
 from piqa.system.command_line import run_command
@@ -39,6 +38,7 @@ from piqa.system.files import remove_leftovers
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import progress, told_if_slow
 from piqa.system.sigterm import sigterm_stops
+from piqa.system.written_files import WrittenFiles
 from piqa.weights.trust import Trust
 
 if TYPE_CHECKING:

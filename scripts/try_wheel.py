@@ -49,6 +49,8 @@ CASES = [
     "piqa evaluate --ckpt_path runs/demo --statistics.bootstrap_samples 100",
     f"piqa predict {IMAGE} --ckpt_path runs/demo --out scores.csv",
     f"piqa explain {IMAGE} --ckpt_path runs/demo --out report",
+    f"piqa pick {IMAGE} --ckpt_path runs/demo --out picks",
+    "piqa compare --table piqa.data.CSVTable --table.csv data/demo/demo.csv --out comparison --examples 0",
     "piqa models",
     "piqa fit --config piqa.yaml --print_config",
     "piqa pretrain --config lsvq.yaml --print_config",

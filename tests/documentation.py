@@ -15,16 +15,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "CHANGELOG.md", "data/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = (
-    "fit",
-    "prepare",
-    "pretrain",
-    "evaluate",
-    "predict",
-    "predict_ray",
-    "explain",
-    "personalise",
-    "models",
-    "export",
+    *("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise", "models"),
+    *("compare", "export", "pick"),
 )
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -108,7 +100,7 @@ def runs_on_the_demo(command: Command) -> bool:
     words = set(command.words)
     if command.name == "predict":
         return "--devices" not in words and bool(words & {"runs/demo", "runs/piqa", "runs/small"})
-    if command.name == "explain":
+    if command.name in ("explain", "pick"):
         return "runs/demo" in words
     if command.name == "evaluate":
         return "submission" not in words

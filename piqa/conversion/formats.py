@@ -83,6 +83,10 @@ class OpenVINOWriter:
             self._model = openvino.Core().read_model(model.SerializeToString())
         except Exception as error:
             raise InputError(f"OpenVINO cannot read this network: {' '.join(str(error).split())[-200:]}") from error
+        ports = [*zip(self._model.inputs, model.graph.input, strict=True)]
+        ports += zip(self._model.outputs, model.graph.output, strict=True)
+        for port, known in ports:  # an output has the names of inner nodes as well, and any of them may be shown
+            port.get_tensor().set_names({known.name})
         self._half = half
 
     def write(self, path: Path, metadata: Mapping[str, str]) -> None:

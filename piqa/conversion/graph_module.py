@@ -79,7 +79,9 @@ class GraphModule(nn.Module):
         if "liqe_logits" in network.inputs and liqe is None:
             raise InputError(f"this {name} takes LIQE's logits; name LIQE's weights by `liqe`")
         self.network = without_text_tower(network)
-        self.liqe = without_text_tower(liqe) if "liqe_logits" in network.inputs and liqe is not None else None
+        self.liqe = None
+        if liqe is not None and "liqe_logits" in network.inputs:
+            self.liqe = cast(LIQE, without_text_tower(liqe))
         self.crops, self._classes = crops, dict(network.classes)
         self._takes_crops = crops == "inside" and not network.pools_windows
         names = [*network.inputs] if "whole" in network.inputs else ["whole", *network.inputs]

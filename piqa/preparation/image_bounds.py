@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import stat
 import threading
@@ -49,19 +51,29 @@ def read_file(path: str | Path) -> bytes:
         FileAccessError: If the machine refuses the file: absent, no permission, a drive that is gone.
         InputError: If it is no regular file, or larger than an image that is read.
     """
+    with opened_file(path) as file:
+        limit = MAX_BYTES if format_of(file.read(FIRST_BYTES)) else MAX_UNKNOWN_BYTES
+        if os.fstat(file.fileno()).st_size > limit:
+            raise InputError(f"{path} has more than the {limit / 1e6:g} MB that are read of an image; scale it down")
+        file.seek(0)
+        return file.read()
+
+
+@contextmanager
+def opened_file(path: str | Path) -> Iterator[io.FileIO]:
+    """Open a regular file to read from; faults of the machine inside the block are told as those of the file.
+
+    Raises:
+        FileAccessError: If the machine refuses the file: absent, no permission, a drive that is gone.
+        InputError: If it is no regular file.
+    """
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer, for ever
             kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
             raise InputError(f"{path} is {kind}, not an image file; name a file")
         with Path(path).open("rb", buffering=0) as file:
-            limit = MAX_BYTES if format_of(file.read(FIRST_BYTES)) else MAX_UNKNOWN_BYTES
-            if status.st_size > limit:
-                raise InputError(
-                    f"{path} has more than the {limit / 1e6:g} MB that are read of an image; scale it down"
-                )
-            file.seek(0)
-            return file.read()
+            yield file
     except OSError as error:
         raise FileAccessError(f"cannot read {path}: {error.strerror}; check the path") from error
     except ValueError as error:

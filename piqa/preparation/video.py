@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -124,6 +125,22 @@ def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -
             its size; or if its motion features are needed and absent or of another shape.
     """
     motion = None if settings.motion is None else read_motion(settings.motion, path, settings.frames)
+    with opened_video(path) as container:
+        stream = video_stream(container, threads)
+        picked = _pick(container, stream, settings.frames)
+        images = [resized_pixels(frame, settings.short_side) for frame in picked]
+    if len({image.shape for image in images}) > 1:
+        raise InputError(f"{path} changes its frame size; convert it to one size")
+    return Clip(np.stack(images + images[-1:] * (settings.frames - len(images))), motion)
+
+
+@contextmanager
+def opened_video(path: str | Path) -> Iterator[InputContainer]:
+    """Open an MP4, MOV, Matroska or WebM video to decode from; faults inside the block are told as those of the file.
+
+    Raises:
+        InputError: If the file is absent, empty, no such video or damaged, or needs more memory than there is.
+    """
     try:
         with Path(path).open("rb") as file:
             if not file.read(1):
@@ -137,17 +154,13 @@ def decode_clip(path: str | Path, settings: ClipPreparation, threads: int = 1) -
         raise InputError(f"{path} {fault}") from error
     try:
         with container:
-            stream = _video_stream(container, threads)
-            images = [_to_pixels(frame, settings.short_side) for frame in _pick(container, stream, settings.frames)]
+            yield container
     except InputError as error:
         raise InputError(f"{path} {error}") from None
     except MemoryError as error:
         raise InputError(f"{path} needs more memory than there is; scale it down") from error
     except Exception as error:
         raise InputError(f"{path} is a damaged or truncated video ({getattr(error, 'strerror', error)})") from error
-    if len({image.shape for image in images}) > 1:
-        raise InputError(f"{path} changes its frame size; convert it to one size")
-    return Clip(np.stack(images + images[-1:] * (settings.frames - len(images))), motion)
 
 
 def _as_webp(frame: Pixels) -> Pixels:
@@ -174,7 +187,7 @@ def read_motion(folder: str | Path, video: str | Path, frames: int) -> Motion:
     return features
 
 
-def _video_stream(container: InputContainer, threads: int) -> VideoStream:
+def video_stream(container: InputContainer, threads: int) -> VideoStream:
     """Return the stream to decode; messages of errors continue after the file's name."""
     if not container.streams.video:
         raise InputError("has no video stream")
@@ -205,14 +218,14 @@ def _pick(container: InputContainer, stream: VideoStream, count: int) -> list[Vi
         shown = frame
     if shown is None:
         raise InputError("has no frame that can be decoded; it is damaged or truncated")
-    if mark + 0.5 < _stated_length(container, stream) * rate:  # 0.5 for times rounded to milliseconds
+    if mark + 0.5 < stated_length(container, stream) * rate:  # 0.5 for times rounded to milliseconds
         raise InputError(f"is truncated: it ends before the frame at {float(mark / rate):.1f} s; download it again")
     return kept or [_whole(shown)]
 
 
 def _numbered(container: InputContainer, stream: VideoStream, rate: Fraction) -> Iterator[tuple[int, VideoFrame]]:
     """Yield frames in order of presentation with their numbers, and the last again with the number of its end."""
-    ticks = _time_base(stream) * rate
+    ticks = time_base(stream) * rate
     frame, number, start, end = None, -1, 0, 0
     for packet in container.demux(stream):
         if packet.is_corrupt:  # truncated by the end of the file; parts of the frame would be invented
@@ -230,7 +243,7 @@ def _numbered(container: InputContainer, stream: VideoStream, rate: Fraction) ->
 
 def _rate(stream: VideoStream) -> Fraction:
     """Return the frame rate that the container states; else one frame for each unit of its timestamps."""
-    return stream.guessed_rate or 1 / _time_base(stream)
+    return stream.guessed_rate or 1 / time_base(stream)
 
 
 def _whole(frame: VideoFrame) -> VideoFrame:
@@ -239,21 +252,27 @@ def _whole(frame: VideoFrame) -> VideoFrame:
     return frame
 
 
-def _time_base(stream: VideoStream) -> Fraction:
+def time_base(stream: VideoStream) -> Fraction:
+    """Return the seconds of a unit of the stream's timestamps; messages of errors continue after the file's name."""
     if not stream.time_base:
         raise InputError("states no unit of its timestamps; convert it to MP4")
     return stream.time_base
 
 
-def _stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
+def stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
     """Return the duration in seconds that the container states; 0 where it states none."""
     if stream.frames and stream.duration:
-        return stream.duration * _time_base(stream)
+        return stream.duration * time_base(stream)
     # Matroska states the end of the whole file, counted from time zero
-    return Fraction(container.duration or 0, av.time_base) - (stream.start_time or 0) * _time_base(stream)
+    return Fraction(container.duration or 0, av.time_base) - (stream.start_time or 0) * time_base(stream)
 
 
-def _to_pixels(frame: VideoFrame, short_side: int) -> Pixels:
-    """Return upright RGB, (height, width, 3). Stated colour matrix and range are applied; HDR is not tone-mapped."""
-    image = resize_short_side(Image.fromarray(frame.to_ndarray(format="rgb24")), short_side)
-    return np.rot90(np.asarray(image), round(frame.rotation / 90))
+def resized_pixels(frame: VideoFrame, short_side: int | None = None) -> Pixels:
+    """Return upright RGB, (height, width, 3), in its own size or with this short side.
+
+    Stated colour matrix and range are applied; HDR is not tone-mapped.
+    """
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    if short_side is not None:
+        pixels = np.asarray(resize_short_side(Image.fromarray(pixels), short_side))
+    return np.rot90(pixels, round(frame.rotation / 90))

@@ -13,8 +13,8 @@ from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage
 from piqa.report.scenes import place_in_words
 from piqa.report.standouts import PRINCIPAL, StandOut
 from piqa.report.table import write_table
-from piqa.report.written_files import WrittenFiles
 from piqa.system.progress import Advance
+from piqa.system.written_files import WrittenFiles
 from piqa.web.page import render_page
 from piqa.web.pdf import write_pdf
 from piqa.web.text import number

@@ -40,7 +40,12 @@ KINDS_TOLD = 6  # kinds of left-out files that are told one by one
 Tell = Callable[[str], None]
 
 
-def expand(images: Sequence[str], listed: str | None = None, tell: Tell = warnings.warn) -> list[str]:
+def expand(
+    images: Sequence[str],
+    listed: str | None = None,
+    tell: Tell = warnings.warn,
+    companions: frozenset[str] = frozenset(),
+) -> list[str]:
     """Return the files that are meant: those named, and all images below each folder, in order of name.
 
     A file that is meant twice, or by two spellings of its path, comes once. A name that a spreadsheet would run, such
@@ -52,11 +57,12 @@ def expand(images: Sequence[str], listed: str | None = None, tell: Tell = warnin
         images: Images and folders.
         listed: Text file of more, one a line. They are not looked up here: one that is not there costs its row.
         tell: Takes a line on each folder that could not be read, and one on what was left out.
+        companions: Endings, in lower case, of other files in folders that are meant as well.
 
     Raises:
         InputError: If something is not there, or a folder holds no image, or nothing is meant.
     """
-    folders = _Folders()
+    folders = _Folders(companions)
     files: dict[str, str] = {}  # by absolute path, in the first spelling
     named = (file for image in images for file in folders.meant_by(image))
     for file in chain(named, [] if listed is None else _lines(listed)):
@@ -73,8 +79,9 @@ def expand(images: Sequence[str], listed: str | None = None, tell: Tell = warnin
 class _Folders:
     """Looks up what is in folders, and keeps account of what it leaves out."""
 
-    def __init__(self) -> None:
+    def __init__(self, companions: frozenset[str] = frozenset()) -> None:
         self.faults: list[str] = []
+        self._companions = companions
         self._left_out: Counter[str] = Counter()
 
     def meant_by(self, named: str) -> Iterator[str]:
@@ -118,7 +125,7 @@ class _Folders:
                 open_folders.pop()
             elif _is_folder(entry):
                 open_folders.append(self._inside(entry.path))
-            elif (kind := _kind_left_out(entry)) is None:
+            elif (kind := _kind_left_out(entry, self._companions)) is None:
                 yield str(Path(entry.path))
             elif kind:
                 self._left_out[kind] += 1
@@ -152,8 +159,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _kind_left_out(entry: os.DirEntry[str]) -> str | None:
-    """Return what kind of file is left out, None for an image, '' for a link to a folder."""
+def _kind_left_out(entry: os.DirEntry[str], companions: frozenset[str]) -> str | None:
+    """Return what kind of file is left out, None for an image or a companion, '' for a link to a folder."""
     ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 -- a million times
     try:
         if not entry.is_file():
@@ -163,7 +170,7 @@ def _kind_left_out(entry: os.DirEntry[str]) -> str | None:
     except OSError as error:
         # What cannot be looked up for the moment may be an image: then its row says so.
         return LINK if error.errno == errno.ELOOP else None if ending in _photo_endings() else ending or NO_ENDING
-    if ending in _photo_endings():
+    if ending in _photo_endings() or ending in companions:
         return None
     if ending not in OTHER_ENDINGS and _is_image_inside(entry.path):
         return None

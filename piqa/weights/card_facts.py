@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from piqa.errors import InputError
 from piqa.models.contract import Arguments
@@ -48,5 +49,5 @@ def add_to_card(path: str | Path, facts: Mapping[str, Arguments], weights_digest
     known = (current, None)  # cards of 0.1.0 do not tell their weights
     if card.weights_digest not in known or weights_digest not in known:
         raise InputError(f"{path} was replaced meanwhile; nothing was added to its card")
-    changed = replace(card, **{name: dict(value) for name, value in facts.items()})  # type: ignore[arg-type]
-    write_json(changed.to_dict(), path.with_suffix(".json"))
+    added: dict[str, Any] = {name: dict(value) for name, value in facts.items()}
+    write_json(replace(card, **added).to_dict(), path.with_suffix(".json"))
