@@ -24,7 +24,7 @@ import pandas as pd
 
 from piqa.conversion.converted import load_scorer
 from piqa.data.cuts import Crops
-from piqa.engines.graph import Engine
+from piqa.engines.graph import Engine, is_exported
 from piqa.errors import FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.file_list import expand
 from piqa.scoring.image_batches import until_the_disk_is_gone
@@ -36,7 +36,7 @@ from piqa.system.json_text import json_text, write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
-from piqa.weights.licences import licence_of, require_commercial
+from piqa.weights.licences import check_commercial, licence_of, require_commercial
 from piqa.weights.model_file import find_model
 from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust
@@ -114,7 +114,8 @@ def predict_ray(
         FileAccessError: If images could not be read because of the machine.
         NothingDoneError: If every image failed for a reason of its own.
     """
-    if commercial:
+    exported = is_exported(ckpt_path)
+    if commercial and not exported:
         require_commercial(ckpt_path)
     _require_ray()
     if actors < 1 or batch_size < 1:
@@ -128,6 +129,8 @@ def predict_ray(
         loading = cast(Loading, how_loaded)
         # Here too, so that a mistake is told in one line and before any actor starts.
         scorer = load_scorer(model, device="cpu", **loading)
+        if commercial and exported:
+            check_commercial(scorer.card, ckpt_path)
         tell_precision(scorer.card, precision, ckpt_path)
         scorer.columns_with(factors)
         settings = scorer.settings(find_model(model), factors) | {"crops": test_crops}

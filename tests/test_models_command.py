@@ -12,7 +12,7 @@ from refusals import one_line
 from small_networks import card_of, tiny
 from tiny_models import write_images, write_tiny_model
 
-from piqa import __main__, evaluate, explain, fit, personalise, predict, predict_ray
+from piqa import __main__, evaluate, explain, fit, personalise, pick, predict, predict_ray
 from piqa.errors import InputError
 from piqa.weights import cache, command, licences
 from piqa.weights.registry import entries
@@ -195,7 +195,7 @@ def test_a_card_keeps_what_is_said_of_its_licence():
     assert licences.licence_of(card) is None and "licence" not in card.to_dict()
 
 
-@pytest.mark.parametrize("started", [explain.main, personalise.main, predict_ray.main])
+@pytest.mark.parametrize("started", [explain.main, personalise.main, pick.main, predict_ray.main])
 def test_every_command_that_scores_refuses_what_is_not_known_to_allow_it(started, names, capsys, tmp_path):
     images = write_images(tmp_path / "images", 1)
     names.plain("mine", **nima_fields("resnet10t", 64))

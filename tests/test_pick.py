@@ -92,7 +92,8 @@ def by_factors(photos):
 def model(tmp_path_factory):
     """A model whose card knows probabilities."""
     folder = write_tiny_model(tmp_path_factory.mktemp("model"))
-    add_to_card(folder / "model.safetensors", {"preference": Preference(SCALE, 3, 30, source="demo").to_dict()})
+    facts = {"preference": Preference(SCALE, 3, 30, source="demo").to_dict(), "licence": {"weights": "our own"}}
+    add_to_card(folder / "model.safetensors", facts)
     return folder
 
 
@@ -139,6 +140,7 @@ def test_a_models_scores_and_its_cards_preference_make_the_probabilities(by_mode
     assert rows[Path(files[order[2]]).name]["probability"] == ""
     assert [rows[Path(files[at]).name]["percentile"] for at in order] == ["100.0", "50.0", "0.0"]
     assert summary_of(by_model)["preference"]["source"] == "demo"
+    assert summary_of(by_model)["licence"] == "weights: our own"
 
 
 def test_nothing_told_names_the_folder_of_the_images(by_factors, by_model, photos):

@@ -11,10 +11,12 @@ from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.options import Precision
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.score_output import ScoreOutput
 from piqa.scoring.scorer import Scorer
 from piqa.system.progress import told_if_slow
+from piqa.weights.licences import licence_of
 from piqa.weights.model_file import find_model
 from piqa.weights.trust import Trust
 
@@ -56,6 +58,7 @@ class LoadedModel:
 
     Attributes:
         preference: How a difference of its scores becomes a probability; None where its card does not say.
+        licence: What is said of the use of its weights; None where nothing is.
 
     Raises:
         InputError: If it cannot be loaded, or its card holds no preference that can be read.
@@ -73,7 +76,9 @@ class LoadedModel:
                 try_turns=True,
                 trust=options.trust,
             )
+        tell_precision(self._scorer.card, options.precision, options.ckpt_path)
         self.preference = Preference.from_dict(self._scorer.card.preference)
+        self.licence = licence_of(self._scorer.card)
         self.settings = self._scorer.settings(find_model(options.ckpt_path)) | {"crops": options.test_crops}
 
     def score(self, files: Sequence[str], output: ScoreOutput) -> ModelScores:

@@ -162,6 +162,7 @@ class PickRun:
             "settings": dict(about),
             "model": None if self._model is None else self._model.settings["model"],
             "model_name": self.model_name or None,
+            "licence": None if self._model is None else self._model.licence,
             "preference": None if preference is None else preference.to_dict(),
             "choices": None if agreed is None else agreed.to_dict(),
         }
