@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped, one_line_errors
 from piqa.moments.choosing import Choosing
 from piqa.moments.film_run import FRAMES, FilmRun

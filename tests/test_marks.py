@@ -320,6 +320,14 @@ def test_marks_are_undone_where_photographs_and_output_were_moved_together(photo
     assert names(moved / "photos") == ["a.jpg", "b.jpg"]
 
 
+def test_a_picture_that_has_vanished_gets_no_orphan(photos, options):
+    shots = [moment(photos / "a.jpg", companions=[photos / "a.CR3"]), moment(photos / "b.jpg", name="n")]
+    (photos / "b.jpg").unlink()
+    done = write_marks(shots, options)
+    assert done.left == ["b.jpg gets no marks: it is no longer there"]
+    assert names(photos) == ["a.jpg", "a.jpg.xmp"]
+
+
 def test_a_rating_without_meaning_is_refused(options):
     with pytest.raises(InputError, match="1 to 5 stars"):
         replace(options, rating=0)

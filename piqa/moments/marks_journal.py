@@ -17,6 +17,7 @@ from pathlib import Path
 from piqa.errors import FileAccessError, InputError
 from piqa.moments.xmp_packet import MAX_BYTES, Packet, Property, Splice, difference, read_packet, spliced
 from piqa.system.files import replacing
+from piqa.system.progress import progress
 
 Values = Mapping[Property, str | None]
 
@@ -166,34 +167,41 @@ class Undone:
     left: list[str] = field(default_factory=list)
 
 
-def undo_marks(journal: str | Path) -> Undone:
+def undo_marks(journal: str | Path, quiet: bool = False) -> Undone:
     """Take the marks of a journal back, and then the journal itself; marks that stay keep their entries.
 
     Args:
         journal: The file that `write_marks` wrote.
+        quiet: Whether no progress is shown.
 
     Raises:
         InputError: If it cannot be read.
     """
     kept = Journal(journal)
     undone, left = Undone(), []
-    for sidecar in kept.entries:
-        try:
-            content = read_sidecar(sidecar)
-            if content is None:  # somebody removed it
-                continue
-            before = kept.without_marks(sidecar, content)
-            if before == content:  # the marks were never written, or others have replaced all of them
-                continue
-            replace_sidecar(sidecar, content, before)
-            exact = before is None or digest(before) in [entry.before for entry in kept.entries[sidecar]]
-            undone.restored += exact
-            undone.cleaned += not exact
-        except InputError as error:
-            left.append(sidecar)
-            undone.left.append(f"{sidecar.name} keeps its marks: {error}")
+    with progress(len(kept.entries), quiet=quiet, task="taking marks back", unit="sidecars") as advance:
+        for sidecar in kept.entries:
+            try:
+                _undo_one(sidecar, kept, undone)
+            except InputError as error:
+                left.append(sidecar)
+                undone.left.append(f"{sidecar.name} keeps its marks: {error}")
+            advance(1)
     kept.keep(left)
     return undone
+
+
+def _undo_one(sidecar: Path, journal: Journal, undone: Undone) -> None:
+    content = read_sidecar(sidecar)
+    if content is None:  # somebody removed it
+        return
+    before = journal.without_marks(sidecar, content)
+    if before == content:  # the marks were never written, or others have replaced all of them
+        return
+    replace_sidecar(sidecar, content, before)
+    exact = before is None or digest(before) in [entry.before for entry in journal.entries[sidecar]]
+    undone.restored += exact
+    undone.cleaned += not exact
 
 
 def new_entry(

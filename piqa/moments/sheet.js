@@ -241,7 +241,7 @@ const onPage = {
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("legend").open) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const writes = event.target.matches("input[type=search], select");
+  const writes = event.target.matches("input[type=search]") || (event.target.closest(".bar") && !"/?".includes(key));
   const clicks = event.target.matches("button, input") && (key === " " || key === "Enter");
   if (writes || clicks) return;
   if ((event.shiftKey && key.startsWith("Arrow")) || "+=-01".includes(key)) { // keys of the panes

@@ -149,13 +149,20 @@ def _wishes(picked: Iterable[PickedMoment], options: MarkOptions, marked: Marked
             ]
             verdict = _verdict(shot, moment, options)
             try:
-                for source in sidecars.of(pictures):
+                for source in sidecars.of(_there(pictures)):
                     sidecar = _mirrored(source, options)
                     place = sidecar.parent.resolve() / sidecar.name
                     yield _Wish(moment, shot, verdict, place, source, pictures[0])
             except InputError as error:
                 if verdict is not None:
                     marked.left.append(f"{pictures[0].name} gets no marks: {error}")
+
+
+def _there(pictures: list[Path]) -> list[Path]:
+    """Return the files that are still there; a sidecar of a file that is gone would be an orphan."""
+    if not pictures[0].exists():
+        raise InputError("it is no longer there")
+    return [picture for picture in pictures if picture.exists()]
 
 
 def _verdict(shot: RankedShot, moment: PickedMoment, options: MarkOptions) -> Verdict | None:
