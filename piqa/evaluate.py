@@ -38,18 +38,21 @@ from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.loading import CONFIGS
 from piqa.scoring.options import ScoringOptions
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
 from piqa.system.device import pick_device
+from piqa.system.files import digest_of
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import Advance, progress
 from piqa.system.shown_paths import shown_command, shown_path
 from piqa.weights import model_file
-from piqa.weights.licences import require_commercial
+from piqa.weights.card_facts import add_to_card, is_own_model
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_card import ModelCard
-from piqa.weights.registry import entry_named, is_name
+from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust, trusted_packages
 
 SafeTables = Literal["board", "all", "none"]
@@ -71,6 +74,7 @@ class Evaluation:
     reports: dict[str, Report]
     folder: Path
     files: list[Path]
+    notes: Sequence[str] = ()  # on the models' cards
 
 
 def main(args: list[str] | None = None) -> None:
@@ -93,6 +97,8 @@ def main(args: list[str] | None = None) -> None:
         if len(evaluation.reports) == 1:
             print_report(next(iter(evaluation.reports.values())), console)
         print_board(evaluation.board, console)
+        for note in evaluation.notes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Written: {', '.join(map(str, evaluation.files))}", highlight=False, soft_wrap=True)
 
 
@@ -112,6 +118,7 @@ def evaluate(
     scoring: ScoringOptions = SCORING,
     trust: Trust = None,
     commercial: bool = False,
+    preference: bool = True,
 ) -> Evaluation:
     """Measure models and CSVs of predictions, scene by scene, compare them, and write the results.
 
@@ -138,6 +145,8 @@ def evaluate(
         trust: Packages besides piqa whose networks and tables a model file may name; they are imported, which runs
             their code.
         commercial: Refuse models that are not known to allow commercial use.
+        preference: Whether to fit how a difference of scores becomes the probability that one image is better, and to
+            keep it in the card of each model that is a run of piqa's, for `piqa pick`.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
@@ -162,16 +171,40 @@ def evaluate(
         command=shown_command(command()),
         test_crops=scoring.test_crops if models else None,
     )
+    own = {name: digest_of(path) for name, path in models.items() if preference and is_own_model(path)}
     with locked(folder, folder=True):  # all inputs are read, and hours of scoring may follow
         claim_folder(folder, "evaluation", made_before=_made_before)
         if labels is not None:
             used = [split, "train"] if calibrate else [split]
             tables = [*_scored(models, scorer, labels, used, max_failed, scoring, trust), *tables]
         board = without_places(_compare(tables, table, labels, subject, options))
-        reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all")
+        reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all", preference)
         files = [*write_tables(board, folder, spreadsheet_safe=spreadsheet_safe != "none").values()]
         files.append(write_page(board, folder / "leaderboard.html"))
-    return Evaluation(board, reports, folder, files)
+    notes = _keep_preferences(models, own, reports, split) if preference else []
+    return Evaluation(board, reports, folder, files, notes)
+
+
+def _keep_preferences(
+    models: Mapping[str, str], own: Mapping[str, str], reports: Mapping[str, Report], split: str
+) -> list[str]:
+    """Keep the fitted preferences in the cards of runs of piqa's; return a line on each model."""
+    notes = []
+    for name, model in models.items():
+        found = reports[name].calibration
+        if found is None:
+            notes.append(f"{name}: no preference, as no scene has two images with different predictions")
+        elif split == "train":
+            notes.append(f"{name}: the preference is not kept: scenes of the training make a model look too sure")
+        elif name not in own:
+            notes.append(f"{name}: the preference is not kept in a card, as the model is no run of piqa's")
+        else:
+            try:
+                add_to_card(model, {"preference": found.preference.to_dict()}, own[name])
+                notes.append(f"{name}: the preference is kept in {Path(model).with_suffix('.json')}, for `piqa pick`")
+            except InputError as error:  # the evaluation itself is done
+                notes.append(f"{name}: the preference is not kept: {error}")
+    return notes
 
 
 def _write_reports(
@@ -180,6 +213,7 @@ def _write_reports(
     subject: Subject,
     folder: Path,
     spreadsheet_safe: bool,
+    preference: bool,
 ) -> dict[str, Report]:
     """Write the report of every candidate, in folders of their own where there are several."""
     reports = {}
@@ -189,11 +223,15 @@ def _write_reports(
         told: dict[str, object] = (
             {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
         )
-        if (entry := entry_named(models.get(name))) is not None:
-            told |= {"more": {"licence": entry.licence_line}}
+        if licence := one.frame.attrs.get("licence"):
+            told |= {"more": {"licence": licence}}
         told |= {"selected_on": one.candidate.selected_on, "official_split": None}
         reports[name] = write_report(
-            one.frame, own, ReportFacts(**vars(subject) | told), spreadsheet_safe=spreadsheet_safe
+            one.frame,
+            own,
+            ReportFacts(**vars(subject) | told),
+            spreadsheet_safe=spreadsheet_safe,
+            preference=preference,
         )
     return reports
 
@@ -232,7 +270,10 @@ def _folder_name(name: str) -> str:
 
 
 def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
-    return Scorer.load(model, liqe=options.liqe, device=options.device, precision=options.precision, trust=trust)
+    from piqa.conversion.converted import load_scorer  # not needed where there are CSVs alone
+
+    how = {"device": options.device, "precision": options.precision}
+    return load_scorer(model, options.engine, liqe=options.liqe, trust=trust, **how)  # type: ignore[arg-type]
 
 
 def _scored(
@@ -251,19 +292,15 @@ def _scored(
     frame = labels[labels["split"].isin(used)]
     for name, model in models.items():
         scorer = scorer or _load(model, options, trust)
-        selected_on = scorer.card.trained_on.get("selected_on")
-        prepared = PreparedStore(options.store, scorer.preparation)
-        report = prepared.build(frame["path"], str(scorer.device), max_failed=1)
-        failed = frame["path"].isin([path for path, _ in report.failed])
-        _check_failed(report.failed, len(labels), len(frame), max_failed)
-        usable = frame[~failed]
-        portraits = map(prepared.load, usable["path"])
-        with progress(len(usable)) as advance:
-            scores = scorer.score_portraits(
-                _counted(portraits, advance), test_crops=options.test_crops, batch_size=options.batch_size
-            )
+        tell_precision(scorer.card, options.precision, shown_path(model))
+        selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
+        score = _score_stored if scorer.takes_portraits else _score_files
+        found, broken = score(scorer, frame["path"], options)
+        _check_failed(broken, len(labels), len(frame), max_failed)
+        failed = frame["path"].isin([path for path, _ in broken])
+        scores = [found[path] for path in frame.loc[~failed, "path"]]
         scorer = None  # one network in memory at a time
-        scored = usable.assign(prediction=scores)
+        scored = frame[~failed].assign(prediction=scores)
         without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
         candidate = Candidate(
             name,
@@ -273,8 +310,40 @@ def _scored(
             failed=tuple(without),
         )
         evaluated = _part(scored, used[0]).drop(columns="path")
-        evaluated.attrs = {"failed": without}
+        evaluated.attrs = {"failed": without, "licence": licence}
         yield CandidateTable(candidate, evaluated)
+
+
+Scores = dict[str, float]
+Broken = list[tuple[str, str]]  # images and why they could not be prepared
+
+
+def _score_stored(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
+    """Return the scores of images by way of the store, and the images that could not be prepared."""
+    prepared = PreparedStore(options.store, scorer.preparation)
+    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
+    failed = {path for path, _ in broken}
+    usable = [path for path in paths if path not in failed]
+    with progress(len(usable)) as advance:
+        portraits = _counted(map(prepared.load, usable), advance)
+        scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
+    return dict(zip(usable, scores, strict=True)), broken
+
+
+def _score_files(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
+    """Return the same of the files themselves, for a model that the store does not serve."""
+    scores: Scores = {}
+    broken: Broken = []
+    with progress(len(paths)) as advance:
+        for batch in scorer.batches(paths, test_crops=options.test_crops, batch_size=options.batch_size):
+            for row in scorer.rows(batch):
+                file, error = str(row["file"]), row["error"]
+                if error is None:
+                    scores[file] = float(row["score"] or 0)
+                else:
+                    broken.append((file, str(error)))
+            advance(len(batch.files))
+    return scores, broken
 
 
 def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:

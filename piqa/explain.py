@@ -31,7 +31,6 @@ from piqa.report.pages import (
 from piqa.report.parts import Parts
 from piqa.report.portraits import Portraits
 from piqa.report.scenes import ScenesFrom
-from piqa.report.written_files import WrittenFiles
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
 from piqa.system.command_line import run_command
@@ -39,6 +38,7 @@ from piqa.system.files import remove_leftovers
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import progress, told_if_slow
 from piqa.system.sigterm import sigterm_stops
+from piqa.system.written_files import WrittenFiles
 from piqa.weights.trust import Trust
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def explain(
     precision: Precision = "32",
     liqe: str | None = None,
     trust: Trust = None,
+    commercial: bool = False,
 ) -> None:
     """Measure images, and write a report: an index, a page a portrait, and a CSV.
 
@@ -86,6 +87,7 @@ def explain(
         precision: Of the model, as of `piqa predict`.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
+        commercial: Refuse a model that is not known to allow commercial use.
 
     Raises:
         InputError: If there is nothing to explain, the model cannot be read, or `out` cannot be written or is not
@@ -96,6 +98,10 @@ def explain(
     """
     if workers is not None and workers < 0:
         raise InputError(f"`workers` {workers}: at least 0 is needed")
+    if commercial and ckpt_path is not None:
+        from piqa.weights.licences import require_commercial  # networks are slow to import
+
+        require_commercial(ckpt_path)
     with told_if_slow("listing the images"):
         files = expand(images, list, tell=_tell)
     if compare and len(files) != 2:
@@ -127,6 +133,7 @@ class _Run:
         self._written = WrittenFiles(out)
         self._model: ModelReport | None = None
         self._model_name = ""
+        self._licence: str | None = None
         self._comparison: Sequence[str] = ()
         remove_leftovers(out)
 
@@ -154,12 +161,16 @@ class _Run:
     ) -> None:
         """Explain the scores that a model gives the images."""
         from piqa.report.scored import FEW, ModelReport  # networks are slow to import, and not needed without a model
+        from piqa.scoring.precision import tell_precision
         from piqa.scoring.scorer import Scorer
+        from piqa.weights.licences import licence_of
         from piqa.weights.model_file import find_model
 
         with told_if_slow("loading the model"):
             scorer = Scorer.load(ckpt_path, liqe=liqe, device=device, precision=precision, try_turns=True, trust=trust)
             settings = scorer.settings(find_model(ckpt_path))
+        self._licence = licence_of(scorer.card)
+        tell_precision(scorer.card, precision, ckpt_path)
         measured = len(self.portraits.measured())
         with_maps = measured <= FEW if score_maps is None else score_maps
         if score_maps is None and not with_maps:
@@ -171,7 +182,7 @@ class _Run:
 
     def write(self, compare: bool, pdf: bool) -> None:
         """Write the pages, the table and the PDF."""
-        head = heading(self.portraits, self._model_name)
+        head = heading(self.portraits, self._model_name, self._licence or "")
         measured = self.portraits.measured()
         with progress(len(measured), task="writing", unit="pages") as advance:
             write_portraits(self.portraits, self._written, head, advance)

@@ -43,6 +43,7 @@ from piqa.system.progress import progress
 from piqa.tasks.personalisation import TuningRecipe, fine_tune, rows_of
 from piqa.training.signals import stopped_in_one_line
 from piqa.weights import model_file
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.trust import Trust
 
 OWN = {"users.csv", "settings.json", "summary.json", "models", MARKER, f".piqa{LOCK}"}
@@ -69,6 +70,7 @@ def personalise(
     seed: int = 0,
     device: str = "auto",
     trust: Trust = None,
+    commercial: bool = False,
 ) -> dict[str, object]:
     """Fine-tune a model for each user and measure it; return the summary, as in `summary.json`.
 
@@ -87,10 +89,13 @@ def personalise(
         seed: Seed of the draws.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
+        commercial: Refuse a model that is not known to allow commercial use.
 
     Raises:
         InputError: If there is nobody to learn from, or something cannot be read or written.
     """
+    if commercial:
+        require_commercial(ckpt_path)
     k = sorted(set(k))
     if not k or k[0] < 2 or draws < 1 or least_test < 2:
         raise InputError(f"`k` {k} and `least_test` {least_test} must be at least 2, `draws` {draws} at least 1")
@@ -113,17 +118,22 @@ def personalise(
         trial = _Trial(scorer, recipe, k, draws, least_test, seed, folder / "models" if save else None)
         with stopped_in_one_line(lambda: "users that are done are kept; the same command goes on with the others"):
             _try_users(trial, frame, users, rows, store, folder)
-        return _write_summary(folder, rows, settings, counts)
+        return _write_summary(folder, rows, settings, counts, licence_of(scorer.card))
 
 
 def _write_summary(
-    folder: Path, rows: Sequence[UserRow], settings: dict[str, object], counts: pd.Series[int]
+    folder: Path,
+    rows: Sequence[UserRow],
+    settings: dict[str, object],
+    counts: pd.Series[int],
+    licence: str | None,
 ) -> dict[str, object]:
-    """Write and print the summary; `counts` holds the ratings of each user."""
+    """Write and print the summary; `counts` holds the ratings of each user, `licence` what is said of the model's."""
     k, least_test = cast("list[int]", settings["k"]), cast(int, settings["least_test"])
     left_out = {str(size): int((counts < size + least_test).sum()) for size in k}
     by_k, console = summarise(pd.DataFrame(rows)), Console()
     summary: dict[str, object] = {"by_k": by_k, "users_left_out": left_out, "settings": settings, "command": command()}
+    summary |= {"licence": licence} if licence else {}
     write_json(summary, folder / "summary.json")
     for size, few in left_out.items():
         console.print(_in_words(size, by_k.get(size), few), highlight=False, soft_wrap=True)

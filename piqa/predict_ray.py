@@ -18,21 +18,25 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import pandas as pd
 
-from piqa.data.transforms import Crops
+from piqa.conversion.converted import load_scorer
+from piqa.data.cuts import Crops
+from piqa.engines.graph import Engine
 from piqa.errors import FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.file_list import expand
 from piqa.scoring.image_batches import until_the_disk_is_gone
 from piqa.scoring.options import Precision
-from piqa.scoring.scorer import Row, Scorer
+from piqa.scoring.precision import tell_precision
+from piqa.scoring.scorer import Row
 from piqa.system.command_line import run_command
 from piqa.system.json_text import json_text, write_json
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import told_if_slow
+from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_file import find_model
 from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust
@@ -41,17 +45,19 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 SETTINGS = "settings.json"
+LICENCE = "licence"  # in the settings' file, where the model's is known; no row depends on it
 FORMER_PART = re.compile(r"(\w+_)?[0-9a-f]{32}_\d{6}(_\d{6})?(-\d+)?\.parquet")
 ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
 
 
 class Loading(TypedDict):
-    """What `Scorer.load` is called with, here and by each actor."""
+    """What `load_scorer` is called with, here and by each actor."""
 
     liqe: str | None
     precision: Precision
     try_turns: bool
     trust: Trust
+    engine: Engine | None
 
 
 def main(args: list[str] | None = None) -> None:
@@ -76,6 +82,8 @@ def predict_ray(
     try_turns: bool = True,
     trust: Trust = None,
     factors: bool = False,
+    commercial: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -97,6 +105,8 @@ def predict_ray(
         try_turns: Look at an image without a sure face turned as well, as in `piqa.predict`.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
         factors: Measure what makes the images' quality, too: a column for each factor, as in `piqa.predict`.
+        commercial: Refuse a model that is not known to allow commercial use.
+        engine: What runs the network, as in `piqa.predict`; each machine converts the model once.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -104,6 +114,8 @@ def predict_ray(
         FileAccessError: If images could not be read because of the machine.
         NothingDoneError: If every image failed for a reason of its own.
     """
+    if commercial:
+        require_commercial(ckpt_path)
     _require_ray()
     if actors < 1 or batch_size < 1:
         raise InputError(f"`actors` {actors} and `batch_size` {batch_size}: at least 1 is needed")
@@ -112,11 +124,14 @@ def predict_ray(
         run = claim_folder(folder, "scores", made_before=_made_before)
         files = _listed(images, list)
         model = ckpt_path if is_name(ckpt_path) else str(find_model(ckpt_path).resolve())
-        loading: Loading = {"liqe": liqe, "precision": precision, "try_turns": try_turns, "trust": trust}
+        how_loaded = {"liqe": liqe, "precision": precision, "try_turns": try_turns, "trust": trust, "engine": engine}
+        loading = cast(Loading, how_loaded)
         # Here too, so that a mistake is told in one line and before any actor starts.
-        scorer = Scorer.load(model, device="cpu", **loading)
+        scorer = load_scorer(model, device="cpu", **loading)
+        tell_precision(scorer.card, precision, ckpt_path)
         scorer.columns_with(factors)
-        _same_settings(folder, scorer.settings(find_model(model), factors) | {"crops": test_crops})
+        settings = scorer.settings(find_model(model), factors) | {"crops": test_crops}
+        _same_settings(folder, settings, licence_of(scorer.card))
         left = _left(files, folder)
         if left:
             how: dict[str, object] = {"model": model, "gpu": gpus > 0, "loading": loading}
@@ -231,7 +246,7 @@ class ScoringActor:
     Args:
         model: As in `Scorer.load`.
         gpu: Whether Ray gives it a GPU.
-        loading: The other arguments of `Scorer.load`.
+        loading: The other arguments of `load_scorer`.
         test_crops: As in `Scorer.score`.
         batch_size: Likewise.
         factors: Likewise.
@@ -240,7 +255,7 @@ class ScoringActor:
     def __init__(
         self, model: str, gpu: bool, loading: Loading, test_crops: Crops, batch_size: int, factors: bool
     ) -> None:
-        self._scorer = Scorer.load(model, device="cuda" if gpu else "cpu", **loading)
+        self._scorer = load_scorer(model, device="cuda" if gpu else "cpu", **loading)
         if not gpu:
             keep_freed_memory()
         self._test_crops, self._batch_size, self._factors = test_crops, batch_size, factors
@@ -281,20 +296,21 @@ def _made_before(folder: Path) -> bool:
 
 
 def _settings(folder: Path) -> str | None:
-    """Return the settings beside the rows, or None where there are none of ours."""
+    """Return the settings beside the rows, on which these depend, or None where there are none of ours."""
     try:
-        text = (folder / SETTINGS).read_text(encoding="utf-8")
-        content = json.loads(text)
+        content = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return text if isinstance(content, dict) and "model" in content else None
+    if not isinstance(content, dict) or "model" not in content:
+        return None
+    return json_text({name: value for name, value in content.items() if name != LICENCE})
 
 
-def _same_settings(folder: Path, settings: dict[str, object]) -> None:
-    """Write the settings beside the rows, or check that they are those of the rows that are there."""
+def _same_settings(folder: Path, settings: dict[str, object], licence: str | None) -> None:
+    """Write the settings and the model's licence beside the rows, or check that the settings are those of the rows."""
     described = folder / SETTINGS
     if not described.exists():
-        write_json(settings, described)
+        write_json(settings | ({LICENCE: licence} if licence else {}), described)
     elif _settings(folder) != json_text(settings):
         raise InputError(f"{folder} holds scores of another model or other settings; name another `--out`")
 

@@ -25,6 +25,7 @@ from documentation import (
     text_of,
 )
 from tiny_models import write_images
+from videos import numbered_frames, write_video
 
 from piqa.__main__ import module_of
 
@@ -151,14 +152,18 @@ FLAGS = sorted(
         if page.name != "CHANGELOG.md" and span.startswith("--") and span.split()[0] not in BENCH_FLAGS
     }
 )
-BASES = (
+BASES = (  # those first whose parser is built soonest
+    ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
+    ("explain", ["photos"]),
+    ("pick", ["photos"]),
+    ("compare", ["A=a", "B=b"]),
+    ("models check", ["runs/piqa"]),
+    ("models push", ["runs/piqa", "hf:somebody/portraits"]),
+    ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("fit", ["--config", "piqa.yaml"]),
     ("fit", ["--config", "demo.yaml"]),
     ("prepare", ["--config", "piqa.yaml"]),
     ("pretrain", ["--config", "lsvq.yaml"]),
-    ("evaluate", ["--ckpt_path", "runs/piqa"]),
-    ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
-    ("explain", ["photos"]),
 )
 
 
@@ -270,6 +275,7 @@ def workshop(tmp_path_factory):
         shutil.copy("00000.jpg", "a.jpg")
         shutil.copy("00001.jpg", "b.jpg")
         Path("list.txt").write_text("a.jpg\nb.jpg\n")
+        write_video("film.mp4", numbered_frames(12))
         own_layout(Path("studio"))
         for text in python_blocks(ROOT / "docs/extend.md"):
             if name := re.match(r"# (my_\w+\.py)\n", text):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import socket
 from dataclasses import replace
@@ -264,6 +265,8 @@ def test_a_comparison_is_printed_when_all_is_written(small, tmp_path, counting, 
 
 def test_with_a_model_the_report_tells_what_the_scores_hang_on(small, tmp_path, counting, capsys):
     write_tiny_model(tmp_path / "model", branches=["whole", "face"], face_rule="none")
+    card = tmp_path / "model" / "model.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"licence": {"weights": "our <own>"}}))
     arguments = (small, "--out", tmp_path / "report", "--ckpt_path", tmp_path / "model", "--device", "cpu")
     run(*arguments)
     expected = Scorer.load(tmp_path / "model", device="cpu").score([small / "a.jpg"])["score"][0]
@@ -271,6 +274,7 @@ def test_with_a_model_the_report_tells_what_the_scores_hang_on(small, tmp_path, 
     assert table.loc["a.jpg", "score"] == pytest.approx(expected, abs=1e-5)
     page = (tmp_path / "report" / "portraits" / "a.html").read_text()
     assert "score: whole image" in page and "What each branch adds to this difference" in page
+    assert "Its licence: weights: our &lt;own&gt;." in (tmp_path / "report" / "index.html").read_text()
     with pytest.MonkeyPatch.context() as patch:  # all of it is kept
         patch.setattr(Explainer, "features", lambda *_: pytest.fail("an image was scored again"))
         run(*arguments)

@@ -30,7 +30,7 @@ def test_a_run_leaves_model_report_config_and_record(tiny_config, tiny_run):
     card = json.loads((tiny_run / "model.json").read_text())
     record = json.loads((tiny_run / "record.json").read_text())
     metrics = json.loads((tiny_run / "test" / "metrics.json").read_text())
-    assert card["network"]["init_args"]["backbone"] == "resnet10t"
+    assert card["network"]["init_args"]["backbone"] == "test_resnet"
     assert card["preparation"]["short_side"] == 72 and card["crop"] == 64
     assert record["data"]["test"] == {"images": 12, "scenes": 2, "digest": record["data"]["test"]["digest"]}
     assert record["packages"]["torch"] == torch.__version__.split("+")[0]

@@ -12,7 +12,8 @@ from refusals import one_line
 from small_networks import card_of, tiny
 from tiny_models import write_images, write_tiny_model
 
-from piqa import __main__, evaluate, fit, predict
+from piqa import __main__, evaluate, explain, fit, personalise, predict, predict_ray
+from piqa.errors import InputError
 from piqa.weights import cache, command, licences
 from piqa.weights.registry import entries
 
@@ -20,9 +21,9 @@ from piqa.weights.registry import entries
 @pytest.fixture
 def nima(names):
     """The name of a model that scores images: `nima`."""
-    content = saved_bytes({"params": TheirNIMA("resnet10t", 10).state_dict()})
+    content = saved_bytes({"params": TheirNIMA("test_resnet", 10).state_dict()})
     names.server.files["/nima.pth"] = Served(content)
-    return names.plain("nima", **nima_fields("resnet10t", 64))
+    return names.plain("nima", **nima_fields("test_resnet", 64))
 
 
 def table(capsys):
@@ -148,14 +149,14 @@ def test_a_name_that_is_not_known_to_allow_commercial_use_is_refused_before_it_i
     nima, names, capsys, tmp_path, said
 ):
     images = write_images(tmp_path / "images", 1)
-    names.plain("mine", **nima_fields("resnet10t", 64), licence=ALLOWED | {"commercial": said})
+    names.plain("mine", **nima_fields("test_resnet", 64), licence=ALLOWED | {"commercial": said})
     told = one_line(capsys, commercial(*images, "--ckpt_path", "mine", "--out", str(tmp_path / "scores.csv")))
     assert "mine is not for commercial use" in told and not names.server.asked
 
 
 def test_a_part_that_does_not_allow_it_counts(names, capsys):
     names.plain("part")
-    names.plain("mine", needs={"clip": "part"}, licence=ALLOWED, **nima_fields("resnet10t", 64))
+    names.plain("mine", needs={"clip": "part"}, licence=ALLOWED, **nima_fields("test_resnet", 64))
     assert "is not for commercial use" in one_line(
         capsys, lambda: evaluate.main(["--ckpt_path=mine", "--commercial=true"])
     )
@@ -164,7 +165,7 @@ def test_a_part_that_does_not_allow_it_counts(names, capsys):
 def test_a_name_that_allows_it_is_used(nima, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names.server.files["/free.pth"] = names.server.files["/nima.pth"]
-    names.plain("free", licence=ALLOWED, **nima_fields("resnet10t", 64))
+    names.plain("free", licence=ALLOWED, **nima_fields("test_resnet", 64))
     commercial(*write_images(tmp_path / "images", 1), "--ckpt_path", "free")()
     assert pd.read_csv("scores.csv")["score"].notna().all()
 
@@ -192,3 +193,27 @@ def test_a_card_keeps_what_is_said_of_its_licence():
     again = type(said).from_dict(said.to_dict(), "here")
     assert again == said and licences.licence_of(again).startswith("code: MIT")
     assert licences.licence_of(card) is None and "licence" not in card.to_dict()
+
+
+@pytest.mark.parametrize("started", [explain.main, personalise.main, predict_ray.main])
+def test_every_command_that_scores_refuses_what_is_not_known_to_allow_it(started, names, capsys, tmp_path):
+    images = write_images(tmp_path / "images", 1)
+    names.plain("mine", **nima_fields("resnet10t", 64))
+    arguments = [*images, "--ckpt_path", "mine", "--commercial", "true", "--out", str(tmp_path / "out")]
+    assert "mine is not for commercial use" in one_line(capsys, lambda: started(arguments))
+    assert not names.server.asked and not (tmp_path / "out").exists()
+
+
+def test_the_licence_lies_beside_rows_in_parquet_and_no_row_depends_on_it(tmp_path):
+    predict_ray._same_settings(tmp_path, {"model": "m", "crops": "five"}, "MIT")
+    assert json.loads((tmp_path / "settings.json").read_text())["licence"] == "MIT"
+    predict_ray._same_settings(tmp_path, {"model": "m", "crops": "five"}, None)
+    with pytest.raises(InputError, match="another model or other settings"):
+        predict_ray._same_settings(tmp_path, {"model": "m", "crops": "one"}, "MIT")
+
+
+def test_the_summary_of_tastes_names_the_licence(tmp_path, capsys):
+    row = {"user": "a", "k": 2, "draw": 0, "tested_on": 5, "generic": 0.1, "personal": 0.4}
+    settings, counts = {"k": [2], "least_test": 5}, pd.Series({"a": 7})
+    personalise._write_summary(tmp_path, [row], settings, counts, "MIT")
+    assert json.loads((tmp_path / "summary.json").read_text())["licence"] == "MIT"

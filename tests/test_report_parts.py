@@ -17,7 +17,7 @@ from piqa.report.pages import share_words
 from piqa.report.parts import Parts, part_id
 from piqa.report.scenes import Scenes, place_in_words
 from piqa.report.standouts import NOT_TELLING, PRINCIPAL, stand_outs
-from piqa.report.written_files import WrittenFiles
+from piqa.system.written_files import WrittenFiles
 
 STOPS = FACTORS["face_stops"]
 

@@ -14,7 +14,7 @@ from piqa.weights.model_card import ClassSpec, ModelCard
 def write_tiny_model(folder: Path, face_rule: str = "none", **init_args) -> Path:
     """Write a model of a small random network; returns its folder. By default no face is looked for, which is quick."""
     torch.manual_seed(0)
-    init_args = {"backbone": "resnet10t", "branches": ["whole"], "image_size": 32} | init_args
+    init_args = {"backbone": "test_resnet", "branches": ["whole"], "image_size": 32} | init_args
     network, side = DualBranch(**init_args), init_args["image_size"]
     preparation = {"short_side": side + 8, "face_rule": face_rule}
     card = ModelCard(ClassSpec.of(network), preparation, crop_size=side)

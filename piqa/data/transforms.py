@@ -1,42 +1,30 @@
-"""Cut what a network sees out of a prepared portrait: crops, the whole image, or LIQE's windows.
+"""What a network sees of a prepared portrait, as tensors: crops, the whole image, or LIQE's windows.
 
-Nothing here changes an image's quality. The only module that knows albumentations.
+To score, they are cut by `piqa.data.cuts`; to train, here. Nothing here changes an image's quality. The only module
+that knows albumentations.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from piqa.errors import InputError
-from piqa.models.clip_iqa import SMALLEST
-from piqa.models.liqe_windows import LIQE_RULE, LIQE_TRAINING_RULE, WINDOW, cut_windows
+from piqa.data.cuts import Crops, crop_pixels, image_pixels
+from piqa.data.cuts import View as View
+from piqa.models.liqe_windows import LIQE_TRAINING_RULE, cut_windows
 from piqa.preparation.image_file import Pixels
-from piqa.preparation.portrait import Portrait, Preparation
-from piqa.system.quick_imports import quick_imports
-
-with quick_imports():
-    from torchvision.transforms import functional
+from piqa.preparation.portrait import Portrait
 
 if TYPE_CHECKING:
     from piqa.preparation.video import Clip  # needs a reader of videos, which scoring images does not
 
 Batch = dict[str, Any]  # see piqa.data.dataset
-Crops = Literal["five", "one"]
-View = Literal["crops", "whole", "windows"]
-
-
-def seen_side(view: View, preparation: Preparation, crop: int) -> int | None:
-    """Return the side in pixels of the squares that a network sees; None where images keep their own shapes."""
-    if view == "whole":
-        return preparation.short_side if preparation.resize == "stretch" else None
-    return WINDOW if view == "windows" else crop
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -98,25 +86,13 @@ def training_image(pixels: Pixels, view: View, seed: int, flip: bool) -> Tensor:
 
 
 def scoring_image(pixels: Pixels, view: View) -> Tensor:
-    """Return the image for `whole`, (1, 3, height, width), or its `windows`, (up to 15, 3, 224, 224); uint8.
-
-    Raises:
-        InputError: If it is too small for `view: whole`.
-    """
-    if view == "whole" and min(pixels.shape[:2]) < SMALLEST:
-        raise InputError(f"its {pixels.shape[1]} x {pixels.shape[0]} pixels are too few; {SMALLEST} a side are needed")
-    return cut_windows(pixels, LIQE_RULE) if view == "windows" else _tensor(pixels).unsqueeze(0)
+    """Return the whole image or its windows as `piqa.data.cuts.image_pixels` does, as a tensor."""
+    return torch.from_numpy(image_pixels(pixels, view))
 
 
 def scoring_crops(pixels: Pixels, size: int, crops: Crops) -> Tensor:
-    """Return the fixed crops of a whole image or face whose scores are averaged, uint8, (crops, 3, size, size).
-
-    `five` are top left, top right, bottom left, bottom right and centre; `one` is the centre.
-    """
-    image = _tensor(pixels)
-    if crops == "one":
-        return torch.stack([functional.center_crop(image, [size, size])])
-    return torch.stack(functional.five_crop(image, [size, size]))
+    """Return the fixed crops as `piqa.data.cuts.crop_pixels` does, uint8, (crops, 3, size, size), as a tensor."""
+    return torch.from_numpy(crop_pixels(pixels, size, crops))
 
 
 def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops") -> Batch:

@@ -21,7 +21,9 @@ from rich.table import Table
 
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
+from piqa.evaluation.output.preference import preference_lines, reliability_table
 from piqa.evaluation.output.text import LISTED, some
+from piqa.evaluation.statistics.reliability import Calibration, calibrate
 from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
@@ -88,6 +90,7 @@ class Report:
         scenes: The measures of every scene, as from `metrics.per_scene`.
         summary: Both aggregates and the counts, as from `metrics.summarise`, and `pair_accuracy`.
         facts: What was evaluated.
+        calibration: How differences of predictions become probabilities; None where no pair tells, or not asked for.
     """
 
     predictions_csv: Path
@@ -97,10 +100,16 @@ class Report:
     scenes: pd.DataFrame
     summary: Summary
     facts: ReportFacts
+    calibration: Calibration | None = None
 
 
 def write_report(
-    predictions: pd.DataFrame, folder: str | Path, facts: ReportFacts, *, spreadsheet_safe: bool = False
+    predictions: pd.DataFrame,
+    folder: str | Path,
+    facts: ReportFacts,
+    *,
+    spreadsheet_safe: bool = False,
+    preference: bool = True,
 ) -> Report:
     """Measure predictions and write `predictions.csv`, `per_scene.csv`, `metrics.json` and `scatter.png`.
 
@@ -111,6 +120,7 @@ def write_report(
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
         spreadsheet_safe: As for `write_csv`.
+        preference: Whether to fit how differences of predictions become probabilities.
 
     Raises:
         InputError: If the predictions cannot be measured or the folder cannot be written to.
@@ -120,8 +130,11 @@ def write_report(
     attrs = predictions.attrs
     counts: Summary = {name: len(attrs[name]) for name in ("missing", "unmatched", "failed") if name in attrs}
     summary = {**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts}
+    calibration = _calibration(predictions, facts) if preference else None
+    if calibration is not None:
+        summary["preference"] = calibration.to_dict()
     table, measured, numbers, plotted = (folder / name for name in FILES)
-    report = Report(table, measured, numbers, plotted, scenes, summary, facts)
+    report = Report(table, measured, numbers, plotted, scenes, summary, facts, calibration)
     plot = draw_scatter(predictions, scenes, _heading(report))
     write_csv(predictions, report.predictions_csv, spreadsheet_safe=spreadsheet_safe)
     write_csv(scenes.reset_index(), report.per_scene_csv, spreadsheet_safe=spreadsheet_safe)
@@ -131,12 +144,23 @@ def write_report(
     return report
 
 
+def _calibration(predictions: pd.DataFrame, facts: ReportFacts) -> Calibration | None:
+    known = predictions[np.isfinite(predictions["prediction"]) & np.isfinite(predictions["score"])]
+    std = known["score_std"] if "score_std" in known else None
+    source = ", ".join(filter(None, [facts.table, facts.split and f"split {facts.split}", facts.attribute]))
+    return calibrate(known["prediction"], known["score"], known["scene"].astype(str), std, source)
+
+
 def print_report(report: Report, console: Console) -> None:
     """Print one line a scene, both aggregates by name, and all warnings."""
     console.print(_table(report))
     for name in ("official", "authors"):
         console.print(f"{name}: {report.summary[name]['protocol']}", highlight=False)
     console.print(f"pairs in the right order: {_number(report.summary['pair_accuracy'])}", highlight=False)
+    for line in [] if report.calibration is None else preference_lines(report.calibration):
+        console.print(line, markup=False, highlight=False)
+    if report.calibration is not None and (table := reliability_table(report.calibration)) is not None:
+        console.print(table)
     if report.facts.checkpoint is not None:
         console.print(f"checkpoint: {report.facts.checkpoint}", markup=False, highlight=False)
     for warning in _warnings(report):

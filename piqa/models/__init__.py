@@ -1,11 +1,35 @@
-"""The networks: plain `torch.nn.Module`s that know nothing of training, files or configs."""
+"""The networks: plain `torch.nn.Module`s that know nothing of training, files or configs.
 
-from piqa.models.backbone import Backbone
-from piqa.models.clip_iqa import CLIPIQA, CLIPIQAPlus
-from piqa.models.dual_branch import DualBranch
-from piqa.models.liqe import LIQE
-from piqa.models.nima import NIMA
-from piqa.models.regressor import Regressor
-from piqa.models.tanet import TANet
+Each is imported when it is first asked for: what is known of images and windows here does not need PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from piqa.models.backbone import Backbone
+    from piqa.models.clip_iqa import CLIPIQA, CLIPIQAPlus
+    from piqa.models.dual_branch import DualBranch
+    from piqa.models.liqe import LIQE
+    from piqa.models.nima import NIMA
+    from piqa.models.regressor import Regressor
+    from piqa.models.tanet import TANet
 
 __all__ = ["CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"]
+
+_HOMES = {
+    "Backbone": "backbone",
+    "CLIPIQA": "clip_iqa",
+    "CLIPIQAPlus": "clip_iqa",
+    "DualBranch": "dual_branch",
+    "LIQE": "liqe",
+    "NIMA": "nima",
+    "Regressor": "regressor",
+    "TANet": "tanet",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"piqa.models.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

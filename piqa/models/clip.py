@@ -24,6 +24,8 @@ Architecture = Arguments  # entries of open_clip's config
 SIZES = {"layers": 64, "width": 4096, "heads": 64, "head_width": 1024, "patch_size": 256, "image_size": 1024}  # at most
 SIZES |= {"mlp_ratio": 16, "embed_dim": 4096, "vocab_size": 49408, "context_length": 77}
 OpenCLIP = Any  # a network of open_clip's, whose attributes have no types
+# Gives the text features of a network, which the function computes: `piqa.weights.text_features` keeps them.
+TextFeatureSource = Callable[["PromptedCLIP", Callable[[], Tensor]], Tensor]
 
 
 def build_clip(name: str, architecture: Architecture | None = None) -> OpenCLIP:
@@ -124,6 +126,7 @@ class PromptedCLIP(ScoringModule):
         self.register_buffer("tokens", tokens, persistent=False)
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+        self.text_feature_source: TextFeatureSource | None = None
         self._text_features: Tensor | None = None
         self._text_version = -1
         # Loading may put other tensors in the place of the weights, and so may a move: their changes count from 0.
@@ -172,13 +175,15 @@ class PromptedCLIP(ScoringModule):
         """Return normalised text features, shape (prompts, width); cached unless the text side needs a gradient."""
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in self._text_weights()):
             self.forget_text_features()
+            self.text_feature_source = None  # they are trained, and those of a step are not worth keeping
             return self._encode_prompts()
         # torch counts the changes made to a tensor in place, all but those by fused optimisers.
         version = sum(0 if weight.is_inference() else weight._version for weight in self._text_weights())
         if self._text_features is None or version != self._text_version:
             # A later backward pass could not use inference tensors; and autocast may be off when they are used.
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
-                self._text_features = self._encode_prompts()
+                source = self.text_feature_source
+                self._text_features = self._encode_prompts() if source is None else source(self, self._encode_prompts)
             self._text_version = version
         return self._text_features
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from piqa.errors import InputError
 from piqa.models.clip import Architecture, OpenCLIP, PromptedCLIP, encode_prompts, tokenize
+from piqa.models.image_sides import SMALLEST
 
 CLIP_NAME = "RN50-quickgelu"  # open_clip's; the QuickGELU is in the text tower
-SMALLEST = 32  # px, the network's stride: a smaller image has no feature left to pool
 
 # The published prompts, full stop included. The score is the probability of the first of a pair. The published config
 # has the pair of noisiness the other way round, as has its name; here, as in torchmetrics, the clean photo comes first,
@@ -116,7 +116,7 @@ class AntonymCLIP(PromptedCLIP):
             found = tuple(whole.shape[1:])
             raise InputError(f"CLIP-IQA takes {needed}, not {found}; leave such an image out, or enlarge it")
         logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole), self._positions))
-        probabilities = logits.view(len(logits), -1, 2).softmax(dim=2)[..., 0]  # (images, pairs)
+        probabilities = logits.reshape(-1, logits.shape[1] // 2, 2).softmax(dim=2)[..., 0]  # (images, pairs)
         named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
         return {"score": probabilities[:, 0], **named}
 

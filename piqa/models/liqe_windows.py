@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WINDOW = 224  # px, CLIP ViT-B/32's input
 STRIDE = 32  # px between windows
@@ -79,6 +81,15 @@ def cut_windows(image: Image.Image | np.ndarray, rule: WindowRule = DN_PIQA_RULE
     Returns:
         uint8 pixels, shape (windows, 3, 224, 224); `rule.count` windows, or fewer for a small image without a seed.
     """
+    import torch  # exported models are given their windows without it
+
+    return torch.from_numpy(window_pixels(image, rule, seed))
+
+
+def window_pixels(
+    image: Image.Image | np.ndarray, rule: WindowRule = DN_PIQA_RULE, seed: int | None = None
+) -> NDArray[np.uint8]:
+    """Cut an image's windows as `cut_windows` does, as an array."""
     height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
     short = min(height, width)
     if short < WINDOW:
@@ -91,4 +102,4 @@ def cut_windows(image: Image.Image | np.ndarray, rule: WindowRule = DN_PIQA_RULE
         else np.asarray(image.crop((x, y, x + WINDOW, y + WINDOW)))
         for y, x in window_corners(height, width, rule, seed)
     ]
-    return torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).contiguous()
+    return np.ascontiguousarray(np.stack(windows).transpose(0, 3, 1, 2))

@@ -15,13 +15,15 @@ class RankedShot:
 
     Attributes:
         shot: The shot.
-        rank: 1 is the best; None where the moment is not ranked, or the shot could not be scored.
+        rank: 1 is the best; None of the shots of a bracket, which are no rivals, and of one that could not be scored.
         pick: Whether it is a keeper.
         score: What it was ranked by; None where it could not be scored.
         probability: That it is better than the next one in rank; None of the last, of factors without probabilities.
         percentile: Its place within the moment, 0 to 100; None of a single shot.
         reason: In words: why it is at its place, that it is too close to call, or why it could not be scored.
         thumbnail: JPEG for the page; empty where the file could not be read.
+        behind_first: Probability that the first of the moment is better than this one; None of the first, and where
+            it is not known.
     """
 
     shot: Shot
@@ -32,6 +34,7 @@ class RankedShot:
     percentile: float | None
     reason: str
     thumbnail: bytes = b""
+    behind_first: float | None = None
 
 
 @dataclass(frozen=True)

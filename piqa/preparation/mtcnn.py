@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.preparation.faces import Face, bounded_copy, faces_of
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_FACE_SIDE = 20  # pixels in the copy that the detector sees; facenet-pytorch's own default
 
@@ -23,6 +27,7 @@ class MTCNNDetector:
     sure = 0.999
 
     def __init__(self, detection_side: int = 1600, device: str | torch.device = "cpu") -> None:
+        import torch
         from facenet_pytorch import MTCNN  # slow to import, and not needed where the store is complete
 
         _keep_every_candidate()

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from piqa.errors import InputError
 from piqa.preparation.faces import Face, bounded_copy, faces_of
+from piqa.system.threads import thread_count
 from piqa.weights.cache import cached_file
 from piqa.weights.registry import entries
 
@@ -46,7 +46,7 @@ class YuNetDetector:
         import cv2  # not needed where MTCNN finds the faces
 
         self.detection_side = min(detection_side, YUNET_SIDE)
-        cv2.setNumThreads(torch.get_num_threads())  # one in a worker process, which shares the cores with others
+        cv2.setNumThreads(thread_count())  # one in a worker process, which shares the cores with others
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns about its own default
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from piqa.system.csv_cells import RUNS
 from piqa.system.shown_paths import EMBEDDED, shown_path
+from piqa.web.text import printable as printable
 
 NAME_LENGTH = 60  # characters of a page's name, far below what any file system takes
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names that Windows gives to devices
@@ -64,11 +65,6 @@ def without_paths(text: str, file: str) -> str:
     for spelling in sorted({file, absolute, os.path.realpath(file)}, key=len, reverse=True):
         text = text.replace(spelling, PLACE)
     return EMBEDDED.sub(lambda found: shown_path(found[0]), text)
-
-
-def printable(text: str) -> str:
-    """Return a text with a sign in place of what cannot be shown: controls, line ends and bytes that are no UTF-8."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _plain(name: str) -> str:

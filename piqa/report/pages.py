@@ -13,8 +13,8 @@ from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage
 from piqa.report.scenes import place_in_words
 from piqa.report.standouts import PRINCIPAL, StandOut
 from piqa.report.table import write_table
-from piqa.report.written_files import WrittenFiles
 from piqa.system.progress import Advance
+from piqa.system.written_files import WrittenFiles
 from piqa.web.page import render_page
 from piqa.web.pdf import write_pdf
 from piqa.web.text import number
@@ -43,6 +43,7 @@ class Heading:
         failed: How many could not be measured.
         compared: With what each is compared, a sentence.
         model: The model's name; "" without one.
+        licence: What is said of the use of its weights; "" where nothing is.
     """
 
     title: str
@@ -51,9 +52,10 @@ class Heading:
     failed: int
     compared: str
     model: str
+    licence: str = ""
 
 
-def heading(portraits: Portraits, model: str = "") -> Heading:
+def heading(portraits: Portraits, model: str = "", licence: str = "") -> Heading:
     """Return what the pages say of the report."""
     scenes = portraits.scenes
     number_of = len(portraits)
@@ -64,7 +66,7 @@ def heading(portraits: Portraits, model: str = "") -> Heading:
     faceless = sum(image.facts.face_box is None for image in portraits if not image.error)
     folders = {folder_of(name) for name in portraits.names}
     title = printable(folders.pop()) if len(folders) == 1 else ""
-    return Heading(title, number_of, faceless, len(portraits.errors), compared, model)
+    return Heading(title, number_of, faceless, len(portraits.errors), compared, model, licence)
 
 
 def planned_files(files: Sequence[str]) -> list[str]:

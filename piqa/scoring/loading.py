@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from piqa.data.transforms import seen_side
+from piqa.data.cuts import check_crop, seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.models.contract import Arguments, ScoringModule
@@ -21,6 +21,7 @@ from piqa.weights.download import fetch, named_file
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.model_file import PUBLISHED_PREPARATION, build_network, find_model, load_model
 from piqa.weights.registry import Entry, entries, entry_named, is_name
+from piqa.weights.text_features import keep_text_features
 from piqa.weights.trust import Trust, check_arguments, shown, trusted_packages
 
 CONFIGS = (".yaml", ".yml")
@@ -45,6 +46,7 @@ def load_parts(
     if prompts:
         network = with_prompts(network, prompts)
         card = replace(card, network=ClassSpec.of(network))
+    keep_text_features(network)
     return network, _preparation(network, card, path, liqe, entry), card
 
 
@@ -68,11 +70,7 @@ def _preparation(
         if digest_of(used) != card.liqe_digest:
             raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
     preparation = Preparation(**settings)
-    filled = card.view == "crops" and preparation.resize in ("short_side", "stretch")
-    if filled and card.crop_size > preparation.short_side:
-        raise InputError(
-            f"{path}: its card names crops of {card.crop_size} px in images prepared to {preparation.short_side} px"
-        )
+    check_crop(preparation, card.view, card.crop_size, path)
     return preparation
 
 

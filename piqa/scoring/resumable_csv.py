@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,37 @@ class Counts:
     no_face: int
     passing: int = 0  # of those that failed, the ones that could not be read because of the machine
     turned: int = 0  # to find a face
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows of parts, each read from the disk when it is asked for, so that memory does not grow with their content.
+
+    Attributes:
+        columns: Of a row.
+        parts: The files of rows.
+        part, offset: Of each image, which of these holds its row, and where.
+        position: Of each image that has a row.
+        passing: How many rows say that the machine refused the image: another try may succeed.
+    """
+
+    columns: Sequence[str]
+    parts: Sequence[Path]
+    part: np.ndarray
+    offset: np.ndarray
+    position: Mapping[str, int]
+    passing: int
+
+    def __getitem__(self, file: str) -> dict[str, Any] | None:
+        """Return the row of an image, by column; None where it has none. InputError if it cannot be read."""
+        at = self.position.get(file)
+        if at is None:
+            return None
+        try:
+            values = next(_read(self.parts, self.part[at : at + 1], self.offset[at : at + 1]))
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read what was kept of {file} ({error}); give the command again") from error
+        return dict(zip(self.columns, values, strict=True))
 
 
 class ScoreParts:
@@ -98,6 +130,13 @@ class ScoreParts:
         with self._told():
             while content:  # an almost full disk takes a part of it
                 content = content[self._file.write(content) :]
+
+    def kept(self, files: Sequence[str]) -> KeptRows:
+        """Return the rows that images have by now; InputError if they cannot be read."""
+        with self._told():
+            parts, part, offset, worth = self._places(files)
+        position = {file: at for at, file in enumerate(files) if worth[at] > NONE}
+        return KeptRows(self.columns, parts, part, offset, position, int((worth == PASSING).sum()))
 
     def finish(
         self,

@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from piqa.errors import InputError
+
+if TYPE_CHECKING:  # exported models run without it
+    import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -18,6 +20,8 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 def pick_device(name: str) -> torch.device:
     """Return the device of this name, such as `cuda:1`, or raise InputError; `auto` is the GPU where there is one."""
+    import torch
+
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator or torch.device("cpu")
@@ -32,6 +36,8 @@ def pick_device(name: str) -> torch.device:
 
 def computes_bfloat16(device: str) -> bool:
     """Return whether a device, `cpu` or `cuda`, multiplies bfloat16 matrices in hardware; False for any other."""
+    import torch
+
     if device == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     # torch has no public question for a CPU; in a version without the private one the answer is no

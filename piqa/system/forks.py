@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-import torch
-
 from piqa.errors import InputError
+from piqa.system.threads import thread_count
 
 _forks = 0
 
@@ -25,17 +24,18 @@ def forks() -> int:
     return _forks
 
 
-def check_process(loaded_at: int, device: str) -> None:
+def check_process(loaded_at: int, device: str, threads: int | None = None) -> None:
     """Check that networks can compute in this process.
 
     Args:
         loaded_at: What `forks` returned when they were loaded.
         device: `cpu` or `cuda`; one thread of a CPU computes in a forked process, too.
+        threads: How many compute on a CPU; by default as many as torch's.
 
     Raises:
         InputError: If this process was forked since, so that they would wait for ever.
     """
-    if _forks > loaded_at and (device != "cpu" or torch.get_num_threads() > 1):
+    if _forks > loaded_at and (device != "cpu" or (thread_count() if threads is None else threads) > 1):
         raise InputError(
             "this process was forked from one that had loaded the model, and torch does not compute in it; start it by "
             "multiprocessing.get_context('spawn'), or call torch.set_num_threads(1) in it first"

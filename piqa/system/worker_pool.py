@@ -21,10 +21,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from piqa.errors import InputError
 from piqa.system.memory import KEPT_BY_WORKER, keep_freed_memory
+from piqa.system.threads import use_threads
 
 AHEAD = 2  # jobs for each worker that are read before the first of their results is taken
 PATIENCE = 5  # seconds that a worker may take to finish its job when the pool is closed
@@ -168,7 +167,7 @@ def _named_when_dead(process: SpawnProcess, workers: int) -> Iterator[None]:
 def _serve(pipe: Connection, make_work: MakeWork[Job, Result]) -> None:
     """Do jobs in a worker process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)  # the processes share the cores among them
+    use_threads(1)  # the processes share the cores among them
     keep_freed_memory(KEPT_BY_WORKER)
     work = cache(make_work)
     with suppress(EOFError, OSError):

@@ -33,6 +33,7 @@ HUES = (
 # Of a histogram: class, colour, and dashes, so that colour is not all that tells the lines apart.
 CHANNELS = {"red": ("red", ORANGE, ""), "green": ("green", GREEN, "5 2"), "blue": ("blue", BLUE, "2 2")}
 WIDTH = 336  # of a chart; a phone's screen holds it
+MOST_DOTS = 400  # more cannot be told apart
 
 
 def hue_wheel(shares: Sequence[float], title: str = "Hues of the image") -> Markup:
@@ -137,6 +138,48 @@ def bars(values: Mapping[str, float], title: str, digits: int = 2, unit: str = "
         said.append(f"{name} {shown}{' ' + unit if unit else ''}")
     parts.append(f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="2" y2="{height - 2}" stroke="{SOFT}" class="axis"/>')
     return _svg(f"0 0 {WIDTH} {height}", WIDTH, height, title, ", ".join(said), parts)
+
+
+def dots(
+    values: Sequence[tuple[str, float]], title: str, neutral: float = 0.0, digits: int = 2, unit: str = ""
+) -> Markup:
+    """Return a dot for each value, sorted, against a line at `neutral`; of more than `MOST_DOTS`, evenly drawn ones.
+
+    Args:
+        values: Each with a name, which the dot tells.
+        title: What is shown.
+        neutral: Where the line is.
+        digits: Decimal places.
+        unit: Of the values.
+    """
+    known = sorted((value, name) for name, value in values if math.isfinite(value))
+    step = max(len(known) / MOST_DOTS, 1.0)
+    drawn = [known[int(place * step)] for place in range(int(len(known) / step))]
+    if known and drawn[-1] is not known[-1]:
+        drawn.append(known[-1])
+    low, high = min([neutral, *(v for v, _ in known)]), max([neutral, *(v for v, _ in known)])
+    span, left, right, top, bottom = (high - low) or 1.0, 52.0, WIDTH - 8.0, 10.0, 150.0
+    across = (right - left) / max(len(drawn) - 1, 1)
+
+    def height(value: float) -> float:
+        return bottom - (value - low) / span * (bottom - top)
+
+    at = height(neutral)
+    parts = [f'<line x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}" stroke="{SOFT}" class="axis"/>']
+    labels: list[float] = []
+    for value in (neutral, low, high):
+        if all(abs(height(value) - height(other)) >= 12 for other in labels):
+            parts.append(_text(left - 6, height(value) + 4, number(value, digits), kind="soft", anchor="end"))
+            labels.append(value)
+    for place, (value, name) in enumerate(drawn):
+        kind, colour = ("plus", BLUE) if value > neutral else ("minus", ORANGE) if value < neutral else ("soft", SOFT)
+        where = f'cx="{left + place * across:.1f}" cy="{height(value):.1f}" r="3"'
+        told = f"<title>{escape(name)}: {number(value, digits)}{' ' + unit if unit else ''}</title>"
+        parts.append(f'<circle {where} fill="{colour}" class="{kind}">{told}</circle>')
+    more, less = sum(v > neutral for v, _ in known), sum(v < neutral for v, _ in known)
+    ends = f"from {number(low, digits)} to {number(high, digits)}"
+    said = f"{len(known)} values {ends}: {more} above {number(neutral, digits)}, {less} below"
+    return _svg(f"0 0 {WIDTH} 160", WIDTH, 160, title, said, parts)
 
 
 def _svg(box: str, width: float, height: float, title: str, said: str, parts: Sequence[str]) -> Markup:

@@ -28,6 +28,11 @@ def breakable(name: object) -> Markup:
     return Markup("_<wbr>").join(str(name).split("_"))
 
 
+def printable(text: str) -> str:
+    """Return a text with a sign in place of what cannot be shown: controls, line ends and bytes that are no UTF-8."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def first_upper(text: str) -> str:
     """Return the text with its first letter as a capital."""
     return text[:1].upper() + text[1:]

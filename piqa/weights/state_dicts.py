@@ -22,6 +22,8 @@ from piqa.errors import FileAccessError, InputError
 from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
 from piqa.weights.download import named_file
+from piqa.weights.initialisation import WithoutInitialisation
+from piqa.weights.text_features import keep_text_features
 
 State = dict[str, Tensor]
 
@@ -240,8 +242,10 @@ def load_liqe(path: str | Path) -> LIQE:
     state = tensors_of(part if isinstance(part, Mapping) else content, path)
     if (layout := layout_of(state)) not in CLIP_LAYOUTS:
         raise InputError(f"{path} has the layout '{layout}', not that of LIQE (a CLIP ViT-B/32 state dict)")
-    liqe = LIQE()
+    with WithoutInitialisation():
+        liqe = LIQE()
     load_strictly(liqe.clip, clip_state(state, liqe.clip), path)
+    keep_text_features(liqe)
     return liqe.eval()
 
 

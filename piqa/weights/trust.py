@@ -14,10 +14,12 @@ import types
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from piqa.errors import InputError
-from piqa.models.contract import Arguments
+
+if TYPE_CHECKING:  # a card is read without PyTorch
+    from piqa.models.contract import Arguments
 
 Trust = str | Sequence[str] | None  # as users name the packages that they trust
 

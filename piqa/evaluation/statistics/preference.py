@@ -2,14 +2,15 @@
 
 A model that learns to rank gives scores on a scale of its own. On scenes with known scores one number makes
 probabilities of them: P(A better) = Phi((A - B) / scale), Thurstone's Case V. The scale is fitted by maximum
-likelihood on the pairs inside scenes, so that of all pairs with a stated probability of 0.7 about seven in ten agree.
+likelihood on the pairs inside scenes, so that of all pairs with a stated probability of 0.7 about seven in ten agree;
+`piqa.evaluation.statistics.reliability` tells whether they do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from math import isfinite
+from math import isfinite, log
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +23,9 @@ from piqa.evaluation.measures import Array
 Places = NDArray[np.intp]
 
 PAIRS_OF_A_SCENE = 20_000  # drawn where a scene has more; a scene of 20,000 images has 200 million
-SHALLOWEST, STEEPEST = 1e-3, 1e3  # scales that are tried, in standard deviations of the scores inside scenes
+SHALLOWEST, STEEPEST = 1e-3, 1e3  # scales that are tried, in typical differences of the scores inside scenes
+SMALLEST_STD = 1e-3  # of a difference of measured scores
+COIN = log(2)  # log loss of a coin's throw, in nats
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Preference:
         scale: Difference of scores at which the better image is preferred with a probability of Phi(1) = 0.84.
         scenes, pairs: How many it was fitted on.
         log_loss: Mean negative log likelihood of those pairs, in nats; ln 2 = 0.693 is a coin's.
+        held_out_log_loss: The same, each scene by the scale of the other scenes; None of a single scene.
         source: Where those scenes come from, in words.
     """
 
@@ -40,10 +44,12 @@ class Preference:
     scenes: int = 0
     pairs: int = 0
     log_loss: float | None = None
+    held_out_log_loss: float | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scale, int | float) or not isfinite(self.scale) or self.scale <= 0:
+        number = isinstance(self.scale, int | float) and not isinstance(self.scale, bool)
+        if not number or not isfinite(self.scale) or self.scale <= 0:
             raise InputError(f"the preference of a model has the `scale` {self.scale!r}; a positive number is needed")
 
     def probability(self, difference: ArrayLike) -> Array:
@@ -75,6 +81,30 @@ class Preference:
         return cls(**content)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class ScenePairs:
+    """Pairs of images of the same scene.
+
+    Attributes:
+        difference: Prediction of the first less that of the second, shape (pairs,).
+        target: Share of viewers who find the first better, in [0, 1], by the measured scores.
+        scene: The number of each pair's scene, from 0.
+    """
+
+    difference: Array
+    target: Array
+    scene: Places
+
+    @property
+    def scenes(self) -> int:
+        """How many scenes have a pair."""
+        return int(self.scene[-1]) + 1 if len(self.scene) else 0
+
+    def of(self, chosen: NDArray[np.bool_]) -> ScenePairs:
+        """Return some of the pairs, whose scenes keep their numbers."""
+        return ScenePairs(self.difference[chosen], self.target[chosen], self.scene[chosen])
+
+
 def fit_preference(
     prediction: ArrayLike,
     score: ArrayLike,
@@ -95,38 +125,77 @@ def fit_preference(
         seed: Draws the pairs of scenes that have more than `PAIRS_OF_A_SCENE`.
 
     Returns:
-        None where no scene has two images with different predictions.
+        None where no scene has two images with different predictions. Predictions that are no better than chance get
+        a scale so large that every probability is near 0.5.
+
+    Raises:
+        ValueError: If the shapes differ, or a prediction or score is no finite number.
+
+    Examples:
+        >>> found = fit_preference([0.0, 1.0, 2.0], [1.0, 3.0, 2.0], ["a", "a", "a"])
+        >>> found.pairs, 0.5 < found.probability(1.0) < 0.84
+        (3, True)
     """
-    predicted, measured = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
-    deviation = None if score_std is None else np.asarray(score_std, np.float64)
-    names = np.asarray(scene)
-    generator = np.random.default_rng(seed)
-    differences, targets, scenes = [], [], 0
-    for name in np.unique(names):
-        rows = np.flatnonzero(names == name)
-        a, b = _pairs(rows, generator)
-        if not len(a):
-            continue
-        scenes += 1
-        differences.append(predicted[a] - predicted[b])
-        gap = measured[a] - measured[b]
-        if deviation is None:
-            targets.append(0.5 + 0.5 * np.sign(gap))
-        else:
-            targets.append(ndtr(gap / np.maximum(np.hypot(deviation[a], deviation[b]), 1e-3)))
-    if not scenes or not (difference := np.concatenate(differences)).any():
+    pairs = scene_pairs(prediction, score, scene, score_std, seed)
+    scale = fitted_scale(pairs)
+    if scale is None:
         return None
-    target = np.concatenate(targets)
+    loss = float(pair_losses(pairs, scale).mean())
+    return Preference(scale, pairs.scenes, len(pairs.target), loss, source=source)
 
-    def loss(log_scale: float) -> float:
-        z = difference / np.exp(log_scale)
-        return float(-(target * log_ndtr(z) + (1 - target) * log_ndtr(-z)).mean())
 
-    middle = float(np.log(np.sqrt(np.mean(difference**2))))
-    found = minimize_scalar(
-        loss, bounds=(middle + np.log(SHALLOWEST), middle + np.log(STEEPEST)), method="bounded", options={"xatol": 1e-6}
+def scene_pairs(
+    prediction: ArrayLike, score: ArrayLike, scene: ArrayLike, score_std: ArrayLike | None = None, seed: int = 0
+) -> ScenePairs:
+    """Return all pairs inside scenes, or so many drawn ones of a scene that has more; as of `fit_preference`."""
+    predicted, measured = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
+    names = np.asarray(scene)
+    deviation = np.zeros_like(measured) if score_std is None else np.nan_to_num(np.asarray(score_std, np.float64))
+    if not predicted.shape == measured.shape == names.shape == deviation.shape or predicted.ndim != 1:
+        shapes = ", ".join(str(one.shape) for one in (predicted, measured, names, deviation))
+        raise ValueError(f"expected vectors of one length, found shapes {shapes}")
+    if not (np.isfinite(predicted).all() and np.isfinite(measured).all()):
+        raise ValueError("a prediction or a score is no finite number; leave out images without")
+    generator = np.random.default_rng(seed)
+    _, number = np.unique(names, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    drawn = [(a, b) for rows in groups if len(rows) > 1 for a, b in [_pairs(rows, generator)]]
+    if not drawn:
+        return ScenePairs(np.empty(0), np.empty(0), np.empty(0, np.intp))
+    first, second = (np.concatenate(side) for side in zip(*drawn, strict=True))
+    gap = measured[first] - measured[second]
+    spread = np.hypot(deviation[first], deviation[second])
+    hard = 0.5 + 0.5 * np.sign(gap)
+    target = np.where(spread > 0, ndtr(gap / np.maximum(spread, SMALLEST_STD)), hard)
+    return ScenePairs(
+        predicted[first] - predicted[second], target, np.repeat(np.arange(len(drawn)), [len(a) for a, _ in drawn])
     )
-    return Preference(float(np.exp(found.x)), scenes, len(target), float(found.fun), source)
+
+
+def fitted_scale(pairs: ScenePairs) -> float | None:
+    """Return the scale of maximum likelihood; None where no two predictions differ.
+
+    To the pairs is added one with the typical difference on which viewers are divided: a few pairs that all agree would
+    otherwise make every probability 1. Among many pairs it is of no account.
+    """
+    if not pairs.difference.any():
+        return None
+    typical = float(np.sqrt(np.mean(pairs.difference**2)))
+    divided = ScenePairs(np.append(pairs.difference, typical), np.append(pairs.target, 0.5), np.append(pairs.scene, 0))
+    found = minimize_scalar(
+        lambda log_scale: float(pair_losses(divided, np.exp(log_scale)).mean()),
+        bounds=(log(typical * SHALLOWEST), log(typical * STEEPEST)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(found.x))
+
+
+def pair_losses(pairs: ScenePairs, scale: ArrayLike) -> Array:
+    """Return the negative log likelihood of each pair, in nats; `scale` may be one a pair."""
+    z = pairs.difference / np.asarray(scale, np.float64)
+    return np.asarray(-(pairs.target * log_ndtr(z) + (1 - pairs.target) * log_ndtr(-z)))
 
 
 def _pairs(rows: Places, generator: np.random.Generator) -> tuple[Places, Places]:

@@ -8,6 +8,10 @@ class Pane {
     this.element = element;
     this.image = element.querySelector("img");
     this.percent = element.closest("figure").querySelector(".percent");
+    this.read();
+  }
+  read() { // the size and the face box of the image
+    const { element } = this;
     [this.width, this.height] = element.dataset.size.split(" ").map(Number);
     const box = element.dataset.box?.split(" ").map(Number) ?? [0, 0, this.width, this.height];
     this.box = { left: box[0], top: box[1], width: box[2] - box[0], height: box[3] - box[1] };
@@ -22,6 +26,7 @@ class Pane {
   }
   show(view) {
     this.view = view;
+    if (!this.element.clientHeight) return; // it is not shown now
     const scale = this.scale;
     const left = this.element.clientWidth / 2 - (this.box.left + view.x * this.box.width) * scale;
     const top = this.element.clientHeight / 2 - (this.box.top + view.y * this.box.height) * scale;
@@ -112,6 +117,12 @@ function makeViewer(box) {
     });
     for (const name of ["pointerup", "pointercancel"]) pane.element.addEventListener(name, (event) => fingers.delete(event.pointerId));
   }
+  box.addEventListener("change-images", (event) => { // other images have been put into the panes
+    for (const pane of panes) {
+      pane.read();
+      pane.show(event.detail?.whole ? pane.whole() : pane.view);
+    }
+  });
   whole();
   new ResizeObserver(() => panes.forEach((pane) => pane.show(pane.view))).observe(panes[0].element);
 }

@@ -1,4 +1,4 @@
-"""The files of a report that piqa wrote: these alone are replaced or removed, and only as they were written."""
+"""The files of a folder that piqa wrote: these alone are replaced or removed, and only as they were written."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from piqa.errors import InputError
-from piqa.report.parts import FOLDER
 from piqa.system.files import digest_of, regular_target, replacing
 
-JOURNAL = "written.jsonl"
+FOLDER, JOURNAL = ".parts", "written.jsonl"
 
 
 class WrittenFiles:
-    """Keeps account of what was written into a report's folder, before it appears there.
+    """Keeps account of what was written into a folder, before it appears there.
 
     Args:
-        report: The folder, claimed before.
+        report: The folder, such as that of a report, claimed before.
     """
 
     def __init__(self, report: str | Path) -> None:
