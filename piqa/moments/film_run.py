@@ -12,7 +12,7 @@ from PIL import Image
 
 from piqa.errors import InputError
 from piqa.factors.measure import FactorMeasurer
-from piqa.moments.frames import Frame, read_frames, write_frames
+from piqa.moments.frames import SHORT_SIDE, Frame, read_frames, write_frames
 from piqa.moments.links import Placed, place_picks
 from piqa.moments.looks import Looks
 from piqa.moments.measuring import Measured, measured_from, thumbnail
@@ -60,7 +60,8 @@ class FilmRun(PickRun):
 
     def measure(self, workers: int | None) -> None:
         """Look at the frames, and let the model score them."""
-        frames = read_frames(self.film, self.every, tell=_tell)
+        side = None if self._model is None else SHORT_SIDE  # factors depend on the size
+        frames = read_frames(self.film, self.every, short_side=side, tell=_tell)
         if self._model is None:
             measure = FactorMeasurer()
             for pixels in self._seen(frames):
