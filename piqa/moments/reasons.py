@@ -13,8 +13,8 @@ from piqa.moments.measuring import Measured
 
 SEEN = 1.0  # steps; what differs by less is not seen
 MOST = 3  # differences that are told
-SINGLE = "the only shot of its moment: kept, as it has no rival"
-BRACKET = "an exposure bracket, kept whole: its shots are no rivals"
+SINGLE = "the only shot of its moment: it has no rival"
+BRACKET = "an exposure bracket: its shots are no rivals and stay together"
 ONLY_READ = "the only shot of its moment that could be read"
 NO_DIFFERENCE = "nothing that is measured differs by what a viewer sees"
 NO_FACE, CUT = "no face was found", "the edge of the image cuts the face"
