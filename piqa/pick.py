@@ -24,6 +24,7 @@ from piqa.moments.film_run import FRAMES, FilmRun
 from piqa.moments.frames import is_film
 from piqa.moments.grouping import group
 from piqa.moments.links import check_place
+from piqa.moments.looks import Looks
 from piqa.moments.options import GroupingOptions
 from piqa.moments.pick_run import TABLE, WHAT, Names, PickRun, check_probability
 from piqa.moments.scenes import scenes_of
@@ -158,7 +159,7 @@ def pick(
             run.measure(workers)
             thresholds = replace(grouping, similar=similar or grouping.similar)
             with told_if_slow("grouping the images"):
-                looks = run.looks if isinstance(run, FilmRun) else None
+                looks = run.looks if isinstance(run, FilmRun) else Looks(workers, quiet=False)
                 moments = group(run.shots, thresholds, scenes=scenes, looks=looks)
             run.choose(moments, choosing, too_close)
             agreed = None if chosen is None or choices is None else run.compare(chosen, choices)
