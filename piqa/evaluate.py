@@ -24,6 +24,7 @@ from piqa.data.options import StoreOptions
 from piqa.data.tables.table import Table
 from piqa.errors import InputError, one_line_errors
 from piqa.evaluation.inputs import CandidateTable, naive_candidates, named_paths, read_candidates
+from piqa.evaluation.kept_preferences import keep_preferences
 from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
 from piqa.evaluation.leaderboard.entries import Candidate
 from piqa.evaluation.leaderboard.facts import Subject
@@ -49,7 +50,7 @@ from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import Advance, progress
 from piqa.system.shown_paths import shown_command, shown_path
 from piqa.weights import model_file
-from piqa.weights.card_facts import add_to_card, is_own_model
+from piqa.weights.card_facts import is_own_model
 from piqa.weights.licences import licence_of, require_commercial
 from piqa.weights.model_card import ModelCard
 from piqa.weights.registry import is_name
@@ -181,30 +182,8 @@ def evaluate(
         reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all", preference)
         files = [*write_tables(board, folder, spreadsheet_safe=spreadsheet_safe != "none").values()]
         files.append(write_page(board, folder / "leaderboard.html"))
-    notes = _keep_preferences(models, own, reports, split) if preference else []
+    notes = keep_preferences(models, own, reports, split) if preference else []
     return Evaluation(board, reports, folder, files, notes)
-
-
-def _keep_preferences(
-    models: Mapping[str, str], own: Mapping[str, str], reports: Mapping[str, Report], split: str
-) -> list[str]:
-    """Keep the fitted preferences in the cards of runs of piqa's; return a line on each model."""
-    notes = []
-    for name, model in models.items():
-        found = reports[name].calibration
-        if found is None:
-            notes.append(f"{name}: no preference, as no scene has two images with different predictions")
-        elif split == "train":
-            notes.append(f"{name}: the preference is not kept: scenes of the training make a model look too sure")
-        elif name not in own:
-            notes.append(f"{name}: the preference is not kept in a card, as the model is no run of piqa's")
-        else:
-            try:
-                add_to_card(model, {"preference": found.preference.to_dict()}, own[name])
-                notes.append(f"{name}: the preference is kept in {Path(model).with_suffix('.json')}, for `piqa pick`")
-            except InputError as error:  # the evaluation itself is done
-                notes.append(f"{name}: the preference is not kept: {error}")
-    return notes
 
 
 def _write_reports(

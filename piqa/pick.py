@@ -15,12 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from piqa.data.cuts import Crops
 from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped, one_line_errors
 from piqa.moments.choosing import Choosing
+from piqa.moments.film_run import FRAMES, FilmRun
+from piqa.moments.frames import is_film
 from piqa.moments.grouping import group
 from piqa.moments.links import check_place
+from piqa.moments.looks import Looks
 from piqa.moments.options import GroupingOptions
 from piqa.moments.pick_run import TABLE, WHAT, Names, PickRun, check_probability
 from piqa.moments.scenes import scenes_of
@@ -35,6 +39,9 @@ from piqa.system.progress import told_if_slow
 from piqa.system.sigterm import sigterm_stops
 from piqa.weights.licences import require_commercial
 from piqa.weights.trust import Trust
+
+if TYPE_CHECKING:
+    from piqa.moments.model_scores import ModelOptions
 
 MARKS = "marks.jsonl"
 GROUPING = GroupingOptions()
@@ -73,6 +80,7 @@ def pick(
     scene: str | None = None,
     table: str | None = None,
     similar: bool = False,
+    every: float = 0.2,
     grouping: GroupingOptions = GROUPING,
     test_crops: Crops = "five",
     batch_size: int | None = None,
@@ -106,6 +114,7 @@ def pick(
         scene: In place of moments that are found: `folders`, or a column of `table` that names scenes.
         table: A CSV with that column, and `file` or `image`.
         similar: Whether images that tell no time are grouped as well, by their look alone.
+        every: Of a film in place of images: the seconds from one frame to the next that is looked at.
         grouping: The thresholds by which moments are found.
         test_crops: As of `piqa predict`.
         batch_size: Likewise.
@@ -143,19 +152,21 @@ def pick(
         claim_folder(out, WHAT)
         remove_leftovers(out)
         with _kept(), sigterm_stops():
-            found = find_shots(images, list, quiet=False)
-            for line in found.left_out:
-                _tell(line)
-            run = PickRun(found.shots, Path(out), _names(found), model, probability is not None)
+            run = _prepared(images, list, Path(out), model, every, probability is not None)
+            if isinstance(run, FilmRun) and (xmp or scene is not None):
+                raise InputError("`xmp` and `scene` are for photographs, and this is a film; leave them out")
             scenes = None if scene is None else scenes_of(run.files, scene, table)
             run.measure(workers)
             thresholds = replace(grouping, similar=similar or grouping.similar)
             with told_if_slow("grouping the images"):
-                moments = group(found.shots, thresholds, scenes=scenes)
+                looks = run.looks if isinstance(run, FilmRun) else Looks(workers, quiet=False)
+                moments = group(run.shots, thresholds, scenes=scenes, looks=looks)
             run.choose(moments, choosing, too_close)
             agreed = None if chosen is None or choices is None else run.compare(chosen, choices)
             asked = {"keep": keep, "share": share, "probability": probability, "too_close": too_close, "scene": scene}
             sheet = run.write(asked | {"grouping": asdict(thresholds)}, agreed, _title(images))
+            if isinstance(run, FilmRun):
+                print(f"{run.write_picks().placed} frames in {Path(out) / FRAMES}")
             if xmp:
                 mirror = None if sidecars is None else Path(sidecars)
                 _mark(run, MarkOptions(Path(out) / MARKS, _root(images), sidecar_names, mirror, reject))
@@ -164,6 +175,20 @@ def pick(
     if agreed is not None:
         print(agreed.in_words())
     _finish(run, Path(out), sheet)
+
+
+def _prepared(
+    images: Sequence[str], listed: str | None, out: Path, model: ModelOptions | None, every: float, needs: bool
+) -> PickRun:
+    """Return the run on a film, or on images."""
+    films = [one for one in images if is_film(one) and not Path(one).is_dir()]
+    if films and (len(images) > 1 or listed is not None):
+        raise InputError(f"{films[0]} is a film; give one film alone, or images without it")
+    if films:
+        return FilmRun(films[0], every, out, model, needs)
+    found = find_shots(images, listed, quiet=False)
+    _tell_all(found.left_out)
+    return PickRun(found.shots, out, _names(found), model, needs)
 
 
 def _read_choices(path: str) -> dict[str, bool]:

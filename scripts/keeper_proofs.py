@@ -140,10 +140,10 @@ def prove_series(place: Path, count: int, model: str | None, liqe: str | None) -
     """Print keeper recall and reliability on synthetic series."""
     series = write_series(place / "series", count)
     files = [place / "series" / one.name / file for one in series for file in one.strength]
-    rows = {"factors": ranks_of_command(place / "series", place / "by_factors")}
+    rows = {"factors": ranks_of_command(place / "series", place / "picks")}
     preference, scores = None, None
     if model is not None:
-        rows["model"] = ranks_of_command(place / "series", place / "by_model", "--ckpt_path", model)
+        rows["model"] = ranks_of_command(place / "series", place / "picks", "--ckpt_path", model)
         scores, preference = scores_of_model(files, model)
     if liqe is not None:
         rows["LIQE"] = scores_of_model(files, "liqe", liqe)[0]

@@ -25,6 +25,7 @@ from documentation import (
     text_of,
 )
 from tiny_models import write_images
+from videos import numbered_frames, write_video
 
 from piqa.__main__ import module_of
 
@@ -274,6 +275,7 @@ def workshop(tmp_path_factory):
         shutil.copy("00000.jpg", "a.jpg")
         shutil.copy("00001.jpg", "b.jpg")
         Path("list.txt").write_text("a.jpg\nb.jpg\n")
+        write_video("film.mp4", numbered_frames(12))
         own_layout(Path("studio"))
         for text in python_blocks(ROOT / "docs/extend.md"):
             if name := re.match(r"# (my_\w+\.py)\n", text):

@@ -15,7 +15,11 @@ from piqa import evaluate
 from piqa.data import PIQ23, CSVTable
 from piqa.data.tables.table import Table
 from piqa.evaluation.statistics.options import StatisticsOptions
+from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.reliability import calibrate
 from piqa.scoring.options import ScoringOptions
+from piqa.system.files import digest_of
+from piqa.weights.model_file import read_card
 
 
 def test_evaluating_the_model_gives_the_figures_that_fit_gave(tiny_config, tiny_run, tmp_path):
@@ -34,8 +38,16 @@ def test_evaluating_the_model_gives_the_figures_that_fit_gave(tiny_config, tiny_
     )
     ours, theirs = (pd.read_csv(folder / "predictions.csv") for folder in (tmp_path, tiny_run / "test"))
     assert ours["prediction"].tolist() == pytest.approx(theirs["prediction"].tolist(), abs=1e-5)
-    facts = json.loads((tmp_path / "metrics.json").read_text())["facts"]
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    facts, told = measured["facts"], measured["preference"]
     assert facts["selected_on"] == "val" and facts["split"] == "test"
+    # How sure the scores are is kept in the run's card, beside the weights, which stay as they are.
+    card = read_card(tiny_run)
+    assert card.preference == {name: value for name, value in told.items() if name != "reliability"}
+    known = calibrate(ours["prediction"], ours["score"], ours["scene"], ours["score_std"], told["source"])
+    assert Preference.from_dict(card.preference).scale == pytest.approx(known.preference.scale, rel=1e-4)
+    assert told["source"].endswith("split test, overall") and told["scenes"] == ours["scene"].nunique()
+    assert card.weights_digest == digest_of(tiny_run / "model.safetensors")
 
 
 def test_predictions_of_others_are_joined_with_a_table(tiny_config, tiny_run, tmp_path):
@@ -55,7 +67,9 @@ def test_a_csv_with_scores_needs_no_table(tmp_path):
     rows = pd.DataFrame({"image": list("abcdef"), "scene": "s", "score": range(6), "prediction": [0, 1, 2, 3, 5, 4]})
     rows.to_csv(tmp_path / "some.csv", index=False)
     evaluate.main(["--predictions", str(tmp_path / "some.csv"), "--out", str(tmp_path / "out")])
-    official = json.loads((tmp_path / "out" / "metrics.json").read_text())["official"]
+    measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    official = measured["official"]
+    assert measured["preference"]["pairs"] == 15 and measured["preference"]["reliability"] is None  # of one scene
     assert official["srocc"] == pytest.approx(1 - 12 / 210)  # two neighbours swapped: 1 - 6 * 2 / (6 * 35)
 
 
@@ -65,6 +79,7 @@ def test_another_split_can_be_evaluated(tiny_config, tiny_run, tmp_path):
         str(tiny_run), split="train", out=str(tmp_path), scoring=ScoringOptions(store), statistics=StatisticsOptions(20)
     )
     assert found.board.facts.images == 24
+    assert "is not kept: scenes of the training" in found.notes[0]
 
 
 def test_several_models_and_csvs_stand_on_one_board_and_leave_a_report_each(tiny_config, tiny_run, tmp_path):

@@ -42,7 +42,7 @@ def test_frames_come_one_after_the_other(film, monkeypatch):
     import piqa.moments.frames as module
 
     convert = module.resized_pixels
-    monkeypatch.setattr(module, "resized_pixels", lambda frame: made.append(1) or convert(frame))
+    monkeypatch.setattr(module, "resized_pixels", lambda *given: made.append(1) or convert(*given))
     frames = read_frames(str(film), 0.2)
     for count in range(1, 5):
         next(frames)
@@ -71,6 +71,14 @@ def test_frames_are_upright(tmp_path):
     (turned,) = read_frames(str(turn(film, 90)), 1)
     assert turned.pixels.shape == (160, 120, 3)
     assert np.array_equal(turned.pixels, np.rot90(upright.pixels))
+
+
+def test_large_frames_are_reduced_to_be_looked_at_and_written_whole(tmp_path):
+    film = str(write_video(tmp_path / "a.mp4", portrait_frames(5, 160, 120)))
+    assert [frame.pixels.shape for frame in read_frames(film, 1, short_side=60)] == [(60, 80, 3)]
+    assert [frame.pixels.shape for frame in read_frames(film, 1, short_side=600)] == [(120, 160, 3)]
+    (path,) = write_frames(film, [0.0], tmp_path)
+    assert Image.open(path).size == (160, 120)
 
 
 def test_cuts_part_the_frames_of_a_film_into_moments(tmp_path):

@@ -14,6 +14,7 @@ from portraits import collins, hopper
 from refusals import one_line
 from scipy.stats import norm
 from tiny_models import write_tiny_model
+from videos import write_video
 
 from piqa import Scorer, pick
 from piqa.errors import FileAccessError
@@ -297,3 +298,19 @@ def test_a_card_takes_facts_and_nothing_that_scores_depend_on(tmp_path):
     assert other.preference == {"scale": 2.0}
     with pytest.raises(Exception, match="was replaced meanwhile"):
         add_to_card(weights, {"preference": {"scale": 3.0}}, weights_digest="of other weights")
+
+
+def test_a_film_gives_the_best_frame_of_a_moment(model, tmp_path):
+    sharp = np.asarray(collins().resize((160, 160)))
+    blurred = np.asarray(Image.fromarray(sharp).filter(ImageFilter.GaussianBlur(2)))
+    film = write_video(tmp_path / "film.mp4", [blurred] * 5 + [sharp] * 5 + [blurred] * 5, rate=25)
+    run(film, "--every", "0.2", "--out", tmp_path / "out", "--ckpt_path", model)
+    rows = rows_of(tmp_path / "out")
+    assert list(sorted(rows)) == ["film_00000.000.png", "film_00000.200.png", "film_00000.400.png"]
+    kept = [name for name, row in rows.items() if row["pick"] == "true"]
+    assert len(kept) == len({row["moment"] for row in rows.values()})
+    assert [one.name for one in sorted((tmp_path / "out" / "frames").glob("*.png"))] == sorted(kept)
+    assert Image.open(tmp_path / "out" / "frames" / kept[0]).size == (160, 160)
+    assert "Frames of film.mp4" in " ".join(summary_of(tmp_path / "out")["notes"])
+    for name in ("picks.csv", "picks.json", "sheet.html"):
+        assert str(tmp_path) not in (tmp_path / "out" / name).read_text(encoding="utf-8")

@@ -43,6 +43,7 @@ class Measured:
         face_points: Eyes, nose and corners of the mouth, likewise.
         other_faces: How many other faces were found.
         readings: Value and note of each factor, by name.
+        looked: Whether a face was looked for.
     """
 
     error: str | None = None
@@ -52,6 +53,7 @@ class Measured:
     face_points: list[list[float]] | None = None
     other_faces: int = 0
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    looked: bool = True
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any] | None) -> Measured:
@@ -125,6 +127,11 @@ def thumbnail_of(row: Mapping[str, Any] | None) -> bytes:
     return base64.b64decode(text) if isinstance(text, str) else b""
 
 
+def measured_from(found: PortraitFactors) -> Measured:
+    """Return what was measured of an image in memory."""
+    return Measured.from_row({"error": None, **_row_of(found)})
+
+
 def _row_of(found: PortraitFactors) -> dict[str, Any]:
     return {
         "width": found.width,
@@ -133,12 +140,15 @@ def _row_of(found: PortraitFactors) -> dict[str, Any]:
         "face_points": None if found.face_points is None else [[float(x), float(y)] for x, y in found.face_points],
         "other_faces": found.other_faces,
         "readings": {name: [one.value, one.note] for name, one in found.readings.items()},
-        "thumbnail": base64.b64encode(_jpeg(found.copy(THUMBNAIL_SIDE))).decode("ascii"),
+        "thumbnail": base64.b64encode(thumbnail(found.copy(THUMBNAIL_SIDE))).decode("ascii"),
     }
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def thumbnail(image: Image.Image) -> bytes:
+    """Return an image as a small JPEG without metadata."""
     buffer = io.BytesIO()
+    image = image.copy()
     image.info.clear()
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
     image.save(buffer, format="JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return buffer.getvalue()

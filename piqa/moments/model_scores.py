@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
+from piqa.preparation.image_file import Pixels
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.options import Precision
 from piqa.scoring.precision import tell_precision
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.score_output import ScoreOutput
-from piqa.scoring.scorer import Scorer
+from piqa.scoring.scorer import Row, Scorer
+from piqa.system.device import core_count
 from piqa.system.progress import told_if_slow
 from piqa.weights.licences import licence_of
 from piqa.weights.model_file import find_model
@@ -97,6 +100,27 @@ class LoadedModel:
             else:
                 faults[file] = str((row or {}).get("error") or "it has no score")
         return ModelScores(scores, faults, kept.passing)
+
+    def rows(self, images: Iterable[Pixels]) -> Iterator[Row]:
+        """Yield the row of each image in memory, in order; they are taken a few batches ahead.
+
+        Nothing of them is kept on the disk.
+        """
+        options = self._options
+        batches = self._scorer.batches(
+            iter(images),
+            test_crops=options.test_crops,
+            batch_size=options.batch_size or 4,
+            workers=core_count() // 2 if options.workers is None else options.workers,
+        )
+        with closing(batches):
+            for batch in batches:
+                yield from self._scorer.rows(batch)
+
+    @property
+    def looks_for_faces(self) -> bool:
+        """Whether faces are looked for."""
+        return self._scorer.preparation.face_rule != "none"
 
 
 def model_name(ckpt_path: str) -> str:

@@ -84,6 +84,8 @@ class PickRun:
         self._scores: ModelScores | None = None
         self.picked: list[PickedMoment] = []
 
+    preview_size = 1600  # pixels; images that the sheet shows side by side
+
     @property
     def model_name(self) -> str:
         """What the model is called; empty without one."""
@@ -109,11 +111,19 @@ class PickRun:
     def _kept(self) -> KeptRows:
         return self._parts.kept(self.files)
 
+    def measured(self, file: str) -> Measured:
+        """Return what was measured of an image."""
+        return Measured.from_row(self._kept[file])
+
+    def thumbnail(self, file: str) -> bytes:
+        """Return an image as a small JPEG; empty where there is none."""
+        return thumbnail_of(self._kept[file])
+
     def choose(self, moments: Sequence[Moment], choosing: Choosing, too_close: float) -> None:
         """Rank the shots of each moment, and choose the picks."""
         scores, preference = self._scores, None if self._model is None else self._model.preference
         ranker = Ranker(
-            lambda file: Measured.from_row(self._kept[file]),
+            self.measured,
             None if scores is None else scores.scores,
             None if scores is None else scores.faults,
             preference,
@@ -167,11 +177,18 @@ class PickRun:
             "choices": None if agreed is None else agreed.to_dict(),
         }
         write_marked(summary, self._output.summary, WHAT, self._output.table)
-        return write_sheet(self._with_thumbnails(), self.out, title=title, notes=self.notes, name_of=self.names.name_of)
+        return write_sheet(
+            self._with_thumbnails(),
+            self.out,
+            title=title,
+            notes=self.notes,
+            name_of=self.names.name_of,
+            preview_size=self.preview_size,
+        )
 
     def _with_thumbnails(self) -> Iterator[PickedMoment]:
         for moment in self.picked:
-            shots = (replace(shot, thumbnail=thumbnail_of(self._kept[shot.shot.file])) for shot in moment.ranked)
+            shots = (replace(shot, thumbnail=self.thumbnail(shot.shot.file)) for shot in moment.ranked)
             yield replace(moment, ranked=tuple(shots))
 
     def mark(self, options: MarkOptions) -> Marked:

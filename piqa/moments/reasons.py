@@ -13,8 +13,8 @@ from piqa.moments.measuring import Measured
 
 SEEN = 1.0  # steps; what differs by less is not seen
 MOST = 3  # differences that are told
-SINGLE = "the only shot of its moment: kept, as it has no rival"
-BRACKET = "an exposure bracket, kept whole: its shots are no rivals"
+SINGLE = "the only shot of its moment: it has no rival"
+BRACKET = "an exposure bracket: its shots are no rivals and stay together"
 ONLY_READ = "the only shot of its moment that could be read"
 NO_DIFFERENCE = "nothing that is measured differs by what a viewer sees"
 NO_FACE, CUT = "no face was found", "the edge of the image cuts the face"
@@ -62,7 +62,7 @@ def in_words(found: Sequence[FactorDifference], better: bool) -> list[str]:
 def faults(measured: Measured) -> list[str]:
     """Return what is wrong with a shot by itself: no face, a cut face, and the like."""
     if measured.face_box is None:
-        return [NO_FACE]
+        return [NO_FACE] if measured.looked else []
     told = [CUT] if is_cut(measured) else []
     advised = (name for name in FAULTS if (one := measured.readings.get(name)) is not None and one.advice)
     return told + [FAULTS[name] for name in advised]
@@ -81,7 +81,7 @@ def first_reason(first: Measured, second: Measured, close: str, by_model: bool) 
     better, worse = in_words(found, better=True), in_words(found, better=False)
     if better:
         text = f"{_listed(better)} than the second"
-    elif worse and by_model:
+    elif by_model and (worse or not first.readings):
         text = "the model prefers it"
     elif by_model:
         text = f"the model prefers it; {NO_DIFFERENCE}"
@@ -96,7 +96,8 @@ def later_reason(shot: Measured, first: Measured, close: str) -> str:
     # What is better in the first is worse in this one.
     worse = [WORDS[one.factor.name][1] for one in found if one.steps > 0 and one.factor.name in WORDS]
     text = f"{_listed(list(dict.fromkeys(worse))[:MOST])} than the first" if worse else ""
-    return _joined([close, text, *faults(shot)]) or NO_DIFFERENCE
+    nothing = NO_DIFFERENCE if first.readings else "the model prefers the first"
+    return _joined([close, text, *faults(shot)]) or nothing
 
 
 def _comparable(measured: Measured) -> PortraitFactors:

@@ -37,13 +37,11 @@ def find_series(shots: Sequence[Shot], options: GroupingOptions, looks: Looks) -
     the span, so that no chain of likenesses passes from one view to another. Shots of one burst by time count as alike
     however they look. Complete linkage was measured as well: it splits series by hand for the sake of a single shot.
     """
+    windows = [window for run in runs(shots, options.gap) for window in _windows(run)]
+    known = looks.of(shot.file for window in windows if len(window) > 1 for shot in window)
     series: list[tuple[Shot, ...]] = []
-    for run in runs(shots, options.gap):
-        for window in _windows(run):
-            if len(window) == 1:
-                series.append((window[0],))
-            else:
-                series += _linked(window, options, looks.of(shot.file for shot in window))
+    for window in windows:
+        series += _linked(window, options, known) if len(window) > 1 else [tuple(window)]
     return series
 
 
