@@ -12,12 +12,15 @@ COMMANDS = {
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
     "compare": "tell which of two or more devices takes the better portraits, as a report or as a gate",
+    "export": "write a model as a file for ONNX Runtime, OpenVINO or TorchScript, and check it",
     "explain": "say what makes the quality of portraits, as a report to read",
     "pick": "find the best shot of each moment in a folder of portraits",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
-    "models": "list published models by name, fetch one, tell what is known of it",
+    "models": "list published models by name, fetch or publish one, check a precision",
 }
-ELSEWHERE = {"models": "piqa.weights.command"}  # `piqa.models` are the networks
+# `piqa.models` are the networks. An action of a command may have a module of its own.
+ELSEWHERE = {"models": "piqa.weights.command", "models check": "piqa.check_precision"}
+ELSEWHERE |= {"models push": "piqa.weights.push"}
 
 
 def module_of(command: str) -> str:
@@ -30,7 +33,8 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
         import_without_collecting()
-        import_module(module_of(name)).main(sys.argv[2:])
+        words = 3 if " ".join(sys.argv[1:3]) in ELSEWHERE else 2
+        import_module(module_of(" ".join(sys.argv[1:words]))).main(sys.argv[words:])
         return
     usage = "\n".join(["usage: piqa COMMAND [--help] ...", "", *(f"  {k:13}{v}" for k, v in COMMANDS.items())])
     if name in ("-h", "--help"):

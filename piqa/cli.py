@@ -366,7 +366,8 @@ class _DataRecorder(Callback):
         """Record the data; Lightning has split them by now."""
         data, record = self._cli.datamodule, self._cli.record
         if record is not None and stage in ("fit", "validate"):
-            record.add(data=fingerprint(data.splits), left_out=data.left_out)
+            compute = self._cli.model.compute_options.decide(self._cli.model.network)
+            record.add(data=fingerprint(data.splits), left_out=data.left_out, compute=compute)
 
 
 class TaskCLI(PiqaCLI):

@@ -32,8 +32,8 @@ from piqa.comparison.scene_tests import PrimaryTest
 from piqa.comparison.scoring import ModelOptions
 from piqa.comparison.shots import Account, DataError
 from piqa.comparison.verdict import Gate, decide, in_words, parse_claim
+from piqa.data.cuts import Crops
 from piqa.data.tables.table import Table
-from piqa.data.transforms import Crops
 from piqa.errors import FileAccessError, InputError, NothingDoneError
 from piqa.evaluation.statistics.preference import Preference
 from piqa.scoring.options import Precision
@@ -153,7 +153,7 @@ def compare(
     model = None
     if ckpt_path is not None:
         model = ModelOptions(ckpt_path, test_crops, batch_size, device, precision, workers, liqe, trust)
-    source = Source(sets, predictions, table, match, conditions, model, factor)
+    source = Source(sets, predictions, table, match, conditions, model, factor, workers)
     if source.by_factors and factor is None and (fail_if is not None or plan):
         raise InputError(
             "factors have no common scale, so that nothing is decided by them; name a model, or one `factor`"

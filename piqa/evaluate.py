@@ -38,6 +38,7 @@ from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.loading import CONFIGS
 from piqa.scoring.options import ScoringOptions
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.scorer import Scorer
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
@@ -269,7 +270,10 @@ def _folder_name(name: str) -> str:
 
 
 def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
-    return Scorer.load(model, liqe=options.liqe, device=options.device, precision=options.precision, trust=trust)
+    from piqa.conversion.converted import load_scorer  # not needed where there are CSVs alone
+
+    how = {"device": options.device, "precision": options.precision}
+    return load_scorer(model, options.engine, liqe=options.liqe, trust=trust, **how)  # type: ignore[arg-type]
 
 
 def _scored(
@@ -288,19 +292,15 @@ def _scored(
     frame = labels[labels["split"].isin(used)]
     for name, model in models.items():
         scorer = scorer or _load(model, options, trust)
+        tell_precision(scorer.card, options.precision, shown_path(model))
         selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
-        prepared = PreparedStore(options.store, scorer.preparation)
-        report = prepared.build(frame["path"], str(scorer.device), max_failed=1)
-        failed = frame["path"].isin([path for path, _ in report.failed])
-        _check_failed(report.failed, len(labels), len(frame), max_failed)
-        usable = frame[~failed]
-        portraits = map(prepared.load, usable["path"])
-        with progress(len(usable)) as advance:
-            scores = scorer.score_portraits(
-                _counted(portraits, advance), test_crops=options.test_crops, batch_size=options.batch_size
-            )
+        score = _score_stored if scorer.takes_portraits else _score_files
+        found, broken = score(scorer, frame["path"], options)
+        _check_failed(broken, len(labels), len(frame), max_failed)
+        failed = frame["path"].isin([path for path, _ in broken])
+        scores = [found[path] for path in frame.loc[~failed, "path"]]
         scorer = None  # one network in memory at a time
-        scored = usable.assign(prediction=scores)
+        scored = frame[~failed].assign(prediction=scores)
         without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
         candidate = Candidate(
             name,
@@ -312,6 +312,38 @@ def _scored(
         evaluated = _part(scored, used[0]).drop(columns="path")
         evaluated.attrs = {"failed": without, "licence": licence}
         yield CandidateTable(candidate, evaluated)
+
+
+Scores = dict[str, float]
+Broken = list[tuple[str, str]]  # images and why they could not be prepared
+
+
+def _score_stored(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
+    """Return the scores of images by way of the store, and the images that could not be prepared."""
+    prepared = PreparedStore(options.store, scorer.preparation)
+    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
+    failed = {path for path, _ in broken}
+    usable = [path for path in paths if path not in failed]
+    with progress(len(usable)) as advance:
+        portraits = _counted(map(prepared.load, usable), advance)
+        scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
+    return dict(zip(usable, scores, strict=True)), broken
+
+
+def _score_files(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
+    """Return the same of the files themselves, for a model that the store does not serve."""
+    scores: Scores = {}
+    broken: Broken = []
+    with progress(len(paths)) as advance:
+        for batch in scorer.batches(paths, test_crops=options.test_crops, batch_size=options.batch_size):
+            for row in scorer.rows(batch):
+                file, error = str(row["file"]), row["error"]
+                if error is None:
+                    scores[file] = float(row["score"] or 0)
+                else:
+                    broken.append((file, str(error)))
+            advance(len(batch.files))
+    return scores, broken
 
 
 def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:

@@ -161,6 +161,7 @@ class _Run:
     ) -> None:
         """Explain the scores that a model gives the images."""
         from piqa.report.scored import FEW, ModelReport  # networks are slow to import, and not needed without a model
+        from piqa.scoring.precision import tell_precision
         from piqa.scoring.scorer import Scorer
         from piqa.weights.licences import licence_of
         from piqa.weights.model_file import find_model
@@ -169,6 +170,7 @@ class _Run:
             scorer = Scorer.load(ckpt_path, liqe=liqe, device=device, precision=precision, try_turns=True, trust=trust)
             settings = scorer.settings(find_model(ckpt_path))
         self._licence = licence_of(scorer.card)
+        tell_precision(scorer.card, precision, ckpt_path)
         measured = len(self.portraits.measured())
         with_maps = measured <= FEW if score_maps is None else score_maps
         if score_maps is None and not with_maps:

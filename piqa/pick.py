@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped, one_line_errors
 from piqa.moments.choosing import Choosing
 from piqa.moments.grouping import group

@@ -17,11 +17,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
+from piqa.engines.graph import Engine, is_exported
 from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
+from piqa.scoring.precision import tell_precision
 from piqa.scoring.resumable_csv import Counts, ScoreParts
 from piqa.scoring.row_order import row_order
 from piqa.scoring.score_output import ScoreOutput
@@ -30,8 +32,8 @@ from piqa.system.command_line import run_command
 from piqa.system.ownership import locked
 from piqa.system.progress import told_if_slow
 from piqa.system.sigterm import sigterm_stops
-from piqa.weights.licences import licence_of, require_commercial
-from piqa.weights.model_file import find_model
+from piqa.weights.licences import check_commercial, licence_of, require_commercial
+from piqa.weights.model_places import find_model
 from piqa.weights.trust import Trust
 
 
@@ -60,6 +62,7 @@ def predict(
     factors: bool = False,
     sort: str | None = None,
     commercial: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
@@ -67,7 +70,8 @@ def predict(
         images: Images, and folders whose images are all scored.
         ckpt_path: The model: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint,
             the config of a network that needs no training, such as `clipiqa.yaml`, or a name: `piqa models` lists them,
-            and `hf:owner/name` is a model of piqa's own on the Hugging Face Hub.
+            and `hf:owner/name` is a model of piqa's own on the Hugging Face Hub. Or an exported model, `.onnx`, `.xml`
+            or `.ts`; the first two do without PyTorch.
         out: The CSV to write.
         list: Text file that names more images, one a line, more than a command line holds.
         test_crops: `five` crops whose scores are averaged, or `one` from the centre; for models that see crops.
@@ -89,6 +93,8 @@ def predict(
         sort: A column by which the rows are sorted, the best first: `score`, another output of the model, or a factor,
             from the lowest value where neither more nor less is better. By default rows are in the images' order.
         commercial: Refuse a model that is not known to allow commercial use.
+        engine: What runs the network: `torch`, `onnxruntime` or `openvino`; by default what the model's file is for.
+            For the latter two a model that was not exported is converted once, and kept below `PIQA_HOME`.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, there is no column `sort`, or `out` cannot
@@ -97,17 +103,20 @@ def predict(
         NothingDoneError: If every image failed for a reason of its own.
         Stopped: By Ctrl-C or SIGTERM; what was scored is kept.
     """
-    if commercial:
+    exported = is_exported(ckpt_path)
+    if commercial and not exported:
         require_commercial(ckpt_path)
-    devices_used = ScoringDevices(device, devices, nodes, batch_size, workers)
+    by_runtime = exported or engine not in (None, "torch")
+    devices_used = ScoringDevices(device, devices, nodes, batch_size, workers, by_runtime)
     output = ScoreOutput(out)
     output.check()
     first = devices_used.is_first_process()
     # Of several processes the first one holds the lock, decides what is left to score, and writes.
     with locked(output.table) if first else nullcontext():
         files = _listed(images, list, output, first)
+        devices_used.share_cores(len(files))
         with told_if_slow("loading the model") if first else nullcontext():
-            scorer = Scorer.load(
+            scorer = _loader(engine, exported)(
                 ckpt_path,
                 liqe=liqe,
                 device=devices_used.loading_device,
@@ -115,7 +124,12 @@ def predict(
                 prompts=prompts,
                 try_turns=try_turns,
                 trust=trust,
+                engine=engine,
             )
+        if commercial and exported:
+            check_commercial(scorer.card, ckpt_path)
+        if first:
+            tell_precision(scorer.card, precision, ckpt_path)
         order = row_order(sort, scorer.numbers, factors)
         settings = scorer.settings(find_model(ckpt_path), factors) | {"crops": test_crops}
         parts = ScoreParts(output, scorer.columns_with(factors), settings)
@@ -137,6 +151,15 @@ def predict(
             return asdict(counts) | took | about
 
         _check_counts(parts.finish(files, summary, order), output)
+
+
+def _loader(engine: Engine | None, exported: bool) -> Callable[..., Scorer]:
+    """Return what loads the model; what converts it for another engine needs PyTorch and more."""
+    if exported or engine in (None, "torch"):
+        return Scorer.load
+    from piqa.conversion.converted import load_scorer
+
+    return load_scorer
 
 
 def _listed(images: Sequence[str], names: str | None, output: ScoreOutput, first: bool) -> list[str]:

@@ -18,16 +18,19 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import pandas as pd
 
-from piqa.data.transforms import Crops
+from piqa.conversion.converted import load_scorer
+from piqa.data.cuts import Crops
+from piqa.engines.graph import Engine
 from piqa.errors import FileAccessError, InputError, NothingDoneError, Stopped
 from piqa.scoring.file_list import expand
 from piqa.scoring.image_batches import until_the_disk_is_gone
 from piqa.scoring.options import Precision
-from piqa.scoring.scorer import Row, Scorer
+from piqa.scoring.precision import tell_precision
+from piqa.scoring.scorer import Row
 from piqa.system.command_line import run_command
 from piqa.system.json_text import json_text, write_json
 from piqa.system.memory import keep_freed_memory
@@ -48,12 +51,13 @@ ROWS = 1000  # of a Parquet file, and what a kill costs an actor at most
 
 
 class Loading(TypedDict):
-    """What `Scorer.load` is called with, here and by each actor."""
+    """What `load_scorer` is called with, here and by each actor."""
 
     liqe: str | None
     precision: Precision
     try_turns: bool
     trust: Trust
+    engine: Engine | None
 
 
 def main(args: list[str] | None = None) -> None:
@@ -79,6 +83,7 @@ def predict_ray(
     trust: Trust = None,
     factors: bool = False,
     commercial: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Score images on a Ray cluster and write a folder of Parquet files.
 
@@ -101,6 +106,7 @@ def predict_ray(
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
         factors: Measure what makes the images' quality, too: a column for each factor, as in `piqa.predict`.
         commercial: Refuse a model that is not known to allow commercial use.
+        engine: What runs the network, as in `piqa.predict`; each machine converts the model once.
 
     Raises:
         InputError: If Ray is not installed, there is nothing to score, the model cannot be read, `out` cannot be
@@ -118,9 +124,11 @@ def predict_ray(
         run = claim_folder(folder, "scores", made_before=_made_before)
         files = _listed(images, list)
         model = ckpt_path if is_name(ckpt_path) else str(find_model(ckpt_path).resolve())
-        loading: Loading = {"liqe": liqe, "precision": precision, "try_turns": try_turns, "trust": trust}
+        how_loaded = {"liqe": liqe, "precision": precision, "try_turns": try_turns, "trust": trust, "engine": engine}
+        loading = cast(Loading, how_loaded)
         # Here too, so that a mistake is told in one line and before any actor starts.
-        scorer = Scorer.load(model, device="cpu", **loading)
+        scorer = load_scorer(model, device="cpu", **loading)
+        tell_precision(scorer.card, precision, ckpt_path)
         scorer.columns_with(factors)
         settings = scorer.settings(find_model(model), factors) | {"crops": test_crops}
         _same_settings(folder, settings, licence_of(scorer.card))
@@ -238,7 +246,7 @@ class ScoringActor:
     Args:
         model: As in `Scorer.load`.
         gpu: Whether Ray gives it a GPU.
-        loading: The other arguments of `Scorer.load`.
+        loading: The other arguments of `load_scorer`.
         test_crops: As in `Scorer.score`.
         batch_size: Likewise.
         factors: Likewise.
@@ -247,7 +255,7 @@ class ScoringActor:
     def __init__(
         self, model: str, gpu: bool, loading: Loading, test_crops: Crops, batch_size: int, factors: bool
     ) -> None:
-        self._scorer = Scorer.load(model, device="cuda" if gpu else "cpu", **loading)
+        self._scorer = load_scorer(model, device="cuda" if gpu else "cpu", **loading)
         if not gpu:
             keep_freed_memory()
         self._test_crops, self._batch_size, self._factors = test_crops, batch_size, factors

@@ -12,6 +12,7 @@ range of each. Results are written as JSON; `--markdown` also writes them as a t
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -19,7 +20,6 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,8 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import torch
-from bench_rows import (
-    allocator,
-    evaluation,
-    explanation,
-    factors,
-    inputs,
-    long_run,
-    memory,
-    other_models,
-    scoring,
-    start_up,
-    training,
-)
-from bench_rows.measure import Row, Settings, cores, forget, machine
+from bench_rows.machine import machine, matrix_rates
+from bench_rows.measure import Settings, cores, cpu_seconds, forget
 from bench_rows.tables import fill_page, print_table
 from rich.console import Console
 
@@ -48,23 +36,27 @@ from piqa.errors import InputError, one_line_errors
 from piqa.system.device import pick_device
 from piqa.system.json_text import write_json
 
-ROWS: dict[str, Callable[[Settings], Row]] = {
-    "training-input": inputs.training_input,
-    "comparisons": inputs.comparisons,
-    "liqe": scoring.liqe,
-    "scoring": scoring.scoring,
-    "freed-memory": allocator.freed_memory,
-    "training-step": training.training_step,
-    "memory": memory.memory,
-    "long-run": long_run.long_run,
-    "evaluation": evaluation.evaluation,
-    "other-models": other_models.other_models,
-    "prepare-workers": inputs.prepare_workers,
-    "detection": inputs.detection,
-    "factors": factors.factors,
-    "pretrain-input": inputs.pretrain_input,
-    "start-up": start_up.start_up,
-    "explanation": explanation.explanation,
+# Where each row is. Only those that are measured are imported: each process that one starts imports this file again.
+ROWS = {
+    "training-input": "inputs.training_input",
+    "comparisons": "inputs.comparisons",
+    "liqe": "scoring.liqe",
+    "scoring": "scoring.scoring",
+    "freed-memory": "allocator.freed_memory",
+    "training-step": "training.training_step",
+    "memory": "memory.memory",
+    "long-run": "long_run.long_run",
+    "evaluation": "evaluation.evaluation",
+    "other-models": "other_models.other_models",
+    "prepare-workers": "inputs.prepare_workers",
+    "detection": "detection.detection",
+    "factors": "factors.factors",
+    "pretrain-input": "inputs.pretrain_input",
+    "start-up": "start_up.start_up",
+    "text-features": "text_features.text_features",
+    "official": "official.official",
+    "engines": "engines.engines",
+    "explanation": "explanation.explanation",
 }
 
 
@@ -76,6 +68,8 @@ def main(args: list[str] | None = None) -> None:
         settings = Settings(pick_device(options.device), options.smoke, options.repeats, options.images, options.pyiqa)
         torch.set_num_threads(options.threads)
         report = kept(options.out, options.show) if options.add or options.show else {"rows": []}
+        if not options.show:
+            report["matrix_rates"] = matrix_rates(settings.device, settings.smoke)
         for name in [] if options.show else options.rows or ROWS:
             result = measured(name, settings, options.threads)
             report["rows"] = [row for row in report["rows"] if row["row"] != name] + [result]
@@ -134,17 +128,19 @@ def kept(path: Path, shown: bool) -> dict[str, Any]:
 
 def measured(name: str, settings: Settings, threads: int) -> dict[str, Any]:
     """Measure one row, for JSON; a row that fails records why and does not stop the others."""
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), cpu_seconds()
     print(f"measuring {name} ...", file=sys.stderr, flush=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            row = asdict(ROWS[name](settings))
+            module, _, function = ROWS[name].partition(".")
+            row = asdict(getattr(importlib.import_module(f"bench_rows.{module}"), function)(settings))
     except Exception as error:  # it must not cost hours of other rows
         traceback.print_exc()
         row = {"row": name, "error": f"{type(error).__name__}: {error}"}
     forget()
-    return row | {"threads": threads, "took_s": round(time.perf_counter() - start, 1)}
+    took = {"took_s": round(time.perf_counter() - start, 1), "took_cpu_s": round(cpu_seconds() - cpu_start, 1)}
+    return row | {"threads": threads} | took
 
 
 if __name__ == "__main__":

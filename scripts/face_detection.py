@@ -1,12 +1,15 @@
 """Measure the face detectors in hard cases: in the dark, small, half covered, turned, blurred, squeezed.
 
-    python scripts/face_detection.py                    # the generated cases, in about a minute
+    python scripts/face_detection.py                    # the generated cases, in some minutes
     python scripts/face_detection.py --images FOLDER    # and the share of images of yours in which a face is found
 
 The cases are made from two public-domain portraits that come with scikit-image and matplotlib, so the table tells how
 detectors give way, not how many faces of real photographs they find. A profile cannot be made from a frontal portrait:
 `squeezed` narrows the face as a turned head does, but still shows both eyes and the whole mouth; it is a proxy at best.
 YuNet takes part where its model file lies in its place (data/README.md).
+
+The table of sides tells what `data.preparation.detection_side` costs and gives: in how many images MTCNN finds a face
+at each side, how far its boxes are those at 1600 px, how many faces of a group it finds, and CPU seconds.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from piqa.preparation.mtcnn import MTCNNDetector
 from piqa.preparation.portrait import THRESHOLDS
 from piqa.preparation.yunet import YUNET_PLACE, YuNetDetector
 
+SIDES = (1600, 1200, 800, 640)  # the first is the published one, with which the others are compared
 SIZE = 3  # times the portraits are enlarged, to about 3 megapixels
 CANVAS = (4000, 3000)  # on which faces are small
 READ_NOISE, SHOT_NOISE = 0.002, 0.0004  # of full scale in linear light: about a phone's small sensor at base ISO
@@ -149,7 +153,7 @@ def overlap(box: Box, other: Box) -> float:
 def detectors(yunet: str) -> dict[str, tuple[FaceDetector, float]]:
     """Return the detectors by name, each with its threshold."""
     made: dict[str, tuple[FaceDetector, float]] = {
-        f"MTCNN, {side} px": (MTCNNDetector(side), THRESHOLDS["mtcnn"]) for side in (1600, 640)
+        f"MTCNN, {side} px": (MTCNNDetector(side), THRESHOLDS["mtcnn"]) for side in SIDES
     }
     try:
         made["YuNet, 640 px"] = YuNetDetector(yunet), THRESHOLDS["yunet"]
@@ -218,6 +222,62 @@ def turns(known: dict[str, tuple[FaceDetector, float]]) -> Iterator[list[str]]:
         yield [name, str(right), str(wrong), *seconds]
 
 
+def group(height: int, people_in_all: int = 40) -> Image.Image:
+    """Return a group picture of 12 megapixels: two people in turn, with faces of this height in pixels."""
+    canvas = Image.new("RGB", CANVAS, (128, 128, 128))
+    detector = MTCNNDetector(SIDES[0])
+    small_people = []
+    for person in people():
+        _, y1, _, y2 = max(detector.detect(person), key=lambda face: face.probability).box
+        scale = height / (y2 - y1)
+        size = round(person.width * scale), round(person.height * scale)
+        small_people.append(person.resize(size, Image.Resampling.LANCZOS))
+    columns, rows = 8, people_in_all // 8
+    for place in range(people_in_all):
+        person = small_people[place % 2]
+        left = (2 * (place % columns) + 1) * CANVAS[0] // (2 * columns) - person.width // 2
+        top = (2 * (place // columns) + 1) * CANVAS[1] // (2 * rows) - person.height // 2
+        canvas.paste(person, (left, top))
+    return canvas
+
+
+GROUPS = (120, 80, 60, 45)  # heights of the faces of 40 people
+
+
+def sides(images: dict[str, list[Image.Image]], side_groups: dict[int, Image.Image]) -> Iterator[list[str]]:
+    """Yield the rows that compare the sides of MTCNN's copy on the same images, with 1600 px as the reference."""
+    names = [f"faces found, {name} ({len(some)})" for name, some in images.items()]
+    groups = [f"of 40 faces of {height} px" for height in side_groups]
+    yield ["side", *names, "lost", "IoU with 1600 px: median", "5 %", "lowest", *groups, "CPU s an image"]
+    reference: list[Face | None] = []
+    for side in SIDES:
+        detector, found, start = MTCNNDetector(side), [], time.process_time()
+        for some in images.values():
+            found.append([choose_face(detector.detect(image), "largest", THRESHOLDS["mtcnn"]) for image in some])
+        seconds = (time.process_time() - start) / sum(map(len, found))
+        chosen = [face for some in found for face in some]
+        reference = reference or chosen
+        pairs = list(zip(reference, chosen, strict=True))
+        lost = sum(before is not None and now is None for before, now in pairs)
+        overlaps = [overlap(now.box, before.box) for before, now in pairs if before is not None and now is not None]
+        counts = [str(sum(face is not None for face in some)) for some in found]
+        of_groups = [_counted(detector, image) for image in side_groups.values()]
+        told = [f"{np.quantile(overlaps, part):.2f}" for part in (0.5, 0.05, 0)]
+        yield [f"{side} px", *counts, str(lost), *told, *map(str, of_groups), f"{seconds:.2f}"]
+
+
+def _counted(detector: FaceDetector, image: Image.Image) -> int:
+    return sum(face.probability >= THRESHOLDS["mtcnn"] for face in detector.detect(image))
+
+
+def made_images() -> dict[str, list[Image.Image]]:
+    """Return the portraits and all cases made of them."""
+    detector = MTCNNDetector(SIDES[0])
+    clean = [(image, max(detector.detect(image), key=lambda face: face.probability).box) for image in people()]
+    hard = [case(*one)[0] for name, case in CASES.items() if name != "as it is" for one in clean]
+    return {"as they are": [image for image, _ in clean], "hard cases": hard}
+
+
 def of_folder(folder: Path, known: dict[str, tuple[FaceDetector, float]]) -> Iterator[list[str]]:
     """Yield the rows that tell in how many images of a folder each detector finds a face."""
     yield ["detector", "images with a face", "median of the longer side of the box, px"]
@@ -242,9 +302,17 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--yunet", default=YUNET_PLACE, help="YuNet's model file")
+    parser.add_argument("--sides", action="store_true", help="only compare the sides of MTCNN's copy")
     parser.add_argument("--images", type=Path, help="folder of images of yours")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    images = made_images()
+    if options.images is not None:
+        files = sorted(file for file in options.images.rglob("*") if file.is_file())
+        images |= {"of the folder": [open_image(file) for file in files]}
+    show(sides(images, {height: group(height) for height in GROUPS}))
+    if options.sides:
+        return
     known = detectors(options.yunet)
     show(hard_cases(known))
     show(turns(known))

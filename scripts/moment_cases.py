@@ -46,12 +46,18 @@ class Day:
             self.now += self.rng.uniform(*pause)
 
 
-def day(seed: int, snapshots: int = 300) -> list[File]:
-    """Return the files of a day; `snapshots` pictures called `x(n).jpg` are spread over it, of a fifth of the views."""
+def day(seed: int, snapshots: int = 300, scale: int = 4) -> list[File]:
+    """Return the files of a day.
+
+    Args:
+        seed: Of all that is random.
+        snapshots: Pictures called `x(n).jpg` that are spread over the day, of a fifth as many views.
+        scale: How many moments of each kind there are.
+    """
     rng = np.random.default_rng(seed)
     one = Day(rng)
     files: list[File] = []
-    for kind in rng.permutation(["burst"] * 8 + ["hand"] * 8 + ["single"] * 8 + ["bracket"] * 3 + ["copies"] * 4):
+    for kind in rng.permutation((["burst", "hand", "single"] * 2 + ["bracket", "copies"]) * scale):
         size = int(rng.integers(3, 8))
         if kind == "burst":
             files += one.series(size, (0.1, 0.16))

@@ -35,7 +35,7 @@ from piqa.moments.shots import find_shots
 from piqa.system.command_line import Parser
 
 CHOSEN_ON = range(4)  # seeds of the days on which the thresholds were chosen
-HELD_OUT = range(100, 106)
+HELD_OUT = range(200, 206)
 WITH_EXIF, ALONE = 0.95, 0.85
 SIMILARITIES = np.arange(0.5, 0.96, 0.05)
 

@@ -22,6 +22,51 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 
+# Files that take longest, those first that take most. The others follow by name: where two processes
+# share the files out, a long one that begins last is waited for by the other process.
+LONGEST = (
+    "documented_commands",
+    "docs",
+    "models_together",
+    "bench",
+    "distributed",
+    "explanation_proofs",
+    "factor_proofs",
+    "clip_iqa_training",
+    "submission",
+    "resume",
+    "pretrain",
+    "published",
+    "parity",
+    "parity_five_crop",
+    "liqe_training",
+    "predict_ray",
+    "predict_distributed",
+    "mixed_training",
+    "fit",
+    "predict_faults",
+    "fuzz_images",
+    "evaluate",
+    "store_faults",
+    "hub",
+    "download",
+    "worker_pool",
+    "report_browser",
+    "page",
+)
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # pytest-xdist would begin with the files of most tests
+
+
+def pytest_collection_modifyitems(items):
+    """Sort the files; the tests of a file stay together and in order."""
+    place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(tmp_path_factory):
     """No test reads or writes the user's cache of weights and of what is computed from them."""

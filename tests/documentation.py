@@ -8,24 +8,15 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from piqa.__main__ import module_of
+from piqa.__main__ import ELSEWHERE, module_of
 from piqa.system.command_line import Parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "CHANGELOG.md", "data/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = (
-    "fit",
-    "prepare",
-    "pretrain",
-    "evaluate",
-    "predict",
-    "predict_ray",
-    "explain",
-    "pick",
-    "personalise",
-    "models",
-    "compare",
+    *("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise", "models"),
+    *("compare", "export", "pick"),
 )
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -49,12 +40,14 @@ class Command:
         module = self.words[self.words.index("-m") + 1] if "-m" in self.words[:-1] else ""
         if module.startswith("piqa."):
             return module.removeprefix("piqa.")
-        return self.words[1] if self.words[0] == "piqa" and self.words[1] in COMMANDS else None
+        if self.words[0] != "piqa" or self.words[1] not in COMMANDS:
+            return None
+        return action if (action := " ".join(self.words[1:3])) in ELSEWHERE else self.words[1]
 
     @property
     def arguments(self) -> list[str]:
         """The arguments of the piqa command."""
-        start = self.words.index("-m") + 2 if "-m" in self.words else 2
+        start = self.words.index("-m") + 2 if "-m" in self.words else 1 + len(str(self.name).split())
         return list(self.words[start:])
 
     def __str__(self) -> str:

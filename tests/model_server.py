@@ -5,7 +5,9 @@ It listens on 127.0.0.1, and plays the Hub's second host, where large files lie,
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,11 +61,18 @@ class ModelServer:
     """Serves `files` by their paths; `asked` lists what was asked for, as (method, path, range).
 
     Paths of the Hub are /<owner>/<name>/resolve/<file>, of whatever revision; of Drive /drive/<id>.
+
+    What is published comes to lie among the files. `writers` names by token whose repositories it may write to, and
+    `private` the repositories that were made so.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, Served] = {}
         self.asked: list[tuple[str, str, str | None]] = []
+        self.writers: dict[str, str] = {}
+        self.private: dict[str, bool] = {}
+        self.commits: list[str] = []
+        self.uploaded: dict[str, bytes] = {}  # large files by their sha256, before they are part of a commit
         self.slow = threading.Event()  # while it is not set, no byte of a file is sent
         self.slow.set()
         handler = type("Handler", (_Handler,), {"played": self})
@@ -96,6 +105,71 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             self.answer()
+
+    def do_POST(self) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.answer_to_writer()
+
+    def do_PUT(self) -> None:
+        self.played.asked.append((self.command, self.path, None))
+        self.played.uploaded[self.path.removeprefix("/lfs/")] = self.body()
+        self.send_json(200, {})
+
+    def body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        content = b""
+        while size := int(self.rfile.readline(), 16):
+            content += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return content
+
+    def answer_to_writer(self) -> None:
+        """The Hub's steps of publishing: the repository, which files are large, where these go, the commit."""
+        played, path, body = self.played, urlsplit(self.path).path, self.body()
+        played.asked.append((self.command, path, None))
+        owner = played.writers.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
+        if owner is None:
+            return self.send_json(401, {"error": "Invalid credentials"})
+        if path == "/api/validate-yaml":
+            return self.send_json(200, {"errors": [], "warnings": []})
+        given = [json.loads(line) for line in body.splitlines()] if path.endswith("/commit/main") else json.loads(body)
+        if path == "/api/repos/create":
+            repo = f"{given.get('organization') or owner}/{given['name']}"
+            if not repo.startswith(f"{owner}/"):
+                return self.send_json(403, {"error": "Forbidden"})
+            if repo in played.private:
+                return self.send_json(409, {"error": "You already created this model repo", "url": f"/{repo}"})
+            played.private[repo] = given.get("private") is True or given.get("visibility") == "private"
+            return self.send_json(200, {"url": f"{played.url}/{repo}", "name": repo, "id": "1"})
+        if path.endswith("/preupload/main"):
+            kinds = {
+                name: "lfs" if name.endswith(".safetensors") else "regular"
+                for name in (one["path"] for one in given["files"])
+            }
+            files = [{"path": name, "uploadMode": kind, "shouldIgnore": False} for name, kind in kinds.items()]
+            return self.send_json(200, {"files": files})
+        if path.endswith("/info/lfs/objects/batch"):
+            objects = [
+                one | {"actions": {"upload": {"href": f"{played.url}/lfs/{one['oid']}"}}} for one in given["objects"]
+            ]
+            return self.send_json(200, {"transfer": "basic", "objects": objects})
+        repo = path.removeprefix("/api/models/").removesuffix("/commit/main")
+        played.commits.append(given[0]["value"]["summary"])
+        for line in given[1:]:
+            value = line["value"]
+            content = played.uploaded[value["oid"]] if line["key"] == "lfsFile" else base64.b64decode(value["content"])
+            played.files[f"/{repo}/resolve/{value['path']}"] = Served(content)
+        self.send_json(200, {"commitUrl": f"{played.url}/{repo}/commit/{COMMIT}", "commitOid": COMMIT})
+
+    def send_json(self, status: int, content: object) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
 
     def answer(self) -> None:
         address = urlsplit(self.path)

@@ -1,3 +1,4 @@
+import importlib
 import json
 import math
 import subprocess
@@ -5,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 ROWS = [
@@ -23,14 +25,12 @@ ROWS = [
     "factors",
     "pretrain-input",
     "start-up",
+    "text-features",
+    "official",
+    "engines",
     "explanation",
 ]
-MACHINE = {"cpu", "cores", "memory_gb", "gpu", "python", "torch", "system"}
-
-
-def bench(*arguments):
-    command = [sys.executable, SCRIPTS / "bench.py", *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
+MACHINE = {"cpu", "vendor", "family", "model", "instructions", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 
 
 @pytest.fixture
@@ -38,14 +38,29 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
 
+@pytest.fixture
+def bench(scripts, capsys):
+    """Gives the script arguments, in this process; its exit status and what it wrote."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            importlib.import_module("bench").main([*map(str, arguments), "--threads", str(torch.get_num_threads())])
+        return int(stop.value.code), *capsys.readouterr()
+
+    return run
+
+
 @pytest.mark.slow
 def test_every_row_is_measured_and_written(tmp_path):
     out = tmp_path / "bench.json"
-    done = bench("--smoke", "--out", out)
+    # In one thread: those of several that wait for each other on a busy machine take minutes.
+    command = [sys.executable, SCRIPTS / "bench.py", "--smoke", "--threads", "1", "--out", out]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
     assert [row["row"] for row in report["rows"]] == ROWS
     assert set(report["machine"]) >= MACHINE
+    assert set(report["matrix_rates"]) == {"float32", "bfloat16", "int8"} and min(report["matrix_rates"].values()) > 0
     for row in report["rows"]:
         assert math.isfinite(row["ratio"]) and row["ratio"] > 0, row
         assert row["what"] and row["compared"] and row["expected"] and row["clock"] in ("wall", "cpu", "counted")
@@ -53,11 +68,61 @@ def test_every_row_is_measured_and_written(tmp_path):
         assert row["row"] in done.stdout
         for way in row["ways"].values():
             if "median_s" in way:
+                assert way["cpu_s"] >= 0
                 assert 0 < way["min_s"] <= way["median_s"] <= way["max_s"] and way["repeats"] >= 1
     rows = {row["row"]: row for row in report["rows"]}
     assert rows["evaluation"]["facts"]["largest_difference"] < 1e-12
+    assert rows["text-features"]["facts"]["same"]
+    assert rows["official"]["ways"]["official"]["scores_differ"] < 1e-3
+    for way in ("onnxruntime, float32", "openvino, float32"):
+        assert rows["engines"]["ways"][way]["scores_differ"] < 1e-3
+    first, *_ = rows["detection"]["ways"].values()
+    assert first["faces_kept"] == 1 and first["faces"] > 0
     for model in ("liqe", "clip-iqa"):
         assert rows["other-models"]["ways"][f"{model}, one at a time"]["scores_differ"] < 1e-5
+
+
+CPUINFO = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+flags\t\t: fpu sse2 fma avx2 avx512f avx512_bf16 avx512_vnni
+
+processor\t: 1
+cpu family\t: 99
+"""
+
+
+def test_the_processor_is_told_by_family_model_and_instructions(scripts):
+    from bench_rows.machine import processor
+
+    found = processor(CPUINFO)
+    assert found.pop("instructions") == ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"]
+    assert found == {"cpu": "AMD EPYC", "vendor": "AuthenticAMD", "family": "25", "model": "17"}
+    arm = processor("processor : 0\nFeatures : fp asimddp i8mm bf16\nCPU part : 0xd40\n")
+    assert arm["instructions"] == ["asimddp", "i8mm", "bf16"] and arm["model"] == "0xd40"
+    assert processor("") == {"cpu": "unknown", "vendor": None, "family": None, "model": None, "instructions": []}
+
+
+def test_what_a_rate_of_products_gives_a_whole_program(scripts):
+    from bench_rows.machine import predicted
+
+    assert predicted(0.5, 2.0) == pytest.approx(1 / 0.75)  # half of the time takes half as long
+
+
+def test_faces_that_another_side_keeps_are_counted(scripts):
+    from bench_rows.detection import kept
+
+    from piqa.preparation.faces import Face
+
+    here, there, near = (Face((x, 0, x + 10, 10), 1.0) for x in (0, 100, 2))
+    # Kept, lost, found elsewhere, found by the other alone, by none.
+    assert kept([here, here, here, None, None], [near, None, there, here, None]) == {
+        "faces_kept": 1 / 3,
+        "faces": 3,
+        "more_faces": 1,
+    }
 
 
 def test_comparisons_are_counted_by_hand(scripts):
@@ -70,7 +135,6 @@ def test_comparisons_are_counted_by_hand(scripts):
 
 
 def test_all_windows_first_gives_the_same_windows(scripts):
-    import torch
     from bench_rows.measure import portrait
     from bench_rows.scoring import all_windows_first
 
@@ -82,7 +146,6 @@ def test_all_windows_first_gives_the_same_windows(scripts):
 
 def test_saved_activations_are_counted_as_autograd_saves_them(scripts):
     """Against a network whose saved tensors are known: two linear layers with a ReLU between, of 8 numbers each."""
-    import torch
     from bench_rows.memory import saved_bytes
     from torch import nn
 
@@ -108,7 +171,6 @@ def test_saved_activations_are_counted_as_autograd_saves_them(scripts):
 
 
 def test_floating_point_operations_are_those_of_the_matrix_products(scripts):
-    import torch
     from bench_rows.training import flops_of
 
     from piqa.models import DualBranch
@@ -120,14 +182,42 @@ def test_floating_point_operations_are_those_of_the_matrix_products(scripts):
     assert flops_of(network) == forward + backward
 
 
-def test_an_unknown_row_is_named(tmp_path):
-    done = bench("speed", "--out", tmp_path / "bench.json")
-    assert done.returncode == 2 and "speed" in done.stderr and "training-input" in done.stderr
+def test_an_unknown_row_is_named(bench, tmp_path):
+    status, _, error = bench("speed", "--out", tmp_path / "bench.json")
+    assert status == 2 and "speed" in error and "training-input" in error
 
 
-def test_a_folder_without_pyiqa_is_refused_at_once(tmp_path):
-    done = bench("other-models", "--pyiqa", tmp_path, "--out", tmp_path / "bench.json")
-    assert done.returncode == 2 and f"{tmp_path} has no package pyiqa" in done.stderr
+def test_a_row_that_fails_is_told_and_does_not_stop_the_others(bench, scripts, tmp_path, monkeypatch):
+    import bench_rows.inputs
+
+    def fails(settings):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(bench_rows.inputs, "detection", fails)
+    status, shown, _ = bench("detection", "comparisons", "--smoke", "--out", tmp_path / "bench.json")
+    comparisons, detection = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert status == 1 and "no such luck" in shown
+    assert detection["error"] == "RuntimeError: no such luck" and comparisons["ratio"] > 0
+    assert comparisons["took_s"] >= 0 and comparisons["took_cpu_s"] >= 0
+
+
+def test_seconds_of_the_processor_are_told_beside_those_of_the_clock(scripts):
+    """Those of a way that waits are few, and those of a process that it starts are counted."""
+    import time
+
+    from bench_rows.measure import in_turn
+
+    def child():
+        subprocess.run([sys.executable, "-S", "-c", "sum(range(3_000_000))"], check=True)
+
+    ways = in_turn({"waits": lambda: time.sleep(0.2), "child": child}, 1, "wall", torch.device("cpu"), warm_up=0)
+    assert ways["waits"]["cpu_s"] < 0.1 < 0.2 <= ways["waits"]["median_s"]
+    assert ways["child"]["cpu_s"] > 0.02
+
+
+def test_a_folder_without_pyiqa_is_refused_at_once(bench, tmp_path):
+    status, _, error = bench("other-models", "--pyiqa", tmp_path, "--out", tmp_path / "bench.json")
+    assert status == 2 and f"{tmp_path} has no package pyiqa" in error
 
 
 def report(smoke=False, device="cpu"):
@@ -169,18 +259,18 @@ def test_the_benchmark_page_has_room_for_both_devices():
     assert text.count("<!-- bench cpu -->") == text.count("<!-- bench cuda -->") == 1
 
 
-def test_a_report_of_another_machine_is_not_added_to(tmp_path):
+def test_a_report_of_another_machine_is_not_added_to(bench, tmp_path):
     out = tmp_path / "bench.json"
     out.write_text(json.dumps(report()))
-    done = bench("comparisons", "--smoke", "--add", "--out", out)
-    assert done.returncode == 2 and "another machine" in done.stderr
+    status, _, error = bench("comparisons", "--smoke", "--add", "--out", out)
+    assert status == 2 and "another machine" in error
     assert json.loads(out.read_text()) == report()
 
 
-def test_a_report_of_any_machine_is_shown_and_put_into_a_page(tmp_path):
+def test_a_report_of_any_machine_is_shown_and_put_into_a_page(bench, tmp_path):
     out, page = tmp_path / "bench.json", tmp_path / "page.md"
     out.write_text(json.dumps(report()))
     page.write_text("<!-- bench cpu --><!-- end -->")
-    done = bench("--show", "--out", out, "--markdown", page)
-    assert done.returncode == 0 and "some-row" in done.stdout
+    status, shown, _ = bench("--show", "--out", out, "--markdown", page)
+    assert status == 0 and "some-row" in shown
     assert "a fast one" in page.read_text()

@@ -1,3 +1,6 @@
+import json
+from copy import deepcopy
+
 import pytest
 import torch
 import yaml
@@ -7,7 +10,7 @@ from torch import nn
 from piqa import fit
 from piqa.cli import default_precision
 from piqa.errors import InputError
-from piqa.models import Backbone, DualBranch
+from piqa.models import CLIPIQA, LIQE, Backbone, DualBranch
 from piqa.system import device
 from piqa.tasks.ranking import published_adam
 from piqa.training.compute_options import ComputeOptions
@@ -31,8 +34,13 @@ def plain(config):
 
 
 @pytest.mark.parametrize("setting", ["channels_last", "activation_checkpointing"])
-def test_a_compute_option_leaves_the_gradient_as_it_is(config, plain, tmp_path, setting):
+def test_a_compute_option_leaves_the_gradient_as_it_is_and_is_recorded(config, plain, tmp_path, setting):
     out = train(config, tmp_path / "run", f"--model.compute.{setting}", "true")
+    recorded = [json.loads((run / "record.json").read_text())["compute"] for run in (plain, out)]
+    assert recorded == [
+        {"compile": False, "channels_last": False, "activation_checkpointing": False} | own
+        for own in ({}, {setting: True})
+    ]
     ours, theirs = checkpoint(out, 1), checkpoint(plain, 1)
     assert ((gradient(ours) - gradient(theirs)).norm() / gradient(theirs).norm()).item() < 1e-4
     assert ours["state_dict"].keys() == theirs["state_dict"].keys()
@@ -42,6 +50,41 @@ def test_a_checkpoint_of_one_setting_is_resumed_with_another(config, tmp_path):
     out = train(config, tmp_path / "run", "--model.compute.channels_last", "true")
     resumed = ["--ckpt_path", "last", "--trainer.max_epochs", 2, "--model.compute.activation_checkpointing", "true"]
     assert checkpoint(train(config, out, *resumed))["global_step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "expected"),
+    [("test_byobnet", 64, True), ("resnet10t", 64, True), ("test_vit", 160, False), ("edgenext_xx_small", 64, False)],
+)
+def test_channels_come_last_in_networks_of_convolutions_alone(name, side, expected):
+    network = nn.ModuleDict({"backbone": Backbone(name, side), "head": nn.Linear(8, 1)})
+    assert ComputeOptions().decide(network)["channels_last"] is expected
+    assert ComputeOptions(channels_last=not expected).decide(network)["channels_last"] is not expected
+    options, images = ComputeOptions(), {"whole": torch.rand(2, 3, side, side)}
+    options.apply(network)
+    assert options.arrange(images)["whole"].is_contiguous(memory_format=torch.channels_last) is expected
+
+
+def test_the_choice_changes_gradients_by_rounding_alone():
+    torch.manual_seed(0)
+    plain = nn.Sequential(Backbone("test_byobnet", 64), nn.Linear(256, 1)).double()
+    images = {"whole": torch.rand(4, 3, 64, 64, dtype=torch.float64)}
+    gradients = []
+    for options in (ComputeOptions(channels_last=False), ComputeOptions()):
+        network = deepcopy(plain)
+        options.apply(network)
+        features = network[0].net(options.arrange(images)["whole"])
+        network[1](features).pow(2).sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in network.parameters()]))
+    assert gradients[0].norm() > 0
+    assert ((gradients[1] - gradients[0]).norm() / gradients[0].norm()).item() < 1e-12  # in float64
+
+
+def test_the_weights_of_a_text_tower_do_not_count():
+    with torch.device("meta"):
+        resnet, vit = CLIPIQA(), LIQE()
+    assert ComputeOptions().decide(resnet)["channels_last"]
+    assert not ComputeOptions().decide(vit)["channels_last"]
 
 
 def test_activations_are_computed_twice_when_checkpointed():

@@ -151,15 +151,18 @@ FLAGS = sorted(
         if page.name != "CHANGELOG.md" and span.startswith("--") and span.split()[0] not in BENCH_FLAGS
     }
 )
-BASES = (
+BASES = (  # those first whose parser is built soonest
+    ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
+    ("explain", ["photos"]),
+    ("pick", ["photos"]),
+    ("compare", ["A=a", "B=b"]),
+    ("models check", ["runs/piqa"]),
+    ("models push", ["runs/piqa", "hf:somebody/portraits"]),
+    ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("fit", ["--config", "piqa.yaml"]),
     ("fit", ["--config", "demo.yaml"]),
     ("prepare", ["--config", "piqa.yaml"]),
     ("pretrain", ["--config", "lsvq.yaml"]),
-    ("evaluate", ["--ckpt_path", "runs/piqa"]),
-    ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
-    ("explain", ["photos"]),
-    ("pick", ["photos"]),
 )
 
 

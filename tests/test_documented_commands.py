@@ -6,6 +6,7 @@ What is not run, and why, is listed in `ELSEWHERE`; its arguments are parsed by 
 import copy
 import importlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import open_clip
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from comparisons import write_documented
 from documentation import PAGES, commands, runs_on_the_demo
 from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
@@ -38,6 +40,8 @@ SHORT = {
     "explain": ["--device=cpu", "--workers=0"],
     "pick": ["--device=cpu", "--workers=0"],
     "models": [],
+    "models check": ["--device=cpu"],
+    "compare": ["--examples=0", "--device=cpu", "--workers=0"],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -46,6 +50,7 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "srun": "the same",
     "submission": "tests/test_submission.py, as the zip runs in a process of its own, where networks have their size",
     "piqa.predict_ray": "tests/test_predict_ray.py, as it names a cluster",
+    "--factor": "tests/test_comparison_folders.py, as measuring takes long",
     "--pdf": "tests/test_pdf.py, as it needs a browser",
     "piqa.evaluate": "tests/test_docs.py, on the demo's model",
     "runs/demo": "the same",
@@ -53,6 +58,8 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "liqe": "tests/test_published.py, likewise",
     "dn-piqa-lsvq": "the same",
     "hf:somebody/portraits": "tests/test_hub.py, likewise",
+    "check": "tests/test_check_precision.py, on a network that takes less time",
+    "push": "tests/test_push.py, to a server of its own",
 }
 CASES = {
     command.words: command
@@ -117,6 +124,7 @@ def workshop(tmp_path_factory, small_networks):
     mine.rename(columns={"image": "file", "score": "MOS"}).to_csv(folder / "mine/ratings.csv", index=False)
     rated = pd.read_csv(write_rated(folder / "rated", count=20))
     rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
+    write_documented(folder)
     return folder
 
 
@@ -149,7 +157,13 @@ def test_a_documented_command_runs_as_it_stands(command, trained, monkeypatch):
             run(command.name, command.arguments)
         assert end.value.code == 0
         return
-    run(command.name, command.arguments)
+    if "--fail_if" in command.words:
+        with suppress(SystemExit):  # the answer of a gate, which is a random network's
+            run(command.name, command.arguments)
+    else:
+        run(command.name, command.arguments)
+    if command.name == "compare":
+        assert Path(command.words[command.words.index("--out") + 1], "comparison.html").is_file()
     if command.name == "predict":
         assert pd.read_csv("scores.csv")["score"].notna().all()
     if command.name == "explain":

@@ -15,7 +15,7 @@ from piqa.explanation.explainer import MOST_REFERENCES_SEEN, Explainer
 from piqa.models import LIQE, NIMA, CLIPIQAPlus, DualBranch, Regressor, TANet
 from piqa.preparation.portrait import Preparation
 
-SMALL = {"backbone": "resnet10t", "image_size": 64}
+SMALL = {"backbone": "test_resnet", "image_size": 64}
 NETWORKS = {
     "one branch": (partial(DualBranch, branches=("whole",), **SMALL), "crops", {"short_side": 72}),
     "two branches": (partial(DualBranch, branches=("whole", "face"), **SMALL), "crops", {"short_side": 72}),
@@ -68,7 +68,7 @@ def test_an_image_that_cannot_be_read_is_refused_as_by_the_scorer(tmp_path):
 
 def test_a_score_that_is_no_number_is_refused():
     torch.manual_seed(0)
-    network = DualBranch("resnet10t", ("whole", "face"), image_size=32)
+    network = DualBranch("test_resnet", ("whole", "face"), image_size=32)
     torch.nn.init.constant_(network.head[0].weight, torch.nan)
     with pytest.raises(InputError, match="the network's score is nan, no number"):
         Explainer(scorer_of(network)).features(random_image(0))
@@ -85,7 +85,7 @@ def test_references_that_are_read_again_are_few_and_spread_evenly():
 def test_the_difference_of_two_images_is_shared_out_exactly(tmp_path):
     files = write_images(tmp_path, 2)
     torch.manual_seed(0)
-    explainer = Explainer(scorer_of(DualBranch("resnet10t", ("whole", "face"), image_size=32)))
+    explainer = Explainer(scorer_of(DualBranch("test_resnet", ("whole", "face"), image_size=32)))
     there, back = (explainer.compare(*order, maps=False) for order in (files, files[::-1]))
     assert sum(there.shares.values()) == pytest.approx(there.score_a - there.score_b, abs=1e-6)
     assert back.shares == pytest.approx({name: -share for name, share in there.shares.items()}, abs=1e-6)
@@ -95,7 +95,7 @@ def test_the_difference_of_two_images_is_shared_out_exactly(tmp_path):
 def test_the_maps_of_two_images_share_their_colours(tmp_path):
     files = write_images(tmp_path, 2)
     torch.manual_seed(0)
-    found = Explainer(scorer_of(DualBranch("resnet10t", ("whole",), image_size=32))).compare(*files)
+    found = Explainer(scorer_of(DualBranch("test_resnet", ("whole",), image_size=32))).compare(*files)
     (first,), (second,) = found.maps_a.values(), found.maps_b.values()
     assert first.limits == second.limits and not np.array_equal(first.values, second.values, equal_nan=True)
 
@@ -103,7 +103,7 @@ def test_the_maps_of_two_images_share_their_colours(tmp_path):
 def test_an_image_has_no_difference_to_itself(tmp_path):
     (file,) = write_images(tmp_path, 1)
     torch.manual_seed(0)
-    scorer = scorer_of(DualBranch("resnet10t", ("whole", "face"), image_size=32))
+    scorer = scorer_of(DualBranch("test_resnet", ("whole", "face"), image_size=32))
     found = Explainer(scorer).compare(file, file, maps=False)
     assert found.score_a == found.score_b and found.shares == pytest.approx({"whole": 0, "face": 0}, abs=1e-6)
     assert all(one.steps == 0 for one in found.factors)

@@ -21,9 +21,9 @@ from piqa.weights.registry import entries
 @pytest.fixture
 def nima(names):
     """The name of a model that scores images: `nima`."""
-    content = saved_bytes({"params": TheirNIMA("resnet10t", 10).state_dict()})
+    content = saved_bytes({"params": TheirNIMA("test_resnet", 10).state_dict()})
     names.server.files["/nima.pth"] = Served(content)
-    return names.plain("nima", **nima_fields("resnet10t", 64))
+    return names.plain("nima", **nima_fields("test_resnet", 64))
 
 
 def table(capsys):
@@ -149,14 +149,14 @@ def test_a_name_that_is_not_known_to_allow_commercial_use_is_refused_before_it_i
     nima, names, capsys, tmp_path, said
 ):
     images = write_images(tmp_path / "images", 1)
-    names.plain("mine", **nima_fields("resnet10t", 64), licence=ALLOWED | {"commercial": said})
+    names.plain("mine", **nima_fields("test_resnet", 64), licence=ALLOWED | {"commercial": said})
     told = one_line(capsys, commercial(*images, "--ckpt_path", "mine", "--out", str(tmp_path / "scores.csv")))
     assert "mine is not for commercial use" in told and not names.server.asked
 
 
 def test_a_part_that_does_not_allow_it_counts(names, capsys):
     names.plain("part")
-    names.plain("mine", needs={"clip": "part"}, licence=ALLOWED, **nima_fields("resnet10t", 64))
+    names.plain("mine", needs={"clip": "part"}, licence=ALLOWED, **nima_fields("test_resnet", 64))
     assert "is not for commercial use" in one_line(
         capsys, lambda: evaluate.main(["--ckpt_path=mine", "--commercial=true"])
     )
@@ -165,7 +165,7 @@ def test_a_part_that_does_not_allow_it_counts(names, capsys):
 def test_a_name_that_allows_it_is_used(nima, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names.server.files["/free.pth"] = names.server.files["/nima.pth"]
-    names.plain("free", licence=ALLOWED, **nima_fields("resnet10t", 64))
+    names.plain("free", licence=ALLOWED, **nima_fields("test_resnet", 64))
     commercial(*write_images(tmp_path / "images", 1), "--ckpt_path", "free")()
     assert pd.read_csv("scores.csv")["score"].notna().all()
 

@@ -127,7 +127,7 @@ def test_the_centre_crop_alone_leaves_the_border_without_values():
 
 def test_progress_counts_every_window_of_every_branch():
     torch.manual_seed(0)
-    scorer = scorer_of(DualBranch("resnet10t", ("whole", "face"), image_size=64), crop=64)
+    scorer = scorer_of(DualBranch("test_resnet", ("whole", "face"), image_size=64), crop=64)
     told = []
     Explainer(scorer, batch_size=20).explain(
         with_detail_at(0, 0), progress=lambda done, total: told.append((done, total))
@@ -163,7 +163,7 @@ def with_face(monkeypatch):
 
 def test_features_that_are_computed_once_give_the_maps_of_the_whole_network(with_face):
     torch.manual_seed(0)
-    network = DualBranch("resnet10t", ("whole", "face"), image_size=64).eval()
+    network = DualBranch("test_resnet", ("whole", "face"), image_size=64).eval()
     once, naive = (
         Explainer(scorer_of(one, crop=64)).explain(with_detail_at(30, 80)) for one in (network, Joint(network))
     )
@@ -199,7 +199,7 @@ def test_a_map_lies_over_the_image_as_it_was_turned(with_face):
 
 def test_without_a_face_the_explanation_says_what_its_branch_sees():
     torch.manual_seed(0)
-    scorer = scorer_of(DualBranch("resnet10t", ("whole", "face"), image_size=64), crop=64)
+    scorer = scorer_of(DualBranch("test_resnet", ("whole", "face"), image_size=64), crop=64)
     assert NO_FACE in Explainer(scorer).explain(with_detail_at(0, 0), maps=False).notes
 
 

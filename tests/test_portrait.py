@@ -2,9 +2,11 @@
 
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from inputs import crc, test_image
 from PIL import ExifTags, Image, ImageOps
 from portraits import collins, hopper
@@ -14,6 +16,7 @@ from piqa.preparation.faces import Face, crop_face
 from piqa.preparation.image_file import open_image
 from piqa.preparation.portrait import Preparation, Preparer, resize_short_side
 from piqa.scoring.image_batches import BatchPreparer
+from piqa.weights.model_file import PUBLISHED_PREPARATION
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +246,16 @@ def test_opening_takes_a_few_copies_of_the_image_at_most(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 40 * grey.size  # float64 values, twice, and their bytes
+
+
+@pytest.mark.parametrize(
+    ("config", "side"),
+    [("piqa", 800), ("details", 800), ("exposure", 800), ("no_liqe", 800), ("face_only", 800), ("reference", 1600)],
+)
+def test_configs_without_a_published_result_look_for_faces_in_a_smaller_copy(config, side):
+    text = (Path(__file__).parents[1] / "configs" / f"{config}.yaml").read_text()
+    assert Preparation(**yaml.safe_load(text)["data"]["preparation"]).detection_side == side
+
+
+def test_published_models_and_older_cards_look_for_faces_as_before():
+    assert Preparation(**PUBLISHED_PREPARATION).detection_side == Preparation().detection_side == 1600

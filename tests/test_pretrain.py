@@ -29,7 +29,7 @@ from piqa.tasks.regression import RegressionTask
 
 
 def stage_config(name, table, init, **preparation):
-    network = {"class_path": "piqa.models.Regressor", "init_args": {"backbone": "resnet10t", "image_size": 64}}
+    network = {"class_path": "piqa.models.Regressor", "init_args": {"backbone": "test_resnet", "image_size": 64}}
     return {
         "model": {"network": network, "init": init, "loss": {"lsvq": "plcc", "gfiqa": "mse"}[name]},
         "data": {
@@ -64,17 +64,35 @@ def workplace(tmp_path_factory):
     return folder
 
 
-def run_both(workplace, *arguments):
+@pytest.fixture(scope="module")
+def both_stages(workplace):
+    """What the command prints, which runs each stage in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "piqa.pretrain", *arguments], cwd=workplace, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "piqa.pretrain"], cwd=workplace, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def both_stages(workplace):
-    return run_both(workplace)
+@pytest.fixture
+def run_both(workplace, monkeypatch, capsys):
+    """Runs both stages in this process, and gives what they print."""
+
+    def wait_for(arguments):
+        assert arguments[:2] == ["-m", "piqa.pretrain"]
+        try:
+            pretrain.main(arguments[2:])
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    def run(*arguments):
+        monkeypatch.chdir(workplace)
+        monkeypatch.setattr(pretrain, "_wait_for", wait_for)
+        pretrain.main(list(arguments))
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_both_stages_run_in_order_and_say_who_uses_them(both_stages):
@@ -86,7 +104,7 @@ def test_both_stages_run_in_order_and_say_who_uses_them(both_stages):
 def test_a_backbone_has_a_card(both_stages, workplace):
     card = json.loads((workplace / "weights" / "lsvq.json").read_text())
     assert card["stage"] == "lsvq"
-    assert card["backbone"] == {"name": "resnet10t", "image_size": 64}
+    assert card["backbone"] == {"name": "test_resnet", "image_size": 64}
     assert set(card["validation"]) == {"srocc", "plcc"}
     assert card["input"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
     assert card["trained_on"]["data"]["val"]["images"] == 2
@@ -94,7 +112,7 @@ def test_a_backbone_has_a_card(both_stages, workplace):
 
 def test_fit_starts_from_the_saved_backbones(both_stages, workplace):
     files = {name: workplace / "weights" / f"{name}.safetensors" for name in ("lsvq", "gfiqa")}
-    network = DualBranch("resnet10t", ["whole", "face"], image_size=64)
+    network = DualBranch("test_resnet", ["whole", "face"], image_size=64)
     RankingTask(network, InitialWeights(str(files["lsvq"]), str(files["gfiqa"]))).load_initial_weights()
     for branch, name in (("whole", "lsvq"), ("face", "gfiqa")):
         saved, held = load_file(files[name]), network.backbones[branch].state_dict()
@@ -103,19 +121,19 @@ def test_fit_starts_from_the_saved_backbones(both_stages, workplace):
 
 def test_the_face_stage_starts_from_the_video_stage(both_stages, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
-    task = RegressionTask(Regressor("resnet10t", 64), init="weights/lsvq.safetensors")
+    task = RegressionTask(Regressor("test_resnet", 64), init="weights/lsvq.safetensors")
     task.load_initial_weights()
     saved = load_file(workplace / "weights" / "lsvq.safetensors")
     assert all(torch.equal(saved[key], value) for key, value in task.network.backbone.state_dict().items())
 
 
-def test_finished_stages_are_skipped_and_changed_ones_are_not(both_stages, workplace):
+def test_finished_stages_are_skipped_and_changed_ones_are_not(both_stages, workplace, run_both):
     before = {file: file.stat().st_mtime_ns for file in (workplace / "weights").glob("*.safetensors")}
-    assert run_both(workplace).count("is there already") == 2
+    assert run_both().count("is there already") == 2
     assert before == {file: file.stat().st_mtime_ns for file in before}
     config = workplace / "pretrain" / "gfiqa.yaml"
     config.write_text(config.read_text().replace("loss: mse", "loss: ranking\n  unit: 0.1"))
-    again = run_both(workplace, "--overwrite", "true")
+    again = run_both("--overwrite", "true")
     assert again.count("is there already") == 1
     assert before != {file: file.stat().st_mtime_ns for file in before}
 
@@ -255,7 +273,7 @@ def test_a_stored_clip_equals_the_decoded_one(workplace, tmp_path, encoding):
 
 def test_a_clips_score_is_the_mean_over_its_frames(workplace):
     clip = decode_clip(sorted((workplace / "lsvq").rglob("*.mp4"))[0], ClipPreparation(frames=3, short_side=72))
-    network = Regressor("resnet10t", 64).eval()
+    network = Regressor("test_resnet", 64).eval()
     crops = crops_of(clip, 64, "one")
     assert crops["whole"].shape == (3, 3, 64, 64)
     with torch.no_grad():
@@ -314,7 +332,7 @@ def test_a_plcc_loss_of_one_image_is_refused():
 @pytest.mark.parametrize("loss", ["plcc", "mse", "ranking"])
 def test_every_loss_teaches_the_order(loss):
     torch.manual_seed(0)
-    task = RegressionTask(Regressor("resnet10t", 64), init="scratch", loss=loss)
+    task = RegressionTask(Regressor("test_resnet", 64), init="scratch", loss=loss)
     score = torch.linspace(-1, 1, 8)
     predicted = torch.randn(8, requires_grad=True)
     optimizer = torch.optim.Adam([predicted], lr=0.05)
@@ -327,7 +345,7 @@ def test_every_loss_teaches_the_order(loss):
 
 @pytest.mark.parametrize("loss", ["plcc", "mse", "ranking"])
 def test_a_steps_loss_is_the_mean_over_its_groups_however_they_are_shared_out(loss):
-    task = RegressionTask(Regressor("resnet10t", 64), init="scratch", loss=loss)
+    task = RegressionTask(Regressor("test_resnet", 64), init="scratch", loss=loss)
     predicted, score = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
     group = torch.tensor([5, 5, 5, 5, 1, 1, 7, 7, 7])
     each = [task._loss_in(predicted[group == number], score[group == number]) for number in (5, 1, 7)]

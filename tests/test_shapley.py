@@ -46,7 +46,7 @@ def random_image(seed, side=48):
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return DualBranch("resnet10t", ("whole", "face"), image_size=32)
+    return DualBranch("test_resnet", ("whole", "face"), image_size=32)
 
 
 def explained(scorer, references=3):
@@ -105,7 +105,7 @@ def test_liqe_is_a_branch_of_its_own(monkeypatch):
 
     monkeypatch.setattr(state_dicts, "load_liqe", lambda path: Logits())
     torch.manual_seed(0)
-    network = DualBranch("resnet10t", image_size=32)
+    network = DualBranch("test_resnet", image_size=32)
     found, _ = explained(scorer_of(network, liqe="some/LIQE.pt"))
     assert set(found.shares) == {"whole", "face", "liqe"} and abs(found.shares["liqe"]) > 1e-3
     assert sum(found.shares.values()) == pytest.approx(found.score - found.reference_score, abs=1e-5)
@@ -155,7 +155,7 @@ def test_a_subclass_with_another_forward_is_explained_by_its_inputs(network):
 
     torch.manual_seed(0)
     plain, doubled = (
-        explained(scorer_of(one))[0] for one in (network, Doubled("resnet10t", ("whole", "face"), image_size=32))
+        explained(scorer_of(one))[0] for one in (network, Doubled("test_resnet", ("whole", "face"), image_size=32))
     )
     assert doubled.score == pytest.approx(2 * plain.score, abs=1e-5)
     assert doubled.shares == pytest.approx({name: 2 * share for name, share in plain.shares.items()}, abs=1e-5)
@@ -163,7 +163,7 @@ def test_a_subclass_with_another_forward_is_explained_by_its_inputs(network):
 
 def test_a_network_with_one_input_has_no_shares():
     torch.manual_seed(0)
-    found, others = explained(scorer_of(DualBranch("resnet10t", ("whole",), image_size=32)))
+    found, others = explained(scorer_of(DualBranch("test_resnet", ("whole",), image_size=32)))
     assert found.shares == {}
     assert found.reference_score == pytest.approx(np.mean([one.score for one in others]))
 

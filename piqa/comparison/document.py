@@ -8,12 +8,14 @@ from dataclasses import asdict
 import numpy as np
 
 from piqa.comparison.compare_all import Comparison
+from piqa.comparison.intervals import Interval
 from piqa.comparison.pair import FEWEST, TESTS, PairResult
 from piqa.comparison.plan import Plan, plan_for
 from piqa.comparison.shots import Account, DeviceNames
 from piqa.comparison.verdict import Gate, in_words, verdict_of
 
 SCHEMA = 1  # raised where a key changes its meaning or goes
+MOST_RESAMPLED = 300  # pairs for which all is resampled that the verdict does not hang on
 Content = dict[str, object]
 
 
@@ -30,6 +32,7 @@ def document(
         detect: Differences of interest, for the plans.
     """
     names, settings = account.devices, found.settings
+    resample = len(found.pairs) + len(found.by_condition) <= MOST_RESAMPLED
     return {
         "schema": SCHEMA,
         "about": dict(about),
@@ -46,8 +49,8 @@ def document(
         },
         "devices": [{"key": key, "name": names.title(key)} for key in found.scenes.devices],
         "gate": None if gate is None else _gate(gate),
-        "pairs": [_pair(pair, names, plan_for(pair, detect)) for pair in found.pairs],
-        "conditions": [_pair(pair, names, None) for pair in found.by_condition],
+        "pairs": [_pair(pair, names, plan_for(pair, detect), resample) for pair in found.pairs],
+        "conditions": [_pair(pair, names, None, resample) for pair in found.by_condition],
         "ranking": _ranking(found, names),
         "left_out": {
             "scenes": account.scenes,
@@ -87,10 +90,13 @@ def _gate(gate: Gate) -> Content:
     }
 
 
-def _pair(pair: PairResult, names: DeviceNames, plan: Plan | None) -> Content:
+def _pair(pair: PairResult, names: DeviceNames, plan: Plan | None, resample: bool) -> Content:
     settings, won = pair.settings, pair.outcomes
     mean = float(np.mean(pair.differences)) if pair.scenes else None
     preferred = float(np.mean(pair.preferences)) if pair.scenes else None
+    nothing = Interval(float("nan"), float("nan"), "left out, as there are many pairs")
+    resampled = pair.interval(True) if resample else nothing
+    tests = {test: pair.p_of(test) for test in TESTS if resample or test != "flip" or settings.test == "flip"}
     return {
         "a": pair.a,
         "b": pair.b,
@@ -101,7 +107,7 @@ def _pair(pair: PairResult, names: DeviceNames, plan: Plan | None) -> Content:
         "words": in_words(pair, names),
         "estimate": pair.estimate,
         "interval": list(pair.win_interval.ends if settings.measure == "win rate" else pair.interval().ends),
-        "bootstrap": {"method": pair.interval(True).method, "interval": list(pair.interval(True).ends)},
+        "bootstrap": {"method": resampled.method, "interval": list(resampled.ends)},
         "bounds_at_alpha": list(pair.bounds) if pair.scenes else [None, None],
         "mean_difference": mean,
         "mean_preference": preferred,
@@ -112,7 +118,7 @@ def _pair(pair: PairResult, names: DeviceNames, plan: Plan | None) -> Content:
         "ties": won.ties,
         "p": pair.p,
         "p_holm": pair.p_adjusted,
-        "p_by_test": {test: pair.p_of(test) for test in TESTS},
+        "p_by_test": {test: tests.get(test) for test in TESTS},
         "p_equivalent": pair.p_equivalent(settings.margin) if settings.margin and pair.enough else None,
         "p_not_inferior": pair.p_within(settings.margin) if settings.margin and pair.enough else None,
         "deviation": pair.deviation,

@@ -32,6 +32,7 @@ class Source:
         conditions: CSV of the condition of each scene.
         model: What scores; None for labels, predictions or factors.
         factor: The factor that decides where there is no model.
+        workers: Processes that measure factors; None for as many as the images are worth.
     """
 
     sets: Sequence[str] = ()
@@ -41,6 +42,7 @@ class Source:
     conditions: str | None = None
     model: ModelOptions | None = None
     factor: str | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if bool(self.sets) + (self.predictions is not None or self.table is not None) != 1:
@@ -107,7 +109,7 @@ def gather(source: Source, folder: Path, account: Account, max_missing: float, t
         every, found = _scored(source, shots, folder, account)
     else:
         every, found = shots, _by_labels(source)
-    counted = require_pairs([shot for shot in every if shot.score == shot.score], account)
+    counted = require_pairs([shot for shot in every if shot.score == shot.score], account, every)
     account.check(max_missing)
     scenes = Scenes(counted)
     check_no_scene_twice(scenes)
@@ -144,7 +146,7 @@ def _scored(source: Source, shots: Sequence[Shot], folder: Path, account: Accoun
         preference = None if card is None else Preference.from_dict(card.preference)
         name = Path(source.model.ckpt_path).name
         return list(shots), Gathered((), (), nothing, preference, "units of the predictions", f"predictions of {name}")
-    rows = measure_files(files, folder, None)
+    rows = measure_files(files, folder, source.workers)
     account.unreadable |= errors_of(rows, names)
     values = {name: numbers_of(rows, name) for name in FACTORS}
     if source.factor is None:

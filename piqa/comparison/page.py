@@ -13,7 +13,7 @@ from piqa.comparison.factor_table import FactorResult
 from piqa.comparison.pair import PairResult, SceneResult
 from piqa.comparison.plan import plan_for, plan_lines
 from piqa.comparison.shots import Account, DeviceNames
-from piqa.comparison.verdict import Gate, in_words, verdict_of
+from piqa.comparison.verdict import Gate, digits_for, in_words, verdict_of
 from piqa.web.page import render_page
 from piqa.web.text import printable
 
@@ -86,6 +86,7 @@ def _row(pair: PairResult, names: DeviceNames) -> dict[str, object]:
         "b": printable(names.title(pair.b)),
         "condition": printable(pair.condition),
         "scenes": len(pair.scenes),
+        "digits": digits_for(interval.high - interval.low),
         "estimate": pair.estimate,
         "low": interval.low,
         "high": interval.high,

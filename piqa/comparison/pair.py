@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -117,12 +118,12 @@ class PairResult:
     repeats: Repeats = field(default_factory=Repeats)
     p_adjusted: float = float("nan")
 
-    @property
+    @cached_property
     def differences(self) -> Array:
         """Of every scene."""
         return np.array([one.difference for one in self.scenes], np.float64)
 
-    @property
+    @cached_property
     def preferences(self) -> Array:
         """P(A better) of every scene, NaN where it is not known."""
         return np.array([one.preference for one in self.scenes], np.float64)

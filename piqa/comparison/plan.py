@@ -98,7 +98,7 @@ def plan_for(pair: PairResult, detect: Sequence[float] = (), power: float = 0.8)
 
 
 def _needed(pair: PairResult, size: float, power: float, alpha: float) -> Needed:
-    effect = size / pair.deviation
+    effect = round(size / pair.deviation, 9)  # equal ones are computed once
     rate = min(float(norm.cdf(effect)), 1 - 1e-9)
     repeats = {}
     if pair.repeats.correlation is not None and pair.settings.measure != "preference":

@@ -9,6 +9,7 @@ References: Noether, JASA 1987 (sign test); Chow, Shao and Wang, Sample Size Cal
 
 from __future__ import annotations
 
+from functools import cache
 from math import ceil, sqrt
 
 import numpy as np
@@ -29,6 +30,7 @@ def sign_power(scenes: int | ArrayLike, win_rate: float, alpha: float = ALPHA) -
     return np.asarray(np.where(least > n, 0.0, power))
 
 
+@cache
 def sign_scenes(win_rate: float, power: float = POWER, alpha: float = ALPHA, exact: bool = True) -> int:
     """Return the number of scenes from which on a sign test finds a win rate with this power.
 
@@ -52,6 +54,7 @@ def sign_scenes(win_rate: float, power: float = POWER, alpha: float = ALPHA, exa
     return int(numbers[np.flatnonzero(sign_power(numbers, win_rate, alpha) < power)[-1]]) + 1
 
 
+@cache
 def t_power(scenes: float, effect: float, alpha: float = ALPHA) -> float:
     """Return the power of the two-sided t test for a difference of `effect` standard deviations over scenes."""
     if scenes < 2:
@@ -64,6 +67,7 @@ def t_power(scenes: float, effect: float, alpha: float = ALPHA) -> float:
     return upper + (lower if np.isfinite(lower) else 0.0)
 
 
+@cache
 def t_scenes(effect: float, power: float = POWER, alpha: float = ALPHA) -> int:
     """Return the scenes that a t test needs to find a difference of `effect` standard deviations.
 
@@ -85,6 +89,7 @@ def t_scenes(effect: float, power: float = POWER, alpha: float = ALPHA) -> int:
     return high
 
 
+@cache
 def detectable_effect(scenes: int, power: float = POWER, alpha: float = ALPHA) -> float:
     """Return the smallest difference, in standard deviations over scenes, that a t test finds with this power.
 
@@ -97,6 +102,7 @@ def detectable_effect(scenes: int, power: float = POWER, alpha: float = ALPHA) -
     return float(optimize.brentq(lambda effect: t_power(scenes, effect, alpha) - power, 1e-6, 60.0))
 
 
+@cache
 def detectable_win_rate(scenes: int, power: float = POWER, alpha: float = ALPHA) -> float:
     """Return the smallest win rate above 0.5 that the exact sign test finds with this power; NaN if none."""
     if float(sign_power(scenes, 1 - 1e-12, alpha)) < power:

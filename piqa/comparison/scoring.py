@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import STOPPED, FileAccessError, InputError, Stopped
 from piqa.factors.families import FACTORS, VERSION
 from piqa.factors.measure import PREPARATION, FactorMeasurer

@@ -115,7 +115,9 @@ class Account:
         if self.matched_by:
             lines.append(f"scenes are matched by {self.matched_by}")
         if self.unpaired:
-            lines.append(f"{len(self.unpaired)} of {self.scenes} scenes have one device alone: {listed(self.unpaired)}")
+            lines.append(
+                f"{len(self.unpaired)} of {self.scenes} scenes have fewer than two devices: {listed(self.unpaired)}"
+            )
         if self.unreadable:
             first = next(iter(self.unreadable.values()))
             lines.append(f"{len(self.unreadable)} of {self.shots} images have no score; the first: {first}")
@@ -131,7 +133,11 @@ class Account:
     def check(self, max_missing: float) -> None:
         """Raise DataError where a larger share of scenes or images than allowed is missing."""
         for missing, total, what in (
-            (len(self.unpaired), self.scenes, f"scenes have one device alone, such as {listed(self.unpaired[:1])}"),
+            (
+                len(self.unpaired),
+                self.scenes,
+                f"scenes have fewer than two devices, such as {listed(self.unpaired[:1])}",
+            ),
             (
                 len(self.unreadable),
                 self.shots,
@@ -196,13 +202,18 @@ def scored(shots: Sequence[Shot], scores: dict[str, float], account: Account) ->
     return [replace(shot, score=scores[shot.file]) for shot in shots if shot.file in scores]
 
 
-def require_pairs(shots: Sequence[Shot], account: Account) -> list[Shot]:
+def require_pairs(shots: Sequence[Shot], account: Account, named: Sequence[Shot] = ()) -> list[Shot]:
     """Return the shots of scenes that more than one device has, and note the other scenes.
+
+    Args:
+        shots: Those that count.
+        account: Gets the scenes.
+        named: All that were named, of which some may have no score; by default none but `shots`.
 
     Raises:
         DataError: If there are fewer than two devices, or no scene is shared.
     """
-    by_scene: dict[str, set[str]] = {}
+    by_scene: dict[str, set[str]] = {shot.scene: set() for shot in named}
     for shot in shots:
         by_scene.setdefault(shot.scene, set()).add(shot.device)
     devices = {shot.device for shot in shots}

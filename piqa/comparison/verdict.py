@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor, inf, log10
 from typing import Literal
 
 from piqa.comparison.pair import FEWEST, PairResult
@@ -74,13 +75,19 @@ def estimate_words(pair: PairResult, a: str = "A") -> str:
     found = pair.interval()
     if pair.settings.measure == "preference":
         return f"P({a} better) {number(pair.estimate, 3)} ({_ends(found.ends, 3)})"
-    return f"difference {number(pair.estimate, 3, sign=True)} ({_ends(found.ends, 3)}) {pair.settings.unit}"
+    digits = digits_for(found.high - found.low)
+    return f"difference {number(pair.estimate, digits, sign=True)} ({_ends(found.ends, digits)}) {pair.settings.unit}"
 
 
 def margin_words(pair: PairResult) -> str:
     """Return the margin with its unit."""
     kind = {"win rate": "in win rate", "preference": "in P(A better)", "difference": pair.settings.unit}
     return f"{pair.settings.margin:g} {kind[pair.settings.measure]}"
+
+
+def digits_for(width: float) -> int:
+    """Return the decimal places that an interval of this width needs, as scores of a model have any scale."""
+    return min(max(3, 2 - floor(log10(width))), 12) if 0 < width < inf else 3
 
 
 def _ends(ends: tuple[float, float], digits: int) -> str:
@@ -198,5 +205,6 @@ def _case(name: str, pair: PairResult, p_worse: float, critical: bool) -> GateCa
             state = "passed"
         low, high = pair.bounds
         limit = settings.neutral - settings.margin
-        why = f"{estimate_words(pair)}, {n} scenes; bounds {_ends((low, high), 3)} against the limit {number(limit, 3)}"
+        digits = digits_for(high - low)
+        why = f"{estimate_words(pair)}, {n} scenes; bounds {_ends((low, high), digits)} against the limit {limit:g}"
     return GateCase(name, state, critical, f"{state}: {why}", p_worse, p_within, pair)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from piqa.conversion.graph_module import LIQE_WINDOWS
 from piqa.conversion.spoilt_portraits import SpoiltPortrait
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
+from piqa.engines.exported_network import ExportedNetwork
 from piqa.engines.graph import Arrays, Graph
 from piqa.errors import InputError
 from piqa.scoring.agreement import Agreement, agreement
@@ -81,7 +82,9 @@ def prepared_portraits(
             prepared += [] if batch.errors[0] else [PreparedPortrait(batch, scenes[at])]
             advance(1)
     if len(prepared) < 3:
-        raise InputError(f"{len(prepared)} portraits could be prepared, and 3 are needed ({fault or 'no more are there'})")
+        raise InputError(
+            f"{len(prepared)} portraits could be prepared, and 3 are needed ({fault or 'no more are there'})"
+        )
     return prepared
 
 
@@ -105,6 +108,18 @@ def graph_inputs(inputs: Sequence[str], batch: ImageBatch, by_image: bool) -> Ar
     return arrays
 
 
+def score_by_file(network: ExportedNetwork) -> Score:
+    """Return what scores a batch of one image by an exported file, as `Scorer` does."""
+    inputs = network.facts.inputs
+
+    def score(batch: ImageBatch) -> float:
+        given: dict[str, Any] = {name: batch.crops[name] for name in inputs if name != LIQE_WINDOWS}
+        given |= {LIQE_WINDOWS: [batch.windows]} if LIQE_WINDOWS in inputs else {}
+        return float(network.outputs(given)["score"][0])
+
+    return score
+
+
 def score_by(graph: Graph, inputs: Sequence[str], by_image: bool) -> Score:
     """Return what scores a batch of one image by a graph; crops that count as images are averaged here."""
     return lambda batch: float(graph.run(graph_inputs(inputs, batch, by_image))["score"].mean())
@@ -122,15 +137,15 @@ def score_by_torch(scorer: Scorer) -> Score:
     return score
 
 
-def timed_scores(score: Score, portraits: Sequence[PreparedPortrait], task: str) -> Timed:
-    """Score portraits one by one, after a first one that is not timed.
+def timed_scores(score: Score, portraits: Sequence[PreparedPortrait], task: str, quiet: bool = False) -> Timed:
+    """Score portraits one by one, after a first one that is not timed; `quiet` shows no progress.
 
     Raises:
         InputError: If a score is no number.
     """
     score(portraits[0].batch)
     scores = []
-    with progress(len(portraits), task=task, unit="portraits") as advance:
+    with progress(len(portraits), quiet=quiet, task=task, unit="portraits") as advance:
         cpu, wall = time.process_time(), time.perf_counter()
         for portrait in portraits:
             scores.append(score(portrait.batch))

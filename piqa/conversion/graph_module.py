@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from types import MethodType
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -79,10 +79,13 @@ class GraphModule(nn.Module):
         if "liqe_logits" in network.inputs and liqe is None:
             raise InputError(f"this {name} takes LIQE's logits; name LIQE's weights by `liqe`")
         self.network = without_text_tower(network)
-        self.liqe = without_text_tower(liqe) if "liqe_logits" in network.inputs and liqe is not None else None
+        self.liqe = None
+        if liqe is not None and "liqe_logits" in network.inputs:
+            self.liqe = cast(LIQE, without_text_tower(liqe))
         self.crops, self._classes = crops, dict(network.classes)
-        self._by_crop = crops == "inside" and not network.pools_windows
-        self.inputs = [self._input(one, side) for one in network.inputs]
+        self._takes_crops = crops == "inside" and not network.pools_windows
+        names = [*network.inputs] if "whole" in network.inputs else ["whole", *network.inputs]
+        self.inputs = [self._input(one, side) for one in names]  # all files take `whole`, which tells of the crops
         self.eval().requires_grad_(False)
         with torch.no_grad():
             outputs = self.named(*self.examples())
@@ -93,7 +96,7 @@ class GraphModule(nn.Module):
             return GraphInput(LIQE_WINDOWS, {0: "images", 1: "windows"}, (2, 3, 3, WINDOW, WINDOW))
         if self.network.pools_windows:
             return GraphInput(name, {0: "images", 1: "windows"}, (2, 3, 3, WINDOW, WINDOW))
-        axes, shape = ({0: "images", 1: "crops"}, (2, 3)) if self._by_crop else ({0: "images"}, (2,))
+        axes, shape = ({0: "images", 1: "crops"}, (2, 3)) if self._takes_crops else ({0: "images"}, (2,))
         height, width = (side, side) if side is not None else (96, 128)
         if side is None:
             axes = {**axes, len(shape) + 1: "height", len(shape) + 2: "width"}
@@ -108,8 +111,10 @@ class GraphModule(nn.Module):
     def named(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Return all outputs by name, first dimension images: as of `piqa.models.contract.network_outputs`."""
         given = dict(zip((one.name for one in self.inputs), inputs, strict=True))
-        crops = given["whole"].shape[1] if self._by_crop and "whole" in given else None
-        arguments = {}
+        crops = given["whole"].shape[1] if self._takes_crops else None
+        arguments, unused = {}, given["whole"] if "whole" not in self.network.inputs else None
+        if unused is not None:
+            del given["whole"]
         for name, values in given.items():
             if name == LIQE_WINDOWS:
                 assert self.liqe is not None
@@ -118,8 +123,10 @@ class GraphModule(nn.Module):
                     logits = logits.unsqueeze(1).expand(-1, crops, -1).flatten(0, 1)
                 arguments["liqe_logits"] = logits
             else:
-                arguments[name] = values.flatten(0, 1) if self._by_crop else values
-        outputs = self.network(**arguments)
+                arguments[name] = values.flatten(0, 1) if self._takes_crops else values
+        outputs: dict[str, Tensor] = dict(self.network(**arguments))
+        if unused is not None:  # its shape must count, or exporters would leave it out
+            outputs["score"] = outputs["score"] + torch.zeros(unused.shape[0] * (crops or 1))
         if crops is None:
             return {name: values if name in self._classes else values.float() for name, values in outputs.items()}
         return {name: self._combined(name, values, crops) for name, values in outputs.items() if values.ndim == 1}
@@ -144,7 +151,7 @@ def without_text_tower(network: ScoringModule) -> ScoringModule:
     for module in list(network.modules()):
         if isinstance(module, PromptedCLIP):
             with torch.no_grad():
-                module.register_buffer("constant_text", module.text_features().clone(), persistent=True)
+                module.register_buffer("constant_text", cast(Any, module).text_features().clone(), persistent=True)
             module.text_features = MethodType(lambda self: self.constant_text, module)  # type: ignore[method-assign]
             for name in TEXT_TOWER:
                 if hasattr(module.clip, name):
@@ -173,18 +180,19 @@ def plain_operators(module: nn.Module) -> Iterator[None]:
 
     Fused attention becomes products and a softmax; pooling to a grid that does not divide the image becomes products.
     """
-    usual, fast = functional.adaptive_avg_pool2d, torch.backends.mha.get_fastpath_enabled()
-    fused = [(one, one.fused_attn) for one in module.modules() if hasattr(one, "fused_attn")]
+    usual: Any = functional.adaptive_avg_pool2d
+    fast = torch.backends.mha.get_fastpath_enabled()
+    fused: list[tuple[Any, Any]] = [(one, one.fused_attn) for one in module.modules() if hasattr(one, "fused_attn")]
 
     def pooled(pixels: Tensor, output_size: int | tuple[int, int]) -> Tensor:
         """Pool as torch does."""
         rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
         height, width = (int(side) for side in pixels.shape[-2:])
         if not rows or not columns or (height % rows == 0 and width % columns == 0):
-            return usual(pixels, output_size)
+            return cast(Tensor, usual(pixels, output_size))
         return grid_means(pixels, rows, columns)
 
-    functional.adaptive_avg_pool2d = pooled
+    functional.adaptive_avg_pool2d = cast(Any, pooled)
     torch.backends.mha.set_fastpath_enabled(False)
     for one, _ in fused:
         one.fused_attn = False

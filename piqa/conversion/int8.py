@@ -1,9 +1,10 @@
 """ONNX models in int8: weights and activations of convolutions and products, but for the layers that would cost ranks.
 
 Two ways are tried. Static: scales of activations are fixed, as observed on portraits; for convolutions, and for
-products with weights. Dynamic: scales are found at run time; for products alone. Where the better of the two does not
-rank portraits as float32 does, sensitive layers stay in float32: each layer is quantised alone, and layers are taken in
-order of the error that they cause, as many as the ranks allow.
+products with weights. Dynamic: scales are found at run time; for products alone. Where one of them does not rank
+portraits as float32 does, sensitive layers stay in float32: each layer is quantised alone, and layers are taken in
+order of the error that they cause, as many as the ranks allow. Of what ranks well enough, the smaller one is taken: it
+has more of its weights in int8.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from piqa.conversion.check import Timed
 from piqa.conversion.onnx_file import quiet
 from piqa.engines.graph import Arrays
 from piqa.errors import InputError
@@ -28,15 +30,11 @@ if TYPE_CHECKING:
 Way = Literal["static", "dynamic"]
 KINDS: dict[Way, tuple[str, ...]] = {"static": ("Conv", "MatMul", "Gemm"), "dynamic": ("MatMul", "Gemm")}
 MOST_GROUPS = 48  # of layers, each of which is quantised alone once; more layers go in groups of neighbours
+WORTH = 0.8  # of the size of what ranks well already: a search that cannot come below it is left out
 Tell = Callable[[str], None]
 
 
-class ScoreModel(Protocol):
-    """Scores the portraits of the search by an ONNX file, one crop each."""
-
-    def __call__(self, model: Path) -> NDArray[np.float64]:
-        """Return the scores, (portraits,)."""
-        ...
+ScoreModel = Callable[[Path], Timed]  # scores the portraits of the search by an ONNX file
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,8 @@ class Quantised:
         """Return what was found in a line."""
         left = f"; in float32 stay {', '.join(self.in_float[:3])}" if self.in_float else ""
         more = f" and {len(self.in_float) - 3} more" if len(self.in_float) > 3 else ""
-        return f"{self.way} int8, {self.layers} of {self.of} layers, Spearman {self.spearman:.5f} in the search{left}{more}"
+        what = f"{self.way} int8, {self.layers} of {self.of} layers"
+        return f"{what}: Spearman {self.spearman:.5f} in the search{left}{more}"
 
 
 class Quantiser:
@@ -74,21 +73,24 @@ class Quantiser:
         folder: For files of its own.
         calibration: Inputs of the model for portraits on which activations are observed.
         total: How many those are.
+
+    Attributes:
+        in_float: The model in float32, made ready.
     """
 
     def __init__(self, model: onnx.ModelProto, folder: Path, calibration: Iterable[Arrays], total: int) -> None:
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        self._folder, self._float = folder, folder / "float.onnx"
+        self._folder, self.in_float = folder, folder / "float.onnx"
         onnx.save_model(model, folder / "given.onnx")
         with quiet():
-            quant_pre_process(folder / "given.onnx", self._float, skip_symbolic_shape=True)
+            quant_pre_process(folder / "given.onnx", self.in_float, skip_symbolic_shape=True)
         self._calibration, self._total = calibration, total
         self._ranges: object = None
-        graph = onnx.load_model(self._float).graph
+        graph = onnx.load_model(self.in_float).graph
         weights = {one.name for one in graph.initializer}
-        # What is left out: products of two activations, as in attention.
+        # Products of two activations, as in attention, are left out.
         self._layers = [(node.name, node.op_type) for node in graph.node if set(node.input[1:2]) & weights]
 
     def layers(self, way: Way) -> list[str]:
@@ -107,10 +109,11 @@ class Quantiser:
             self._ranges = self._observed()
         with quiet():
             if way == "dynamic":
-                settings = {"nodes_to_quantize": [*layers], "op_types_to_quantize": kinds, "per_channel": True}
-                quantize_dynamic(self._float, path, weight_type=QuantType.QInt8, **settings)
+                products = [*layers, *(f"{name}_MatMul" for name in layers)]  # what becomes of a Gemm first
+                settings = {"nodes_to_quantize": products, "op_types_to_quantize": kinds, "per_channel": True}
+                quantize_dynamic(self.in_float, path, weight_type=QuantType.QInt8, **settings)
             else:
-                model = load_model_with_shape_infer(self._float)
+                model = load_model_with_shape_infer(self.in_float)
                 types = (QuantType.QInt8, QuantType.QUInt8)  # of weights, by channel, and of activations
                 quantizer = QDQQuantizer(model, True, False, *types, self._ranges, [*layers], [], kinds, {})
                 quantizer.quantize_model()
@@ -124,7 +127,7 @@ class Quantiser:
         with progress(self._total, task="observing activations", unit="portraits") as advance, quiet():
             augmented = str(self._folder / "observed.onnx")
             calibrator = create_calibrator(
-                self._float, None, augmented_model_path=augmented, calibrate_method=CalibrationMethod.MinMax
+                self.in_float, None, augmented_model_path=augmented, calibrate_method=CalibrationMethod.MinMax
             )
             calibrator.collect_data(_Reader(self._calibration, advance))
             return calibrator.compute_data()
@@ -147,7 +150,12 @@ class _Reader:
 
 
 def quantised(
-    quantiser: Quantiser, reference: NDArray[np.float64], score: ScoreModel, least: float, tell: Tell
+    quantiser: Quantiser,
+    reference: NDArray[np.float64],
+    score: ScoreModel,
+    least: float,
+    tell: Tell,
+    ways: Sequence[Way] = tuple(KINDS),
 ) -> Quantised:
     """Quantise as many layers of a model as rank portraits as float32 does.
 
@@ -158,62 +166,78 @@ def quantised(
         least: The rank correlation that must be reached on portraits that the search does not see. It aims at half of
             what that allows to lose.
         tell: Takes lines on how the search goes.
+        ways: That the engine knows.
 
     Raises:
-        InputError: If the model has no layer that can be quantised, or not even one of them alone reaches it.
+        InputError: If the model has no layer that can be quantised, or not even one part of it alone reaches that.
     """
-    import onnx
-
-    aim = 1 - (1 - least) / 2
-    found: dict[Way, float] = {}
-    for way in KINDS:
-        if layers := quantiser.layers(way):
-            found[way] = _spearman(reference, score(quantiser.quantise(layers, way)))
-            tell(f"{way} int8, all {len(layers)} layers: Spearman {found[way]:.5f}")
-    if not found:
+    search = _Search(quantiser, reference, score, 1 - (1 - least) / 2, tell)
+    trials = {way: search.trial(layers, way) for way in ways if (layers := quantiser.layers(way))}
+    if not trials:
         raise InputError("the network has no convolution and no product with weights; there is nothing to quantise")
-    ways = sorted(found, key=lambda one: (found[one] >= aim, one == "static" or found[one]), reverse=True)
-    way = ways[0] if found[ways[0]] >= aim else max(found, key=lambda one: found[one])
-    every = quantiser.layers(way)
-    if found[way] >= aim:
-        model = onnx.load_model(quantiser.quantise(every, way))
-        return Quantised(model, way, len(every), len(every), [], found[way])
-    return _mixed(quantiser, way, reference, score, aim, tell)
+    best = min((one for one in trials.values() if one.spearman >= search.aim), key=_size, default=None)
+    for way, trial in sorted(trials.items(), key=lambda one: _size(one[1])):
+        if trial.spearman < search.aim and (best is None or _size(trial) < WORTH * _size(best)):
+            found = search.mixed(way)
+            best = min((one for one in (best, found) if one is not None), key=_size, default=None)
+    if best is None:
+        reached = max(trial.spearman for trial in trials.values())
+        raise InputError(
+            f"int8 was not written: Spearman {reached:.5f} with all layers in int8, and less than {search.aim:.5f} "
+            f"even with the least sensitive part of them alone; take `--precision 16`, or lower `--min_spearman`"
+        )
+    return best
 
 
-def _mixed(
-    quantiser: Quantiser, way: Way, reference: NDArray[np.float64], score: ScoreModel, aim: float, tell: Tell
-) -> Quantised:
-    """Leave sensitive layers in float32: the fewest with which the ranks hold, by bisection."""
-    import onnx
+class _Search:
+    """Tries layers in int8, with the settings of `quantised`."""
 
-    every = quantiser.layers(way)
-    groups = [list(group) for group in np.array_split(every, min(MOST_GROUPS, len(every)))]
-    errors = []
-    with progress(len(groups), task="quantising layers one by one", unit="layers") as advance:
-        for group in groups:
-            alone = score(quantiser.quantise(group, way))
-            errors.append(float(np.sqrt(np.mean((alone - reference) ** 2))))
-            advance(1)
-    order = np.argsort(errors)
-    low, high, reached = 0, len(groups), 0.0
-    while high - low > 1:
-        middle = (low + high) // 2
-        now = _spearman(reference, score(quantiser.quantise(_first(groups, order, middle), way)))
-        tell(f"{way} int8, the {middle} least sensitive of {len(groups)} parts: Spearman {now:.5f}")
-        low, high, reached = (middle, high, now) if now >= aim else (low, middle, reached)
-    if not low:
-        raise InputError(f"int8 was not written: with its least sensitive part alone in int8 it does not reach {aim:.4f}")
-    layers = _first(groups, order, low)
-    model = onnx.load_model(quantiser.quantise(layers, way))
-    left = [name for place in order[low:][::-1] for name in groups[place]]
-    return Quantised(model, way, len(layers), len(every), left, reached)
+    def __init__(
+        self, quantiser: Quantiser, reference: NDArray[np.float64], score: ScoreModel, aim: float, tell: Tell
+    ) -> None:
+        self._quantiser, self._reference, self._score, self._tell = quantiser, reference, score, tell
+        self.aim = aim
+
+    def trial(self, layers: Sequence[str], way: Way, in_float: Sequence[str] = ()) -> Quantised:
+        """Quantise layers, and score the portraits of the search."""
+        import onnx
+
+        path = self._quantiser.quantise(layers, way)
+        timed = self._score(path)
+        spearman = _spearman(self._reference, timed.scores)
+        every = len(self._quantiser.layers(way))
+        found = Quantised(onnx.load_model(path), way, len(layers), every, in_float, spearman)
+        self._tell(f"{way} int8, {len(layers)} of {every} layers: Spearman {spearman:.5f}")
+        return found
+
+    def mixed(self, way: Way) -> Quantised | None:
+        """Leave sensitive layers in float32: the fewest with which the ranks hold, by bisection; None if none do."""
+        every = self._quantiser.layers(way)
+        groups = [group.tolist() for group in np.array_split(every, min(MOST_GROUPS, len(every)))]
+        errors = []
+        with progress(len(groups), task="quantising layers one by one", unit="layers") as advance:
+            for group in groups:
+                alone = self._score(self._quantiser.quantise(group, way)).scores
+                errors.append(float(np.sqrt(np.mean((alone - self._reference) ** 2))))
+                advance(1)
+        order = [groups[place] for place in np.argsort(errors)]
+        best, low, high = None, 0, len(groups)
+        while high - low > 1:
+            middle = (low + high) // 2
+            left = [name for group in order[middle:][::-1] for name in group]
+            trial = self.trial([name for group in order[:middle] for name in group], way, left)
+            if trial.spearman >= self.aim:
+                best, low = trial, middle
+            else:
+                high = middle
+        return best
 
 
-def _first(groups: Sequence[Sequence[str]], order: NDArray[np.intp], count: int) -> list[str]:
-    return [name for place in order[:count] for name in groups[place]]
+def _size(found: Quantised) -> int:
+    size: int = found.model.ByteSize()
+    return size
 
 
 def _spearman(reference: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
     """Return the rank correlation; 0 where it is not defined, as of scores that are all equal."""
-    return agreement(reference, scores).spearman or 0.0 if np.isfinite(scores).all() else 0.0
+    return agreement(reference, scores).spearman or 0.0

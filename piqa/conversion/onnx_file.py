@@ -1,4 +1,4 @@
-"""A graph as an ONNX model: written by torch's exporter, with weights in float16 where asked for, with its facts inside.
+"""A graph as an ONNX model: written by torch's exporter, its weights in float16 where asked for, its facts inside.
 
 Of torch's two exporters the one that traces is tried first: for a network of 0.2 to 30 million parameters it took 0.2
 to 4 seconds, the one built on `torch.export` 9 to 45, and the graphs compute the same. The other one is for networks
@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,9 @@ def onnx_model(graph: GraphModule) -> onnx.ModelProto:
 
     size = sum(values.numel() * values.element_size() for values in graph.state_dict().values())
     if size > LARGEST:
-        raise InputError(f"the model has {size / 1e9:.1f} GB, and one ONNX file holds 2 GB; take `--format torchscript`")
+        raise InputError(
+            f"the model has {size / 1e9:.1f} GB, and one ONNX file holds 2 GB; take `--format torchscript`"
+        )
     faults = []
     for write in (_traced, _exported):
         buffer = io.BytesIO()
@@ -58,7 +60,7 @@ def _traced(graph: GraphModule, file: io.BytesIO) -> None:
     torch.onnx.export(
         graph,
         graph.examples(),
-        file,  # type: ignore[arg-type] -- this exporter takes files, too
+        cast(Any, file),  # which this exporter takes, too
         dynamo=False,
         opset_version=OPSET,
         input_names=[one.name for one in graph.inputs],
@@ -81,7 +83,7 @@ def _exported(graph: GraphModule, file: io.BytesIO) -> None:
         verbose=False,
     )
     assert program is not None
-    program.save(file)  # type: ignore[arg-type]
+    program.save(cast(Any, file))
 
 
 @contextmanager
@@ -136,6 +138,8 @@ def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     onnx.helper.set_model_props(model, dict(metadata))
     model.producer_name = "piqa"
     if (size := model.ByteSize()) > LARGEST:
-        raise InputError(f"the model has {size / 1e9:.1f} GB, and one ONNX file holds 2 GB; take `--format torchscript`")
+        raise InputError(
+            f"the model has {size / 1e9:.1f} GB, and one ONNX file holds 2 GB; take `--format torchscript`"
+        )
     content: bytes = model.SerializeToString()
     return content

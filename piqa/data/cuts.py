@@ -32,6 +32,15 @@ def seen_side(view: View, preparation: Preparation, crop: int) -> int | None:
     return WINDOW if view == "windows" else crop
 
 
+def check_crop(preparation: Preparation, view: str, size: int, source: object) -> None:
+    """Raise an InputError if the crops that a model's file names are larger than the images that it prepares."""
+    filled = view == "crops" and preparation.resize in ("short_side", "stretch")
+    if filled and size > preparation.short_side:
+        raise InputError(
+            f"{source}: its card names crops of {size} px in images prepared to {preparation.short_side} px"
+        )
+
+
 def together(items: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any] | list[NDArray[Any]]]:
     """Return several images as a batch: arrays of one shape are stacked, others stay a list."""
     batch: dict[str, NDArray[Any] | list[NDArray[Any]]] = {}

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Subset
 
+from piqa.data.cuts import seen_side
 from piqa.data.dataset import Batch, ScoringPortraits, Store, TrainingPortraits
 from piqa.data.loader import StepLoader, worker_arguments
 from piqa.data.mix_sampler import LIQE_IMAGES, MixSampler
@@ -21,7 +22,7 @@ from piqa.data.options import InputOptions, LoadingOptions, SamplingOptions, Sto
 from piqa.data.sampler import EpochSampler, StepSampler, StepShare, reference_pairs, scene_groups
 from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
-from piqa.data.transforms import collate, seen_side
+from piqa.data.transforms import collate
 from piqa.errors import InputError
 from piqa.preparation.portrait import Preparation
 from piqa.preparation.store import PreparedStore

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from piqa.data.cuts import Crops, View
 from piqa.data.mix_sampler import LIQE_STEPS
 from piqa.data.tables.table import require_choice
-from piqa.data.transforms import Crops, View
 from piqa.errors import InputError
 
 Pairs = Literal["groups", "reference", "databases"]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from piqa.data.cuts import Crops, View, crop_pixels, image_pixels
-from piqa.data.cuts import seen_side as seen_side
+from piqa.data.cuts import Crops, crop_pixels, image_pixels
+from piqa.data.cuts import View as View
 from piqa.models.liqe_windows import LIQE_TRAINING_RULE, cut_windows
 from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import Portrait

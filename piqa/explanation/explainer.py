@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.explanation.difference import ScoreDifference, compare_factors
 from piqa.explanation.geometry import colour_limit
@@ -104,7 +104,7 @@ class Explainer:
     ) -> None:
         check_scoring(test_crops, batch_size)
         check_scoring(map_crops)
-        self._seer, self._parts = Seer(scorer, test_crops), PartsScorer(scorer)
+        self._parts, self._seer = PartsScorer(scorer), Seer(scorer, test_crops)
         self._occlusion = Occlusion(scorer, batch_size)
         self._one_map_crop = map_crops == "one" and test_crops == "five" and scorer.view == "crops"
         self._device, self._inputs = scorer.device, list(scorer.network.inputs)

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from piqa.data.transforms import Batch, Crops, crops_of
+from piqa.data.cuts import Crops
+from piqa.data.transforms import Batch, crops_of
 from piqa.explanation.geometry import Place, crop_corners, crop_place
 from piqa.models.liqe_windows import LIQE_RULE, cut_windows
 from piqa.preparation.faces import relative_margin, turned_clockwise

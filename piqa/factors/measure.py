@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from piqa.errors import InputError
@@ -25,6 +25,9 @@ from piqa.preparation.file_facts import FileFacts, file_facts
 from piqa.preparation.image_bounds import read_file
 from piqa.preparation.image_file import Pixels, decode_image, to_upright_rgb
 from piqa.preparation.portrait import Preparation, Preparer
+
+if TYPE_CHECKING:
+    import torch
 
 # Colours are converted to sRGB, so that a file measures like its twin in another colour space.
 PREPARATION = Preparation(colour="srgb", try_turns=True, face_margin_fraction=0.075)

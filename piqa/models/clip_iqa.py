@@ -116,7 +116,7 @@ class AntonymCLIP(PromptedCLIP):
             found = tuple(whole.shape[1:])
             raise InputError(f"CLIP-IQA takes {needed}, not {found}; leave such an image out, or enlarge it")
         logits = self.compare(encode_any_size(self.clip.visual, self.pixels(whole), self._positions))
-        probabilities = logits.unflatten(1, (-1, 2)).softmax(dim=2)[..., 0]  # (images, pairs)
+        probabilities = logits.reshape(-1, logits.shape[1] // 2, 2).softmax(dim=2)[..., 0]  # (images, pairs)
         named = {name: probabilities[:, place] for place, name in enumerate(self.attributes)}
         return {"score": probabilities[:, 0], **named}
 

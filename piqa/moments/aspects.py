@@ -3,8 +3,8 @@
 A simple rule, of which nothing was learnt. Each aspect of quality is told by a few factors in which more, or less, is
 better whatever is meant. In every factor a shot lies so many steps behind the best shot of the moment, a step being
 what a viewer just sees (`piqa.factors.factor.Factor`); an aspect counts the mean of its factors, at most six steps.
-Differences of less than a step tell nothing. The score is minus the sum of the aspects, so that 0 is a shot that is best
-in everything, and -2 one that lies two steps behind. Shots without a face are compared with each other and come
+Differences of less than a step tell nothing. The score is minus the sum of the aspects, so that 0 is a shot that is
+best in everything, and -2 one that lies two steps behind. Shots without a face are compared with each other and come
 after those with one. A face that the edge of the image cuts counts as six steps, where the moment has whole ones.
 
 Brightness has no target: what counts is by how much the face is darker or brighter than skin usually is, between one

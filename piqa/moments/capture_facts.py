@@ -197,7 +197,4 @@ def _cleaned(text: str) -> str:
 
 
 def _bytes(tag: Tag | None) -> bytes:
-    value = () if tag is None else tag.value
-    if isinstance(value, bytes):
-        return value
-    return bytes(int(number) for number in value) if isinstance(value, tuple) else b""
+    return tag.value if tag is not None and isinstance(tag.value, bytes) else b""

@@ -15,12 +15,13 @@ from PIL import Image
 from piqa.errors import InputError
 from piqa.moments.moment import Shot
 from piqa.preparation.image_file import Pixels
-from piqa.preparation.video import opened_video, resized_pixels, time_base, video_stream
+from piqa.preparation.video import opened_video, resized_pixels, stated_length, time_base, video_stream
 from piqa.system.device import core_count
 from piqa.system.files import replacing
 
 ENDINGS = frozenset((".mp4", ".mov", ".m4v", ".mkv", ".webm"))
 SEEK = 5.0  # seconds; to what is further ahead the film is wound, and not decoded
+TAIL = 1.0  # seconds by which containers may state more than there is
 SAME = 1e-4  # seconds; frames are further apart
 ROUNDING = 1e-6  # seconds; a frame is not late by so much
 PNG_EFFORT = 1  # of 9: files some percent larger, in a fifth of the time
@@ -77,12 +78,15 @@ def read_frames(
     try:
         with opened_video(film) as container:
             stream = video_stream(container, threads or core_count())
-            due = 0.0
+            due = seconds = 0.0
             for seconds, decoded in _timed(container, stream):
                 if seconds + ROUNDING >= due:
                     due = (math.floor((seconds + ROUNDING) / every) + 1) * every
                     yield Frame(frame_name(film, seconds), seconds, resized_pixels(decoded), film)
                     found = True
+            stated = float(stated_length(container, stream))
+            if seconds + TAIL < stated:
+                raise InputError(f"breaks off at {seconds:.1f} s of {stated:.1f} s; download or copy it again")
     except InputError as error:
         if not found or tell is None:
             raise

@@ -56,7 +56,9 @@ def group(
     found.sort(key=lambda one: _order(one[2][0]))
     names = moment_names([members for _, _, members in found])
     return [
-        Moment(name, members, kind if len(members) > 1 or kind == "scene" else "single", evidence)
+        Moment(name, members, kind, evidence)
+        if len(members) > 1 or kind == "scene"
+        else Moment(name, members, "single", "")
         for name, (kind, evidence, members) in zip(names, found, strict=True)
     ]
 

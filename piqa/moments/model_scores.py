@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
 from piqa.scoring.devices import ScoringDevices

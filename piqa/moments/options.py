@@ -20,7 +20,7 @@ class GroupingOptions:
             both files tell fractions of a second.
         gap: Seconds between a shot and the next one of a series; they must also look alike.
         span: Seconds between the first and the last shot of a series or of a burst that is told by time alone.
-        similarity: How alike any two shots of a series must look.
+        similarity: How alike the shots of a series must look, on average.
         similar: Whether shots whose files tell no time are grouped as well, by their look alone.
         alone: How alike any two of those must look.
         bracket_gap: Seconds between the end of one exposure of a bracket and the start of the next.
@@ -34,7 +34,7 @@ class GroupingOptions:
     burst_gap: float = 0.5
     gap: float = 15.0
     span: float = 120.0
-    similarity: float = 0.65
+    similarity: float = 0.7
     similar: bool = False
     alone: float = 0.92
     bracket_gap: float = 3.0

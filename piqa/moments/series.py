@@ -16,7 +16,7 @@ from piqa.moments.moment import Shot
 from piqa.moments.options import GroupingOptions
 
 WINDOW = 1_000  # shots that are compared with each other at once, so that memory is bounded
-TOO_FAR = 1e6  # a distance that no limit allows
+TOO_FAR = 1e9  # a distance that no limit allows, also of one pair among all of a window
 
 
 def runs(shots: Sequence[Shot], gap: float) -> list[list[Shot]]:
@@ -33,8 +33,9 @@ def runs(shots: Sequence[Shot], gap: float) -> list[list[Shot]]:
 def find_series(shots: Sequence[Shot], options: GroupingOptions, looks: Looks) -> list[tuple[Shot, ...]]:
     """Return the series among shots of one clock, which come in the order of time; single shots are series of one.
 
-    Complete linkage: any two shots of a series lie within the limits, so that no chain of likenesses passes from one
-    view to another. Shots of one burst by time count as alike however they look.
+    Average linkage: two groups are joined only if their shots are alike on average, and no two are further apart than
+    the span, so that no chain of likenesses passes from one view to another. Shots of one burst by time count as alike
+    however they look. Complete linkage was measured as well: it splits series by hand for the sake of a single shot.
     """
     series: list[tuple[Shot, ...]] = []
     for run in runs(shots, options.gap):
@@ -47,9 +48,9 @@ def find_series(shots: Sequence[Shot], options: GroupingOptions, looks: Looks) -
 
 
 def _linked(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, Look]) -> list[tuple[Shot, ...]]:
-    distances = np.maximum(_unlike(window, options, looks), _times(window) / options.span)
+    distances = np.where(_times(window) > options.span, TOO_FAR, _unlike(window, options, looks))
     np.fill_diagonal(distances, 0)
-    numbers = fcluster(linkage(squareform(distances, checks=False), "complete"), 1.0, "distance")
+    numbers = fcluster(linkage(squareform(distances, checks=False), "average"), 1.0, "distance")
     groups: dict[int, list[Shot]] = {}
     for shot, number in zip(window, numbers, strict=True):
         groups.setdefault(int(number), []).append(shot)

@@ -8,9 +8,9 @@ from typing import BinaryIO, Literal, NamedTuple
 
 MAX_ENTRIES = 2_000  # of a directory; maker notes hold some hundred
 MAX_VALUE = 1 << 17  # bytes of a value; a whole block of EXIF in a JPEG has at most 64 KiB
-ASCII, UNDEFINED, RATIONAL, SIGNED_RATIONAL = 2, 7, 5, 10
+BYTES, ASCII, UNDEFINED, RATIONAL, SIGNED_RATIONAL = 1, 2, 7, 5, 10
 # The letter of `struct` for each type of numbers, and how many of them make one value.
-NUMBERS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
+NUMBERS = {3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 Order = Literal["<", ">"]
 Value = str | bytes | tuple[float, ...]
 
@@ -40,7 +40,7 @@ def read_directory(
     found: dict[int, Tag] = {}
     for at in range(0, len(entries) - 11, 12):
         tag, kind, values = struct.unpack_from(f"{order}HHI", entries, at)
-        letters = {ASCII: "s", UNDEFINED: "s"}.get(kind) or NUMBERS.get(kind)
+        letters = "s" if kind in (BYTES, ASCII, UNDEFINED) else NUMBERS.get(kind)
         if tag not in wanted or letters is None:
             continue
         size = values * struct.calcsize(f"{order}{letters}")
@@ -72,7 +72,7 @@ def read_header(source: BinaryIO) -> tuple[Order, int]:
 def _decoded(content: bytes, kind: int, letters: str, order: Order) -> Value:
     if kind == ASCII:
         return content.split(b"\0")[0].decode(errors="replace").strip()
-    if kind == UNDEFINED:
+    if kind in (BYTES, UNDEFINED):
         return content
     numbers = struct.unpack(f"{order}{letters * (len(content) // struct.calcsize(order + letters))}", content)
     if kind not in (RATIONAL, SIGNED_RATIONAL):

@@ -170,7 +170,9 @@ def _edges(start: Places, end: Places, count: int) -> tuple[Places, Places]:
 
 
 def _means(sums: NDArray[np.uint32], rows: Places, columns: Places) -> Floats:
-    means: Floats = sums.astype(np.float32) / rows.astype(np.float32) / columns.astype(np.float32)
+    means = sums.astype(np.float32)
+    means /= rows.astype(np.float32)
+    means /= columns.astype(np.float32)
     return means
 
 
@@ -182,8 +184,9 @@ def _boxes_of(moves: Floats, faces: Floats, scale: float) -> Floats:
     """Return box, probability and moves, (n, 9), of each place of an image of the pyramid that may be a face."""
     rows, columns = np.nonzero(faces >= P_LEAST)
     at = np.stack([columns, rows], axis=1).astype(np.float32)
-    first, last = np.floor((STRIDE * at + 1) / np.float32(scale)), np.floor((STRIDE * at + CELL) / np.float32(scale))
-    return np.concatenate([first, last, faces[rows, columns, None], moves[:, rows, columns].T], axis=1)
+    first, last = (np.floor((STRIDE * at + inside) / np.float32(scale)) for inside in (1, CELL))
+    found: Floats = np.concatenate([first, last, faces[rows, columns, None], moves[:, rows, columns].T], axis=1)
+    return found
 
 
 def _corrected(boxes: Floats, moves: Floats) -> Floats:

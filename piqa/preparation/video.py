@@ -218,7 +218,7 @@ def _pick(container: InputContainer, stream: VideoStream, count: int) -> list[Vi
         shown = frame
     if shown is None:
         raise InputError("has no frame that can be decoded; it is damaged or truncated")
-    if mark + 0.5 < _stated_length(container, stream) * rate:  # 0.5 for times rounded to milliseconds
+    if mark + 0.5 < stated_length(container, stream) * rate:  # 0.5 for times rounded to milliseconds
         raise InputError(f"is truncated: it ends before the frame at {float(mark / rate):.1f} s; download it again")
     return kept or [_whole(shown)]
 
@@ -259,7 +259,7 @@ def time_base(stream: VideoStream) -> Fraction:
     return stream.time_base
 
 
-def _stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
+def stated_length(container: InputContainer, stream: VideoStream) -> Fraction:
     """Return the duration in seconds that the container states; 0 where it states none."""
     if stream.frames and stream.duration:
         return stream.duration * time_base(stream)

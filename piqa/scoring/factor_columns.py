@@ -12,6 +12,7 @@ from piqa.factors.measure import PREPARATION, factors_of
 from piqa.preparation.faces import Face, Found
 from piqa.preparation.file_facts import FileFacts
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
+from piqa.preparation.runtime_faces import RuntimeFaces
 
 FAULT = "factors_error"  # the column that says why an image could not be measured
 FACTOR_COLUMNS = [*FACTORS, FAULT]
@@ -45,11 +46,13 @@ class PortraitMeasurer:
     Args:
         preparation: How portraits are prepared. Where it looks for no faces, or its detector knows no points of them,
             faces are found for the factors alone.
+        faces: MTCNN's networks where a runtime finds the faces.
     """
 
-    def __init__(self, preparation: Preparation) -> None:
+    def __init__(self, preparation: Preparation, faces: RuntimeFaces | None = None) -> None:
         self._looks = preparation.face_rule != "none"
         self._settings = replace(PREPARATION, try_turns=preparation.try_turns)
+        self._faces = faces
         self._finder: Preparer | None = None
 
     def __call__(self, image: Image.Image, portrait: Portrait, file: FileFacts | None, name: str) -> MeasuredFactors:
@@ -68,5 +71,5 @@ class PortraitMeasurer:
             face = Face(portrait.face_box, 1.0, portrait.face_points)
             return Found(face, portrait.turned, portrait.other_faces)
         if self._finder is None:
-            self._finder = Preparer(self._settings)
+            self._finder = Preparer(self._settings, faces=self._faces)
         return self._finder.find_face(image)

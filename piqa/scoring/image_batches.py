@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from piqa.data.transforms import Batch, Crops, View, collate, crops_of
+from piqa.data.cuts import Crops, Seen, View, portrait_seen, together
 from piqa.errors import FileAccessError, InputError
-from piqa.models.liqe_windows import cut_windows
+from piqa.models.liqe_windows import window_pixels
 from piqa.preparation.faces import Box, turned_clockwise
 from piqa.preparation.file_facts import FileFacts, file_facts
 from piqa.preparation.image_bounds import read_file
 from piqa.preparation.image_file import Pixels, decode_image, decode_stored_and_srgb, open_image
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
+from piqa.preparation.runtime_faces import RuntimeFaces
 from piqa.scoring.pictures import PictureInMemory
 from piqa.system.worker_pool import map_in_workers
 
@@ -90,13 +91,15 @@ class BatchPreparer:
     """Turns lists of files into batches.
 
     Args:
-        preparation: Settings; LIQE's windows are cut where it names LIQE, its logits are not computed.
+        preparation: Settings; LIQE's windows are cut where it names LIQE or the network takes them; its logits are not
+            computed.
         size: Side in pixels of the square crops.
         crops: Which crops.
         inputs: Names of the crops that the network takes.
         preparer: Prepares without LIQE; None makes one.
         view: How the network sees a portrait.
         factors: Whether the images' factors are measured, too.
+        faces: As of `Preparer`.
     """
 
     def __init__(
@@ -108,15 +111,17 @@ class BatchPreparer:
         preparer: Preparer | None,
         view: View,
         factors: bool = False,
+        faces: RuntimeFaces | None = None,
     ) -> None:
         self._preparation, self._size, self._crops, self._view = preparation, size, crops, view
+        self._cuts_windows = preparation.liqe is not None or "liqe_windows" in inputs
         self._inputs = inputs | {"whole"}  # which tells how many crops a portrait has
-        self._preparer = preparer or Preparer(replace(preparation, liqe=None))
+        self._preparer = preparer or Preparer(replace(preparation, liqe=None), faces=faces)
         self._measure = None
         if factors:
             from piqa.scoring.factor_columns import PortraitMeasurer  # a run without factors starts the faster
 
-            self._measure = PortraitMeasurer(preparation)
+            self._measure = PortraitMeasurer(preparation, faces)
         self._in_vain = 0  # files in a row that were tried again and could not be read
 
     def __call__(self, files: list[str]) -> ImageBatch:
@@ -146,22 +151,19 @@ class BatchPreparer:
             batch.turned.append(turned)
             batch.factors += [measured] if self._measure is not None else []
         if items:
-            batch.crops = {
-                name: [pixels.numpy() for pixels in values] if isinstance(values, list) else values.numpy()
-                for name, values in collate(items).items()
-            }
+            batch.crops = together(items)
         if windows:
             batch.windows, batch.window_counts = np.concatenate(windows), [len(cut) for cut in windows]
         return batch
 
-    def _prepare(self, file: str) -> tuple[Batch, Pixels | None, Portrait, MeasuredFactors | None]:
+    def _prepare(self, file: str) -> tuple[Seen, Pixels | None, Portrait, MeasuredFactors | None]:
         opened = self._in_memory(file) if isinstance(file, PictureInMemory) else self._opened(file)
         portrait = self._preparer.prepare(opened.image)
-        crops = crops_of(portrait, self._size, self._crops, self._view)
+        crops = portrait_seen(portrait, self._size, self._crops, self._view)
         wanted = {name: values for name, values in crops.items() if name in self._inputs}
         windows = None
-        if self._preparation.liqe is not None:
-            windows = cut_windows(turned_clockwise(opened.image, portrait.turned)).numpy()
+        if self._cuts_windows:
+            windows = window_pixels(turned_clockwise(opened.image, portrait.turned))
         measured = None
         if self._measure is not None:
             measured = self._measure(opened.srgb, portrait, opened.facts, str(file))

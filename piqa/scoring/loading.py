@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from piqa.data.transforms import seen_side
+from piqa.data.cuts import check_crop, seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.models.contract import Arguments, ScoringModule
@@ -70,11 +70,7 @@ def _preparation(
         if digest_of(used) != card.liqe_digest:
             raise InputError(f"{used} is not the LIQE checkpoint that {path} was trained with; name that by `liqe`")
     preparation = Preparation(**settings)
-    filled = card.view == "crops" and preparation.resize in ("short_side", "stretch")
-    if filled and card.crop_size > preparation.short_side:
-        raise InputError(
-            f"{path}: its card names crops of {card.crop_size} px in images prepared to {preparation.short_side} px"
-        )
+    check_crop(preparation, card.view, card.crop_size, path)
     return preparation
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal, get_args
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
+from piqa.engines.graph import Engine, check_engine
 from piqa.errors import InputError
 
 Precision = Literal["32", "bf16", "16"]
@@ -34,6 +35,7 @@ class ScoringOptions:
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         precision: `32`; or `bf16`, faster where the hardware multiplies matrices in bfloat16; or `16` for older GPUs.
         liqe: Path of LIQE's checkpoint; default: the one in the model card.
+        engine: What runs the network: `torch`, `onnxruntime` or `openvino`; by default what the model's file is for.
 
     Raises:
         InputError: If a setting is not possible.
@@ -45,6 +47,8 @@ class ScoringOptions:
     device: str = "auto"
     precision: Precision = "32"
     liqe: str | None = None
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         check_scoring(self.test_crops, self.batch_size, self.precision)
+        check_engine(self.engine or "torch")

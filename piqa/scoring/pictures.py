@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from piqa.errors import InputError
 from piqa.preparation.image_file import Colour, Pixels, to_upright_rgb
 from piqa.scoring.file_list import expand
 
-Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-Pictures = Picture | Iterable[Picture]  # one, a folder's, or any number of them
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+    Pictures = Picture | Iterable[Picture]  # one, a folder's, or any number of them
+else:
+    Picture = Pictures = Any
 NEEDED = "give a path, a PIL image, or pixels of shape (height, width, 3) or (images, 3, height, width)"
 
 
@@ -91,7 +95,13 @@ def pictures(
 def _is_one(images: object) -> bool:
     if isinstance(images, np.ndarray):
         return images.dtype.kind not in "OSU"  # else it holds paths, as a column of a table does
-    return isinstance(images, str | os.PathLike | Image.Image | Tensor)
+    return isinstance(images, str | os.PathLike | Image.Image) or _is_tensor(images)
+
+
+def _is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor; there is none where PyTorch was not imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _is_table(images: object) -> bool:
@@ -137,14 +147,14 @@ def _several(one: Any, numbers: Iterator[int], look_into_folders: bool, colours:
 
 
 def _check(one: object) -> None:
-    if isinstance(one, np.ndarray | Tensor):
+    if isinstance(one, np.ndarray) or _is_tensor(one):
         shape = tuple(one.shape)
         several = len(shape) == 4 and shape[1] == 3
         if not (several or (len(shape) == 3 and 3 in (shape[0], shape[2]))) or 0 in shape[len(shape) - 3 :]:
             raise InputError(
                 f"{_described(one)} is no picture; needed is (height, width, 3) or (images, 3, height, width)"
             )
-        byte, floating = (one.dtype == torch.uint8, one.is_floating_point()) if isinstance(one, Tensor) else _kinds(one)
+        byte, floating = _kinds(one)
         if not byte and not floating:
             raise InputError(f"{_described(one)} is no picture; needed is uint8, or float in [0, 1]")
         if floating and len(one) and not (one.min() >= 0 and one.max() <= 1):  # false for NaN
@@ -154,13 +164,16 @@ def _check(one: object) -> None:
         raise InputError(f"{_described(one)} is no picture; {NEEDED}")
 
 
-def _kinds(array: np.ndarray) -> tuple[bool, bool]:
+def _kinds(array: np.ndarray | Tensor) -> tuple[bool, bool]:
+    """Return whether it holds uint8, and whether floats."""
+    if not isinstance(array, np.ndarray):
+        return str(array.dtype) == "torch.uint8", array.is_floating_point()
     return array.dtype == np.uint8, array.dtype.kind == "f"
 
 
 def _split(array: object) -> Iterator[Pixels]:
     """Yield the pictures of an array or tensor, uint8, (height, width, 3)."""
-    if isinstance(array, Tensor):
+    if _is_tensor(array):
         plain = array.detach().cpu()
         array = (plain.float() if plain.is_floating_point() else plain).numpy()
     assert isinstance(array, np.ndarray)
@@ -172,8 +185,8 @@ def _split(array: object) -> Iterator[Pixels]:
 
 
 def _described(value: object) -> str:
-    if isinstance(value, np.ndarray | Tensor):
-        kind = "a tensor" if isinstance(value, Tensor) else "an array"
+    if isinstance(value, np.ndarray) or _is_tensor(value):
+        kind = "an array" if isinstance(value, np.ndarray) else "a tensor"
         return f"{kind} of shape {tuple(value.shape)} and {str(value.dtype).removeprefix('torch.')}"
     advice = ", open it with PIL.Image.open(io.BytesIO(...)):" if isinstance(value, bytes | bytearray) else ""
     return f"what is of the type {type(value).__name__}{advice}"

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from piqa.data.transforms import Batch, Crops, View, collate, crops_of
+from piqa.data.cuts import Crops, View, portrait_seen, together
+from piqa.engines.exported_network import LIQE_WINDOWS, ExportedNetwork
+from piqa.engines.graph import Engine, check_engine, is_exported
 from piqa.errors import InputError
-from piqa.models.backbone import with_bfloat16_backbones
-from piqa.models.contract import as_scoring_network, network_outputs
-from piqa.models.liqe import LIQE, LIQE_LOGITS
-from piqa.preparation.image_file import Pixels
 from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation, Preparer
+from piqa.scoring.engine import Device, ScoringEngine
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
-from piqa.scoring.loading import load_parts
 from piqa.scoring.options import Precision, check_scoring
 from piqa.scoring.pictures import Pictures, pictures
-from piqa.system.device import pick_device
+from piqa.scoring.runtime_engine import RuntimeEngine, digest_of_exported, load_exported_parts
 from piqa.system.files import digest_of
 from piqa.system.forks import check_process, forks
-from piqa.weights import state_dicts
-from piqa.weights.model_card import ClassSpec, ModelCard
+from piqa.weights.model_card import ModelCard
 from piqa.weights.trust import Trust
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+    from torch import Tensor, nn
+
+    from piqa.data.transforms import Batch
+    from piqa.models.contract import ScoringModule
+    from piqa.scoring.torch_engine import TorchEngine
 
 BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
 Cell = str | float | bool | None
@@ -48,7 +47,7 @@ class Scorer:
     Args:
         network: As `piqa.weights.model_file.load_model` returns it, or any other that can score (see
             `piqa.models.contract.ScoringNetwork`). It is moved to the device and put in evaluation mode; its weights
-            are not changed, as `bf16` works on a copy.
+            are not changed, as `bf16` works on a copy. Or an exported one, which has its device and precision.
         preparation: The preparation that the network was trained with.
         crop_size: Side in pixels of the square crops.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
@@ -69,7 +68,7 @@ class Scorer:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | ExportedNetwork,
         preparation: Preparation,
         crop_size: int = 384,
         device: str = "auto",
@@ -79,18 +78,16 @@ class Scorer:
     ) -> None:
         check_scoring(precision=precision)
         self.preparation, self.crop_size, self.precision, self.view = preparation, crop_size, precision, view
-        self._autocast = {"16": torch.float16}.get(precision)
-        if precision == "bf16":
-            halved = with_bfloat16_backbones(network)
-            self._autocast = torch.bfloat16 if halved is None else None
-            network = network if halved is None else halved
-        self.network = as_scoring_network(network)
-        self.network.eval()
-        self.card = card or ModelCard(ClassSpec.of(self.network), asdict(preparation), view, crop_size)
+        self.engine: ScoringEngine
+        if isinstance(network, ExportedNetwork):
+            self.engine = RuntimeEngine(network)
+        else:
+            from piqa.scoring.torch_engine import TorchEngine  # PyTorch, which exported models do without
+
+            self.engine = TorchEngine(network, preparation.liqe, precision, device)
+        self.card = card or self.engine.card(preparation, view, crop_size)
         self._preparer: Preparer | None = None
-        self._liqe: LIQE | None = None
         self._forks = forks()
-        self.to(device)
 
     @classmethod
     def load(
@@ -103,6 +100,7 @@ class Scorer:
         prompts: Mapping[str, Sequence[str]] | None = None,
         try_turns: bool | None = None,
         trust: Trust = None,
+        engine: Engine | None = None,
     ) -> Scorer:
         """Load a scorer from a model file.
 
@@ -110,7 +108,8 @@ class Scorer:
             path: piqa's own file, the folder of a run, a training checkpoint, an official DN-PIQA checkpoint, the
                 config of a network that needs no training, such as `clipiqa.yaml`, or a name: that of a published model
                 (`piqa models` lists them), whose files are fetched at the first use, or `hf:owner/name`, a model of
-                piqa's own on the Hugging Face Hub. A path that exists comes before a name.
+                piqa's own on the Hugging Face Hub. A path that exists comes before a name. Or an exported model,
+                `.onnx`, `.xml` or `.ts`, which has LIQE inside and its own precision; the first two do without PyTorch.
             liqe: Path or name of LIQE's checkpoint; default: the one in the model card.
             device: As in the class.
             precision: Likewise.
@@ -120,24 +119,56 @@ class Scorer:
                 `Preparation` says; default: what the model card says, which is no for published models.
             trust: Packages or modules besides piqa whose networks the model may name, such as `["my_models"]`. They
                 are imported, which runs their code: name only what you know. Any other name is refused.
+            engine: What runs the network: `torch`, which runs models that were not exported, `onnxruntime` or
+                `openvino`; default: what the file is for. `piqa.conversion.converted.load_scorer` converts.
 
         Raises:
             InputError: If the model, LIQE's weights or the device are not available, or LIQE's weights are not those
-                of the training.
+                of the training, or the engine does not run such a file.
         """
         check_scoring(precision=precision)
+        if is_exported(path):
+            _check_inside(path, liqe=liqe, prompts=prompts, precision=None if precision == "32" else precision)
+            exported, preparation, card = load_exported_parts(path, engine, device)
+            if try_turns is not None:
+                preparation = replace(preparation, try_turns=try_turns)
+            return cls(exported, preparation, card.crop_size, card=card, view=cast(View, card.view))
+        check_engine(engine or "torch")
+        if engine not in (None, "torch"):
+            raise InputError(f"{engine} runs exported models; export {path}, or load it by piqa.conversion.converted")
+        from piqa.scoring.loading import load_parts
+
         network, preparation, card = load_parts(path, liqe, prompts, trust)
         if try_turns is not None:
             preparation = replace(preparation, try_turns=try_turns)
         return cls(network, preparation, card.crop_size, device, precision, card, cast(View, card.view))
 
+    @property
+    def device(self) -> Any:
+        """Where the network runs: a `torch.device`, or what is like it for an exported model."""
+        device: Device = self.engine.device
+        return device
+
+    @property
+    def network(self) -> ScoringModule:
+        """The network, as PyTorch runs it; InputError if the model is an exported one."""
+        return self._torch.network
+
+    @property
+    def takes_portraits(self) -> bool:
+        """Whether `score_portraits` serves; else the network looks at LIQE's windows, which are cut from images."""
+        return LIQE_WINDOWS not in self.engine.inputs
+
+    @property
+    def _torch(self) -> TorchEngine:
+        if isinstance(self.engine, RuntimeEngine):
+            raise InputError("an exported model scores and does nothing else; give the model that it was made of")
+        return cast("TorchEngine", self.engine)
+
     def to(self, device: str | torch.device) -> Scorer:
         """Move the scorer, and with it the network, to a device, such as `cuda`; InputError if there is none."""
-        self.device = pick_device(device) if isinstance(device, str) else device
-        self.network.to(self.device)
+        self._torch.to(device)
         self._preparer = None
-        if self._liqe is not None:
-            self._liqe.to(self.device)
         return self
 
     @cached_property
@@ -147,11 +178,7 @@ class Scorer:
         Raises:
             InputError: If the network takes what the preparation does not give, or an output is named as a column.
         """
-        blank = np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
-        logits = None if self.preparation.liqe is None else np.zeros(LIQE_LOGITS, np.float32)
-        portrait = Portrait(blank, blank, None, logits)
-        outputs = self.outputs(self._collated([portrait], "one"))
-        more = [name for name, values in outputs.items() if values.ndim == 1 and name != "score"]
+        more = [name for name in self.engine.output_names(self.crop_size, self.view) if name != "score"]
         if taken := [name for name in more if name in COLUMNS]:
             raise InputError(f"the network returns {', '.join(taken)}, which is a column of its own; rename the output")
         return COLUMNS + more
@@ -159,7 +186,7 @@ class Scorer:
     @property
     def numbers(self) -> list[str]:
         """The score and the network's other outputs that are numbers, not names of classes."""
-        more = [name for name in self.columns if name not in COLUMNS and name not in self.network.classes]
+        more = [name for name in self.columns if name not in COLUMNS and name not in self.engine.classes]
         return ["score", *more]
 
     def columns_with(self, factors: bool) -> list[str]:
@@ -170,24 +197,24 @@ class Scorer:
         """
         if not factors:
             return self.columns
-        from piqa.scoring.factor_columns import FACTOR_COLUMNS
-
-        if taken := [name for name in self.columns if name in FACTOR_COLUMNS]:
+        of_factors: list[str] = _factors().FACTOR_COLUMNS
+        if taken := [name for name in self.columns if name in of_factors]:
             raise InputError(f"the network returns {', '.join(taken)}, which is a factor's column; rename the output")
-        return self.columns + FACTOR_COLUMNS
+        return self.columns + of_factors
 
     def settings(self, model: str | Path, factors: bool = False) -> dict[str, object]:
         """Return what the rows depend on, apart from images and crops; files, as the `model` loaded, by content."""
         preparation = asdict(self.preparation) | {"version": PREPARATION_VERSION}
         if self.preparation.liqe is not None:
+            from piqa.weights import state_dicts
+
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
-        made_of = {"model": digest_of(model), "network": self.network.init_args, "weights": self.card.weights}
+        exported = isinstance(self.engine, RuntimeEngine)
+        made_of = {"model": digest_of_exported(Path(model)) if exported else digest_of(model)}
         seen = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
         if factors:
-            from piqa.scoring.factor_columns import factor_settings
-
-            seen["factors"] = factor_settings()
-        return {**made_of, "precision": self.precision, **seen}
+            seen["factors"] = _factors().factor_settings()
+        return {**made_of, **self.engine.settings(self.card), **seen}
 
     def score(
         self,
@@ -260,19 +287,20 @@ class Scorer:
         Arguments and errors are as of `score`, but a folder among several images costs its row.
         """
         check_scoring(test_crops, batch_size, workers=workers)
-        check_process(self._forks, self.device.type)
+        self._check_process()
+        faces = self.engine.faces
         if not workers and self._preparer is None:
-            self._preparer = Preparer(replace(self.preparation, liqe=None), self.device)
+            # by its name, as an exported model's is no device of PyTorch's
+            self._preparer = Preparer(replace(self.preparation, liqe=None), str(self.device), faces)
         preparer = None if workers else self._preparer
-        inputs = set(self.network.inputs)
-        seen = (self.crop_size, test_crops, inputs, preparer, self.view)
-        make = partial(BatchPreparer, self.preparation, *seen, factors=factors)
+        seen = (self.crop_size, test_crops, set(self.engine.inputs), preparer, self.view)
+        make = partial(BatchPreparer, self.preparation, *seen, factors=factors, faces=faces)
         checked = pictures(images, look_into_folders=False, colour=self.preparation.colour, with_srgb=factors)
         yield from image_batches(checked, make, batch_size, workers)
 
     def rows(self, batch: ImageBatch) -> list[Row]:
         """Return a row, by column, for each image of a batch: the second half of `stream`; errors as of `score`."""
-        with _enough_memory(len(batch.files)):
+        with self.engine.enough_memory(len(batch.files)):
             outputs = iter(self._outputs_of(batch) if batch.crops else [])
         rows = []
         columns = self.columns_with(bool(batch.factors))
@@ -305,82 +333,46 @@ class Scorer:
             InputError: If a score is no number, as of a network whose weights are none.
         """
         check_scoring(test_crops, batch_size)
-        check_process(self._forks, self.device.type)
+        self._check_process()
         scores: list[float] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
-            with _enough_memory(len(batch)):
-                scores += self.outputs(self._collated(batch, test_crops))["score"].tolist()
+            seen = together([portrait_seen(one, self.crop_size, test_crops, self.view) for one in batch])
+            with self.engine.enough_memory(len(batch)):
+                scores += self.engine.values(seen, None, [])["score"]
         if (bad := next((at for at, score in enumerate(scores) if not is_finite(score)), None)) is not None:
             raise InputError(f"the network's score of portrait {bad} is {scores[bad]}, no number; check the weights")
         return scores
 
-    def _collated(self, portraits: list[Portrait], test_crops: Crops) -> Batch:
-        batch = collate([crops_of(portrait, self.crop_size, test_crops, self.view) for portrait in portraits])
-        return {
-            name: [one.to(self.device) for one in values]
-            if isinstance(values, list)
-            else values.to(self.device, non_blocking=True)
-            for name, values in batch.items()
-        }
+    def _check_process(self) -> None:
+        check_process(self._forks, self.device.type, self.engine.threads)
 
     def _outputs_of(self, batch: ImageBatch) -> list[Row]:
         """Return the network's outputs on the good images of a batch; class indices by their names."""
-        crops: Batch = {
-            name: [self._on_device(own) for own in pixels] if isinstance(pixels, list) else self._on_device(pixels)
-            for name, pixels in batch.crops.items()
-        }
-        if batch.windows is not None:
-            crops["liqe_logits"] = self.liqe_logits(self._on_device(batch.windows), batch.window_counts)
-        classes = self.network.classes
+        classes = self.engine.classes
         columns: dict[str, list[Cell]] = {}
-        for name, values in self.outputs(crops).items():
-            if values.ndim > 1:
-                continue  # for losses
-            plain = values.tolist()
-            columns[name] = [classes[name][index] for index in plain] if name in classes else plain
+        for name, values in self.engine.values(batch.crops, batch.windows, batch.window_counts).items():
+            columns[name] = [classes[name][int(index)] for index in values] if name in classes else [*values]
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def _on_device(self, pixels: Pixels) -> Tensor:
-        """Move bytes to the device; page-locked on their way to a GPU, which copies them while it computes."""
-        tensor = torch.from_numpy(pixels)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
-
-    @contextmanager
-    def inference(self) -> Iterator[None]:
-        """Run a block without gradients and in the scorer's precision."""
-        autocast = torch.autocast(self.device.type, self._autocast) if self._autocast else nullcontext()
-        with torch.inference_mode(), autocast:
-            yield
+    def inference(self) -> AbstractContextManager[None]:
+        """Run a block of PyTorch without gradients and in the scorer's precision."""
+        return self._torch.inference()
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the network's outputs on a batch that lies on the scorer's device, as `network_outputs` does."""
-        with self.inference():
-            return network_outputs(self.network, batch)
+        return self._torch.outputs(batch)
 
-    @torch.inference_mode()
     def liqe_logits(self, windows: Tensor, counts: list[int]) -> Tensor:
         """Return LIQE's logits, (images, 495), of images with `counts` windows each: 15, or 1 of a small image."""
-        if self._liqe is None:
-            assert self.preparation.liqe is not None
-            self._liqe = state_dicts.load_liqe(self.preparation.liqe).to(self.device)
-            if self.precision == "bf16":
-                self._liqe.clip.visual.to(torch.bfloat16)
-        logits = torch.empty(len(counts), LIQE_LOGITS, device=self.device)
-        of_images = torch.split(windows, counts)
-        for count in sorted(set(counts)):
-            rows = [row for row, windows_here in enumerate(counts) if windows_here == count]
-            logits[rows] = self._liqe.window_logits(torch.stack([of_images[row] for row in rows]))
-        return logits
+        return self._torch.liqe_logits(windows, counts)
 
     def table(self, rows: list[Row], factors: bool = False) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
         import pandas as pd  # `piqa predict` makes no table, and starts the faster without it
 
         columns = self.columns_with(factors)
-        texts = {"file", "error", "factors_error", *self.network.classes}
+        texts = {"file", "error", "factors_error", *self.engine.classes}
         types = dict.fromkeys((name for name in columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
@@ -391,10 +383,16 @@ def is_finite(value: Cell) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-@contextmanager
-def _enough_memory(images: int) -> Iterator[None]:
+def _check_inside(path: str | Path, **given: object) -> None:
+    """Raise an InputError if something is asked for that an exported model has inside."""
+    for name in (name for name, value in given.items() if value is not None):
+        raise InputError(f"`{name}` is not for {path}: what an exported model has is inside; export it again")
+
+
+def _factors() -> Any:
+    """Return the module of the factors' columns, which needs SciPy; a run without factors starts the faster."""
     try:
-        yield
-    except torch.OutOfMemoryError as error:
-        reason = str(error).split(". ")[0]
-        raise InputError(f"{reason} for a batch of {images} images; use a smaller `batch_size`") from error
+        from piqa.scoring import factor_columns
+    except ImportError as error:
+        raise InputError(f"`factors` need {error.name}, which is not installed: `pip install {error.name}`") from error
+    return factor_columns

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer

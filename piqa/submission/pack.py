@@ -14,7 +14,7 @@ import torch
 from packaging.requirements import Requirement
 
 import piqa
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from piqa.data.transforms import Crops
+from piqa.data.cuts import Crops
 from piqa.errors import InputError, one_line_errors
 from piqa.scoring.options import Precision
 from piqa.scoring.scorer import Scorer

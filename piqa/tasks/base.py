@@ -70,7 +70,7 @@ class ScoringTask(LightningModule, ABC):
         super().__init__()
         self.network = as_scoring_network(network)
         self._make_optimizer, self._make_schedule = optimizer, schedule
-        self._compute_options, self._init = compute or ComputeOptions(), init or InitialWeights()
+        self.compute_options, self._init = compute or ComputeOptions(), init or InitialWeights()
         self._results: list[BatchResult] = []  # of the current training step
         self._epoch_loss = MeanMetric()
         by_output = nn.ModuleDict({name: Predictions() for name in self.collected})
@@ -96,7 +96,7 @@ class ScoringTask(LightningModule, ABC):
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return all outputs of the network on images, taken together over crops or frames by `network_outputs`."""
-        return network_outputs(self.network, batch, self._compute_options.arrange)
+        return network_outputs(self.network, batch, self.compute_options.arrange)
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return the loss on one batch of a step, for a task that learns from more outputs than the score."""
@@ -108,7 +108,7 @@ class ScoringTask(LightningModule, ABC):
 
     def configure_model(self) -> None:
         """Apply the compute options; Lightning calls it before the optimiser is made."""
-        self._compute_options.apply(self.network)
+        self.compute_options.apply(self.network)
 
     def on_train_epoch_start(self) -> None:
         """Start the mean loss of the epoch; not called where an epoch is resumed in its middle."""

@@ -41,8 +41,3 @@ def first_upper(text: str) -> str:
 def sentence(text: str) -> str:
     """Return the text as a sentence, with a capital and a full stop."""
     return first_upper(text.strip()) + ("" if text.strip()[-1:] in ("", ".", "!", "?") else ".")
-
-
-def printable(text: str) -> str:
-    """Return a text with a sign in place of what cannot be shown: controls, line ends and bytes that are no UTF-8."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

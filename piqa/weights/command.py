@@ -3,6 +3,9 @@
 A name does wherever a model or a file of weights is asked for: `--ckpt_path NAME`, `Scorer.load("NAME")`, and the
 starts of training. Files are kept in `PIQA_HOME`, by default among the user's caches; those of the Hugging Face Hub in
 its own cache (`HF_HOME`).
+
+`piqa models check MODEL --precision bf16` measures what a precision does to ranks, and `piqa models push RUN
+hf:owner/name` publishes a model; each has a `--help` of its own.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from piqa.errors import InputError
 from piqa.weights.model_card import ModelCard
-from piqa.weights.model_file import read_card
 from piqa.weights.registry import entry_named
 
 
@@ -49,7 +48,17 @@ def require_commercial(given: str) -> None:
             known = "its licences do not allow it" if entry.commercial == "no" else "nothing is known that allows it"
             raise InputError(f"{entry.name} is not for commercial use: {known} ({entry.licence_line})")
         return
-    card = read_card(given)
+    from piqa.weights.model_file import read_card  # PyTorch, which exported models do without
+
+    check_commercial(read_card(given), given)
+
+
+def check_commercial(card: ModelCard | None, given: str) -> None:
+    """Check that a model's card allows commercial use; `given` is the model as the user named it.
+
+    Raises:
+        InputError: If it does not say so.
+    """
     if card is None or card.licence.get("commercial") != "yes":
         found = (None if card is None else licence_of(card)) or "nothing is said"
         write = 'write `"licence": {"commercial": "yes"}` into its card'

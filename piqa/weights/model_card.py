@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a card is read without PyTorch
     from piqa.models.contract import Arguments, ScoringModule
 
 CARD_FORMAT = "piqa 1"  # in every card; a change of meaning gets a new number
-VIEWS = ("crops", "whole", "windows")  # how a network sees an image: `piqa.data.transforms.View`
+VIEWS = ("crops", "whole", "windows")  # how a network sees an image: `piqa.data.cuts.View`
 FILE_KEYS = {"crop_size": "crop"}  # where a file calls an attribute by another name
 FACTS = ("trained_on", "personal", "licence", "preference", "checks")  # no score depends on them
 

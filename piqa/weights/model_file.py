@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,12 @@ from torch import nn
 from piqa.errors import FileAccessError, InputError
 from piqa.models import DualBranch
 from piqa.models.contract import Arguments, ScoringModule, as_scoring_network
-from piqa.system.config_files import find_config
 from piqa.system.files import digest_of, replacing
-from piqa.weights.download import named_file
 from piqa.weights.initialisation import WithoutInitialisation
 from piqa.weights.model_card import CARD_FORMAT, ClassSpec, ModelCard
-from piqa.weights.registry import advice_on, entry_named
+from piqa.weights.model_places import EXPORTED
+from piqa.weights.model_places import find_model as find_model
+from piqa.weights.registry import entry_named
 from piqa.weights.state_dicts import (
     CKPT_CARD,
     State,
@@ -70,38 +69,6 @@ def save(module: nn.Module, path: str | Path, card: ModelCard | Mapping[str, obj
     return path
 
 
-def find_model(path: str | Path) -> Path:
-    """Find a model file by its path (the ending may lack), a run's folder, a config's name or a published name.
-
-    A file that a name stands for (`piqa models`, or `hf:owner/name` for a model of piqa's own) is fetched if need be. A
-    path that exists comes before a name.
-
-    Raises:
-        InputError: If there is none, or it is not to be had.
-    """
-    given, named = path, named_file(path)
-    if named is not None:
-        return named
-    path = Path(path)
-    if path.suffix in (".yaml", ".yml"):
-        return Path(find_config(str(path)))
-    candidates = [path, path / "model.safetensors"]
-    if path.name:  # that of `.` or `/` has no ending
-        candidates.append(path.with_name(path.name + ".safetensors"))
-    try:
-        for candidate in candidates:
-            if candidate.is_file():
-                return candidate
-        special = path.exists() and not path.is_dir()
-    except OSError as error:  # a folder that may not be entered, or a name of 300 letters
-        kind = InputError if error.errno == errno.ENAMETOOLONG else FileAccessError
-        raise kind(f"cannot look up the model {path}: {error.strerror}; check path and permissions") from error
-    if special:
-        raise InputError(f"{path} is no regular file but a device, a pipe or a socket; give the file of a model")
-    advice = f"give a .safetensors, .ckpt or .pth file, or the folder of a finished run, {advice_on(given)}"
-    raise InputError(f"no model at {path}; {advice}")
-
-
 def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModule, ModelCard]:
     """Load a trained network in evaluation mode, and its card.
 
@@ -123,6 +90,7 @@ def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModu
 
         return load_published(entry)
     path = find_model(path)
+    _refuse_exported(path)
     card = _read_card(path.with_suffix(".json")) if path.suffix == ".safetensors" else None
     content = read_file(path)
     if card is not None:
@@ -157,6 +125,7 @@ def read_card(path: str | Path) -> ModelCard | None:
         return _read_card(path.with_suffix(".json"))
     if path.suffix in (".yaml", ".yml"):
         return None
+    _refuse_exported(path)
     card = read_file(path).get(CKPT_CARD)
     return ModelCard.from_dict(card, f"the card in {path}") if isinstance(card, Mapping) else None
 
@@ -246,6 +215,11 @@ def _built(value: object, kind: type, source: str, trust: Sequence[str]) -> obje
     if any(isinstance(one.get("init_args"), Mapping) and "tables" in one["init_args"] for one in value):
         raise InputError(f"{source} has a mix inside a mix; name the tables of both in one")
     return [instantiate(one, kind, source, trust) for one in value]
+
+
+def _refuse_exported(path: Path) -> None:
+    if path.suffix.lower() in EXPORTED:
+        raise InputError(f"{path} is an exported model, which scores and does nothing else; give what it was made of")
 
 
 def _check_digest(card: ModelCard, path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from bench_rows.measure import Figures, Row, Settings, in_child, resident_mb, spread
+from bench_rows.measure import Figures, Row, Settings, cpu_seconds, in_child, resident_mb, spread
 from piqa.models.backbone import SWIN_B_384, Backbone
 from piqa.system.memory import keep_freed_memory
 
@@ -17,12 +17,16 @@ def freed_memory(settings: Settings) -> Row:
     """Time a pass of one backbone over the crops of a default batch, in fresh processes in turn."""
     ways = {"kept": True, "given back": False}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
     peaks: dict[str, float] = {}
     for _ in range(settings.times(2)):
         for name, keep in ways.items():
-            new, peaks[name] = in_child(passes, keep, settings.smoke)
+            new, own, peaks[name] = in_child(passes, keep, settings.smoke, fresh=not settings.smoke)
             seconds[name] += new
-    figures: dict[str, Figures] = {name: spread(seconds[name]) | {"peak_memory_mb": peaks[name]} for name in ways}
+            cpu[name] += own
+    figures: dict[str, Figures] = {
+        name: spread(seconds[name], cpu[name]) | {"peak_memory_mb": peaks[name]} for name in ways
+    }
     return Row(
         row="freed-memory",
         what=f"one backbone over {IMAGES * CROPS} crops with bf16 weights on the CPU, in fresh processes; peak "
@@ -35,18 +39,19 @@ def freed_memory(settings: Settings) -> Row:
     )
 
 
-def passes(keep: bool, smoke: bool) -> tuple[list[float], float]:
-    """Return the seconds of each pass but the first, and the process's peak memory in MB."""
+def passes(keep: bool, smoke: bool) -> tuple[list[float], list[float], float]:
+    """Return the seconds of each pass but the first, its CPU seconds, and the process's peak memory in MB."""
     if keep:
         keep_freed_memory()
-    name, side = ("resnet10t", 64) if smoke else (SWIN_B_384, 384)
+    name, side = ("test_resnet", 64) if smoke else (SWIN_B_384, 384)
     backbone = Backbone(name, side).eval()
     backbone.net.to(torch.bfloat16)
     crops = torch.randint(0, 256, (IMAGES * CROPS, 3, side, side), dtype=torch.uint8)
-    seconds = []
+    seconds, cpu = [], []
     with torch.inference_mode():
         for _ in range(4):
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), cpu_seconds()
             backbone(crops)
             seconds.append(time.perf_counter() - start)
-    return seconds[1:], resident_mb("VmHWM")
+            cpu.append(cpu_seconds() - cpu_start)
+    return seconds[1:], cpu[1:], resident_mb("VmHWM")

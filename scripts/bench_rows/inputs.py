@@ -16,7 +16,6 @@ from bench_rows.measure import Row, Settings, cores, in_turn, portrait, threads,
 from piqa.data.dataset import TrainingPortraits
 from piqa.data.options import InputOptions, SamplingOptions
 from piqa.data.sampler import Draw, Step, StepSampler, reference_pairs, scene_groups
-from piqa.preparation.mtcnn import MTCNNDetector
 from piqa.preparation.portrait import Portrait, Preparation, Preparer
 from piqa.preparation.store import PreparedStore
 from piqa.preparation.video import Clip, ClipPreparation, decode_clip
@@ -137,34 +136,6 @@ def prepare_workers(settings: Settings) -> Row:
         clock="wall",
         ways=ways,
         facts={"workers": workers, "efficiency": ratio / workers},
-    )
-
-
-def detection(settings: Settings) -> Row:
-    """Time face detection: an image of 12 megapixels against one of 2, on the bounded copy and without the bound."""
-    less, more, side = (0.2, 0.8, 300) if settings.smoke else (2, 12, 1600)
-    bounded, unbounded = MTCNNDetector(side), MTCNNDetector(detection_side=1_000_000)
-    small, large = portrait(less), portrait(more)
-    with threads(1):
-        ways = in_turn(
-            {
-                f"{less} MP": lambda: bounded.detect(small),
-                f"{more} MP": lambda: bounded.detect(large),
-                f"{more} MP, no bound": lambda: unbounded.detect(large),
-            },
-            settings.times(5),
-            "cpu",
-            torch.device("cpu"),
-        )
-    return Row(
-        row="detection",
-        what=f"faces of an image of {more} MP and of one of {less} MP, in a copy of {side} px at most; one thread",
-        ratio=ways[f"{more} MP, no bound"]["median_s"] / ways[f"{more} MP"]["median_s"],
-        compared=f"images/s at {more} MP with the bound : without it",
-        expected="no promise",
-        clock="cpu",
-        ways=ways,
-        facts={"large_over_small": ways[f"{more} MP"]["median_s"] / ways[f"{less} MP"]["median_s"]},
     )
 
 

@@ -36,7 +36,7 @@ class Glance:
 
 def long_run(settings: Settings) -> Row:
     """Score a folder of images as a user does, in a process of its own that is watched from outside."""
-    images = settings.images or (60 if settings.smoke else IMAGES)
+    images = settings.images or (40 if settings.smoke else IMAGES)
     part = min(PART, images // 4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

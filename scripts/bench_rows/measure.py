@@ -1,4 +1,4 @@
-"""What all rows share: settings, the ways of a row measured in turn, memory, the machine's facts, images."""
+"""What all rows share: settings, the ways of a row measured in turn, memory, images."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ctypes
 import gc
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -77,23 +77,36 @@ class Row:
 def in_turn(
     ways: dict[str, Callable[[], object]], repeats: int, clock: Clock, device: torch.device, warm_up: int = 1
 ) -> dict[str, Figures]:
-    """Time each way in turn, so that a busy moment affects all; the first `warm_up` calls do not count."""
+    """Time each way in turn, so that a busy moment affects all; the first `warm_up` calls do not count.
+
+    Returns:
+        By way: the median and range by the `clock`, and the median of its CPU seconds as `cpu_s`.
+    """
     read = time.perf_counter if clock == "wall" else time.process_time
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(warm_up + repeats):
         for name, way in ways.items():
             synchronize(device)
-            start = read()
+            start, cpu_start = read(), cpu_seconds()
             way()
             synchronize(device)
             if repeat >= warm_up:
                 seconds[name].append(read() - start)
-    return {name: spread(values) for name, values in seconds.items()}
+                cpu[name].append(cpu_seconds() - cpu_start)
+    return {name: spread(values, cpu[name]) for name, values in seconds.items()}
 
 
-def spread(seconds: list[float]) -> Figures:
-    """Return the median and range of one way's seconds."""
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process, all of its threads, and of the processes that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def spread(seconds: list[float], cpu: list[float]) -> Figures:
+    """Return the median and range of one way's seconds, and the median of its CPU seconds."""
     return {
+        "cpu_s": statistics.median(cpu),
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
         "max_s": max(seconds),
@@ -123,11 +136,26 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def in_child(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call a function in a fresh process with as many threads, whose memory holds nothing of this process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+def in_child(function: Callable[..., Result], *arguments: Any, fresh: bool = True) -> Result:
+    """Call a function in a fresh process with as many threads, whose memory holds nothing of this process.
+
+    Without `fresh` the process is the same for all such calls: one start instead of many, for the smoke test.
+    """
+    pool = new_child() if fresh else shared_child()
+    try:
         pool.submit(torch.set_num_threads, torch.get_num_threads()).result()
         return pool.submit(function, *arguments).result()
+    finally:
+        if fresh:
+            pool.shutdown()
+
+
+def new_child() -> ProcessPoolExecutor:
+    """Start a process that is no copy of this one."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+shared_child = cache(new_child)
 
 
 class PeakMemory:
@@ -205,24 +233,6 @@ class RowsSoFar:
             self._read[path] = self._read.get(path, 0) + len(new)
             self._lines[path] = self._lines.get(path, 0) + new.count(b"\n")
         return sum(max(lines - 1, 0) for lines in self._lines.values())
-
-
-def machine() -> Figures:
-    """Return what the values depend on besides the program."""
-    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    flags = next((line.partition(":")[2].split() for line in names if line.startswith("flags")), [])
-    gpu = torch.cuda.is_available()
-    return {
-        "cpu": next((line.partition(":")[2].strip() for line in names if line.startswith("model name")), "unknown"),
-        "cores": cores(),
-        "bf16_instructions": [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags],
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "gpu": torch.cuda.get_device_name() if gpu else None,
-        "gpu_memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1) if gpu else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "system": f"{platform.system()} {platform.release()}",
-    }
 
 
 def portrait(megapixels: float) -> Image.Image:

@@ -31,7 +31,7 @@ def memory(settings: Settings) -> Row:
     }
     if settings.device.type == "cuda":
         batch = batch_of(2, PORTRAITS // 2, network_of(settings).image_size)
-        ways = {name: {"total_gb": trained(settings, way, batch, 2)[1] / 1e3} for name, way in found.items()}
+        ways = {name: {"total_gb": trained(settings, way, batch, 2)[2] / 1e3} for name, way in found.items()}
         how = "the peak of what torch allocates"
     else:
         ways = {name: counted(settings, way) for name, way in found.items()}

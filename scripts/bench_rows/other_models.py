@@ -51,7 +51,7 @@ SMALL: dict[str, dict[str, Any]] = {  # for the smoke version; as pyiqa reads we
 def other_models(settings: Settings) -> Row:
     """Time LIQE and CLIP-IQA on a folder of mixed sizes, and measure their memory over many images."""
     megapixels, of_each = ((0.08, 0.12), 2) if settings.smoke else ((0.1, 0.3, 0.5, 0.75), 2)
-    images = settings.images or (48 if settings.smoke else 2000)
+    images = settings.images or (16 if settings.smoke else 2000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = mixed_sizes(folder, megapixels, of_each)
@@ -64,7 +64,7 @@ def other_models(settings: Settings) -> Row:
                 ways |= rates(network, other, files, settings)
             version = other.version if other else "not at hand"
     against = "one at a time" if other is None else "pyiqa"
-    for model, figures in in_child(memory_growth, images, settings).items():
+    for model, figures in in_child(memory_growth, images, settings, fresh=not settings.smoke).items():
         ways[f"{model}, {images} small images"] = figures
     return Row(
         row="other-models",

@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 from torch.nn import functional
 
 from bench_rows.measure import Figures, PeakMemory, Row, Settings, in_child, in_turn, portrait, write_jpegs
+from bench_rows.other_models import SMALL
 from piqa import Scorer
 from piqa.models import LIQE, DualBranch
 from piqa.models.backbone import SWIN_B_384
@@ -30,7 +31,7 @@ FIVE_CROPS = 5
 def liqe(settings: Settings) -> Row:
     """Measure LIQE's logits of an image: cutting 15 windows, against unfolding all of them first."""
     megapixels = 0.5 if settings.smoke else 12
-    ways = in_child(liqe_ways, megapixels, settings.times(3), settings)
+    ways = in_child(liqe_ways, megapixels, settings.times(3), settings, fresh=not settings.smoke)
     cut, grid = ways.values()
     return Row(
         row="liqe",
@@ -48,10 +49,9 @@ def liqe(settings: Settings) -> Row:
 def liqe_ways(megapixels: float, repeats: int, settings: Settings) -> dict[str, Figures]:
     """Measure one way, in the child process of `liqe`."""
     device = settings.device
-    network = LIQE().to(device)
-    if settings.smoke:
-        network.clip.visual.transformer.resblocks = network.clip.visual.transformer.resblocks[:1]
-    features = functional.normalize(torch.randn(LIQE_LOGITS, 512, device=device), dim=-1)
+    network = LIQE(architecture=SMALL["liqe"] if settings.smoke else None).to(device)
+    width = network.clip.text_projection.shape[1]
+    features = functional.normalize(torch.randn(LIQE_LOGITS, width, device=device), dim=-1)
     network.text_features = lambda: features  # type: ignore[method-assign]
     image = portrait(megapixels)
 
@@ -143,7 +143,7 @@ def write_model(folder: Path, settings: Settings) -> Path:
     """Write a model of the published network with random weights, LIQE's beside it; a tiny one for the smoke test."""
     torch.manual_seed(0)
     if settings.smoke:
-        network, preparation = DualBranch("resnet10t", ("whole", "face"), 64), Preparation(short_side=72)
+        network, preparation = DualBranch("test_resnet", ("whole", "face"), 64), Preparation(short_side=72)
     else:
         network, preparation = DualBranch(SWIN_B_384), Preparation(liqe=str(folder / "LIQE.pt"))
         torch.save(LIQE().clip.state_dict(), folder / "LIQE.pt")

@@ -78,6 +78,8 @@ def markdown(report: dict[str, Any]) -> str:
     """Return the report as Markdown: the machine, a table of ratios, a table of all ways."""
     machine = ", ".join(f"{key} {value}" for key, value in report["machine"].items() if value not in (None, []))
     parts = [f"Machine: {machine}.", ""]
+    if rates := report.get("matrix_rates"):
+        parts += [f"Products of large matrices, TFLOP/s: {told(rates)}.", ""]
     parts += ["| row | ratio of | measured | expected |", "|---|---|---|---|"]
     for row in report["rows"]:
         if "error" in row:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch._inductor.config as inductor
 from lightning import Callback, Trainer
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,7 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench_rows.measure import Figures, PeakMemory, Row, Settings, forget, in_child, spread, synchronize
+from bench_rows.machine import matrix_rates
+from bench_rows.measure import Figures, PeakMemory, Row, Settings, cpu_seconds, forget, in_child, spread, synchronize
 from piqa.models import DualBranch
 from piqa.models.backbone import SWIN_B_384
 from piqa.models.liqe import LIQE_LOGITS
@@ -39,7 +39,7 @@ class Way:
     keep_memory: bool = False
 
 
-PLAIN = "float32, no options"
+PLAIN, COMPILED = "float32, no options", "bf16, compiled"
 BF16 = Way(precision="bf16-mixed", keep_memory=True)
 WAYS = {  # memory, once kept, is kept by the process: what goes without comes first
     PLAIN: Way(),
@@ -48,7 +48,7 @@ WAYS = {  # memory, once kept, is kept by the process: what goes without comes f
     "bf16": BF16,
     "bf16, fused optimiser": replace(BF16, fused=True),
     "bf16, channels last": replace(BF16, compute=ComputeOptions(channels_last=True)),
-    "bf16, compiled": replace(BF16, compute=ComputeOptions(compile=True)),
+    COMPILED: replace(BF16, compute=ComputeOptions(compile=True)),
     "bf16, activation checkpointing": replace(BF16, compute=ComputeOptions(activation_checkpointing=True)),
 }
 
@@ -62,8 +62,8 @@ def defaults(device: torch.device) -> Way:
 def network_of(settings: Settings) -> DualBranch:
     """Return the published network with random weights, or a tiny one."""
     torch.manual_seed(0)
-    if settings.smoke:  # of one backbone: a second one trebles the time to compile
-        return DualBranch("resnet10t", ("whole", "liqe"), image_size=64)
+    if settings.smoke:
+        return DualBranch("test_resnet", ("whole", "liqe"), image_size=64)
     return DualBranch(SWIN_B_384)
 
 
@@ -94,20 +94,24 @@ class StepTimes(Callback):
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.seconds: list[float] = []
+        self.cpu: list[float] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Start the clock."""
         synchronize(self._device)
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), cpu_seconds()
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Stop the clock."""
         synchronize(self._device)
         self.seconds.append(time.perf_counter() - self._start)
+        self.cpu.append(cpu_seconds() - self._cpu_start)
 
 
-def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) -> tuple[list[float], float]:
-    """Train a fresh network by Lightning's loop; return the seconds of each later step, and the peak memory in MB.
+def trained(
+    settings: Settings, way: Way, batch: dict[str, Tensor], steps: int
+) -> tuple[list[float], list[float], float]:
+    """Train a fresh network by Lightning's loop; return seconds, CPU seconds of each later step, and peak memory in MB.
 
     The first step starts the optimiser's state, and compiles; on a GPU the next two still choose kernels.
     """
@@ -130,7 +134,7 @@ def trained(settings: Settings, way: Way, batch: dict[str, Tensor], steps: int) 
             enable_model_summary=False,
         )
         trainer.fit(task, DataLoader([batch] * (unmeasured + steps), batch_size=None))
-    return times.seconds[unmeasured:], peak.mb
+    return times.seconds[unmeasured:], times.cpu[unmeasured:], peak.mb
 
 
 def training_step(settings: Settings) -> Row:
@@ -143,16 +147,21 @@ def training_step(settings: Settings) -> Row:
     batch, flops = batch_of(groups, size, side), flops_of(network) * groups * size
     rounds, steps = (1, 1) if settings.smoke else (2, settings.times(10 if cuda else 2))
     measured: dict[str, list[float]] = {name: [] for name in WAYS}
+    cpu: dict[str, list[float]] = {name: [] for name in WAYS}
     memory: dict[str, float] = {}
     failed: Figures = {}
+    left_out = {COMPILED} if settings.smoke else set()  # which takes longest; tests/test_compute_options.py compiles
     for _ in range(rounds):
-        for name, outcome in in_child(one_round, settings, batch, steps, set(failed)).items():
+        for name, outcome in in_child(
+            one_round, settings, batch, steps, left_out | set(failed), fresh=not settings.smoke
+        ).items():
             if isinstance(outcome, str):
                 failed[name] = outcome
             else:
                 measured[name] += outcome[0]
-                memory[name] = outcome[1]
-    ways = {name: spread(seconds) for name, seconds in measured.items() if seconds}
+                cpu[name] += outcome[1]
+                memory[name] = outcome[2]
+    ways = {name: spread(seconds, cpu[name]) for name, seconds in measured.items() if seconds}
     for name, way in ways.items():
         way |= {
             "portraits_per_s": groups * size / way["median_s"],
@@ -161,9 +170,7 @@ def training_step(settings: Settings) -> Row:
             "peak_memory_gb": memory[name] / 1e3,
             "times_float32": measured_ratio(ways, name),
         }
-    rates = {
-        str(dtype).removeprefix("torch."): matrix_rate(settings, dtype) for dtype in (torch.float32, torch.bfloat16)
-    }
+    rates = matrix_rates(settings.device, settings.smoke)
     return Row(
         row="training-step",
         what=f"an optimiser step of {groups} groups of {size} portraits at {side} px by Lightning's loop, data in "
@@ -186,13 +193,11 @@ def training_step(settings: Settings) -> Row:
 
 def one_round(
     settings: Settings, batch: dict[str, Tensor], steps: int, leave_out: set[str]
-) -> dict[str, tuple[list[float], float] | str]:
-    """Run every way once, in a fresh process; return seconds and peak memory, or why it failed."""
+) -> dict[str, tuple[list[float], list[float], float] | str]:
+    """Run every way once, in a fresh process; return its seconds, CPU seconds and peak memory, or why it failed."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it prints a greeting for each way
     torch.set_float32_matmul_precision("highest" if settings.smoke else "high")  # what `piqa.fit` does
-    if settings.smoke:
-        inductor.compile_threads = 1  # starting its processes would take longer than what they do
-    outcomes: dict[str, tuple[list[float], float] | str] = {}
+    outcomes: dict[str, tuple[list[float], list[float], float] | str] = {}
     for name, way in WAYS.items():
         if name in leave_out:
             continue
@@ -223,17 +228,3 @@ def flops_of(network: DualBranch) -> int:
         batch = batch_of(1, 1, network.image_size)
         network(**{name: batch[name] for name in network.inputs})["score"].sum().backward()
     return int(counter.get_total_flops())
-
-
-def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
-    """Return the TFLOP/s of a large square matrix product: the device's best rate."""
-    side = 256 if settings.smoke else 8192 if settings.device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=settings.device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(10):
-        synchronize(settings.device)
-        start = time.perf_counter()
-        torch.mm(a, b)
-        synchronize(settings.device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best / 1e12

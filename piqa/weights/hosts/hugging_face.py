@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,47 @@ def download(repo: str, file: str, revision: str | None) -> HubFile:
         raise _refusal(error) from error
     etag = facts.etag or ""
     return HubFile(path, facts.commit_hash, etag if len(etag) == 64 else None)
+
+
+def publish(repo: str, files: Mapping[str, Path | bytes], *, private: bool, overwrite: bool) -> str:
+    """Write files into a repository in one commit; return the address of its page.
+
+    Args:
+        repo: `owner/name`.
+        files: By their names in the repository.
+        private: Whether only its owner may see a new repository.
+        overwrite: Whether it may be there already; else it is made.
+
+    Raises:
+        HostRefusal: If the Hub does not take them, or knows no token.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+
+    if get_token() is None:
+        raise HostRefusal(f"{HOST} takes files with a token alone; {TOKEN}")
+    api = HfApi(endpoint=address())
+    try:
+        page = str(api.create_repo(repo, private=private, exist_ok=overwrite))
+        parts = [CommitOperationAdd(name, content) for name, content in files.items()]
+        api.create_commit(repo, parts, commit_message="Publish a model of piqa's")
+    except Exception as error:  # as in `download`
+        raise _refusal_to_write(repo, error) from error
+    return page
+
+
+def _refusal_to_write(repo: str, error: Exception) -> Exception:
+    """Return what an error of the Hub's library means where something is published."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return HostRefusal(f"{HOST} does not know the token (HTTP 401), or not any more; {TOKEN}")
+    if status == 403:
+        owner = repo.partition("/")[0]
+        return HostRefusal(f"the token may not write to repositories of {owner} (HTTP 403); give one that may")
+    if status == 409:
+        return HostRefusal("the repository is there already (HTTP 409); `--overwrite true` adds a new version to it")
+    if status == 404:
+        return HostRefusal(f"{HOST} has no such owner, or the token may not see it (HTTP 404)")
+    return _refusal(error)
 
 
 def _going_on(fetch: Callable[[], Path]) -> Path:
