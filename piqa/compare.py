@@ -181,7 +181,8 @@ def compare(
         if claim is not None and fail_if is not None:
             gate = decide(fail_if, found.pair(*claim), found.conditions_of(*claim), critical or ())
         about = _about(gathered, look, looks, spending, alpha, seed)
-        content = document(found, account, gate, about, detect or ())
+        with told_if_slow("summing up"):
+            content = document(found, account, gate, about, detect or ())
         extremes = ExtremeScenes(gathered.scenes, examples) if examples and found.pairs else None
         with told_if_slow("showing scenes side by side"):
             page = comparison_page(found, account, gate, about, extremes, detect or (), factors)

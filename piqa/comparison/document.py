@@ -49,7 +49,10 @@ def document(
         },
         "devices": [{"key": key, "name": names.title(key)} for key in found.scenes.devices],
         "gate": None if gate is None else _gate(gate),
-        "pairs": [_pair(pair, names, plan_for(pair, detect), resample) for pair in found.pairs],
+        "pairs": [
+            _pair(pair, names, plan_for(pair, detect) if resample or pair.enough else None, resample)
+            for pair in found.pairs
+        ],
         "conditions": [_pair(pair, names, None, resample) for pair in found.by_condition],
         "ranking": _ranking(found, names),
         "left_out": {
@@ -154,5 +157,6 @@ def _ranking(found: Comparison, names: DeviceNames) -> Content | None:
 
 
 def _scenes(pair: PairResult) -> Content:
-    rows = [{**asdict(one), "outcome": one.outcome} for one in pair.scenes]
+    names = ("scene", "condition", "shots_a", "shots_b", "score_a", "score_b", "difference", "preference", "outcome")
+    rows = [{name: getattr(one, name) for name in names} for one in pair.scenes]
     return {"a": pair.a, "b": pair.b, "scenes": rows}

@@ -16,6 +16,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     x = np.asarray(values, np.float64)
     if len(x) < 2:
         return Interval(float("nan"), float("nan"), "t")
-    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1)) * float(x.std(ddof=1)) / sqrt(len(x))
+    half = float(stdtrit(len(x) - 1, (1 + level) / 2)) * float(x.std(ddof=1)) / sqrt(len(x))
     return Interval(float(x.mean()) - half, float(x.mean()) + half, "t")
 
 
@@ -92,7 +93,7 @@ def wilson_interval(wins: float, scenes: int, level: float = LEVEL) -> Interval:
     """
     if not scenes:
         return Interval(float("nan"), float("nan"), "Wilson")
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     rate, shrink = wins / scenes, 1 + z * z / scenes
     middle = (rate + z * z / (2 * scenes)) / shrink
     half = z / shrink * sqrt(rate * (1 - rate) / scenes + z * z / (4 * scenes * scenes))

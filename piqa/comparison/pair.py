@@ -172,7 +172,7 @@ class PairResult:
         """Standard deviation of the values over scenes; NaN for fewer than two."""
         return float(self.values.std(ddof=1)) if len(self.scenes) > 1 else float("nan")
 
-    @property
+    @cached_property
     def p(self) -> float:
         """The primary test's two-sided p-value."""
         return self.p_of(self.settings.test)

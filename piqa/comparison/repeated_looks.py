@@ -40,7 +40,7 @@ def crossing_probabilities(critical: Sequence[float], times: Sequence[float], tw
         two_sided: Whether below minus the critical z counts as well.
 
     Examples:
-        >>> crossing_probabilities([1.96, 1.96], [0.5, 1.0], two_sided=True).sum().round(3)
+        >>> round(float(crossing_probabilities([1.96, 1.96], [0.5, 1.0], two_sided=True).sum()), 3)
         0.083
     """
     crossed = []
