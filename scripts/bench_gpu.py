@@ -4,7 +4,7 @@
     python scripts/bench_gpu.py --show              # only tell the commands
 
 Each step has its own limit of time, writes its own log, and is done whether or not an earlier one failed. Then
-`python scripts/bench.py --show --device cuda --out runs/gpu/bench.json --markdown BENCHMARKS.md` fills the page.
+`python scripts/bench.py --show --out runs/gpu/bench.json --markdown BENCHMARKS.md` fills the page.
 """
 
 from __future__ import annotations

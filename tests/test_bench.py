@@ -270,11 +270,11 @@ def test_a_row_that_fails_is_told_and_does_not_stop_the_others(bench, scripts, t
     def fails(settings):
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(bench_rows.inputs, "detection", fails)
-    status, shown, _ = bench("detection", "comparisons", "--smoke", "--out", tmp_path / "bench.json")
-    comparisons, detection = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    monkeypatch.setattr(bench_rows.inputs, "prepare_workers", fails)
+    status, shown, _ = bench("prepare-workers", "comparisons", "--smoke", "--out", tmp_path / "bench.json")
+    comparisons, prepare = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert status == 1 and "no such luck" in shown
-    assert detection["error"] == "RuntimeError: no such luck" and comparisons["ratio"] > 0
+    assert prepare["error"] == "RuntimeError: no such luck" and comparisons["ratio"] > 0
     assert comparisons["took_s"] >= 0 and comparisons["took_cpu_s"] >= 0
 
 
