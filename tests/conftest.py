@@ -14,6 +14,7 @@ sys.path.insert(0, str(PARITY))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import chromium, opened  # noqa: E402, F401 - fixtures
+from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # The same examples on every machine: a fault that a random example finds goes into a test by `@example`.
@@ -80,18 +81,22 @@ def golden():
 
 @pytest.fixture(scope="session")
 def official_checkpoint(golden, tmp_path_factory):
-    """Writes (once) a full-size synthetic checkpoint of an official layout: official_checkpoint("liqe")."""
+    """Writes (once for all processes) a full-size synthetic checkpoint of a layout: official_checkpoint("liqe")."""
     import torch
     from make_checkpoint import build_state_dict, fingerprint
 
-    folder = tmp_path_factory.mktemp("official")
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "official"
+    folder.mkdir(exist_ok=True)
 
     def write(layout, prefix=""):
         path = folder / f"{prefix}{layout}.pth"
-        if not path.is_file():
-            state = build_state_dict(layout, golden["seed"], prefix)
-            assert fingerprint(state)["crc32"] == golden["checkpoints"][layout]["crc32"]
-            torch.save(state, path)
+        with FileLock(folder / f"{path.name}.lock"):
+            if not path.is_file():
+                state = build_state_dict(layout, golden["seed"], prefix)
+                assert fingerprint(state)["crc32"] == golden["checkpoints"][layout]["crc32"]
+                torch.save(state, path.with_suffix(".part"))
+                path.with_suffix(".part").rename(path)
         return path
 
     return write

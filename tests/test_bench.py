@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from documentation import parsed
+from small_clip import VIT
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 ROWS = [
@@ -125,6 +127,81 @@ def test_faces_that_another_side_keeps_are_counted(scripts):
     }
 
 
+def test_the_published_way_scores_as_ours_does(scripts, tmp_path, monkeypatch):
+    from bench_rows.measure import portrait
+    from bench_rows.official import Official
+
+    from piqa import Scorer
+    from piqa.models import LIQE, DualBranch
+    from piqa.preparation.portrait import Preparation
+    from piqa.weights import state_dicts
+
+    torch.manual_seed(0)
+    liqe = LIQE(architecture=VIT).eval()
+    monkeypatch.setattr(state_dicts, "load_liqe", lambda *_: liqe)
+    scorer = Scorer(DualBranch("test_resnet", image_size=64).eval(), Preparation(72, liqe="LIQE.pt"), 64, "cpu")
+    image = tmp_path / "image.png"
+    portrait(0.3).save(image)
+    made = scorer.preparation.preparer(scorer.device)(image)
+    (score,) = scorer.score_portraits([made])
+    assert made.face_box is not None and made.liqe_logits is not None
+    assert Official(scorer)((image, made.face_box)) == pytest.approx(score, abs=1e-4)
+    assert Official(scorer)((image, None)) != pytest.approx(score, abs=1e-4)
+
+
+# A GPU
+
+
+def test_the_commands_of_the_gpu_script_are_understood_and_end_in_nine_minutes(scripts, tmp_path, monkeypatch):
+    import bench_gpu
+
+    planned = bench_gpu.steps(tmp_path)
+    assert sum(step.limit for step in planned) <= bench_gpu.LIMIT == 540
+    assert [step.name for step in planned] == ["bench", "profile", "demo", "torchrun"]
+    for step in planned:
+        name, words = step.command[1], step.command[2:]
+        if name.startswith("scripts/"):
+            options = importlib.import_module(Path(name).stem).parse(words)
+            assert options.device == "cuda" and options.out.parent == tmp_path
+            assert getattr(options, "rows", []) == ([] if step.name == "profile" else bench_gpu.ROWS)
+        elif "piqa.fit" in words:
+            config = parsed("fit", words[words.index("piqa.fit") + 1 :], monkeypatch)
+            assert config.trainer.strategy == "ddp" and config.trainer.accelerator == "gpu"
+            assert config.data.table.init_args.csv == str(tmp_path / "demo" / "demo.csv")
+            launcher = importlib.import_module("torch.distributed.run")
+            assert launcher.parse_args(words[words.index("--standalone") :]).nproc_per_node == "1"
+        else:
+            assert words == ["piqa.data.demo", str(tmp_path / "demo")] and name == "-m"
+
+
+def test_a_step_that_fails_or_hangs_is_told_and_the_next_is_done(scripts, tmp_path, monkeypatch, capsys):
+    import bench_gpu
+
+    python = [sys.executable, "-S", "-c"]
+    planned = [
+        bench_gpu.Step("fails", 20, [*python, "print('why'); raise SystemExit(3)"]),
+        bench_gpu.Step("hangs", 1, [*python, "import time; time.sleep(60)"]),
+        bench_gpu.Step("works", 20, [*python, "print('well')"]),
+    ]
+    monkeypatch.setattr(bench_gpu, "steps", lambda out: planned)
+    with pytest.raises(SystemExit) as stop:
+        bench_gpu.main(["--out", str(tmp_path)])
+    told = capsys.readouterr().out.splitlines()
+    assert stop.value.code == 1
+    assert ["failed with status 3" in told[0], "stopped after 1 s" in told[1], "done" in told[2]] == [True] * 3
+    assert (tmp_path / "fails.log").read_text() == "why\n" and (tmp_path / "works.log").read_text() == "well\n"
+    bench_gpu.main(["--show"])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_profile_tells_the_operations_of_a_step(scripts, tmp_path, capsys):
+    import profile_step
+
+    profile_step.main(["--smoke", "--steps", "1", "--out", str(tmp_path / "profile.txt")])
+    table = (tmp_path / "profile.txt").read_text()
+    assert "aten::convolution" in table and table in capsys.readouterr().out
+
+
 def test_comparisons_are_counted_by_hand(scripts):
     from bench_rows.inputs import counted
 
@@ -193,11 +270,11 @@ def test_a_row_that_fails_is_told_and_does_not_stop_the_others(bench, scripts, t
     def fails(settings):
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(bench_rows.inputs, "detection", fails)
-    status, shown, _ = bench("detection", "comparisons", "--smoke", "--out", tmp_path / "bench.json")
-    comparisons, detection = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    monkeypatch.setattr(bench_rows.inputs, "prepare_workers", fails)
+    status, shown, _ = bench("prepare-workers", "comparisons", "--smoke", "--out", tmp_path / "bench.json")
+    comparisons, prepare = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert status == 1 and "no such luck" in shown
-    assert detection["error"] == "RuntimeError: no such luck" and comparisons["ratio"] > 0
+    assert prepare["error"] == "RuntimeError: no such luck" and comparisons["ratio"] > 0
     assert comparisons["took_s"] >= 0 and comparisons["took_cpu_s"] >= 0
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from bench_rows.measure import Figures, Row, Settings, in_turn, portrait, threads
 from piqa.preparation.faces import Face
 from piqa.preparation.mtcnn import MTCNNDetector
+from piqa.preparation.portrait import THRESHOLDS
 
 SIDES = (1600, 1200, 800, 640)  # px, the longest of the copy; the first is what the others are compared with
 SAME = 0.5  # intersection over union, from which on two boxes are of the same face
@@ -66,8 +67,8 @@ def cases(smoke: bool) -> list[Image.Image]:
 
 
 def surest(detector: MTCNNDetector, image: Image.Image) -> Face | None:
-    """Return the face of the highest probability that is sure, if any."""
-    faces = [face for face in detector.detect(image) if face.probability >= detector.sure]
+    """Return the face of the highest probability above the preparation's threshold, if any."""
+    faces = [face for face in detector.detect(image) if face.probability >= THRESHOLDS["mtcnn"]]
     return max(faces, key=lambda face: face.probability, default=None)
 
 

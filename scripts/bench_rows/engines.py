@@ -46,9 +46,8 @@ def engines(settings: Settings) -> Row:
     best = max((way for way in ways if way != BASE), key=lambda way: ways[way]["times_faster"])
     return Row(
         row="engines",
-        what=f"{timed} JPEGs of about {megapixels} MP from file to score on the CPU, five crops, a network of random "
-        "weights (int8 of which keeps ranks worse than that of trained ones); agreement over "
-        f"{pictures} spoilt portraits",
+        what=f"{timed} JPEGs of about {megapixels} MP from file to score on the CPU, five crops, random weights (their "
+        f"int8 keeps ranks worse than that of trained ones); agreement over {pictures} spoilt portraits",
         ratio=ways[best]["times_faster"],
         compared=f"CPU seconds of PyTorch in float32 : of the fastest, {best}",
         expected="no promise",

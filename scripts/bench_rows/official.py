@@ -82,9 +82,9 @@ def official(settings: Settings) -> Row:
         ways[way]["scores_differ"] = float(np.abs(scores[way] - scores[FLOAT32]).max())
     return Row(
         row="official",
-        what=f"a JPEG of about {megapixels} MP from file to score by a network of random weights; ours finds the face, "
-        "the published way is told where it is; text features are there already; peak memory beyond the loaded networks "
-        f"in a fresh process; rank correlations over {pictures} spoilt portraits",
+        what=f"a JPEG of about {megapixels} MP from file to score by a network of random weights; ours finds the "
+        "face, the published way is told where it is; text features are there already; peak memory beyond that of the "
+        f"loaded networks, in a fresh process; rank correlations over {pictures} spoilt portraits",
         ratio=ways[OFFICIAL]["cpu_s"] / max(ways[BF16]["cpu_s"], 1e-3),
         compared="CPU seconds of the published way : of ours with bfloat16 weights",
         expected=">= 2.5 with instructions for bfloat16, <= 1/2 of the memory, Spearman with float32 >= 0.999",
