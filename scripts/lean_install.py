@@ -39,7 +39,10 @@ start = time.perf_counter()
 from piqa import predict
 predict.main(sys.argv[1:])
 seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
-print("took", seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3, "torch" in sys.modules)
+# ru_maxrss of a process begins with that of the one that started it
+with open("/proc/self/status") as status:
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+print("took", seconds, used.ru_utime + used.ru_stime, peak * 1.024e-3, "torch" in sys.modules)
 """
 
 
