@@ -159,6 +159,7 @@ BASES = (
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
     ("explain", ["photos"]),
+    ("export", ["--ckpt_path", "runs/piqa"]),
 )
 
 

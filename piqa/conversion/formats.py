@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
@@ -203,12 +204,13 @@ def is_ours(path: Path) -> bool:
         if path.suffix.lower() == ".ts":
             with zipfile.ZipFile(path) as archive:
                 return any(name.endswith(f"/extra/{METADATA_KEY}") for name in archive.namelist())
-        content = path.read_bytes()
-    except (OSError, zipfile.BadZipFile):
+        # As OpenVINO writes an entry of its XML; as protobuf writes a pair of texts, the key behind its length.
+        mark = b"<" + key + b" " if path.suffix.lower() == ".xml" else b"\n" + bytes([len(key)]) + key + b"\x12"
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            place = content.find(mark)
+            return place >= 0 and content.find(b"piqa export ", place) >= 0
+    except (OSError, ValueError, zipfile.BadZipFile):  # ValueError: an empty file
         return False
-    # As protobuf writes a pair of texts: the key and its length; as OpenVINO writes an entry of its XML.
-    mark = b"<" + key + b" " if path.suffix.lower() == ".xml" else b"\n" + bytes([len(key)]) + key + b"\x12"
-    return mark in content and b"piqa export " in content
 
 
 @contextmanager
