@@ -32,7 +32,6 @@ from piqa.engines.requirements import LEAN
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("piqa", "configs", "pretrain", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-input"]
-TIMES = 3  # that a command is timed
 # What a command takes is told by its own process, which knows its peak memory.
 MEASURED = """
 import resource, sys, time
@@ -40,7 +39,10 @@ start = time.perf_counter()
 from piqa import predict
 predict.main(sys.argv[1:])
 seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
-print("took", seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3, "torch" in sys.modules)
+# ru_maxrss of a process begins with that of the one that started it
+with open("/proc/self/status") as status:
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+print("took", seconds, used.ru_utime + used.ru_stime, peak * 1.024e-3, "torch" in sys.modules)
 """
 
 
@@ -48,17 +50,19 @@ def main() -> None:
     """Install, score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=224, help="side in pixels of the small network's crops")
+    parser.add_argument("--times", type=int, default=3, help="how often each command is timed; the quickest counts")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["PIQA_HOME"] = str(folder / "home")
         model, exported, image = small_models(folder, arguments.side)
         python = lean_environment(folder / "lean", wheel(folder / "wheel"))
-        lean = megabytes_below(python.parents[1])
+        lean, full = megabytes_below(python.parents[1]), full_megabytes()
+        print("scoring ...", flush=True)
         rows = {
-            "without PyTorch, ONNX": (lean, took(python, folder, image, exported)),
-            "full, ONNX": (full_megabytes(), took(Path(sys.executable), folder, image, exported)),
-            "full, PyTorch": (full_megabytes(), took(Path(sys.executable), folder, image, model)),
+            "without PyTorch, ONNX": (lean, took(python, folder, image, exported, arguments.times)),
+            "full, ONNX": (full, took(Path(sys.executable), folder, image, exported, arguments.times)),
+            "full, PyTorch": (full, took(Path(sys.executable), folder, image, model, arguments.times)),
         }
     print(f"{'installation, model':24}{'MB on disk':>12}{'seconds':>10}{'CPU s':>8}{'peak MB':>10}  torch imported")
     for name, (size, (seconds, cpu, memory, torch)) in rows.items():
@@ -86,6 +90,7 @@ def small_models(folder: Path, side: int) -> tuple[Path, Path, Path]:
 
 def wheel(folder: Path) -> Path:
     """Build the wheel of a copy of the project, beside which nothing is left."""
+    print("building the wheel ...", flush=True)
     copy = folder / "sources"
     for name in SOURCES:
         source = ROOT / name
@@ -105,6 +110,7 @@ def lean_environment(folder: Path, built: Path) -> Path:
     parsed = map(Requirement, asked)
     needed = {canonicalize_name(one.name): one for one in parsed if not one.marker or "extra" in str(one.marker)}
     requirements = [re.sub(r"\s*;.*", "", str(needed[name])) for name in LEAN]
+    print(f"installing {', '.join(requirements)} ...", flush=True)
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     pip = [python, "-m", "pip", "install", *QUIET]
@@ -146,13 +152,13 @@ def full_megabytes() -> float:
     return size
 
 
-def took(python: Path, folder: Path, image: Path, model: Path) -> tuple[float, float, float, str]:
+def took(python: Path, folder: Path, image: Path, model: Path, times: int) -> tuple[float, float, float, str]:
     """Return seconds, CPU seconds, peak megabytes and whether torch was imported, of the quickest of some runs."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
     if python == Path(sys.executable):
         environment["PYTHONPATH"] = str(ROOT)
     found = []
-    for number in range(TIMES):
+    for number in range(times):
         out = folder / f"scores-{python.parents[1].name}-{model.name}-{number}.csv"
         command = [python, "-c", MEASURED, image, "--ckpt_path", model, "--out", out, "--device", "cpu"]
         start = time.perf_counter()

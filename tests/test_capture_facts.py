@@ -63,10 +63,12 @@ def test_the_clock_is_local_whatever_the_offset(tmp_path):
     [
         *("1970:01:01 00:00:05", "2000:01:01 00:13:00", "1980:01:01 00:00:00", "0000:00:00 00:00:00"),
         *("2024:02:30 10:00:00", "    :  :     :  :  ", "yesterday", "2024:05:01"),
-        (datetime.now(timezone.utc) + timedelta(days=400)).strftime("%Y:%m:%d %H:%M:%S"),
+        "next year",
     ],
 )
 def test_a_clock_that_was_never_set_tells_no_time(tmp_path, text):
+    if text == "next year":
+        text = (datetime.now(timezone.utc) + timedelta(days=400)).strftime("%Y:%m:%d %H:%M:%S")
     facts = at(tmp_path / "a.jpg", text, SubsecTimeOriginal="5")
     assert (facts.seconds, facts.subseconds) == (None, False)
 

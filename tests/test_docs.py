@@ -164,6 +164,7 @@ BASES = (  # those first whose parser is built soonest
     ("fit", ["--config", "demo.yaml"]),
     ("prepare", ["--config", "piqa.yaml"]),
     ("pretrain", ["--config", "lsvq.yaml"]),
+    ("export", ["--ckpt_path", "runs/piqa"]),
 )
 
 
