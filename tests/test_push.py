@@ -21,7 +21,7 @@ BOARD = {
         "split": "test",
         "attribute": None,
         "images": 96,
-        "protocols": {"official": "median over scenes, raw predictions"},
+        "protocols": {"official": "median over scenes, raw predictions", "calibrated": "not computed"},
         "command": "python -m piqa.evaluate --ckpt_path /data/somebody/run",
     },
     "entries": [{"model": "constant", "kind": "naive"}, {"model": "run", "kind": "model"}],
@@ -97,6 +97,7 @@ def test_the_page_tells_data_figures_licence_and_use(run, tmp_path):
     (metric,) = result["metrics"]
     assert (metric["type"], metric["value"], result["dataset"]["name"]) == ("srocc", 0.8838, "demo.csv, split test")
     assert "| official | SROCC | 0.884 | 0.810 to 0.930 |" in text and "constant" not in text
+    assert "- official: median over scenes" in text and "calibrated" not in text
     for part in ('Scorer.load("hf:me/portraits")', "--ckpt_path hf:me/portraits", "416 of 26 scenes", "`val`"):
         assert part in text
     assert "weights: cc-by-4.0; data: our \\| own" in text and "dn-piqa-lsvq: weights: unknown" in text

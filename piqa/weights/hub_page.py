@@ -180,7 +180,8 @@ def _figures_told(figures: Figures | None) -> Iterator[str]:
         interval = "-" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
         yield f"| {_text(one.protocol)} | {NAMES.get(one.measure, _text(one.measure))} | {one.value:.3f} | {interval} |"
     yield ""
-    yield from (f"- {_text(name)}: {_text(what)}" for name, what in figures.protocols.items())
+    told = {one.protocol for one in figures.values}
+    yield from (f"- {_text(name)}: {_text(what)}" for name, what in figures.protocols.items() if name in told)
     if figures.command:
         yield f"- command: {_code(shown_command(figures.command))}"
 
@@ -190,7 +191,7 @@ def _precision(card: ModelCard) -> Iterator[str]:
     if checks:
         yield "\n## Other precisions and engines, against float32\n"
     for name, check in checks.items():
-        facts = ", ".join(f"{key} {value}" for key, value in check.items())
+        facts = ", ".join(f"{key} {_rounded(value)}" for key, value in check.items())
         yield f"- {_text(name)}: {_code(facts)}"
 
 
@@ -201,6 +202,10 @@ def _licence(card: ModelCard, record: Arguments) -> Iterator[str]:
     if isinstance(lines, Mapping) and lines:
         yield "Training started from:\n"
         yield from (f"- {_text(str(name))}: {_text(str(line))}" for name, line in lines.items())
+
+
+def _rounded(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _code(text: str) -> str:
