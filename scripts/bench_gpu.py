@@ -58,7 +58,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder of the results and the logs")
     parser.add_argument("--show", action="store_true", help="tell the commands and run none")
     options = parser.parse_args(args)
-    planned = steps(options.out)
+    planned = steps(options.out if options.show else options.out.absolute())  # they run in the project's folder
     if options.show:
         for step in planned:
             print(f"{step.limit:4} s  {shlex.join(step.command)}")
