@@ -7,7 +7,7 @@
 
 A pair of files counts as found if both are in one moment, and as right if both are so in truth: precision, recall and
 F1 are those of pairs, over all pairs of a day. The mean of the days must reach 0.95 with EXIF and 0.85 by likeness
-alone, or the script ends with status 1. The worst day is told, too: two views that look alike by chance, one right after
+alone, or the script ends with status 1. The worst day is told, too: two views that look alike by chance, one just after
 the other, cost a day up to 0.07.
 """
 
