@@ -231,7 +231,13 @@ def test_any_model_by_any_engine_converted_once(tmp_path, monkeypatch, files):
     assert_same(load_scorer(model, "openvino").score(files), expected)
     predict(files[:2], str(model), str(tmp_path / "scores.csv"), engine="onnxruntime")
     assert kept.stat().st_mtime_ns == before
-    assert "no `precision` but 32" in refusal(load_scorer, model, "openvino", precision="bf16")
+    halved = load_scorer(model, "openvino", precision="bf16")
+    assert halved.settings(model / "model.safetensors")["precision"] == "bf16"
+    scores = halved.score(files)
+    assert 0 < np.abs(scores["score"] - expected["score"]).max() < 0.1 * expected["score"].std() + 0.05
+    assert scores["face_x1"].equals(load_scorer(model, "openvino").score(files)["face_x1"])  # faces stay in float32
+    assert "only 32 and bf16" in refusal(load_scorer, model, "openvino", precision="16")
+    assert "only 32;" in refusal(load_scorer, model, "onnxruntime", precision="bf16")
     assert "export" in refusal(Scorer.load, model, engine="onnxruntime")
 
 
@@ -330,8 +336,9 @@ def test_what_needs_pytorch_says_so(folder, tmp_path):
     scorer = Scorer.load(model)
     for needs in (lambda: Explainer(scorer), lambda: scorer.to("cpu"), lambda: scorer.network, scorer.inference):
         assert "an exported model scores and does nothing else" in refusal(needs)
-    for given in ({"liqe": "LIQE.pt"}, {"precision": "bf16"}, {"prompts": {"a": ["b", "c"]}}):
+    for given in ({"liqe": "LIQE.pt"}, {"precision": "16"}, {"prompts": {"a": ["b", "c"]}}):
         assert "export it again" in refusal(Scorer.load, model, **given)
+    assert "takes `engine` openvino" in refusal(Scorer.load, model, precision="bf16")
     assert "one device" in refusal(predict, ["a.jpg"], str(model), str(tmp_path / "s.csv"), devices=2)
     assert "is not known to allow commercial use" in refusal(
         predict, [str(folder / "1.png")], str(model), str(tmp_path / "s.csv"), commercial=True

@@ -58,11 +58,13 @@ def load_scorer(
             trust=trust,
             engine=engine,
         )
-    if prompts or precision != "32":
-        raise InputError(f"`engine` {engine} takes no `prompts` and no `precision` but 32; export the model with them")
-    return Scorer.load(
-        converted(path, engine, liqe=liqe, trust=trust), device=device, try_turns=try_turns, engine=engine
-    )
+    if prompts or precision not in ("32", "bf16" if engine == "openvino" else "32"):
+        able = "32 and bf16" if engine == "openvino" else "32"
+        raise InputError(
+            f"`engine` {engine} takes no `prompts`, and of `precision` only {able}; export the model with what you need"
+        )
+    file = converted(path, engine, liqe=liqe, trust=trust)
+    return Scorer.load(file, device=device, precision=precision, try_turns=try_turns, engine=engine)
 
 
 def converted(path: str | Path, engine: Engine, *, liqe: str | Path | None = None, trust: Trust = None) -> Path:

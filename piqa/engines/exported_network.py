@@ -28,11 +28,13 @@ class ExportedNetwork:
         facts: The file's document.
         faces: The face detector's networks; None where the file has none.
         engine: What runs the graph.
+        precision: What the file holds, or `bf16` where it is computed in that.
     """
 
-    def __init__(self, graph: Graph, source: str, engine: Engine) -> None:
+    def __init__(self, graph: Graph, source: str, engine: Engine, bfloat16: bool = False) -> None:
         self.graph, self.engine = graph, engine
         self.facts = ExportedModel.from_text(graph.metadata(METADATA_KEY), source)
+        self.precision = "bf16" if bfloat16 else self.facts.precision
         self.faces = read_faces(graph.metadata(FACES_KEY), source)
         if set(graph.inputs) != set(self.facts.inputs) or not set(self.facts.outputs) <= set(graph.outputs):
             found = f"takes {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}"
@@ -100,7 +102,11 @@ class ExportedNetwork:
 
 
 def load_exported(
-    path: str | Path, engine: Engine | None = None, device: str = "auto", threads: int | None = None
+    path: str | Path,
+    engine: Engine | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    bfloat16: bool = False,
 ) -> ExportedNetwork:
     """Load an exported model.
 
@@ -109,6 +115,7 @@ def load_exported(
         engine: What runs it; by default ONNX Runtime, OpenVINO or PyTorch, by the ending. OpenVINO runs `.onnx`, too.
         device: `auto`, `cpu` or `cuda`.
         threads: Of a CPU; None for what the process may use.
+        bfloat16: As of `piqa.engines.graph.open_graph`.
 
     Raises:
         InputError: If it is no exported model of piqa's, the engine is not installed or does not run such files, or
@@ -128,4 +135,4 @@ def load_exported(
     except OSError as error:
         raise FileAccessError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     chosen = engine or able[0]
-    return ExportedNetwork(open_graph(path, chosen, device, threads), str(path), chosen)
+    return ExportedNetwork(open_graph(path, chosen, device, threads, bfloat16), str(path), chosen, bfloat16)

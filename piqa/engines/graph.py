@@ -60,7 +60,9 @@ def is_exported(path: str | Path) -> bool:
     return Path(path).suffix.lower() in ENGINES
 
 
-def open_graph(source: Path | bytes, engine: Engine, device: str = "cpu", threads: int | None = None) -> Graph:
+def open_graph(
+    source: Path | bytes, engine: Engine, device: str = "cpu", threads: int | None = None, bfloat16: bool = False
+) -> Graph:
     """Open a graph.
 
     Args:
@@ -68,10 +70,13 @@ def open_graph(source: Path | bytes, engine: Engine, device: str = "cpu", thread
         engine: Which engine runs it.
         device: `auto`, `cpu` or `cuda`.
         threads: Of a CPU; None for what the process may use.
+        bfloat16: Whether what the file holds in float32 is computed in bfloat16; OpenVINO can.
 
     Raises:
-        InputError: If the engine is not installed, does not read the file, or has no such device.
+        InputError: If the engine is not installed, does not read the file, or has no such device or precision.
     """
+    if bfloat16 and engine != "openvino":
+        raise InputError(f"{engine} runs a file in the precision that it has; bf16 takes `engine` openvino")
     makers: dict[Engine, Callable[[], Any]] = {
         "onnxruntime": _onnx,
         "openvino": _openvino,
@@ -84,7 +89,7 @@ def open_graph(source: Path | bytes, engine: Engine, device: str = "cpu", thread
             raise
         advice = f'`pip install "dn-piqa[{EXTRAS[engine]}]"`' if engine != "torch" else "`pip install torch`"
         raise InputError(f"{engine} is not installed: {advice}") from error
-    graph: Graph = kind(source, device, threads)
+    graph: Graph = kind(source, device, threads, bfloat16) if bfloat16 else kind(source, device, threads)
     return graph
 
 

@@ -17,18 +17,21 @@ FRAMEWORK = "framework"  # where OpenVINO keeps the metadata of an ONNX file
 
 
 class OpenVINOGraph:
-    """An OpenVINO or ONNX file, or an ONNX file's bytes, in OpenVINO; see `piqa.engines.graph.Graph`."""
+    """An OpenVINO or ONNX file, or an ONNX file's bytes, in OpenVINO; see `piqa.engines.graph.open_graph`."""
 
     device = "cpu"
 
-    def __init__(self, source: Path | bytes, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, source: Path | bytes, device: str = "auto", threads: int | None = None, bfloat16: bool = False
+    ) -> None:
         if device.partition(":")[0] not in ("auto", "cpu"):
             raise InputError(f"OpenVINO scores on the CPU here, not on '{device}'; use `cpu`, or ONNX Runtime")
         self.engine = f"openvino {openvino.__version__.partition('-')[0]}"
         self.threads = threads or thread_count()
         core = openvino.Core()
-        # In float32 where the file holds float32: by itself OpenVINO computes in bfloat16 where a CPU has it.
-        settings = {"INFERENCE_NUM_THREADS": self.threads, "INFERENCE_PRECISION_HINT": "f32"}
+        # By itself OpenVINO computes in bfloat16 wherever a CPU has it.
+        precision = "bf16" if bfloat16 else "f32"
+        settings = {"INFERENCE_NUM_THREADS": self.threads, "INFERENCE_PRECISION_HINT": precision}
         settings |= {"PERFORMANCE_HINT": "LATENCY"}
         name = source if isinstance(source, Path) else "a network of the face detector"
         try:

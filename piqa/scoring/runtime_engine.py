@@ -67,14 +67,14 @@ class RuntimeEngine:
 
     def settings(self, card: ModelCard) -> dict[str, object]:
         """Return what the outputs depend on besides the model's file and the preparation."""
-        return {"engine": self.network.engine, "precision": self.facts.precision}
+        return {"engine": self.network.engine, "precision": self.network.precision}
 
 
 def load_exported_parts(
-    path: str | Path, engine: Engine | None, device: str
+    path: str | Path, engine: Engine | None, device: str, bfloat16: bool = False
 ) -> tuple[ExportedNetwork, Preparation, ModelCard]:
     """Load what `Scorer.load` makes a scorer of; arguments and errors as there."""
-    network = load_exported(path, engine, device)
+    network = load_exported(path, engine, device, bfloat16=bfloat16)
     facts = network.facts
     source = f"the preparation in {path}"
     check_arguments(Preparation, facts.preparation, source)

@@ -112,7 +112,7 @@ class Scorer:
                 `.onnx`, `.xml` or `.ts`, which has LIQE inside and its own precision; the first two do without PyTorch.
             liqe: Path or name of LIQE's checkpoint; default: the one in the model card.
             device: As in the class.
-            precision: Likewise.
+            precision: Likewise; of exported models their own, but OpenVINO computes float32 in `bf16` where asked to.
             prompts: Your own prompts for CLIP-IQA: pairs by name, the better one first. Each pair becomes a column;
                 the first gives the score.
             try_turns: Whether an image without a sure face is also looked at turned by 90, 180 and 270 degrees, as
@@ -128,8 +128,8 @@ class Scorer:
         """
         check_scoring(precision=precision)
         if is_exported(path):
-            _check_inside(path, liqe=liqe, prompts=prompts, precision=None if precision == "32" else precision)
-            exported, preparation, card = load_exported_parts(path, engine, device)
+            _check_inside(path, liqe=liqe, prompts=prompts, precision=precision if precision == "16" else None)
+            exported, preparation, card = load_exported_parts(path, engine, device, precision == "bf16")
             if try_turns is not None:
                 preparation = replace(preparation, try_turns=try_turns)
             return cls(exported, preparation, card.crop_size, card=card, view=cast(View, card.view))

@@ -18,7 +18,6 @@ from bench_rows.measure import Row, Settings, in_turn
 from bench_rows.scoring import write_model, write_spoilt
 from piqa import Scorer
 from piqa.system.memory import keep_freed_memory
-from piqa.system.threads import thread_count
 
 BASE = "torch, float32"
 
@@ -70,14 +69,4 @@ def of_each_engine(model: Path, folder: Path, smoke: bool) -> Iterator[tuple[str
                 export(str(model), kind, precision, str(file), min_spearman=0.0, **few)  # type: ignore[arg-type]
             yield f"{engine}, {'float32' if precision == '32' else precision}", Scorer.load(file, device="cpu")
             if engine == "openvino" and precision == "32":
-                yield "openvino, bf16", in_bfloat16(Scorer.load(file, device="cpu"))
-
-
-def in_bfloat16(scorer: Scorer) -> Scorer:
-    """Let OpenVINO compute in bfloat16, which piqa does not, as its scores are float32's."""
-    import openvino
-
-    graph: Any = scorer.engine.network.graph  # type: ignore[attr-defined]
-    settings = {"INFERENCE_NUM_THREADS": thread_count(), "INFERENCE_PRECISION_HINT": "bf16"}
-    graph._compiled = openvino.Core().compile_model(graph._model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
-    return scorer
+                yield "openvino, bf16", Scorer.load(file, device="cpu", precision="bf16")
