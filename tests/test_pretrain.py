@@ -106,7 +106,7 @@ def test_a_backbone_has_a_card(both_stages, workplace):
     assert card["stage"] == "lsvq"
     assert card["backbone"] == {"name": "test_resnet", "image_size": 64}
     assert set(card["validation"]) == {"srocc", "plcc"}
-    assert card["input"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    assert card["input"]["mean"] == pytest.approx([0.5, 0.5, 0.5])
     assert card["trained_on"]["data"]["val"]["images"] == 2
 
 
