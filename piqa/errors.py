@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,7 @@ from typing import Any, ClassVar, TextIO, cast
 
 FAILED, BAD_INPUT, PASSING_FAULT, STOPPED = 1, 2, 3, 130  # exit statuses
 _collects_later = False  # whether a command that is about to begin switches the garbage collector on again
+_imported_apart = False  # whether a command runs, whose imports are left out of collections
 
 
 class InputError(ValueError):
@@ -75,7 +78,9 @@ def one_line_errors() -> Iterator[None]:
     except InputError as error:
         _end(f"error: {error}", error.exit_status, error)
     except KeyboardInterrupt as error:
-        _end(str(error) or "stopped by Ctrl-C", getattr(error, "exit_status", STOPPED), error)
+        atexit.register(_ignore_stops)
+        told = _first_stop(error)
+        _end(str(told) or "stopped by Ctrl-C", getattr(told, "exit_status", STOPPED), error)
     except OSError as error:  # a full disk, say, wherever no message of its own names it
         if error.errno is None:
             raise  # not of the operating system, but a library's error that inherits from OSError
@@ -100,12 +105,29 @@ def import_without_collecting() -> None:
         _collects_later = True
 
 
+@contextmanager
+def late_imports() -> Iterator[None]:
+    """Import in a command that runs already, as before it: without the collector, and left out of its later work.
+
+    In a program of the user's, whose collector is the user's own, nothing is done.
+    """
+    if not (_imported_apart and gc.isenabled()):
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _collect_again() -> None:
-    global _collects_later
+    global _collects_later, _imported_apart
     if _collects_later:
         gc.freeze()
         gc.enable()
-        _collects_later = False
+        _collects_later, _imported_apart = False, True
 
 
 def tell_ctrl_c() -> None:
@@ -119,6 +141,22 @@ def tell_ctrl_c() -> None:
             usual(kind, error, trace)
 
     sys.excepthook = tell
+
+
+def _first_stop(error: BaseException) -> BaseException:
+    """Return the first of several interruptions that says what is kept: the next came while that was on its way."""
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, Stopped) and str(one):
+            return one
+        one = one.__context__
+    return error
+
+
+def _ignore_stops() -> None:
+    """Let the program end with the status that it has, whatever is sent to it again while Python shuts down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(line: str, status: int, cause: BaseException) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from piqa.data.cuts import Crops
 from piqa.engines.graph import Engine, is_exported
-from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped
+from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped, late_imports
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
@@ -157,7 +157,8 @@ def _loader(engine: Engine | None, exported: bool) -> Callable[..., Scorer]:
     """Return what loads the model; what converts it for another engine needs PyTorch and more."""
     if exported or engine in (None, "torch"):
         return Scorer.load
-    from piqa.conversion.converted import load_scorer
+    with late_imports():
+        from piqa.conversion.converted import load_scorer
 
     return load_scorer
 

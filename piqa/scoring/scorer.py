@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from piqa.data.cuts import Crops, View, portrait_seen, together
 from piqa.engines.exported_network import LIQE_WINDOWS, ExportedNetwork
 from piqa.engines.graph import Engine, check_engine, is_exported
-from piqa.errors import InputError
+from piqa.errors import InputError, late_imports
 from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation, Preparer
 from piqa.scoring.engine import Device, ScoringEngine
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
@@ -82,7 +82,8 @@ class Scorer:
         if isinstance(network, ExportedNetwork):
             self.engine = RuntimeEngine(network)
         else:
-            from piqa.scoring.torch_engine import TorchEngine  # PyTorch, which exported models do without
+            with late_imports():
+                from piqa.scoring.torch_engine import TorchEngine  # PyTorch, which exported models do without
 
             self.engine = TorchEngine(network, preparation.liqe, precision, device)
         self.card = card or self.engine.card(preparation, view, crop_size)
@@ -136,7 +137,8 @@ class Scorer:
         check_engine(engine or "torch")
         if engine not in (None, "torch"):
             raise InputError(f"{engine} runs exported models; export {path}, or load it by piqa.conversion.converted")
-        from piqa.scoring.loading import load_parts
+        with late_imports():
+            from piqa.scoring.loading import load_parts
 
         network, preparation, card = load_parts(path, liqe, prompts, trust)
         if try_turns is not None:
