@@ -61,6 +61,7 @@ class Scorer:
         >>> table = scorer.score(["a.jpg", "b.jpg", "missing.jpg"])
         >>> table["file"].tolist(), table["score"].notna().tolist()
         (['a.jpg', 'b.jpg', 'missing.jpg'], [True, True, False])
+        >>> import numpy as np
         >>> pixels = np.zeros((60, 50, 3), np.uint8)
         >>> scorer([pixels, "a.jpg"])["file"].tolist()
         ['image 0', 'a.jpg']

@@ -133,7 +133,7 @@ def fit_preference(
 
     Examples:
         >>> found = fit_preference([0.0, 1.0, 2.0], [1.0, 3.0, 2.0], ["a", "a", "a"])
-        >>> found.pairs, 0.5 < found.probability(1.0) < 0.84
+        >>> found.pairs, bool(0.5 < found.probability(1.0) < 0.84)
         (3, True)
     """
     pairs = scene_pairs(prediction, score, scene, score_std, seed)
