@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from inputs import test_image
-from PIL import ExifTags, Image, TiffImagePlugin, features
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, features
 from portraits import collins
 
 from piqa.errors import InputError
@@ -280,7 +280,8 @@ def test_the_content_counts_not_the_name(tmp_path, name):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP"])
-def test_a_truncated_image_is_refused(tmp_path, kind):
+def test_a_truncated_image_is_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as WeasyPrint does for the whole process
     path = tmp_path / f"cut.{kind.lower()}"
     content = saved(collins(), format=kind)
     path.write_bytes(content[: len(content) * 6 // 10])

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, cast
 from PIL import Image
 
 from piqa.preparation import heif
-from piqa.preparation.image_bounds import opened_file, own_pixel_limit, read_file
+from piqa.preparation.image_bounds import opened_file, own_pillow_settings, read_file
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
 
 MAX_READ = 4_000_000  # bytes of a file that are read for its tags
@@ -102,7 +102,7 @@ def _by_library(path: str, kind: str) -> Metadata:
     """Return the blocks of a file whose reader finds them; nothing where it cannot be read, or has no reader here."""
     with suppress(Exception):  # whether it is an image at all is `open_image`'s question
         content = Path(path).open("rb") if kind == "PNG" else io.BytesIO(read_file(path))
-        with content as source, own_pixel_limit():
+        with content as source, own_pillow_settings():
             if kind in ("HEIC", "HEIF"):
                 image = heif.opened(source.read())
             else:

@@ -10,7 +10,7 @@ from typing import SupportsFloat, cast
 
 from PIL import ExifTags, Image
 
-from piqa.preparation.image_bounds import own_pixel_limit, read_file
+from piqa.preparation.image_bounds import own_pillow_settings, read_file
 
 TEXT_LENGTH = 80  # characters of a name of a camera or program; files may hold megabytes
 
@@ -57,7 +57,7 @@ def read_file_facts(path: str | Path) -> FileFacts:
 def file_facts(content: bytes) -> FileFacts:
     """Return what the bytes of an image file say of themselves; nothing is decoded, and no place or owner is read."""
     try:
-        with own_pixel_limit(), Image.open(io.BytesIO(content)) as image:
+        with own_pillow_settings(), Image.open(io.BytesIO(content)) as image:
             tables = getattr(image, "quantization", None) or {}
             layers = getattr(image, "layer", None) or []
             coding = FileFacts(

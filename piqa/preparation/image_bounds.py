@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from piqa.errors import FileAccessError, InputError
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
@@ -123,16 +123,21 @@ def check_size(size: tuple[int, int], content: bytes, *, lossless: bool) -> None
         )
 
 
-_pillow_state = threading.Lock()  # Pillow's limit and Python's warning filters belong to the whole process
+_pillow_state = threading.Lock()  # Pillow's settings and Python's warning filters belong to the whole process
 
 
 @contextmanager
-def own_pixel_limit() -> Iterator[None]:
-    """Raise Pillow's limit of 179 million pixels; it still holds for images inside images (icons, tiles, frames)."""
+def own_pillow_settings() -> Iterator[None]:
+    """Raise Pillow's limit of 179 million pixels, and refuse truncated images, whatever other libraries have set.
+
+    The limit still holds for images inside images (icons, tiles, frames). WeasyPrint, when it is imported, lets Pillow
+    fill up truncated images for the whole process.
+    """
     with _pillow_state, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as odd EXIF tags
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = MAX_PIXELS // 2, False
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before

@@ -21,7 +21,7 @@ from piqa.preparation.image_bounds import (
     MAX_PIXELS,
     check_scans,
     check_size,
-    own_pixel_limit,
+    own_pillow_settings,
     read_file,
 )
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
@@ -110,7 +110,7 @@ def _upright_images(content: bytes, name: str | Path, colours: Sequence[Colour])
 def to_upright_rgb(image: Image.Image, name: str, colour: Colour = "stored") -> Image.Image:
     """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors."""
     try:
-        with own_pixel_limit():
+        with own_pillow_settings():
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"it has more than the {MAX_PIXELS / 1e6:g} million pixels that are read; scale it down"
@@ -155,7 +155,7 @@ def _decoded(
     Image.init()  # loads the plugins
     if kind == "JPEG":
         check_scans(content)
-    with own_pixel_limit():
+    with own_pillow_settings():
         page = tiff.whole_page(content) if content.startswith(tiff.SIGNATURES) else None
         with _opened(content if page is None else page.content, kind, page) as image:
             if page is None:

@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 from piqa.errors import InputError
-from piqa.preparation.image_bounds import check_scans, check_size, own_pixel_limit, read_file
+from piqa.preparation.image_bounds import check_scans, check_size, own_pillow_settings, read_file
 from piqa.preparation.image_file import TURNS, decode_image
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
 
@@ -32,14 +32,14 @@ def _reduced_jpeg(content: bytes, path: str, short_side: int) -> Image.Image | N
     """Return a JPEG in reduced size; None where it is not RGB or grey, or damaged: `decode_image` has the last word."""
     try:
         check_scans(content)
-        with own_pixel_limit():
+        with own_pillow_settings():
             image = Image.open(io.BytesIO(content), formats=["JPEG"])  # of several images in one file the first
             check_size(image.size, content, lossless=False)
             turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-        if image.mode not in ("RGB", "L"):
-            return None
-        image.draft("RGB", (short_side, short_side))
-        image.load()
+            if image.mode not in ("RGB", "L"):
+                return None
+            image.draft("RGB", (short_side, short_side))
+            image.load()
         rgb = image.convert("RGB")
         return rgb if turn is None else rgb.transpose(turn)
     except InputError as error:
