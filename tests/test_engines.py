@@ -201,6 +201,26 @@ def test_prediction_needs_no_pytorch(tmp_path, folder, files, expected):
     np.testing.assert_allclose(table["face_x1"], expected["face_x1"], atol=0.01)
 
 
+OF_TWO_THE_FIRST_GOES_FIRST = """
+import signal, sys
+from pathlib import Path
+from piqa.engines.openvino_graph import OpenVINOGraph
+heard = []
+signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+first, second = OpenVINOGraph(Path(sys.argv[1])), OpenVINOGraph(Path(sys.argv[1]))
+del first
+del second
+signal.raise_signal(signal.SIGUSR1)
+print(len(heard))
+"""
+
+
+def test_signals_are_handled_when_openvino_is_done(folder):
+    command = [sys.executable, "-c", OF_TWO_THE_FIRST_GOES_FIRST, str(folder / "model.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
 def test_prediction_goes_on_where_it_stopped(tmp_path, folder, files, expected, monkeypatch):
     values, calls = RuntimeEngine.values, iter(range(2))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class OpenVINOGraph:
             raise InputError(f"OpenVINO scores on the CPU here, not on '{device}'; use `cpu`, or ONNX Runtime")
         self.engine = f"openvino {openvino.__version__.partition('-')[0]}"
         self.threads = threads or thread_count()
-        core = openvino.Core()
+        core = _core()
         # By itself OpenVINO computes in bfloat16 wherever a CPU has it.
         precision = "bf16" if bfloat16 else "f32"
         settings = {"INFERENCE_NUM_THREADS": self.threads, "INFERENCE_PRECISION_HINT": precision}
@@ -56,6 +57,17 @@ class OpenVINOGraph:
             if self._model.has_rt_info(path):
                 return str(self._model.get_rt_info(path).astype(str))
         return None
+
+
+@cache
+def _core() -> openvino.Core:
+    """Return the one core of the process, which stays.
+
+    Each core's plug-in gives its thread a stack for signals, and takes it away when it goes. Of two that go in the
+    order in which they came, the second one puts back the first one's stack, which is gone: the next signal that
+    Python handles, such as Ctrl-C, would end the process by a segmentation fault.
+    """
+    return openvino.Core()
 
 
 def _reason(error: Exception) -> str:
