@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -218,6 +220,7 @@ def _score(
         def get_filename_for_block(self, block: object, write_uuid: str, task_index: int, block_index: int) -> str:
             return f"{run}_{write_uuid}_{task_index:06}_{block_index:06}.parquet"
 
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own, and leaves it there
     if started_here := not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
         ray.init(address=address, include_dashboard=False, log_to_driver=False)
@@ -241,6 +244,8 @@ def _score(
     finally:
         if started_here:
             ray.shutdown()
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
 
 
 class ScoringActor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def pytest_collection_modifyitems(items):
 def own_caches(tmp_path_factory):
     """No test reads or writes the user's cache of weights and of what is computed from them."""
     os.environ["PIQA_HOME"] = str(tmp_path_factory.mktemp("piqa_home"))
+
+
+SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def pytest_runtest_setup():
+    """Each test begins with the handlers of the start: libraries, Ray for one, leave their own to the process."""
+    for number, handler in SIGNALS.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
