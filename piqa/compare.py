@@ -29,14 +29,13 @@ from piqa.comparison.pair import Settings
 from piqa.comparison.plan import plan_for, plan_lines
 from piqa.comparison.repeated_looks import Spending, level_of_look
 from piqa.comparison.scene_tests import PrimaryTest
-from piqa.comparison.scoring import ModelOptions
 from piqa.comparison.shots import Account, DataError
 from piqa.comparison.verdict import Gate, decide, in_words, parse_claim
 from piqa.data.cuts import Crops
 from piqa.data.tables.table import Table
 from piqa.errors import FileAccessError, InputError, NothingDoneError
 from piqa.evaluation.statistics.preference import Preference
-from piqa.scoring.options import Precision
+from piqa.scoring.options import ModelOptions, Precision
 from piqa.system.command_line import command, run_command
 from piqa.system.ownership import claim_folder, locked, new_mark
 from piqa.system.progress import told_if_slow

@@ -60,6 +60,23 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
+def stopped_with(words: str) -> Iterator[None]:
+    """Add to what stops a block, Ctrl-C or SIGTERM, what becomes of its work.
+
+    Examples:
+        >>> with stopped_with("nothing was written"):
+        ...     raise KeyboardInterrupt
+        Traceback (most recent call last):
+        piqa.errors.Stopped: stopped by Ctrl-C; nothing was written
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        status = error.exit_status if isinstance(error, Stopped) else STOPPED
+        raise Stopped(f"{str(error) or 'stopped by Ctrl-C'}; {words}", status) from error
+
+
+@contextmanager
 def one_line_errors() -> Iterator[None]:
     """Run a command: end the program with one line on stderr where the input, the machine or the user stops it.
 

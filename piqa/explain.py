@@ -9,12 +9,11 @@ status is 3 where images could not be read because of the machine, 1 where all f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped
+from piqa.errors import FileAccessError, InputError, NothingDoneError, stopped_with
 from piqa.report.comparison import COMPARISON, compare_pair, comparison_page, in_words
 from piqa.report.measuring import measure_images
 from piqa.report.pages import (
@@ -110,7 +109,7 @@ def explain(
     with locked(out, folder=True):
         claim_folder(out, WHAT)
         run = _Run(files, out, scenes)
-        with _kept(), sigterm_stops():
+        with stopped_with("what was measured is kept: give the command again to go on"), sigterm_stops():
             run.measure(workers, device)
             if ckpt_path is not None and not run.portraits.all_failed:
                 run.explain_scores(ckpt_path, score_maps, device, precision, liqe, trust)
@@ -221,17 +220,6 @@ class _Run:
             )
         if portraits.all_failed:
             raise NothingDoneError(f"no image could be measured; the column `error` of {table} says why")
-
-
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Say, where the run is stopped, that what was measured is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        status = error.exit_status if isinstance(error, Stopped) else STOPPED
-        how = str(error) or "stopped by Ctrl-C"
-        raise Stopped(f"{how}; what was measured is kept: give the command again to go on", status) from error
 
 
 def _model_name(ckpt_path: str) -> str:

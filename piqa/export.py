@@ -9,8 +9,7 @@ portraits as the model does.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,7 +46,7 @@ from piqa.data.cuts import seen_side
 from piqa.engines.exported import ExportPrecision
 from piqa.engines.exported_network import load_exported
 from piqa.engines.graph import open_graph
-from piqa.errors import InputError, Stopped, one_line_errors
+from piqa.errors import InputError, one_line_errors, stopped_with
 from piqa.scoring.scorer import Scorer
 from piqa.system.command_line import Parser, command
 from piqa.system.ownership import locked
@@ -120,7 +119,7 @@ def export(
     portraits = Portraits.of_folder(pictures)
     if commercial:
         require_commercial(ckpt_path)
-    with locked(target), _nothing_written(), sigterm_stops():
+    with locked(target), stopped_with("nothing was written"), sigterm_stops():
         with told_if_slow("loading the model"):
             scorer = Scorer.load(ckpt_path, liqe=liqe, device="cpu", trust=trust)
         with workplace(target) as folder:
@@ -149,16 +148,6 @@ def _check_arguments(kind: Format, precision: str, count: int, calibration: int,
         raise InputError(f"`calibration_images` {calibration}: at least {SEARCHED} are needed")
     if not 0 <= least <= 1:
         raise InputError(f"`min_spearman` is {least}; a rank correlation from 0 to 1 is needed")
-
-
-@contextmanager
-def _nothing_written() -> Iterator[None]:
-    """Say, where the user stops the export, that nothing is written."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        how = str(error) or "stopped by Ctrl-C"
-        raise Stopped(f"{how}; nothing was written", getattr(error, "exit_status", 130)) from error
 
 
 class _Export:

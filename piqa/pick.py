@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from piqa.data.cuts import Crops
-from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped, one_line_errors
+from piqa.errors import FileAccessError, InputError, NothingDoneError, one_line_errors, stopped_with
 from piqa.moments.choosing import Choosing
 from piqa.moments.film_run import FRAMES, FilmRun
 from piqa.moments.frames import is_film
@@ -31,7 +29,7 @@ from piqa.moments.scenes import scenes_of
 from piqa.moments.shots import Shots, find_shots
 from piqa.moments.xmp import MarkOptions, SidecarNames, undo_marks
 from piqa.report.names import PLACE, shown_names, without_paths
-from piqa.scoring.options import Precision
+from piqa.scoring.options import ModelOptions, Precision
 from piqa.system.command_line import Parser
 from piqa.system.files import remove_leftovers
 from piqa.system.ownership import claim_folder, locked
@@ -39,9 +37,6 @@ from piqa.system.progress import told_if_slow
 from piqa.system.sigterm import sigterm_stops
 from piqa.weights.licences import require_commercial
 from piqa.weights.trust import Trust
-
-if TYPE_CHECKING:
-    from piqa.moments.model_scores import ModelOptions
 
 MARKS = "marks.jsonl"
 GROUPING = GroupingOptions()
@@ -144,14 +139,12 @@ def pick(
     chosen = None if choices is None else _read_choices(choices)
     model = None
     if ckpt_path is not None:
-        from piqa.moments.model_scores import ModelOptions  # networks are slow to import
-
         model = ModelOptions(ckpt_path, test_crops, batch_size, device, precision, workers, liqe, trust)
     Path(out).mkdir(parents=True, exist_ok=True)
     with locked(out, folder=True):
         claim_folder(out, WHAT)
         remove_leftovers(out)
-        with _kept(), sigterm_stops():
+        with stopped_with("what was measured is kept: give the command again to go on"), sigterm_stops():
             run = _prepared(images, list, Path(out), model, every, probability is not None)
             if isinstance(run, FilmRun) and (xmp or scene is not None):
                 raise InputError("`xmp` and `scene` are for photographs, and this is a film; leave them out")
@@ -256,17 +249,6 @@ def _finish(run: PickRun, out: Path, sheet: Path) -> None:
         )
     if counts.failed == counts.images:
         raise NothingDoneError(f"no image could be ranked; the column `reason` of {out / TABLE} says why")
-
-
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Say, where the run is stopped, that what was measured is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        status = error.exit_status if isinstance(error, Stopped) else STOPPED
-        how = str(error) or "stopped by Ctrl-C"
-        raise Stopped(f"{how}; what was measured is kept: give the command again to go on", status) from error
 
 
 def _tell(line: str) -> None:

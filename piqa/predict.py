@@ -19,7 +19,7 @@ from pathlib import Path
 
 from piqa.data.cuts import Crops
 from piqa.engines.graph import Engine, is_exported
-from piqa.errors import STOPPED, FileAccessError, InputError, NothingDoneError, Stopped, late_imports
+from piqa.errors import FileAccessError, InputError, NothingDoneError, late_imports, stopped_with
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.file_list import expand
 from piqa.scoring.options import Precision
@@ -198,16 +198,14 @@ def _check_inputs(output: ScoreOutput, inputs: Sequence[str]) -> None:
 @contextmanager
 def _kept() -> Iterator[None]:
     """Say, whatever ends the scoring, that its rows are kept."""
+    words = "what was scored is kept: give the command again to go on"
     try:
-        yield
+        with stopped_with(words):
+            yield
     except FileAccessError:
         raise
     except InputError as error:
-        raise InputError(f"{error}; what was scored is kept: give the command again to go on") from error
-    except KeyboardInterrupt as error:
-        status = error.exit_status if isinstance(error, Stopped) else STOPPED
-        how = str(error) or "stopped by Ctrl-C"
-        raise Stopped(f"{how}; what was scored is kept: give the command again to go on", status) from error
+        raise InputError(f"{error}; {words}") from error
 
 
 def _check_counts(counts: Counts, output: ScoreOutput) -> None:

@@ -10,12 +10,13 @@ from piqa.comparison.duplicates import check_no_scene_twice, without_copies
 from piqa.comparison.factor_table import factor_named, in_steps
 from piqa.comparison.inputs import read_conditions, read_predictions, read_sets, read_table
 from piqa.comparison.matching import Match
-from piqa.comparison.scoring import ModelOptions, errors_of, measure_files, numbers_of, score_files
+from piqa.comparison.scoring import errors_of, measure_files, numbers_of, score_files
 from piqa.comparison.shots import Account, Scenes, Shot, require_pairs
 from piqa.data.tables.table import Table
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
 from piqa.factors.families import FACTORS
+from piqa.scoring.options import ModelOptions
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import read_card
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from piqa.data.cuts import Crops
-from piqa.errors import STOPPED, FileAccessError, InputError, Stopped
+from piqa.errors import FileAccessError, InputError, stopped_with
 from piqa.factors.families import FACTORS, VERSION
 from piqa.factors.measure import PREPARATION, FactorMeasurer
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.image_batches import NO_STAMP, Stamp, stamp_of
-from piqa.scoring.options import Precision
+from piqa.scoring.options import ModelOptions
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.score_output import ScoreOutput
 from piqa.scoring.scorer import Row, Scorer
@@ -24,27 +21,12 @@ from piqa.system.progress import progress, told_if_slow
 from piqa.system.sigterm import sigterm_stops
 from piqa.system.worker_pool import map_in_workers
 from piqa.weights.model_file import find_model
-from piqa.weights.trust import Trust
 
 SCORES, MEASURES = "scores.csv", "factors.csv"
 FACTOR_ROW = ["file", "score", "face_found", "turned", "error", *FACTORS]
 PER_WORKER, MOST_WORKERS = 6, 16  # images that justify one more process, and processes
 
 Rows = dict[str, dict[str, str]]  # cells by column, by file
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How a model scores: as of `piqa predict`."""
-
-    ckpt_path: str
-    test_crops: Crops = "five"
-    batch_size: int | None = None
-    device: str = "auto"
-    precision: Precision = "32"
-    workers: int | None = None
-    liqe: str | None = None
-    trust: Trust = None
 
 
 def score_files(files: Sequence[str], folder: Path, options: ModelOptions) -> tuple[Rows, Scorer]:
@@ -69,7 +51,7 @@ def score_files(files: Sequence[str], folder: Path, options: ModelOptions) -> tu
         settings = scorer.settings(find_model(options.ckpt_path)) | {"crops": options.test_crops}
     parts = ScoreParts(output, scorer.columns, settings)
     left = _left(parts, files)
-    with _kept("scored"), sigterm_stops():
+    with stopped_with("what was scored is kept: give the command again to go on"), sigterm_stops():
         devices.score(scorer, left, len(files), parts, options.test_crops)
     return _finished(parts, files), scorer
 
@@ -83,7 +65,7 @@ def measure_files(files: Sequence[str], folder: Path, workers: int | None = None
     if workers is None:
         workers = min(core_count(), len(left) // PER_WORKER, MOST_WORKERS)
     make: Callable[[], Callable[[str], tuple[Row, Stamp | None]]] = partial(_measuring)
-    with _kept("measured"), sigterm_stops():
+    with stopped_with("what was measured is kept: give the command again to go on"), sigterm_stops():
         with parts.writing(), progress(len(files), len(files) - len(left), task="measuring") as advance:
             for row, stamp in map_in_workers(make, left, workers):
                 parts.append([row], [stamp])
@@ -133,14 +115,3 @@ def errors_of(rows: Rows, names: Mapping[str, str]) -> dict[str, str]:
     """Return why files have no row of values, by what they are called, without where they lie."""
     found = {names[file]: (row["error"], file) for file, row in rows.items() if row["error"]}
     return {name: error.replace(file, name) for name, (error, file) in found.items()}
-
-
-@contextmanager
-def _kept(done: str) -> Iterator[None]:
-    """Say, where the run is stopped, that what was done is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        status = error.exit_status if isinstance(error, Stopped) else STOPPED
-        how = str(error) or "stopped by Ctrl-C"
-        raise Stopped(f"{how}; what was {done} is kept: give the command again to go on", status) from error

@@ -21,7 +21,7 @@ from piqa.moments.pick_run import Names, PickRun
 from piqa.preparation.image_file import Pixels
 
 if TYPE_CHECKING:
-    from piqa.moments.model_scores import ModelOptions
+    from piqa.scoring.options import ModelOptions
     from piqa.scoring.scorer import Row
 
 FRAMES = "frames"  # the folder of the picks, in that of the results

@@ -7,12 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from piqa.data.cuts import Crops
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
 from piqa.preparation.image_file import Pixels
 from piqa.scoring.devices import ScoringDevices
-from piqa.scoring.options import Precision
+from piqa.scoring.options import ModelOptions
 from piqa.scoring.precision import tell_precision
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.score_output import ScoreOutput
@@ -21,21 +20,6 @@ from piqa.system.device import core_count
 from piqa.system.progress import told_if_slow
 from piqa.weights.licences import licence_of
 from piqa.weights.model_file import find_model
-from piqa.weights.trust import Trust
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How a model is loaded and scores; as of `piqa predict`."""
-
-    ckpt_path: str
-    test_crops: Crops = "five"
-    batch_size: int | None = None
-    device: str = "auto"
-    precision: Precision = "32"
-    workers: int | None = None
-    liqe: str | None = None
-    trust: Trust = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from piqa.system.progress import progress, told_if_slow
 
 if TYPE_CHECKING:
     from piqa.moments.choices import Agreed
-    from piqa.moments.model_scores import ModelOptions, ModelScores
+    from piqa.moments.model_scores import ModelScores
+    from piqa.scoring.options import ModelOptions
 
 WHAT = "picks"
 TABLE = "picks.csv"

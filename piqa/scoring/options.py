@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from piqa.data.cuts import Crops
 from piqa.engines.graph import Engine, check_engine
 from piqa.errors import InputError
+from piqa.weights.trust import Trust
 
 Precision = Literal["32", "bf16", "16"]
 
@@ -52,3 +53,17 @@ class ScoringOptions:
     def __post_init__(self) -> None:
         check_scoring(self.test_crops, self.batch_size, self.precision)
         check_engine(self.engine or "torch")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model scores image files, and how: as of `piqa predict`."""
+
+    ckpt_path: str
+    test_crops: Crops = "five"
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: Precision = "32"
+    workers: int | None = None
+    liqe: str | None = None
+    trust: Trust = None
