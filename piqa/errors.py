@@ -63,11 +63,8 @@ class Stopped(KeyboardInterrupt):
 def stopped_with(words: str) -> Iterator[None]:
     """Add to what stops a block, Ctrl-C or SIGTERM, what becomes of its work.
 
-    Examples:
-        >>> with stopped_with("nothing was written"):
-        ...     raise KeyboardInterrupt
-        Traceback (most recent call last):
-        piqa.errors.Stopped: stopped by Ctrl-C; nothing was written
+    Raises:
+        Stopped: In place of KeyboardInterrupt, with these words, and with the exit status that it had.
     """
     try:
         yield
