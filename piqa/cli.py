@@ -348,9 +348,11 @@ class PiqaCLI(LightningCLI):
         loggers: list[Logger] = [MetricsFile(self.out)]
         if self.config.wandb != "off":
             try:
-                wandb = WandbLogger(self.out.name, self.out, offline=self.config.wandb == "offline", project="piqa")
-                _ = wandb.experiment  # asks for the account now, not in the first epoch
-                loggers.append(wandb)
+                logger = WandbLogger(self.out.name, self.out, mode=self.config.wandb, project="piqa")
+                run = logger.experiment  # asks for the account now, not in the first epoch
+                # A run that stays open would take the log of the next training of this process.
+                self._held.push(lambda kind, *_: run.finish(exit_code=int(kind is not None)))
+                loggers.append(logger)
             except Exception as error:  # of any kind: training does not need W&B
                 rank_zero_warn(f"training without Weights & Biases: {error}")
         return loggers

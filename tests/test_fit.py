@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import wandb
 import yaml
 from processes import checkpoint, end, fit_command, start, wait_for_step
 from refusals import one_line
@@ -135,6 +136,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tiny_config, tmp_path, reques
 def test_weights_and_biases_offline_needs_no_account(tiny_config, tmp_path):
     run_fit(tiny_config, "--out", tmp_path / "run", "--wandb", "offline", "--trainer.max_epochs", 1)
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert wandb.run is None  # an open run would take the log of the next training in this process
     assert (tmp_path / "run" / "metrics.csv").is_file()
 
 
