@@ -64,8 +64,12 @@ class RankingTask(ScoringTask):
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the mean loss over the pairs of each group, then over the groups of the step."""
+        return self.pair_loss(predicted, batch["score"], batch.get("score_std"), batch)
+
+    def pair_loss(self, predicted: Tensor, score: Tensor, score_std: Tensor | None, batch: Batch) -> Tensor:
+        """Return the loss of predictions of one attribute, by its subjective scores and their standard deviations."""
         a, b = pairs_within(batch["group"])
-        score, std = batch["score"], batch["score_std"] if self._target == "score_std" else None
+        std = score_std if self._target == "score_std" else None
         stds = (None, None) if std is None else (std[a], std[b])
         target = target_difference(score[a], score[b], *stds)
         losses = self._loss(predicted[a] - predicted[b], target)

@@ -1,0 +1,74 @@
+"""The server's pages: templates with the styles and widgets of the report, in the reader's language."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from piqa.web.page import render_page
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).parent
+LANGUAGES = {"en": "English", "zh": "中文"}
+LANGUAGE_COOKIE = "piqa_language"
+NAVIGATION = ("photos", "two", "devices", "judge", "board")  # pages by their address; `nav.NAME` is their title
+
+
+@cache
+def strings(language: str) -> Mapping[str, str]:
+    """Return all strings of a language by their name, such as `photos.title`."""
+    content = tomllib.loads((HERE / "strings" / f"{language}.toml").read_text(encoding="utf-8"))
+    return {f"{table}.{name}": text for table, entries in content.items() for name, text in entries.items()}
+
+
+def language_of(request: Request) -> str:
+    """Return the language that the reader chose, or else one that the browser asks for, or else English."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    if chosen in LANGUAGES:
+        return chosen
+    for wanted in request.headers.get("accept-language", "").split(","):
+        if (code := wanted.split(";")[0].strip().lower().partition("-")[0]) in LANGUAGES:
+            return code
+    return "en"
+
+
+def translator(language: str) -> Callable[..., str]:
+    """Return a function that gives a string by its name; values in braces are filled in."""
+    known = strings(language)
+
+    def t(name: str, **values: object) -> str:
+        return known[name].format(**values) if values else known[name]
+
+    return t
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page.
+
+    Args:
+        request: What was asked.
+        template: A file of `templates/`, which extends `frame.html`.
+        status: Of HTTP.
+        **values: What the template names, besides `t` (strings), `lang`, `languages`, `navigation` and `here`.
+    """
+    language = language_of(request)
+    text = render_page(
+        HERE / "templates" / template,
+        t=translator(language),
+        lang=language,
+        languages=LANGUAGES,
+        navigation=NAVIGATION,
+        here=request.url.path,
+        **values,
+    )
+    return HTMLResponse(text, status_code=status)
