@@ -3,14 +3,18 @@
 from piqa.tasks.aesthetic import AestheticTask, TwoStages, nima_adam, nima_schedule
 from piqa.tasks.base import ScoringTask, published_adam, published_schedule
 from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
+from piqa.tasks.factor import FactorTask, factor_adam, factor_schedule
 from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.liqe import LIQETask, liqe_adamw, liqe_schedule
 from piqa.tasks.ranking import RankingTask
 from piqa.tasks.regression import RegressionTask, slow_schedule
+from piqa.training.grad_norm import GradNorm
 
 __all__ = [
     "AestheticTask",
     "CLIPIQATask",
+    "FactorTask",
+    "GradNorm",
     "InitialWeights",
     "LIQETask",
     "RankingTask",
@@ -19,6 +23,8 @@ __all__ = [
     "TwoStages",
     "clip_iqa_schedule",
     "clip_iqa_sgd",
+    "factor_adam",
+    "factor_schedule",
     "liqe_adamw",
     "liqe_schedule",
     "nima_adam",
