@@ -181,7 +181,7 @@ def test_two_processes_have_the_weights_of_one(tmp_path):
 class _Processes:
     """What the callback needs of a trainer: the mean over the processes."""
 
-    class strategy:  # noqa: N801
+    class strategy:
         @staticmethod
         def reduce(values, reduce_op):
             torch.distributed.all_reduce(values)

@@ -136,7 +136,7 @@ class FactorTask(ScoringTask):
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """Return SROCC and PLCC of `score`, and of every other output as `srocc_<output>` and `plcc_<output>`."""
-        found = {}
+        found: dict[str, float] = {}
         for name, label in self._labels.items():
             own = table[table[label].notna()]
             given = own[label].to_numpy(dtype=float)

@@ -191,7 +191,7 @@ class GradNorm(Callback):
         self._adam.step()
         with torch.no_grad():
             self._weights.clamp_(min=self.smallest)
-            self._weights *= len(self._names) / self._weights.sum()
+            self._weights.mul_(len(self._names) / self._weights.sum())
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, initial losses and Adam's state, for a checkpoint; empty before the first batch."""
