@@ -31,16 +31,16 @@ def csv(tmp_path_factory):
 
 def test_it_learns_colour_and_quality_apart(csv):
     balance = GradNorm(initial_steps=2)
-    before, after = correlations(tiny_task(), csv, 10, [balance])
+    before, after = correlations(tiny_task(), csv, 6, [balance])
     # 24 images: a correlation of 0.8 has a chance of one in a million.
-    assert abs(before["val/srocc"]) < 0.8 and after["val/srocc"] > 0.85
-    assert abs(before["val/srocc_quality"]) < 0.6 and after["val/srocc_quality"] > 0.8
+    assert before["val/srocc"] < 0.4 and after["val/srocc"] > 0.85
+    assert before["val/srocc_quality"] < 0.4 and after["val/srocc_quality"] > 0.85
     assert sum(balance.weights.values()) == pytest.approx(2) and set(balance.weights) == {"score", "quality"}
     assert balance.weights["score"] != 1
 
 
 def test_from_shuffled_labels_it_learns_neither(tmp_path):
-    _, after = correlations(tiny_task(), write_coloured(tmp_path, shuffled=True), 10)
+    _, after = correlations(tiny_task(), write_coloured(tmp_path, shuffled=True), 6)
     assert abs(after["val/srocc"]) < 0.6 and abs(after["val/srocc_quality"]) < 0.6
 
 
