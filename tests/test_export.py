@@ -25,7 +25,7 @@ from piqa.conversion.spoilt_portraits import Portraits
 from piqa.engines.exported import METADATA_KEY
 from piqa.engines.exported_network import load_exported
 from piqa.errors import InputError
-from piqa.models import CLIPIQA, LIQE, NIMA, CLIPIQAPlus, DualBranch, Regressor, TANet
+from piqa.models import CLIPIQA, LIQE, NIMA, CLIPIQAPlus, ColourNet, DualBranch, MultiScaleNet, Regressor, TANet
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.preparation.portrait import Preparation
 from piqa.system.ownership import claim_folder
@@ -42,6 +42,9 @@ NETWORKS = {
     "Regressor": lambda: Regressor("test_byobnet", SIDE),
     "NIMA": lambda: NIMA("test_byobnet", SIDE),
     "TANet": lambda: TANet(backbone="test_byobnet", image_size=100),
+    "ColourNet": lambda: ColourNet("test_byobnet", SIDE),
+    "MultiScaleNet": lambda: MultiScaleNet("test_byobnet", SIDE),
+    "MultiScaleNet, any size": lambda: MultiScaleNet("test_byobnet"),
     "LIQE, scenes": lambda: LIQE(["scene"], architecture=VIT),
     "CLIP-IQA": lambda: CLIPIQA(["quality", "happy"], architecture=RESNET),
     "CLIP-IQA+": lambda: CLIPIQAPlus(architecture=RESNET),

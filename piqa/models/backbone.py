@@ -110,7 +110,7 @@ class Backbone(nn.Module):
         if not hasattr(self.net, "forward_intermediates") or not channels:
             raise InputError(f"timm model '{self.name}' gives no maps of features; choose another, such as a MobileNet")
         if unknown := [stage for stage in stages if not -len(channels) <= stage < len(channels)]:
-            raise InputError(f"timm model '{self.name}' has {len(channels)} stages, from 0 on; there is no {unknown[0]}")
+            raise InputError(f"timm model '{self.name}' has {len(channels)} stages from 0 on, and no {unknown[0]}")
         return [channels[stage] for stage in stages]
 
     def feature_maps(self, images: Tensor, stages: Sequence[int]) -> tuple[list[Tensor], Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -130,9 +131,7 @@ class ColourNet(ScoringModule):
 
     def shared_weights(self) -> Sequence[nn.Parameter]:
         """Return the weights of the last layer that both tasks share, for GradNorm."""
-        layer = self.shared[0]
-        assert isinstance(layer, nn.Linear)
-        return [layer.weight]
+        return [cast(nn.Parameter, self.shared[0].weight)]
 
     def forward(self, whole: Tensor) -> dict[str, Tensor]:
         """Score images.

@@ -20,7 +20,7 @@ class TriangularBins(nn.Module):
 
     Args:
         bins: Number of bins, at first evenly spaced; at least 2, and 3 where they are circular.
-        circular: Whether 1 is 0 again, as for a hue. Otherwise values beyond the outer centres belong to the outer bins.
+        circular: Whether 1 is 0 again, as for a hue. Otherwise values beyond the outer centres are in the outer bins.
 
     Raises:
         InputError: If there are too few bins.

@@ -86,8 +86,8 @@ class FactorTask(ScoringTask):
             lacking = [name for name in self._labels.values() if name not in data.splits[split]]
             if lacking:
                 raise InputError(
-                    f"{data.table.name} has no column {', '.join(lacking)}, which `model.labels` names; name columns of "
-                    "the table, or leave the output out"
+                    f"{data.table.name} has no column {', '.join(lacking)}, which `model.labels` names; name columns "
+                    "of the table, or leave the output out"
                 )
 
     def shared_weights(self) -> Sequence[nn.Parameter]:

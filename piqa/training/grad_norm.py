@@ -94,8 +94,8 @@ class GradNorm(Callback):
             return
         if not isinstance(pl_module, BalancedTask):
             raise InputError(
-                f"GradNorm balances the losses of several tasks, but {type(pl_module).__name__} has one; leave GradNorm "
-                "out of `trainer.callbacks`, or take piqa.tasks.FactorTask"
+                f"GradNorm balances the losses of several tasks, but {type(pl_module).__name__} has one; leave "
+                "GradNorm out of `trainer.callbacks`, or take piqa.tasks.FactorTask"
             )
         if getattr(getattr(pl_module, "compute_options", None), "compile", False):
             raise InputError(
@@ -122,8 +122,8 @@ class GradNorm(Callback):
             self._start(tuple(losses), values.device)
         if self._names != tuple(losses):
             raise InputError(
-                f"the losses to balance are {', '.join(losses)}, but GradNorm has weights for {', '.join(self._names)}; "
-                "resume with the same tasks"
+                f"the losses to balance are {', '.join(losses)}, but GradNorm has weights for {', '.join(self._names)}"
+                "; resume with the same tasks"
             )
         if values.requires_grad:
             self._seen.append((self._gradients(losses), values.detach().float()))
