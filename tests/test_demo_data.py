@@ -13,6 +13,7 @@ from piqa.system.ownership import MARKER
 
 LABELS_OF_0_1_0 = "88701c0e80df74c1"  # of demo.csv as that version writes it, SHA-256
 
+
 @pytest.fixture(scope="module")
 def small_demo(tmp_path_factory):
     """Two training scenes (one of each sitter) and one test scene."""

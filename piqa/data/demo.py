@@ -43,7 +43,15 @@ from piqa.system.progress import progress
 SIZE = (320, 400)  # width and height of every image, px; small, so that preparing and training take minutes
 SCORE_SD = 1.4  # PIQ23's JOD within a scene
 LABEL_NOISE = 0.39  # PIQ23's mean JOD STD
-FORMER_COLUMNS = ["image", "score", "scene", "score_std", "split", "condition", "device"]  # before there were attributes
+FORMER_COLUMNS = [
+    "image",
+    "score",
+    "scene",
+    "score_std",
+    "split",
+    "condition",
+    "device",
+]  # before there were attributes
 ATTRIBUTES = {"detail": ("blur", "lowres", "noise", "jpeg"), "exposure": ("under", "over")}  # and what spoils each
 COLUMNS = [*FORMER_COLUMNS, *(f"{kind}.{name}" for name in ATTRIBUTES for kind in ("score", "score_std"))]
 

@@ -1,6 +1,7 @@
 """What a network is trained to do: loss, optimiser, schedule and measures."""
 
 from piqa.tasks.aesthetic import AestheticTask, TwoStages, nima_adam, nima_schedule
+from piqa.tasks.attributes import AttributesTask
 from piqa.tasks.base import ScoringTask, published_adam, published_schedule
 from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
 from piqa.tasks.initial_weights import InitialWeights
@@ -10,6 +11,7 @@ from piqa.tasks.regression import RegressionTask, slow_schedule
 
 __all__ = [
     "AestheticTask",
+    "AttributesTask",
     "CLIPIQATask",
     "InitialWeights",
     "LIQETask",
