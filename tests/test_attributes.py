@@ -10,6 +10,7 @@ from torch import nn
 
 from piqa.evaluation.attributes import attribute_table, partial_srocc
 from piqa.evaluation.metrics import per_scene
+from piqa.models import DualBranch
 from piqa.tasks import AttributesTask, RankingTask
 
 NAN = float("nan")
@@ -110,16 +111,24 @@ def test_a_deviation_that_is_not_known_leaves_its_image_out_only_where_it_is_the
         assert bool(network.values["detail"].grad[1] != 0) is learnt
 
 
-def test_the_losses_of_a_step_are_there_for_a_callback_until_the_step_is_learnt():
-    network, batch = Numbers(7), a_batch(DETAIL, EXPOSURE)
+def test_a_callback_may_combine_the_losses_and_sees_the_weights_that_all_tasks_share():
+    network, batch = (
+        DualBranch("test_resnet", ("whole",), 32, attributes=("detail", "exposure")),
+        a_batch(DETAIL, EXPOSURE),
+    )
     task = AttributesTask(network)
-    loss = task.loss_of(network(None), batch)
-    assert list(task.step_losses) == list(task.loss_weights) == ["overall", "detail", "exposure"]
-    gradient = torch.autograd.grad(task.step_losses["detail"], network.values["detail"], retain_graph=True)[0]
-    loss.backward()
-    torch.testing.assert_close(network.values["detail"].grad, gradient / 3)
-    task.on_after_backward()
-    assert task.step_losses == {}
+    outputs = network(whole=torch.rand(7, 3, 32, 32))
+    seen = []
+
+    def combine(losses):
+        seen.extend(losses)
+        (shared,) = task.shared_weights()
+        assert all(torch.autograd.grad(loss, shared, retain_graph=True)[0].abs().max() > 0 for loss in losses.values())
+        return losses["detail"]
+
+    task.combine_losses = combine
+    assert task.loss_of(outputs, batch) == task.task_losses(outputs, batch)["detail"]
+    assert seen == ["overall", "detail", "exposure"]
 
 
 def a_table(scenes=3, images=8, seed=0):
@@ -134,8 +143,7 @@ def a_table(scenes=3, images=8, seed=0):
 def test_an_attribute_is_measured_on_the_images_that_have_it():
     table = a_table()
     table.loc[[0, 3, *range(9, 16)], "score.detail"] = NAN  # one image of scene b is left, alone
-    outputs = table.rename(columns={"prediction.detail": "detail", "prediction.exposure": "exposure"})
-    found = AttributesTask(Numbers(1)).measures(outputs)
+    found = AttributesTask(Numbers(1)).measures(table)
     scenes = [table[table["scene"] == "a"].dropna(), table[table["scene"] == "c"]]
     ranks = [spearmanr(scene["score.detail"], scene["prediction.detail"]).statistic for scene in scenes]
     assert found["detail_srocc"] == pytest.approx(np.mean(ranks))
@@ -146,8 +154,7 @@ def test_an_attribute_is_measured_on_the_images_that_have_it():
 
 
 def test_a_table_without_labels_of_an_attribute_has_no_measure_of_it_and_no_mean():
-    table = a_table().drop(columns="score.detail").rename(columns={"prediction.exposure": "exposure"})
-    found = AttributesTask(Numbers(1)).measures(table.assign(detail=0.0))
+    found = AttributesTask(Numbers(1)).measures(a_table().drop(columns="score.detail"))
     assert np.isnan(found["detail_srocc"]) and np.isnan(found["mean_srocc"])
     assert np.isfinite(found["exposure_srocc"])
 
@@ -158,8 +165,7 @@ def test_a_table_without_labels_of_an_attribute_has_no_measure_of_it_and_no_mean
 def test_the_checkpoint_is_chosen_by_what_the_config_says(selection, measure):
     task = AttributesTask(Numbers(1), selection=selection)
     assert task.monitor == measure
-    table = a_table().rename(columns={f"prediction.{name}": name for name in Numbers.attributes})
-    assert measure in task.measures(table)
+    assert measure in task.measures(a_table())
 
 
 @pytest.mark.parametrize(

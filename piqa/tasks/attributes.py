@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from piqa.data.dataset import Batch
 from piqa.data.tables.more_labels import SCORE, SCORE_STD
 from piqa.errors import InputError
-from piqa.evaluation.attributes import OVERALL, attribute_scenes, attribute_table
-from piqa.evaluation.metrics import pair_accuracy
+from piqa.evaluation.attributes import OVERALL, PREDICTION, attribute_table
+from piqa.evaluation.metrics import pair_accuracy, per_scene
+from piqa.models.backbone import Backbone
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, published_adam, published_schedule
 from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.ranking import RankingTask
@@ -24,11 +26,10 @@ MEAN = "mean"
 class AttributesTask(RankingTask):
     """The ranking loss of the score and of each attribute, each over the pairs of which both images have its label.
 
-    The score is called `overall` here. The loss is the mean of the losses of all tasks, each times its weight in
-    `loss_weights`: at first 1, or as the config sets them; a callback may change them while the network trains. An image
-    without a label in an attribute is left out of that attribute's loss. The losses of a step are divided by all its
-    groups, so that a seldom judged attribute counts less, and so that the gradient does not depend on how a step is
-    divided among processes.
+    The score is called `overall` here. The loss is the mean over these tasks of weight times loss; a
+    `piqa.tasks.GradNorm` in `trainer.callbacks` balances them instead. An image without a label in an attribute is left
+    out of that attribute's loss. The losses of a step are divided by all its groups, so that an attribute that is
+    seldom judged counts less, and the gradient does not depend on how a step is divided among processes.
 
     Args:
         network: Returns `score` and an output for each attribute, such as `DualBranch` with `attributes`.
@@ -44,12 +45,13 @@ class AttributesTask(RankingTask):
         compute: How a training step is computed.
 
     Attributes:
-        loss_weights: By `overall` and attribute.
-        step_losses: The losses of the batch that is being learnt from, with their graphs, until it is learnt.
+        combine_losses: Makes one loss of those by `overall` and attribute; a callback may put its own in its place.
 
     Raises:
         InputError: If the network has no attributes, or a weight or the selection names another.
     """
+
+    combine_losses: Callable[[Mapping[str, Tensor]], Tensor]
 
     def __init__(
         self,
@@ -74,20 +76,18 @@ class AttributesTask(RankingTask):
             raise InputError(f"an attribute is called {taken[0]!r}, which has a meaning here; rename it")
         tasks = (OVERALL, *names)
         self.loss_weights = dict.fromkeys(tasks, 1.0) | (weights or {})
-        self.step_losses: dict[str, Tensor] = {}
         for what, given in (("weights", list(weights or {})), ("selection", [selection])):
             known = tasks if what == "weights" else (MEAN, *tasks)
             for unknown in (name for name in given if name not in known):
                 raise InputError(f"`model.{what}` names {unknown!r}; choose of {', '.join(known)}")
         for name, weight in self.loss_weights.items():
             if not 0 <= weight < float("inf"):
-                raise InputError(
-                    f"the weight of {name} in `model.weights` is {weight}; 0 or a positive number is needed"
-                )
+                raise InputError(f"the weight of {name} in `model.weights` is {weight}; 0 or more is needed")
+        self.combine_losses = self.weighted_mean
         self.monitor = _measure("srocc", None if selection == OVERALL else selection)
 
     def setup(self, stage: str) -> None:
-        """Check that the table has the columns that are learnt, and that the network's outputs have room beside them."""
+        """Check that the table has the labels that are learnt, and no column called like an attribute."""
         super().setup(stage)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         train = data.splits["train"]
@@ -108,7 +108,7 @@ class AttributesTask(RankingTask):
         Raises:
             InputError: If the network has no output for an attribute.
         """
-        losses = {OVERALL: self.loss(outputs["score"], batch)}
+        losses = {OVERALL: super().loss_of(outputs, batch)}
         for name in self.attributes:
             if name not in outputs:
                 raise InputError(
@@ -123,20 +123,27 @@ class AttributesTask(RankingTask):
             losses[name] = self.pair_loss(outputs[name][known], score[known], None if std is None else std[known], own)
         return losses
 
-    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+    def weighted_mean(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the mean over the tasks of weight times loss."""
-        self.step_losses = self.task_losses(outputs, batch)
-        total = sum(self.loss_weights[name] * loss for name, loss in self.step_losses.items())
-        assert isinstance(total, Tensor)
-        return total / len(self.step_losses)
+        weighted = [self.loss_weights[name] * loss for name, loss in losses.items()]
+        return torch.stack(weighted).mean()
 
-    def on_after_backward(self) -> None:
-        """Let go of the losses of the step, whose graphs hold memory."""
-        self.step_losses = {}
+    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Return the losses of all tasks, combined."""
+        return self.combine_losses(self.task_losses(outputs, batch))
+
+    def shared_weights(self) -> Sequence[nn.Parameter]:
+        """Return the last weights of each backbone, which all tasks share."""
+        backbones = [module for module in self.network.modules() if isinstance(module, Backbone)]
+        return [[one for one in backbone.parameters() if one.ndim > 1][-1] for backbone in backbones]
 
     def test_step(self, batch: Batch) -> None:
         """Collect scores and attributes on the test split."""
         self.validation_step(batch)
+
+    def _collect(self, loader: object) -> pd.DataFrame:
+        """Return the table of predictions, those of attributes in columns `prediction.<attribute>`."""
+        return super()._collect(loader).rename(columns={name: PREDICTION + name for name in self.attributes})
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """Return the measures of the score, SROCC and pair accuracy of each attribute, and the mean of all SROCCs.
@@ -146,10 +153,8 @@ class AttributesTask(RankingTask):
         found = super().measures(table)
         sroccs = [found["srocc"]]
         for name in self.attributes:
-            predicted = table.rename(columns={name: f"prediction.{name}"})
-            own = attribute_table(predicted, name) if SCORE + name in predicted else pd.DataFrame()
-            scenes = attribute_scenes(predicted, name)["srocc"] if len(own) else pd.Series(dtype="float64")
-            found[_measure("srocc", name)] = float(scenes.mean())
+            own = attribute_table(table, name) if SCORE + name in table else table[:0]
+            found[_measure("srocc", name)] = float(per_scene(own)["srocc"].mean()) if len(own) else float("nan")
             found[_measure("pair_accuracy", name)] = pair_accuracy(own) if len(own) else float("nan")
             sroccs.append(found[_measure("srocc", name)])
         return found | {_measure("srocc", MEAN): float(sum(sroccs) / len(sroccs))}
