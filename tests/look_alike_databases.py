@@ -293,7 +293,7 @@ def write_spaq(root: Path, count: int = 30, write=None) -> Path:
     Noisiness rises with the quality, as in the real database. The images' numbers end beyond 10,000.
     """
     write = write or (lambda frame, path: frame.to_csv(f"{path}.csv", index=False))
-    names = [f"{number:05d}.jpg" for number in range(10_016 - count + 1, 10_017)]
+    names = [f"{number:05d}.jpg" for number in range(10_006 - count + 1, 10_007)]
     quality = qualities(count)
     for name, q in zip(names, quality, strict=True):
         write_image(root / "TestImage" / name, q)
