@@ -16,7 +16,7 @@ from rich.console import Console
 from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
-from piqa.evaluation.report import ReportFacts, print_report, write_report
+from piqa.evaluation.report import ReportFacts, print_report, write_attribute_reports, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
 from piqa.training.process_settings import set_up_process
@@ -72,7 +72,9 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> No
 
 @rank_zero_only
 def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
-    print_report(write_report(cli.model.test_table, cli.out / "test", ReportFacts.from_dict(facts)), Console())
+    told, folder = ReportFacts.from_dict(facts), cli.out / "test"
+    write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
+    print_report(write_report(cli.model.test_table, folder, told), Console())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ chosen on the test set looks better than it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from piqa.evaluation.attributes import attribute_table
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
 from piqa.evaluation.output.preference import preference_lines, reliability_table
@@ -31,6 +32,7 @@ from piqa.system.shown_paths import shown_command, shown_path
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
 FILES = ("predictions.csv", "per_scene.csv", "metrics.json", "scatter.png")
+BY_ATTRIBUTE = "by_attribute"  # folder of the reports of attributes, beside that of the score
 MAX_PANELS = 60  # more cannot be read on one page
 LONGEST_NAME = 24  # characters of a scene's name above its panel
 SELECTED = {
@@ -142,6 +144,22 @@ def write_report(
     with replacing(report.scatter_png) as path:
         plot.savefig(path, format="png", dpi=110)
     return report
+
+
+def write_attribute_reports(
+    predictions: pd.DataFrame, attributes: Sequence[str], folder: Path, facts: ReportFacts
+) -> None:
+    """Write the report of each attribute that images have scores and predictions of, below `by_attribute`.
+
+    Args:
+        predictions: As for `write_report`, with `score.<attribute>` and `prediction.<attribute>`.
+        attributes: The attributes.
+        folder: That of the score's report.
+        facts: What was evaluated.
+    """
+    for attribute in attributes:
+        if f"score.{attribute}" in predictions and len(own := attribute_table(predictions, attribute)):
+            write_report(own, folder / BY_ATTRIBUTE / attribute, replace(facts, attribute=attribute))
 
 
 def _calibration(predictions: pd.DataFrame, facts: ReportFacts) -> Calibration | None:

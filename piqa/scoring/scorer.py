@@ -335,17 +335,28 @@ class Scorer:
         Raises:
             InputError: If a score is no number, as of a network whose weights are none.
         """
+        return self.portrait_outputs(portraits, test_crops=test_crops, batch_size=batch_size).get("score", [])
+
+    def portrait_outputs(
+        self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
+    ) -> dict[str, list[float]]:
+        """Return all outputs that are one number a portrait, by name, in the order of the portraits.
+
+        Arguments and errors are as of `score_portraits`; without any portrait there is no output.
+        """
         check_scoring(test_crops, batch_size)
         self._check_process()
-        scores: list[float] = []
+        found: dict[str, list[float]] = {}
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             seen = together([portrait_seen(one, self.crop_size, test_crops, self.view) for one in batch])
             with self.engine.enough_memory(len(batch)):
-                scores += self.engine.values(seen, None, [])["score"]
+                for name, values in self.engine.values(seen, None, []).items():
+                    found.setdefault(name, []).extend(values)
+        scores = found.get("score", [])
         if (bad := next((at for at, score in enumerate(scores) if not is_finite(score)), None)) is not None:
             raise InputError(f"the network's score of portrait {bad} is {scores[bad]}, no number; check the weights")
-        return scores
+        return found
 
     def _check_process(self) -> None:
         check_process(self._forks, self.device.type, self.engine.threads)

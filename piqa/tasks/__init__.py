@@ -1,6 +1,7 @@
 """What a network is trained to do: loss, optimiser, schedule and measures."""
 
 from piqa.tasks.aesthetic import AestheticTask, TwoStages, nima_adam, nima_schedule
+from piqa.tasks.attributes import AttributesTask
 from piqa.tasks.base import ScoringTask, published_adam, published_schedule
 from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
 from piqa.tasks.factor import FactorTask, factor_adam, factor_schedule
@@ -12,6 +13,7 @@ from piqa.training.grad_norm import GradNorm
 
 __all__ = [
     "AestheticTask",
+    "AttributesTask",
     "CLIPIQATask",
     "FactorTask",
     "GradNorm",
