@@ -282,3 +282,12 @@ def test_departures_are_stops_of_linear_light():
     assert departure(one, one).max() == 0
     white, black = (Image.new("RGB", (40, 30), (grey,) * 3) for grey in (255, 0))
     assert set(departure(white, black).ravel()) == {4.0}  # clipped: it is 8
+
+
+def test_an_attribute_of_spaq_may_be_the_score(spaq):
+    whole, colour = SPAQ(spaq).load(), SPAQ(spaq, attribute="colorfulness").load()
+    assert colour["score"].equals(whole["score.colorfulness"]) and colour["score.quality"].equals(whole["score"])
+    assert colour["score.noisiness"].equals(whole["score.noisiness"]) and "score.colorfulness" not in colour
+    assert SPAQ(spaq, attribute="colorfulness").name.startswith("SPAQ colorfulness, 10% val")
+    assert SPAQ(spaq, attribute="colorfulness").attribute == "colorfulness" and SPAQ(spaq).attribute is None
+    assert "SPAQ has no attribute 'beauty'" in refusal(SPAQ, spaq, attribute="beauty")

@@ -34,7 +34,7 @@ class BalancedTask(Protocol):
 
     Attributes:
         combine_losses: Called once a training batch with the loss of each task, by its name; what it returns is
-            minimised. `summed`, until `GradNorm` puts its own into its place.
+            minimised. `GradNorm` puts its own into its place for a training.
     """
 
     combine_losses: Callable[[Mapping[str, Tensor]], Tensor]
@@ -85,7 +85,7 @@ class GradNorm(Callback):
         return dict(zip(self._names, self._weights.tolist(), strict=True)) if self._names else {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the place of the task's plain sum.
+        """Take the place of what combines the task's losses.
 
         Raises:
             InputError: If the task has a single loss, or the network is compiled.
@@ -102,13 +102,13 @@ class GradNorm(Callback):
                 "GradNorm needs gradients inside a step, which a compiled network does not keep; leave "
                 "`model.compute.compile` off"
             )
-        self._task = pl_module
+        self._task, self._former = pl_module, pl_module.combine_losses
         pl_module.combine_losses = self.combined
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the task its plain sum back."""
+        """Let the task combine its losses itself again."""
         if self._task is not None:
-            self._task.combine_losses = summed
+            self._task.combine_losses = self._former
             self._task = None
 
     def combined(self, losses: Mapping[str, Tensor]) -> Tensor:

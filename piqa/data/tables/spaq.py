@@ -16,6 +16,8 @@ from piqa.system.spreadsheet import read_sheet
 Split = Literal["drawn", "numbered"]
 
 ATTRIBUTES = ("Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness")
+NAMES = tuple(name.lower() for name in ATTRIBUTES)
+QUALITY = "quality"  # the MOS, where it is not the score
 SCENES = {  # columns of the scenes, and LIQE's names for them
     "Animal": "animal",
     "Cityscape": "cityscape",
@@ -59,7 +61,8 @@ class SPAQ(Database):
     `score.contrast`, `score.noisiness` and `score.sharpness`. **Noisiness too is higher for less noise**: it rises with
     the MOS. The attributes follow the MOS closely (Spearman: sharpness 0.958, noisiness 0.893, contrast 0.875,
     colorfulness 0.844, brightness 0.784), so that a network that knows the MOS alone reaches such values: judge an
-    attribute by its partial correlation, which `piqa evaluate` prints.
+    attribute by its partial correlation, which `piqa evaluate` prints. With `attribute: colorfulness`, say, that is the
+    `score`, and the MOS is `score.quality`.
 
     `scene_tags`: the scene that most people named, and any other that 30 % named. `exif_focal_length` .. `exif_flash`:
     as the sheet has them, NaN where a cell is empty.
@@ -80,11 +83,13 @@ class SPAQ(Database):
         test_fraction: Fraction of the images for the test of `drawn`.
         seed: Seed of the draw.
         unit_range: Map scores of 0..100 to 0..1, those of the attributes too.
+        attribute: The attribute whose scores are the `score`: brightness, colorfulness, contrast, noisiness or
+            sharpness; None for the MOS.
         max_missing: Fraction of the images that may be missing; they are left out with a warning.
         check_files: Whether images must be on disk.
 
     Raises:
-        InputError: If there is no such split, or a fraction is out of range.
+        InputError: If there is no such split or attribute, or a fraction is out of range.
 
     Examples:
         >>> SPAQ("data/spaq").name
@@ -107,29 +112,40 @@ class SPAQ(Database):
         unit_range: bool = False,
         max_missing: float = 0.0,
         check_files: bool = True,
+        attribute: str | None = None,
     ) -> None:
         root = Path(root)
         super().__init__(root / images, unit_range, max_missing, check_files)
         require_choice(self.title, "split", split, get_args(Split))
+        require_choice(self.title, "attribute", attribute or NAMES[0], NAMES)
         check_fractions(val_fraction, test_fraction)
+        self._attribute = attribute
         self.split, self.annotations = split, root / annotations
         self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
 
     @property
     def name(self) -> str:
-        """The database and its split."""
+        """The database, the attribute if there is one, and the split."""
+        title = f"SPAQ {self.attribute}" if self.attribute else "SPAQ"
         if self.split == "numbered":
-            return "SPAQ, images 1 to 10,000 for training and the others for the test"
-        return f"SPAQ, {self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
+            return f"{title}, images 1 to 10,000 for training and the others for the test"
+        return f"{title}, {self.val_fraction:.0%} val and {self.test_fraction:.0%} test drawn with seed {self.seed}"
+
+    @property
+    def attribute(self) -> str | None:
+        """The attribute whose scores are the `score`; None for the MOS."""
+        return self._attribute
 
     def load(self) -> pd.DataFrame:
         """Read the sheets, split, find the images and check."""
         source = self.annotations / SCORES_FILE
         scores = read_sheet(source)
         require_columns(scores, (NAME, "MOS", *ATTRIBUTES), source, MEND)
-        frame = pd.DataFrame({"image": scores[NAME], "score": as_numbers(scores["MOS"], source)})
-        for name in ATTRIBUTES:
-            frame[SCORE + name.lower()] = as_numbers(scores[name], source)
+        columns = {QUALITY: "MOS", **dict(zip(NAMES, ATTRIBUTES, strict=True))}
+        judged = self.attribute or QUALITY
+        frame = pd.DataFrame({"image": scores[NAME], "score": as_numbers(scores[columns.pop(judged)], source)})
+        for name, theirs in columns.items():
+            frame[SCORE + name] = as_numbers(scores[theirs], source)
         if (scenes := self._of_images(SCENES_FILE, frame["image"])) is not None:
             frame["scene_tags"] = self._tags(scenes)
         if (exif := self._of_images(EXIF_FILE, frame["image"], "Source EXIF tags")) is not None:
