@@ -35,7 +35,19 @@ if TYPE_CHECKING:
     from piqa.evaluation.metrics import krocc, mae, pair_accuracy, per_scene, plcc, rmse, srocc, summarise
     from piqa.evaluation.scene_metrics import SceneKROCC, ScenePairAccuracy, ScenePLCC, SceneSROCC
     from piqa.factors.measure import FactorMeasurer, PortraitFactors, measure_factors
-    from piqa.models import CLIPIQA, LIQE, NIMA, Backbone, CLIPIQAPlus, DualBranch, Regressor, TANet
+    from piqa.models import (
+        CLIPIQA,
+        LIQE,
+        NIMA,
+        Backbone,
+        CLIPIQAPlus,
+        ColourNet,
+        DualBranch,
+        MultiScaleNet,
+        NoiseNet,
+        Regressor,
+        TANet,
+    )
     from piqa.preparation.image_file import open_image
     from piqa.preparation.portrait import Portrait, Preparation
     from piqa.preparation.store import PreparedStore
@@ -53,7 +65,10 @@ if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports
 
 _HOMES = {
     "piqa.scoring.scorer": ("Scorer",),
-    "piqa.models": ("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"),
+    "piqa.models": (
+        *("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "ColourNet", "DualBranch", "MultiScaleNet", "NoiseNet"),
+        *("Regressor", "TANet"),
+    ),
     "piqa.tasks.losses": ("fidelity_loss", "plcc_loss", "preference", "published_fidelity_loss"),
     "piqa.evaluation.metrics": ("krocc", "mae", "pair_accuracy", "per_scene", "plcc", "rmse", "srocc", "summarise"),
     "piqa.evaluation.scene_metrics": ("SceneKROCC", "ScenePLCC", "ScenePairAccuracy", "SceneSROCC"),
@@ -90,6 +105,7 @@ __all__ = [
     "Backbone",
     "CLIPIQAPlus",
     "CSVTable",
+    "ColourNet",
     "DualBranch",
     "FactorMeasurer",
     "FileAccessError",
@@ -98,6 +114,8 @@ __all__ = [
     "InputError",
     "KonIQ",
     "Mix",
+    "MultiScaleNet",
+    "NoiseNet",
     "Portrait",
     "PortraitData",
     "PortraitFactors",

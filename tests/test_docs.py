@@ -165,6 +165,7 @@ BASES = (  # those first whose parser is built soonest
     ("prepare", ["--config", "piqa.yaml"]),
     ("pretrain", ["--config", "lsvq.yaml"]),
     ("export", ["--ckpt_path", "runs/piqa"]),
+    ("data.noise_pairs", []),
 )
 
 

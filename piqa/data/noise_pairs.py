@@ -22,9 +22,9 @@ clean picture; of SIDD, one of its ten scenes. Whole scenes are held out for val
 `score` is the PSNR of the noisy patch against the clean one over all three channels, in dB, at most 50: higher is less
 noise, as in SPAQ. SSIM, of the luminance, stands beside it as `score.ssim`. PSNR is the score because it says how much
 noise there is: the same noise has the same PSNR in any content, so that the mean over patches is a picture's, and its
-values spread evenly over some 25 dB. SSIM divides by the local contrast: the same noise scores higher on texture, so that
-a network could learn the texture instead; and most of its values crowd below 1. The laboratory's choice is not known.
-Texture that hides noise from the eye is taken into account by the band alone.
+values spread evenly over some 25 dB. SSIM divides by the local contrast: the same noise scores higher on texture, so
+that a network could learn the texture instead; and most of its values crowd below 1. The laboratory's choice is not
+known. Texture that hides noise from the eye is taken into account by the band alone.
 
 The demo's two sitters stand in training and test scenes; it says nothing about portraits of other people.
 """

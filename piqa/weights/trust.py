@@ -28,8 +28,8 @@ NETWORKS = (
     "TANet",
 )
 TABLES = (
-    *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
-    *("CSVTable", "FlickrAES", "KonIQ", "Mix"),
+    *("AVA", "BID", "CADB", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "SPAQ", "TAD66K", "TID2013"),
+    *("CSVTable", "FiveK", "FlickrAES", "KonIQ", "Mix"),
 )
 # Where each class that a card may name is public. A card may name another module of piqa's, as those of 0.1.0 do.
 PUBLIC = dict.fromkeys(NETWORKS, "piqa.models") | dict.fromkeys(TABLES, "piqa.data")
@@ -46,6 +46,11 @@ RANGES: dict[str, tuple[float, float]] = {  # of the arguments that decide how m
     "motion": (0, 16384),
     "context": (1, 75),
     "dropout": (0, 1),
+    "bins": (2, 64),
+    "hues": (3, 64),
+    "width": (1, 1024),
+    "patch": (32, 512),
+    "patches": (1, 4096),
     "short_side": (1, LARGEST_SIDE),
     "detection_side": (1, 2 * LARGEST_SIDE),
     "face_margin": (0, LARGEST_SIDE),
