@@ -9,19 +9,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from piqa.models.backbone import Backbone
     from piqa.models.clip_iqa import CLIPIQA, CLIPIQAPlus
+    from piqa.models.composition import CompositionNet
     from piqa.models.dual_branch import DualBranch
+    from piqa.models.exposure_map import ExposureMap
+    from piqa.models.focus import Focus
     from piqa.models.liqe import LIQE
     from piqa.models.nima import NIMA
     from piqa.models.regressor import Regressor
     from piqa.models.tanet import TANet
 
-__all__ = ["CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"]
+__all__ = [
+    "CLIPIQA",
+    "LIQE",
+    "NIMA",
+    "Backbone",
+    "CLIPIQAPlus",
+    "CompositionNet",
+    "DualBranch",
+    "ExposureMap",
+    "Focus",
+    "Regressor",
+    "TANet",
+]
 
 _HOMES = {
     "Backbone": "backbone",
     "CLIPIQA": "clip_iqa",
     "CLIPIQAPlus": "clip_iqa",
+    "CompositionNet": "composition",
     "DualBranch": "dual_branch",
+    "ExposureMap": "exposure_map",
+    "Focus": "focus",
     "LIQE": "liqe",
     "NIMA": "nima",
     "Regressor": "regressor",
