@@ -1,4 +1,4 @@
-"""Images of a disk in the centre or at the thirds, with votes and classes, and the training of a tiny CompositionNet."""
+"""Images of a disk in the centre or at the thirds, with votes and classes; the training of a tiny CompositionNet."""
 
 import numpy as np
 import pandas as pd

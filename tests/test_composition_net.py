@@ -131,7 +131,7 @@ def test_shuffled_labels_teach_nothing(folder):
 
 
 def test_a_trained_network_names_the_composition(trained, folder, tmp_path):
-    task, _, _, data = trained
+    task = trained[0]
     model_file.save(task.network, tmp_path / "model.safetensors", task.card())
     rows = Composed(folder).load().query("split == 'val'")
     table = Scorer.load(tmp_path / "model.safetensors", device="cpu").score(rows["path"].tolist())

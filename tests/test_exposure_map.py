@@ -179,7 +179,9 @@ def test_a_trained_network_is_saved_and_scores_images(trained, pictures, tmp_pat
     files = sorted(pictures.glob("*.png"))[:3]
     table = Scorer.load(tmp_path / "model.safetensors", device="cpu").score(files)
     assert table["score"].between(-4, 0).all() and table["stops"].between(-4, 4).all()
-    assert Scorer(task.network, data.preparation, SIDE, "cpu", view="whole").score(files)["score"].equals(table["score"])
+    assert (
+        Scorer(task.network, data.preparation, SIDE, "cpu", view="whole").score(files)["score"].equals(table["score"])
+    )
 
 
 class Edited(Table):
@@ -219,7 +221,6 @@ def test_an_experts_pictures_are_prepared_and_learnt_from(pictures):
     trainer.fit(task, data)
     after = trainer.validate(task, data, verbose=False)[0]
     assert after["val/mae"] < 0.7 * before["val/mae"]
-    assert set(task._collect(trainer.val_dataloaders)) >= {"score", "prediction", "stops"}
 
 
 def test_labels_that_are_not_there_are_refused(pictures):

@@ -38,7 +38,8 @@ def subject_mask():
 
 def bokeh(subject_blur, background_blur, seed=0):
     """A picture whose two planes have known blurs (Gaussian sigma, in pixels), float in [0, 1], (1, 3, ...)."""
-    near, far = (ndimage.gaussian_filter(texture(s), b) for s, b in ((2 * seed, subject_blur), (2 * seed + 1, background_blur)))
+    planes = ((2 * seed, subject_blur), (2 * seed + 1, background_blur))
+    near, far = (ndimage.gaussian_filter(texture(number), blur) for number, blur in planes)
     light = np.where(subject_mask(), near, far)
     return from_linear(torch.tensor(light, dtype=torch.float32)).expand(1, 3, -1, -1).contiguous()
 
@@ -79,13 +80,13 @@ def test_shallow_depth_is_decided_by_the_background():
 
 def test_a_flat_background_has_no_blur():
     pixels = bokeh(1, 1)
-    pixels[..., ~subject_mask()] = 0.5
+    pixels[..., torch.from_numpy(~subject_mask())] = 0.5
     found = measured(pixels)
     # The outline of the subject alone is left, in neither region.
     assert np.isnan(found["gap"][0]) and np.isfinite(found["score"][0])
     assert Focus.classes["depth_of_field"][int(found["depth_of_field"][0])] == "unknown"
     blank = measured(torch.full((1, 3, HEIGHT, WIDTH), 0.5))
-    assert blank["score"][0] == pytest.approx(-np.log2(5)) and np.isnan(blank["subject_blur"][0]) == np.False_
+    assert blank["score"][0] == pytest.approx(-np.log2(5)) and np.isfinite(blank["subject_blur"][0])
 
 
 def test_brightness_does_not_move_it():
@@ -129,7 +130,8 @@ def test_a_network_of_ones_own_tells_the_subject_and_is_loaded_only_where_truste
     import own_masks
 
     network = Focus(own_masks.LeftHalf())
-    assert measured(halves(0.8, 4), network=network)["gap"][0] > 1 > -1 > measured(halves(4, 0.8), network=network)["gap"][0]
+    gaps = measured(halves(0.8, 4), halves(4, 0.8), network=network)["gap"]
+    assert gaps[0] > 1 and gaps[1] < -1
     spec = ClassSpec.of(network)
     assert spec.init_args["subject"] == {"class_path": "own_masks.LeftHalf", "init_args": {"fraction": 0.5}}
     card = ModelCard(spec, {"short_side": WIDTH, "resize": "shrink", "face_rule": "none"}, "whole", WIDTH)

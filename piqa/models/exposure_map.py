@@ -9,6 +9,7 @@ features, as that of one image would remove how bright it is.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -56,13 +57,11 @@ class ExposureMap(ScoringModule):
         self.stem = _convolution(INPUTS, channels[0])
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(before, after, stride=2), _convolution(after, after))
-            for before, after in zip(channels, channels[1:], strict=False)
+            for before, after in pairwise(channels)
         )
         # Each level may be the coarsest one, where what is known of the whole image comes in.
         self.everywhere = nn.ModuleList(nn.Linear(count, count) for count in channels)
-        self.up = nn.ModuleList(
-            _convolution(before + after, before) for before, after in zip(channels, channels[1:], strict=False)
-        )
+        self.up = nn.ModuleList(_convolution(before + after, before) for before, after in pairwise(channels))
         self.heads = nn.ModuleList(nn.Conv2d(count, 1, 1) for count in channels)
         for head in self.heads:
             # Training starts from hardly anything: from "as it should be" everywhere.

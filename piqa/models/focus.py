@@ -58,7 +58,8 @@ class Focus(ScoringModule):
         self.init_args = {} if subject is None else {"subject": _spec_of(subject)}
         offsets = torch.arange(TAPS) - TAPS // 2
         bell = torch.exp(-(offsets**2) / (2 * SIGMA0**2))
-        self.register_buffer("gaussian", (bell / bell.sum()).view(1, 1, TAPS, 1), persistent=False)
+        # Kept in files of models, as one without any tensor is none.
+        self.register_buffer("gaussian", (bell / bell.sum()).view(1, 1, TAPS, 1))
 
     def edge_blur(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the blur and the strength of each edge pixel.
@@ -125,7 +126,7 @@ def _blur_of(blur: Tensor, strength: Tensor, region: Tensor) -> Tensor:
     """Return the median blur of the strongest edges of a region, (images,); NaN where it has too few edges."""
     edges = (strength * region).flatten(1)
     count = (edges > 0).sum(dim=1)
-    ordered, places = edges.sort(dim=1, descending=True)
+    places = edges.argsort(dim=1, descending=True)
     taken = (count * STRONGEST).ceil().long().clamp(min=ENOUGH)
     counts = torch.arange(edges.shape[1], device=edges.device)[None] < torch.minimum(taken, count)[:, None]
     blurs = blur.flatten(1).gather(1, places).masked_fill(~counts, float("nan"))

@@ -88,7 +88,8 @@ class ExposureTask(ScoringTask):
             table = data.table.load()
             if REFERENCE not in table:
                 raise InputError(
-                    f"`model.labels: reference` needs a column {REFERENCE}, which {data.table.name} lacks; take `synthetic`"
+                    f"`model.labels: reference` needs a column {REFERENCE}, which {data.table.name} lacks; take "
+                    "`synthetic`"
                 )
             report = self._store().build(table[REFERENCE], data.store.device, data.store.workers, data.store.max_failed)
             print(f"experts' pictures: {report}")
@@ -210,8 +211,8 @@ class ExposureTask(ScoringTask):
         """Return how well the maps and the scores agree with the labels.
 
         `mae`: mean absolute error of the maps in stops, also of images by their true stops; `signs`: fraction of the
-        places at least half a stop off whose sign is right; `within_half_stop`: fraction of all places that err by less;
-        `srocc_stops` and `srocc`: rank correlations of the mean of the map, and of the score, with the labels'.
+        places at least half a stop off whose sign is right; `within_half_stop`: fraction of all places that err by
+        less; `srocc_stops` and `srocc`: rank correlations of the mean of the map, and of the score, with the labels'.
         """
         found = {
             "within_half_stop": float(table["within"].mean()),

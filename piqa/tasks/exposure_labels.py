@@ -45,7 +45,8 @@ def drawn_stops(height: int, width: int, generator: torch.Generator | None = Non
     low, high = STEEPNESS
     mask = torch.sigmoid(low * (high / low) ** steep * field)
     other = 0.0 if stays < 0.5 else STOPS * (2 * outside - 1)
-    return other + (STOPS * (2 * inside - 1) - other) * mask
+    stops: Tensor = other + (STOPS * (2 * inside - 1) - other) * mask
+    return stops
 
 
 def fixed_stops(index: int) -> float:
