@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         FlickrAES,
         KonIQ,
         Mix,
+        Pictures,
         PortraitData,
         TableDataset,
     )
@@ -35,7 +36,19 @@ if TYPE_CHECKING:
     from piqa.evaluation.metrics import krocc, mae, pair_accuracy, per_scene, plcc, rmse, srocc, summarise
     from piqa.evaluation.scene_metrics import SceneKROCC, ScenePairAccuracy, ScenePLCC, SceneSROCC
     from piqa.factors.measure import FactorMeasurer, PortraitFactors, measure_factors
-    from piqa.models import CLIPIQA, LIQE, NIMA, Backbone, CLIPIQAPlus, DualBranch, Regressor, TANet
+    from piqa.models import (
+        CLIPIQA,
+        LIQE,
+        NIMA,
+        Backbone,
+        CLIPIQAPlus,
+        CompositionNet,
+        DualBranch,
+        ExposureMap,
+        Focus,
+        Regressor,
+        TANet,
+    )
     from piqa.preparation.image_file import open_image
     from piqa.preparation.portrait import Portrait, Preparation
     from piqa.preparation.store import PreparedStore
@@ -53,10 +66,10 @@ if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports
 
 _HOMES = {
     "piqa.scoring.scorer": ("Scorer",),
-    "piqa.models": ("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"),
-    "piqa.models.exposure_map": ("ExposureMap",),
-    "piqa.models.composition": ("CompositionNet",),
-    "piqa.models.focus": ("Focus",),
+    "piqa.models": (
+        *("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"),
+        *("CompositionNet", "ExposureMap", "Focus"),
+    ),
     "piqa.tasks.losses": ("fidelity_loss", "plcc_loss", "preference", "published_fidelity_loss"),
     "piqa.evaluation.metrics": ("krocc", "mae", "pair_accuracy", "per_scene", "plcc", "rmse", "srocc", "summarise"),
     "piqa.evaluation.scene_metrics": ("SceneKROCC", "ScenePLCC", "ScenePairAccuracy", "SceneSROCC"),

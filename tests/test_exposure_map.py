@@ -240,3 +240,17 @@ def test_mirrored_images_have_mirrored_labels():
     plain = (exposed(pixels, stops).float() - seen.float()).abs().mean(dim=(1, 2, 3))
     flipped = (exposed(pixels.flip(-1), stops).float() - seen.float()).abs().mean(dim=(1, 2, 3))
     assert (torch.minimum(plain, flipped) < 1e-6).all() and (plain > 1).any() and (flipped > 1).any()
+
+
+def test_pictures_of_a_folder_are_drawn_by_folder_where_there_are_three(tmp_path):
+    from piqa.data import Pictures
+
+    for name in ("a/1.png", "a/2.PNG", "b/1.jpg", "b/2.jpg", "c/1.png", "c/2.png", "c/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    table = Pictures(tmp_path, val_fraction=0.34, test_fraction=0.34).load()
+    assert len(table) == 6 and set(table["split"]) == {"train", "val", "test"}
+    assert table.groupby(table["image"].str[0])["split"].nunique().eq(1).all()
+    assert Pictures(tmp_path, "c/*", 0, 0).load()["image"].tolist() == ["c/1.png", "c/2.png"]
+    assert "leave one for val" in refusal(Pictures(tmp_path, "[ab]/*", 0.25, 0).load)
+    assert "0 pictures match '*'" in refusal(Pictures(tmp_path, "*").load)

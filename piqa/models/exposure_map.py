@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from piqa.errors import InputError
-from piqa.models.contract import ScoringModule
+from piqa.models.contract import ScoringModule, is_traced
 from piqa.models.light import log_luminance
 from piqa.models.pixels import as_unit_floats
 
@@ -32,9 +32,11 @@ class ExposureMap(ScoringModule):
     Args:
         width: Channels of the finest level; each level has twice as many as the one before, at most eight times.
         levels: The most down-samplings: of an image whose short side is n px there are log2(n / 8), at most these.
+        image_size: Side in pixels of its square input images, so that it can be exported; None for images of any size,
+            of which the depth follows.
 
     Raises:
-        InputError: If a number is not possible.
+        InputError: If a number is not possible; or if it is exported without an `image_size`.
 
     Examples:
         >>> network = ExposureMap(width=4).eval()
@@ -47,11 +49,12 @@ class ExposureMap(ScoringModule):
 
     inputs = ("whole",)
 
-    def __init__(self, width: int = 16, levels: int = 6) -> None:
+    def __init__(self, width: int = 16, levels: int = 6, image_size: int | None = None) -> None:
         super().__init__()
         if width < 1 or levels < 1:
             raise InputError(f"ExposureMap needs `width` and `levels` of at least 1, not {width} and {levels}")
-        self.init_args = {"width": width, "levels": levels}
+        self.init_args = {"width": width, "levels": levels, "image_size": image_size}
+        self.image_size = image_size
         self.levels = levels
         channels = [width * min(2**level, MOST_CHANNELS) for level in range(levels + 1)]
         self.stem = _convolution(INPUTS, channels[0])
@@ -135,6 +138,8 @@ class ExposureMap(ScoringModule):
             float32, (images,): `score`, minus the mean absolute value of the map in stops, so that 0 is the best; and
             `stops`, the mean of the map: the stops by which the image as a whole is too bright.
         """
+        if self.image_size is None and is_traced():
+            raise InputError("an ExposureMap whose depth follows the image cannot be exported; give it an `image_size`")
         return outputs_of_map(self.exposure_map(whole))
 
 

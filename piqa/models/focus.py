@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from piqa.errors import InputError
-from piqa.models.contract import Arguments, ScoringModule
+from piqa.models.contract import Arguments, ScoringModule, is_traced
 from piqa.models.light import luminance
 from piqa.models.pixels import as_unit_floats
 
@@ -38,6 +38,9 @@ class Focus(ScoringModule):
         subject: A network that takes float pixels in [0, 1], (images, 3, height, width), and returns where the subject
             is, or how near each place is, 0 to 1, (images, 1, height, width). A card names it by its import path, so
             that a model file with one is loaded only where its package is trusted.
+
+    Raises:
+        InputError: If it is exported.
 
     Examples:
         >>> outputs = Focus()(torch.rand(2, 3, 96, 64))
@@ -108,6 +111,8 @@ class Focus(ScoringModule):
             Of a background with fewer than 20 edge pixels, blur and gap are NaN, and the class is `unknown`; a subject
             with fewer has the largest blur.
         """
+        if is_traced():
+            raise InputError("Focus cannot be exported: what it measures depends on the size of the image")
         pixels = as_unit_floats(whole)
         with torch.autocast(pixels.device.type, enabled=False):
             blur, strength = self.edge_blur(pixels)

@@ -68,5 +68,11 @@ class Pictures(Table):
         splits = draw_splits(
             folders if len(set(folders)) >= 3 else images, self.val_fraction, self.test_fraction, self.seed
         )
+        for split in ("train", "val", "test"):
+            if splits.count(split) == 1:
+                raise InputError(
+                    f"{len(files)} pictures in {self.root} leave one for {split}, which is too few; add pictures, or "
+                    "change `val_fraction` and `test_fraction`"
+                )
         frame = pd.DataFrame({"image": images, "path": [str(file) for file in files], "score": 0.0, "scene": SCENE})
         return validate(frame.assign(split=splits), self.root, required_splits=("train",), check_files=False)
