@@ -71,7 +71,7 @@ class ScoringModule(nn.Module):
 
 def is_traced() -> bool:
     """Whether a network is being traced or compiled, so that what depends on the size of an image would be fixed."""
-    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[no-untyped-call]
+    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def as_scoring_network(network: nn.Module | Callable[..., Mapping[str, Tensor]]) -> ScoringModule:
