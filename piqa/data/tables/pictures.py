@@ -29,8 +29,8 @@ class Pictures(Table):
         InputError: If the fractions leave nothing to train on.
 
     Examples:
-        >>> Pictures(".", pattern="*.jpg", val_fraction=0.4, test_fraction=0).load()["split"].value_counts().to_dict()
-        {'train': 3, 'val': 2}
+        >>> Pictures(".", pattern="*.jpg", val_fraction=0, test_fraction=0).load()["image"].tolist()
+        ['a.jpg', 'b.jpg']
     """
 
     def __init__(
