@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
 
 from piqa.data.options import StoreOptions
+from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
 from piqa.errors import InputError, one_line_errors
 from piqa.evaluation.inputs import CandidateTable, naive_candidates, named_paths, read_candidates
 from piqa.evaluation.kept_preferences import keep_preferences
+from piqa.evaluation.kept_uncertainty import keep_uncertainty
 from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
-from piqa.evaluation.leaderboard.entries import Candidate
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.leaderboard.leaderboard import Leaderboard, without_places
 from piqa.evaluation.leaderboard.published import published_entries
@@ -36,28 +38,25 @@ from piqa.evaluation.output.terminal import print_board
 from piqa.evaluation.pairs import PairBands
 from piqa.evaluation.report import Report, ReportFacts, print_report, write_report
 from piqa.evaluation.statistics.options import StatisticsOptions
-from piqa.preparation.store import PreparedStore
 from piqa.scoring.loading import CONFIGS
 from piqa.scoring.options import ScoringOptions
-from piqa.scoring.precision import tell_precision
 from piqa.scoring.scorer import Scorer
+from piqa.scoring.table_scores import part_of, scored_tables
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
 from piqa.system.device import pick_device
 from piqa.system.files import digest_of
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
-from piqa.system.progress import Advance, progress
-from piqa.system.shown_paths import shown_command, shown_path
+from piqa.system.shown_paths import shown_command
 from piqa.weights import model_file
 from piqa.weights.card_facts import is_own_model
-from piqa.weights.licences import licence_of, require_commercial
+from piqa.weights.licences import require_commercial
 from piqa.weights.model_card import ModelCard
 from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust, trusted_packages
 
 SafeTables = Literal["board", "all", "none"]
-Item = TypeVar("Item")
 STATISTICS, PAIRS, SCORING = StatisticsOptions(), PairBands(), ScoringOptions()
 TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
@@ -147,7 +146,8 @@ def evaluate(
             their code.
         commercial: Refuse models that are not known to allow commercial use.
         preference: Whether to fit how a difference of scores becomes the probability that one image is better, and to
-            keep it in the card of each model that is a run of piqa's, for `piqa pick`.
+            keep it in the card of each model that is a run of piqa's, for `piqa pick`; and likewise how sure the scores
+            themselves are, with the unit of the network's `score_std` where it answers one.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
@@ -160,9 +160,11 @@ def evaluate(
         raise InputError(f"`max_failed` is {max_failed}; a fraction between 0 and 1 is needed")
     folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
     scorer = _load(next(iter(models.values())), scoring, trust) if models else None  # its card may name the table
+    used_by = None
     if table is None and scorer is not None:
         table = _table_of(scorer.card, next(iter(models.values())), trust)
-    labels = None if table is None else _labels(table, split)
+        used_by = scorer.card
+    labels = None if table is None else _labels(table, split, used_by)
     tables = read_candidates(csvs, labels, split, max_missing, selected_on)
     subject = Subject(
         table=", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
@@ -177,12 +179,15 @@ def evaluate(
         claim_folder(folder, "evaluation", made_before=_made_before)
         if labels is not None:
             used = [split, "train"] if calibrate else [split]
-            tables = [*_scored(models, scorer, labels, used, max_failed, scoring, trust), *tables]
+            load = partial(_load, options=scoring, trust=trust)
+            tables = [*scored_tables(models, scorer, load, labels, used, max_failed, scoring), *tables]
         board = without_places(_compare(tables, table, labels, subject, options))
         reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all", preference)
         files = [*write_tables(board, folder, spreadsheet_safe=spreadsheet_safe != "none").values()]
         files.append(write_page(board, folder / "leaderboard.html"))
-    notes = keep_preferences(models, own, reports, split) if preference else []
+    notes = []
+    if preference:
+        notes = [*keep_preferences(models, own, reports, split), *keep_uncertainty(models, own, reports, split)]
     return Evaluation(board, reports, folder, files, notes)
 
 
@@ -255,92 +260,6 @@ def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
     return load_scorer(model, options.engine, liqe=options.liqe, trust=trust, **how)  # type: ignore[arg-type]
 
 
-def _scored(
-    models: dict[str, str],
-    scorer: Scorer | None,
-    labels: pd.DataFrame,
-    used: Sequence[str],
-    max_failed: float,
-    options: ScoringOptions,
-    trust: Trust,
-) -> Iterator[CandidateTable]:
-    """Yield every model's predictions of the images of some splits, of which the first is evaluated.
-
-    `scorer` is the first model's, loaded already.
-    """
-    frame = labels[labels["split"].isin(used)]
-    for name, model in models.items():
-        scorer = scorer or _load(model, options, trust)
-        tell_precision(scorer.card, options.precision, shown_path(model))
-        selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
-        score = _score_stored if scorer.takes_portraits else _score_files
-        found, broken = score(scorer, frame["path"], options)
-        _check_failed(broken, len(labels), len(frame), max_failed)
-        failed = frame["path"].isin([path for path, _ in broken])
-        scores = [found[path] for path in frame.loc[~failed, "path"]]
-        scorer = None  # one network in memory at a time
-        scored = frame[~failed].assign(prediction=scores)
-        without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
-        candidate = Candidate(
-            name,
-            scored.set_index("image")["prediction"],
-            selected_on=selected_on,
-            source=shown_path(model),
-            failed=tuple(without),
-        )
-        evaluated = _part(scored, used[0]).drop(columns="path")
-        evaluated.attrs = {"failed": without, "licence": licence}
-        yield CandidateTable(candidate, evaluated)
-
-
-Scores = dict[str, float]
-Broken = list[tuple[str, str]]  # images and why they could not be prepared
-
-
-def _score_stored(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
-    """Return the scores of images by way of the store, and the images that could not be prepared."""
-    prepared = PreparedStore(options.store, scorer.preparation)
-    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
-    failed = {path for path, _ in broken}
-    usable = [path for path in paths if path not in failed]
-    with progress(len(usable)) as advance:
-        portraits = _counted(map(prepared.load, usable), advance)
-        scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
-    return dict(zip(usable, scores, strict=True)), broken
-
-
-def _score_files(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
-    """Return the same of the files themselves, for a model that the store does not serve."""
-    scores: Scores = {}
-    broken: Broken = []
-    with progress(len(paths)) as advance:
-        for batch in scorer.batches(paths, test_crops=options.test_crops, batch_size=options.batch_size):
-            for row in scorer.rows(batch):
-                file, error = str(row["file"]), row["error"]
-                if error is None:
-                    scores[file] = float(row["score"] or 0)
-                else:
-                    broken.append((file, str(error)))
-            advance(len(batch.files))
-    return scores, broken
-
-
-def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:
-    for portrait in portraits:
-        yield portrait
-        advance(1)
-
-
-def _check_failed(failed: Sequence[tuple[str, str]], images: int, wanted: int, max_failed: float) -> None:
-    """Apply the rule of training: of all images of the table, at most this fraction may be broken."""
-    if len(failed) > max_failed * images or len(failed) == wanted:
-        raise InputError(
-            f"{len(failed)} of the {wanted} images to be scored could not be prepared, more than the fraction of "
-            f"{max_failed:g} of the table's {images} images; mend them or raise `max_failed`; the first: "
-            f"{min(failed)[1]}"
-        )
-
-
 def _made_before(folder: Path) -> bool:
     """Whether a folder holds an evaluation by a version that did not mark its folders yet."""
     return any(
@@ -349,17 +268,20 @@ def _made_before(folder: Path) -> bool:
     )
 
 
-def _labels(table: Table, split: str) -> pd.DataFrame:
-    """Load the whole table, which must have images in the split."""
+def _labels(table: Table, split: str, trained: ModelCard | None) -> pd.DataFrame:
+    """Load the whole table, which must have images in the split.
+
+    Where it names no validation split, the scenes are taken that the training held out, as the model's card tells.
+    """
     frame = table.load()
+    if split == "val" and split not in set(frame["split"]) and trained is not None:
+        data = trained.trained_on.get("data") or {}
+        if data.get("validation_fraction"):
+            frame = hold_out_scenes(frame, data["validation_fraction"], data["seed"])
     if split not in set(frame["split"]):
         found = ", ".join(sorted(frame["split"].unique()))
         raise InputError(f"{table.name} has no images in the split '{split}' (found: {found}); choose one of these")
     return frame
-
-
-def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    return frame[frame["split"] == split].reset_index(drop=True)
 
 
 def _table_of(card: ModelCard, model: str, trust: Trust) -> Table:
@@ -381,9 +303,9 @@ def _compare(
     options: LeaderboardOptions,
 ) -> Leaderboard:
     """Build the leaderboard of the candidates, the naive rules and the published results."""
-    truth = tables[0].frame if labels is None or subject.split is None else _part(labels, subject.split)
+    truth = tables[0].frame if labels is None or subject.split is None else part_of(labels, subject.split)
     truth = truth[[name for name in TRUTH if name in truth]]
-    training = None if labels is None or subject.split == "train" else _part(labels, "train")
+    training = None if labels is None or subject.split == "train" else part_of(labels, "train")
     rivals, centred = (None, None) if table is None else (table.rival_scores(), table.centred_score)
     candidates = [*naive_candidates(truth, training, rivals, centred), *(one.candidate for one in tables)]
     published = published_entries(subject.attribute, subject.official_split)

@@ -44,7 +44,9 @@ class DropoutPasses(ScoringModule):
             raise InputError(f"`mc_dropout` is {passes}; at least 2 passes are needed, such as 20")
         self.layers = dropout_layers(network)
         if not self.layers:
-            raise InputError(f"a {type(network).__name__} has no dropout layer, so that `mc_dropout` tells nothing of it")
+            raise InputError(
+                f"a {type(network).__name__} has no dropout layer, so that `mc_dropout` tells nothing of it"
+            )
         self.network, self.passes, self.seed = network, passes, seed
         self.inputs, self.classes = network.inputs, network.classes
         self.image_size, self.pools_windows = network.image_size, network.pools_windows

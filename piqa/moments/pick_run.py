@@ -122,13 +122,15 @@ class PickRun:
 
     def choose(self, moments: Sequence[Moment], choosing: Choosing, too_close: float) -> None:
         """Rank the shots of each moment, and choose the picks."""
-        scores, preference = self._scores, None if self._model is None else self._model.preference
+        scores, model = self._scores, self._model
         ranker = Ranker(
             self.measured,
             None if scores is None else scores.scores,
             None if scores is None else scores.faults,
-            preference,
+            None if model is None else model.preference,
             too_close,
+            None if scores is None else scores.stds,
+            None if model is None else model.uncertainty,
         )
         with progress(len(moments), task="ranking", unit="moments") as advance:
             ranked = []
@@ -167,6 +169,7 @@ class PickRun:
                 write_rows(file, self.picked, self.names.name_of)
             self._output.about_to_write(temporary)
         preference = None if self._model is None else self._model.preference
+        uncertainty = None if self._model is None else self._model.uncertainty
         summary = {
             **asdict(self.counts),
             "notes": self.notes,
@@ -175,6 +178,7 @@ class PickRun:
             "model_name": self.model_name or None,
             "licence": None if self._model is None else self._model.licence,
             "preference": None if preference is None else preference.to_dict(),
+            "uncertainty": None if uncertainty is None else uncertainty.to_dict(),
             "choices": None if agreed is None else agreed.to_dict(),
         }
         write_marked(summary, self._output.summary, WHAT, self._output.table)

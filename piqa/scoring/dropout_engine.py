@@ -39,7 +39,8 @@ def with_dropout(scorer: Scorer, passes: int, seed: int = 0) -> Scorer:
     """
     if not isinstance(scorer.engine, TorchEngine):
         raise InputError(
-            "`mc_dropout` needs the model that was trained: an exported one, or an ensemble, has no dropout to switch on"
+            "`mc_dropout` needs the model that was trained: an exported one, or an ensemble, has no dropout to switch "
+            "on; give what it was made of"
         )
     return scorer.with_engine(DropoutEngine(scorer.engine, passes, seed, scorer.std_factor))
 

@@ -1,7 +1,8 @@
 """Scores of several models of one kind, trained with other seeds: their mean, and how far they disagree.
 
-Each ranking model has a scale and a zero of its own. The cards of runs that `piqa evaluate` has seen tell both: how many
-units of the measured score one unit of the model's is (`gain`), and the mean score of the evaluated images (`centre`).
+Each ranking model has a scale and a zero of its own. The cards of runs that `piqa evaluate` has seen tell both: how
+many units of the measured score one unit of the model's is (`gain`), and the mean score of the evaluated images
+(`centre`).
 All scores are put on the scale of the first model,
 
     f'_m = centre_1 + (f_m - centre_m) gain_m / gain_1
@@ -55,9 +56,7 @@ class Member:
     settings: Mapping[str, object]
 
 
-def load_ensemble(
-    paths: Sequence[str | Path], load: Callable[..., Scorer] = Scorer.load, **how: Any
-) -> Scorer:
+def load_ensemble(paths: Sequence[str | Path], load: Callable[..., Scorer] = Scorer.load, **how: Any) -> Scorer:
     """Load several models as one scorer, which answers `score`, `score_std` and `model_std`.
 
     `model_std` is the standard deviation between the models. Their other outputs have no common scale and are left out.
@@ -188,6 +187,6 @@ def _check_alike(scorers: Sequence[Scorer], paths: Sequence[str | Path]) -> None
     for scorer, path in zip(scorers[1:], paths[1:], strict=True):
         if seen(scorer) != seen(scorers[0]):
             raise InputError(
-                f"{path} and {paths[0]} were trained with other preparations, views, crops or inputs; an ensemble needs "
-                "models of one kind, such as runs of the same config with other seeds"
+                f"{path} and {paths[0]} were trained with other preparations, views, crops or inputs; an ensemble "
+                "needs models of one kind, such as runs of the same config with other seeds"
             )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -21,6 +20,9 @@ from piqa.scoring.engine import Device, ScoringEngine, Values
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.scoring.options import Precision, check_inside, check_scoring
 from piqa.scoring.pictures import Pictures, pictures
+from piqa.scoring.rows import BOX, COLUMNS, by_image, is_finite
+from piqa.scoring.rows import Cell as Cell
+from piqa.scoring.rows import Row as Row
 from piqa.scoring.runtime_engine import RuntimeEngine, digest_of_exported, load_exported_parts
 from piqa.scoring.stated_std import STD, std_factor_of
 from piqa.system.files import digest_of
@@ -36,11 +38,6 @@ if TYPE_CHECKING:
     from piqa.data.transforms import Batch
     from piqa.models.contract import ScoringModule
     from piqa.scoring.torch_engine import TorchEngine
-
-BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
-Cell = str | float | bool | None
-Row = dict[str, Cell]  # by column
-COLUMNS = ["file", "score", "face_found", *BOX, "turned", "error"]
 
 
 class Scorer:
@@ -174,7 +171,7 @@ class Scorer:
         return cast("TorchEngine", self.engine)
 
     def with_engine(self, engine: ScoringEngine) -> Scorer:
-        """Return a scorer with the same preparation and card, which has this engine and takes its values as they are."""
+        """Return a scorer with the same preparation and card and this engine, whose values it takes as they are."""
         other = copy(self)
         other.engine, other.std_factor, other._preparer = engine, 1.0, None
         vars(other).pop("columns", None)
@@ -227,7 +224,7 @@ class Scorer:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
         exported = isinstance(self.engine, RuntimeEngine)
         made_of = {"model": digest_of_exported(Path(model)) if exported else digest_of(model)}
-        seen = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
+        seen: dict[str, object] = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
         if factors:
             seen["factors"] = _factors().factor_settings()
         if self.std_factor != 1 and STD in self.columns:
@@ -367,21 +364,16 @@ class Scorer:
             with self.engine.enough_memory(len(batch)):
                 rows += self._by_image(self.engine.values(seen, None, []))
         if (bad := next((at for at, row in enumerate(rows) if not is_finite(row["score"])), None)) is not None:
-            raise InputError(f"the network's score of portrait {bad} is {rows[bad]['score']}, no number; check the weights")
+            raise InputError(
+                f"the network's score of portrait {bad} is {rows[bad]['score']}, no number; check the weights"
+            )
         return rows
 
     def _check_process(self) -> None:
         check_process(self._forks, self.device.type, self.engine.threads)
 
     def _by_image(self, outputs: Mapping[str, Values]) -> list[Row]:
-        """Return the network's outputs for each image; class indices by their names, `score_std` in its unit."""
-        classes = self.engine.classes
-        columns: dict[str, list[Cell]] = {}
-        for name, values in outputs.items():
-            columns[name] = [classes[name][int(index)] for index in values] if name in classes else [*values]
-        if STD in columns and self.std_factor != 1:
-            columns[STD] = [self.std_factor * cast(float, value) for value in columns[STD]]
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return by_image(outputs, self.engine.classes, self.std_factor)
 
     def inference(self) -> AbstractContextManager[None]:
         """Run a block of PyTorch without gradients and in the scorer's precision."""
@@ -404,11 +396,6 @@ class Scorer:
         types = dict.fromkeys((name for name in columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
-
-
-def is_finite(value: Cell) -> bool:
-    """Whether a cell is anything but NaN or an infinity."""
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _factors() -> Any:

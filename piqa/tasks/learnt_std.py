@@ -10,9 +10,9 @@ two ways to learn s:
   the measured scores, as UNIQUE does. So s tells on which images raters disagree, and nothing of the model's errors.
 
 Preferences do not change where all f and all s are multiplied by one factor, so that the loss of the preference leaves
-it free. `joint` adds the mean of v - 1 - log v over the pairs, v = s_a^2 + s_b^2. As the rest of the loss does not depend
-on the factor, its optimum has a mean v of exactly 1, whatever the weight: the unit variance of the published loss, in
-which differences of f are those of the measured scores (JOD).
+it free. `joint` adds the mean of v - 1 - log v over the pairs, v = s_a^2 + s_b^2. As the rest of the loss does not
+depend on the factor, its optimum has a mean v of exactly 1, whatever the weight: the unit variance of the published
+loss, in which differences of f are those of the measured scores (JOD).
 
 Reference: Zhang et al., Uncertainty-Aware Blind Image Quality Assessment in the Laboratory and Wild, IEEE TIP 2021.
 """

@@ -13,7 +13,8 @@ exchangeable; nothing else is assumed, not even that the probabilities hold.
 * n scenes cannot give an error rate below 1 / (n + 1).
 
 The first two of a moment by their scores are no pair that was drawn: they are closer than most, and the first was
-chosen because its score is high. `first_two` is for them: in each scene, the first and the second of a few drawn images.
+chosen because its score is high. For them each scene gives a second number, of the first and the second of a few drawn
+images.
 
 Reference: Vovk et al., Algorithmic Learning in a Random World, 2005; Dunn, Wasserman and Ramdas, Distribution-Free
 Prediction Sets for Two-Layer Hierarchical Models, JASA 2023 (one draw a group).

@@ -9,7 +9,7 @@ which every model can have. What is learnt about single images is worth somethin
 * ECE and Brier: of the probabilities of pairs. ECE takes bands of equally many pairs of max(P, 1 - P).
 * AUSE: the images of largest standard deviation are dropped step by step; how much the mean error of the others lies
   above that of an oracle that drops the largest errors, over the mean error. Chance has `ause_of_chance`.
-* Errors among the surest pairs: which share of the clear pairs is in the wrong order among all, the surer 80 % and 50 %.
+* Errors among the surest pairs: the share of clear pairs in the wrong order among all, the surer 80 % and 50 % of them.
 
 Reference: Ilg et al., Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow, ECCV 2018 (AUSE).
 """

@@ -1,15 +1,15 @@
 """The standard deviation of a model's scores: one factor that makes what a network states right, and what follows.
 
 A network that learns from pairs states standard deviations s whose factor nothing has fixed, and a model is surer of
-the scenes that it was trained on than of others. So the factor is fitted on held-out scenes, on the errors that are left
-of the model's own when the noise of the measured scores is taken off:
+the scenes that it was trained on than of others. So the factor is fitted on held-out scenes, on the errors that are
+left of the model's own when the noise of the measured scores is taken off:
 
     y = offset of the scene + gain * f + e,   var e = (gain * factor * s)^2 + (standard deviation of y)^2
 
-f and s are what the network states, y are the measured scores. Offsets and gain are those of weighted least squares, the
-factor is that of the highest restricted likelihood (REML), which bears in mind that each scene's offset was fitted. Of
-a network without s the same is done with s = 1, which gives the standard deviation of its errors. Where the table does
-not tell how noisy its scores are, their noise counts as the model's error.
+f and s are what the network states, y are the measured scores. Offsets and gain are those of weighted least squares,
+the factor is that of the highest restricted likelihood (REML), which bears in mind that each scene's offset was fitted.
+Of a network without s the same is done with s = 1, which gives the standard deviation of its errors. Where the table
+does not tell how noisy its scores are, their noise counts as the model's error.
 
 The probability of a pair is Phi((f_a - f_b) / (scale * hypot(factor s_a, factor s_b))). Its scale is fitted on pairs as
 that of `piqa.evaluation.statistics.preference` is; it is 1 where errors are normal and independent.
@@ -210,19 +210,18 @@ def fit_uncertainty(images: Images, source: str = "", seed: int = 0) -> ScoreUnc
             return np.asarray(ndtr(difference / one_scale))
         return np.asarray(ndtr(difference / (scale * factor * np.hypot(images.std[a], images.std[b]))))
 
-    drawn = nonconformity_of_scenes(
-        images.prediction, images.score, images.scene, probability, images.score_std, seed
-    )
+    drawn = nonconformity_of_scenes(images.prediction, images.score, images.scene, probability, images.score_std, seed)
     of_pairs, of_first = (tuple(round(one, 6) for one in sorted(values)) for values in drawn)
     centre, count = float(images.prediction.mean()), len(images.prediction)
     return ScoreUncertainty(gain, centre, std, factor, scale, of_pairs, of_first, images.scenes, count, source)
 
 
 def fit_factor(images: Images) -> tuple[float, float] | None:
-    """Return gain and factor of the highest restricted likelihood; None where they are not defined.
+    """Return gain and factor of the highest restricted likelihood.
 
-    The gain is None's reason where scores do not rise with the measured ones, as a standard deviation then means
-    nothing.
+    Returns:
+        None where there are too few images, or the gain is not positive: scores that do not rise with the measured ones
+        have no errors in their own unit.
     """
     if len(images.prediction) - images.scenes < 3 or not np.ptp(images.prediction):
         return None
@@ -268,7 +267,7 @@ def _variances(images: Images, factor: float) -> Array:
 def _least_squares(images: Images, variance: Array) -> tuple[float, float, Array, Array]:
     """Return gain, its weight, the weight of each scene, and the residuals, all within scenes."""
     weight = 1 / variance
-    total = np.bincount(images.scene, weight)
+    total = np.bincount(images.scene, weight).astype(np.float64)
 
     def centred(values: Array) -> Array:
         return np.asarray(values - (np.bincount(images.scene, weight * values) / total)[images.scene])

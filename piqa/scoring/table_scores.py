@@ -1,0 +1,129 @@
+"""Predictions by models of the images of a table, by way of the prepared store where it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import pandas as pd
+
+from piqa.errors import InputError
+from piqa.evaluation.inputs import CandidateTable
+from piqa.evaluation.leaderboard.entries import Candidate
+from piqa.preparation.store import PreparedStore
+from piqa.scoring.options import ScoringOptions
+from piqa.scoring.precision import tell_precision
+from piqa.scoring.scorer import Row, Scorer
+from piqa.scoring.stated_std import STD
+from piqa.system.progress import Advance, progress
+from piqa.system.shown_paths import shown_path
+from piqa.weights.licences import licence_of
+
+Item = TypeVar("Item")
+
+
+def scored_tables(
+    models: dict[str, str],
+    scorer: Scorer | None,
+    load: Callable[[str], Scorer],
+    labels: pd.DataFrame,
+    used: Sequence[str],
+    max_failed: float,
+    options: ScoringOptions,
+) -> Iterator[CandidateTable]:
+    """Yield every model's predictions of the images of some splits, of which the first is evaluated.
+
+    A network's `score_std` becomes the column `prediction_std`, as the network states it, so that its factor can be
+    fitted anew.
+
+    Args:
+        models: Their paths by name.
+        scorer: The first model's, loaded already; None where there is none.
+        load: Loads the others.
+        labels: The whole table.
+        used: The splits.
+        max_failed: The fraction of the table's images that may be broken.
+        options: How images are scored.
+
+    Raises:
+        InputError: If too many images are broken, or a model cannot be loaded.
+    """
+    frame = labels[labels["split"].isin(used)]
+    for name, model in models.items():
+        scorer = scorer or load(model)
+        scorer.std_factor = 1.0
+        tell_precision(scorer.card, options.precision, shown_path(model))
+        selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
+        score = _score_stored if scorer.takes_portraits else _score_files
+        found, broken = score(scorer, frame["path"], options)
+        _check_failed(broken, len(labels), len(frame), max_failed)
+        failed = frame["path"].isin([path for path, _ in broken])
+        outputs = [found[path] for path in frame.loc[~failed, "path"]]
+        scorer = None  # one network in memory at a time
+        scored = frame[~failed].assign(prediction=[float(one["score"] or 0) for one in outputs])
+        if all(one.get(STD) is not None for one in outputs):
+            scored = scored.assign(prediction_std=[float(one[STD] or 0) for one in outputs])
+        without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
+        candidate = Candidate(
+            name,
+            scored.set_index("image")["prediction"],
+            selected_on=selected_on,
+            source=shown_path(model),
+            failed=tuple(without),
+        )
+        evaluated = part_of(scored, used[0]).drop(columns="path")
+        evaluated.attrs = {"failed": without, "licence": licence}
+        yield CandidateTable(candidate, evaluated)
+
+
+Outputs = dict[str, Row]  # by image
+Broken = list[tuple[str, str]]  # images and why they could not be prepared
+
+
+def _score_stored(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Outputs, Broken]:
+    """Return the outputs on images by way of the store, and the images that could not be prepared."""
+    prepared = PreparedStore(options.store, scorer.preparation)
+    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
+    failed = {path for path, _ in broken}
+    usable = [path for path in paths if path not in failed]
+    with progress(len(usable)) as advance:
+        portraits = _counted(map(prepared.load, usable), advance)
+        rows = scorer.portrait_outputs(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
+    return dict(zip(usable, rows, strict=True)), broken
+
+
+def _score_files(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Outputs, Broken]:
+    """Return the same of the files themselves, for a model that the store does not serve."""
+    outputs: Outputs = {}
+    broken: Broken = []
+    with progress(len(paths)) as advance:
+        for batch in scorer.batches(paths, test_crops=options.test_crops, batch_size=options.batch_size):
+            for row in scorer.rows(batch):
+                file, error = str(row["file"]), row["error"]
+                if error is None:
+                    outputs[file] = row
+                else:
+                    broken.append((file, str(error)))
+            advance(len(batch.files))
+    return outputs, broken
+
+
+def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:
+    for portrait in portraits:
+        yield portrait
+        advance(1)
+
+
+def _check_failed(failed: Sequence[tuple[str, str]], images: int, wanted: int, max_failed: float) -> None:
+    """Apply the rule of training: of all images of the table, at most this fraction may be broken."""
+    if len(failed) > max_failed * images or len(failed) == wanted:
+        raise InputError(
+            f"{len(failed)} of the {wanted} images to be scored could not be prepared, more than the fraction of "
+            f"{max_failed:g} of the table's {images} images; mend them or raise `max_failed`; the first: "
+            f"{min(failed)[1]}"
+        )
+
+
+def part_of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the rows of a split, numbered from 0."""
+    return frame[frame["split"] == split].reset_index(drop=True)
