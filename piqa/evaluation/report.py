@@ -29,6 +29,7 @@ from piqa.evaluation.output.preference import preference_lines, reliability_tabl
 from piqa.evaluation.output.text import LISTED, some
 from piqa.evaluation.statistics.doubt import Doubt, measure_doubt
 from piqa.evaluation.statistics.reliability import Calibration, calibrate
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
@@ -124,7 +125,8 @@ def write_report(
     Args:
         predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
             What `read_predictions` leaves in its `attrs` is counted in the summary, and `failed`, the images that
-            have no prediction because they are broken.
+            have no prediction because they are broken. `prediction_std`, what the network states of its predictions,
+            is judged, and so is `uncertainty` in `attrs`, what the model's card says of them.
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
         spreadsheet_safe: As for `write_csv`.
@@ -166,7 +168,8 @@ def _calibrated(fit: Callable[..., Found], predictions: pd.DataFrame, facts: Rep
 
 def _measure_doubt(predictions: pd.DataFrame) -> Callable[..., Doubt | None]:
     stated = predictions.loc[_usable(predictions), "prediction_std"] if "prediction_std" in predictions else None
-    return partial(measure_doubt, prediction_std=stated)
+    kept = ScoreUncertainty.from_dict(predictions.attrs.get("uncertainty"))
+    return partial(measure_doubt, prediction_std=stated, kept=kept)
 
 
 def _usable(predictions: pd.DataFrame) -> NDArray[np.bool_]:

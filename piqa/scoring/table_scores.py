@@ -54,6 +54,7 @@ def scored_tables(
         scorer.std_factor = 1.0
         tell_precision(scorer.card, options.precision, shown_path(model))
         selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
+        uncertainty = scorer.card.uncertainty
         score = _score_stored if scorer.takes_portraits else _score_files
         found, broken = score(scorer, frame["path"], options)
         _check_failed(broken, len(labels), len(frame), max_failed)
@@ -72,7 +73,7 @@ def scored_tables(
             failed=tuple(without),
         )
         evaluated = part_of(scored, used[0]).drop(columns="path")
-        evaluated.attrs = {"failed": without, "licence": licence}
+        evaluated.attrs = {"failed": without, "licence": licence, "uncertainty": uncertainty}
         yield CandidateTable(candidate, evaluated)
 
 

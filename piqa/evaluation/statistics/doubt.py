@@ -4,6 +4,8 @@ Scenes are left out in turn; what the other scenes give is applied to those left
 standard deviations as the network states them, the same after calibration, and one standard deviation for all images,
 which every model can have. What is learnt about single images is worth something only where it beats the last.
 
+What the model's card states already, found on other scenes, is a fourth.
+
 * Coverage and width: how many measured scores lie within the interval of each level, label noise included, and how wide
   it is in the unit of the measured score. An interval that is right and narrow is better than one that is right.
 * ECE and Brier: of the probabilities of pairs. ECE takes bands of equally many pairs of max(P, 1 - P).
@@ -37,7 +39,7 @@ from piqa.evaluation.statistics.uncertainty import (
     residuals,
 )
 
-Way = Literal["as stated", "calibrated", "one for all"]
+Way = Literal["as stated", "calibrated", "as in its card", "one for all"]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 BINS = 10  # of equally many pairs
 KEPT = (1.0, 0.8, 0.5)  # surest shares of the pairs
@@ -131,6 +133,7 @@ def measure_doubt(
     prediction_std: ArrayLike | None = None,
     score_std: ArrayLike | None = None,
     source: str = "",
+    kept: ScoreUncertainty | None = None,
     seed: int = 0,
 ) -> Doubt | None:
     """Fit a model's uncertainty on all scenes, and test it on scenes that are left out in turn.
@@ -142,6 +145,7 @@ def measure_doubt(
         prediction_std: What the network states of its scores; None where it states nothing.
         score_std: Standard deviations of the measured scores.
         source: Where the scenes come from, in words.
+        kept: What was found before on other scenes, which is tested as it is.
         seed: Of everything that is drawn.
 
     Returns:
@@ -153,12 +157,20 @@ def measure_doubt(
         return None
     ways: list[Way] = ["as stated", "calibrated"] if images.states_std else []
     held = {way: _held_out(images, way, seed) for way in [*ways, "one for all"]} if images.scenes > 2 else {}
-    tested = tuple(_tested(images, way, parts, seed) for way, parts in held.items() if parts is not None)
+    tested = [_tested(images, way, parts, seed) for way, parts in held.items() if parts is not None]
+    if kept is not None and kept.source != source and (images.states_std or kept.factor is None):
+        tested.append(apply_uncertainty(images, kept, seed))
     best = held.get("calibrated") or held.get("one for all")
     conformal = () if best is None else tuple(_conformal(images, best[2], seed))
-    errors = np.abs(best[0]) if best is not None else np.zeros(0)
-    chance = ause(errors, np.random.default_rng(seed).permutation(len(errors))) if len(errors) else float("nan")
-    return Doubt(found, tested, conformal, chance)
+    chance = ause_of_chance(np.abs(best[0])) if best is not None else float("nan")
+    return Doubt(found, tuple(tested), conformal, chance)
+
+
+def apply_uncertainty(images: Images, kept: ScoreUncertainty, seed: int = 0) -> StatedDoubt:
+    """Return how good the standard deviations are that a card states, on other scenes than it was made on."""
+    factor, scale = (kept.std, 1.0) if kept.factor is None or kept.scale is None else (kept.factor, kept.scale)
+    held = *residuals(images, kept.gain, factor), images.pairs_by_std(factor * scale, seed)
+    return _tested(images, "as in its card", held, seed)
 
 
 Held = tuple[Array, Array, ScenePairs]  # residuals, their stated standard deviations, pairs in standard deviations
@@ -254,6 +266,20 @@ def ause(error: ArrayLike, std: ArrayLike) -> float:
 
     ours, oracle = (curve(np.argsort(one, kind="stable")) for one in (doubt, errors))
     return float((ours - oracle).mean() / errors.mean())
+
+
+def ause_of_chance(error: ArrayLike) -> float:
+    """Return the expected AUSE where images are dropped at random, as the mean error of the others then stays.
+
+    Examples:
+        >>> round(ause_of_chance([1.0, 2.0, 3.0]), 3)
+        0.25
+    """
+    errors = np.asarray(error, np.float64)
+    if not len(errors) or not errors.any():
+        return float("nan")
+    oracle = np.cumsum(np.sort(errors)) / np.arange(1, len(errors) + 1)
+    return float(1 - oracle.mean() / errors.mean())
 
 
 def wrong_among_surest(difference: ArrayLike, gap: ArrayLike, kept: Sequence[float] = KEPT) -> tuple[float, ...]:
