@@ -131,6 +131,10 @@ def test_what_a_card_states_is_tested_on_other_scenes():
     told = {way.way: way for way in found.ways}["as in its card"]
     assert told == apply_uncertainty(Images.of(f, y, scene, s, deviation), fitted)
     assert told.coverage[2].inside == pytest.approx(0.9, abs=0.05)
+    plain = ScoreUncertainty(fitted.gain, fitted.centre, fitted.std)  # of a model that states none
+    for stated in (s, None):
+        found = apply_uncertainty(Images.of(f, y, scene, stated, deviation), plain)
+        assert found.coverage[2].inside == pytest.approx(0.9, abs=0.05) and math.isnan(found.ause)  # equal for all
     same = measure_doubt(f, y, scene, s, deviation, source="validation", kept=fitted)
     assert "as in its card" not in {way.way for way in same.ways}
 

@@ -36,6 +36,7 @@ from piqa.evaluation.statistics.uncertainty import (
     ScoreUncertainty,
     fit_factor,
     fit_uncertainty,
+    plain_errors,
     residuals,
 )
 
@@ -162,18 +163,22 @@ def measure_doubt(
         tested.append(apply_uncertainty(images, kept, seed))
     best = held.get("calibrated") or held.get("one for all")
     conformal = () if best is None else tuple(_conformal(images, best[2], seed))
-    chance = ause_of_chance(np.abs(best[0])) if best is not None else float("nan")
+    chance = ause_of_chance(best[3]) if best is not None else float("nan")
     return Doubt(found, tuple(tested), conformal, chance)
 
 
 def apply_uncertainty(images: Images, kept: ScoreUncertainty, seed: int = 0) -> StatedDoubt:
     """Return how good the standard deviations are that a card states, on other scenes than it was made on."""
-    factor, scale = (kept.std, 1.0) if kept.factor is None or kept.scale is None else (kept.factor, kept.scale)
-    held = *residuals(images, kept.gain, factor), images.pairs_by_std(factor * scale, seed)
+    factor, scale = kept.factor, kept.scale
+    if factor is None or scale is None:
+        images, factor, scale = replace(images, std=np.ones_like(images.std)), kept.std, 1.0
+    pairs, errors = images.pairs_by_std(factor * scale, seed), plain_errors(images, kept.gain)
+    held = *residuals(images, kept.gain, factor), pairs, errors
     return _tested(images, "as in its card", held, seed)
 
 
-Held = tuple[Array, Array, ScenePairs]  # residuals, their stated standard deviations, pairs in standard deviations
+# residuals, their stated standard deviations, pairs in standard deviations, and the sizes of the errors
+Held = tuple[Array, Array, ScenePairs, Array]
 
 
 def _held_out(images: Images, way: Way, seed: int) -> Held | None:
@@ -181,7 +186,7 @@ def _held_out(images: Images, way: Way, seed: int) -> Held | None:
     used = replace(images, std=np.ones_like(images.std)) if way == "one for all" else images
     folds = min(FOLDS, images.scenes)
     of_image = (np.random.default_rng(seed).permutation(images.scenes) % folds)[images.scene]
-    residual, std = np.empty(len(images.prediction)), np.empty(len(images.prediction))
+    residual, std, errors = (np.empty(len(images.prediction)) for _ in range(3))
     pairs = used.pairs(seed)
     unit = np.hypot(used.std[pairs.first], used.std[pairs.second])
     for fold in range(folds):
@@ -191,24 +196,24 @@ def _held_out(images: Images, way: Way, seed: int) -> Held | None:
             return None
         gain, factor = fitted[0], 1.0 if way == "as stated" else fitted[1]
         residual[out], std[out] = residuals(used.part(out), gain, factor)
+        errors[out] = plain_errors(used.part(out), gain)
         of_pair = out[pairs.first]
         scale = factor
         if way != "as stated":
             scale = factor * (fitted_scale(used.part(~out).pairs_by_std(factor, seed)) or 1.0)
         unit[of_pair] *= scale
-    return residual, std, replace(pairs, difference=pairs.difference / unit)
+    return residual, std, replace(pairs, difference=pairs.difference / unit), errors
 
 
 def _tested(images: Images, way: Way, held: Held, seed: int) -> StatedDoubt:
-    residual, std, pairs = held
+    residual, std, pairs, errors = held
     stated = np.asarray(ndtr(pairs.difference))
     low, high = _ece_interval(stated, pairs, seed)
     gap, noise = (_of_pairs(images, pairs, name) for name in ("score", "score_std"))
     clear = (gap != 0) & (np.abs(gap) >= CLEAR * noise)
     coverage = tuple(_coverage(images, residual, std, level, seed) for level in LEVELS)
     brier = float(np.mean((stated - pairs.target) ** 2))
-    own = images.std if way != "one for all" else np.ones_like(images.std)
-    error = float("nan") if way == "one for all" else ause(np.abs(residual), own)
+    error = float("nan") if way == "one for all" else ause(errors, images.std)
     wrong = wrong_among_surest(pairs.difference[clear], gap[clear])
     return StatedDoubt(way, coverage, ece(stated, pairs.target), brier, low, high, error, wrong)
 

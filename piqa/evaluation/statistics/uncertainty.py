@@ -260,6 +260,17 @@ def residuals(images: Images, gain: float, factor: float) -> tuple[Array, Array]
     return off - mean[images.scene], np.sqrt(np.maximum(variance - 1 / total[images.scene], 0))
 
 
+def plain_errors(images: Images, gain: float) -> Array:
+    """Return the sizes of the errors from the plain mean of each scene, on which no stated deviation has an influence.
+
+    An offset that weighs images by what is stated of them lies closest to those that are said to be sure, rightly or
+    not.
+    """
+    off = images.score - gain * images.prediction
+    mean = np.bincount(images.scene, off) / np.bincount(images.scene)
+    return np.asarray(np.abs(off - mean[images.scene]))
+
+
 def _variances(images: Images, factor: float) -> Array:
     return np.asarray((factor * images.std) ** 2 + images.score_std**2)
 
