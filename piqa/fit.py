@@ -65,6 +65,8 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> No
     own = [type(cli.model.network).__module__]  # named in the config
     network = cli.model.network if best is None else model_file.load_model(best, own)[0]
     data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
+    if cli.datamodule.checkpoint_selection_split == "validation":
+        data["validation_fraction"] = cli.datamodule.validation_fraction
     card = replace(cli.model.card(), trained_on={**facts, "data": data})
     model_file.save(network, cli.out / "model.safetensors", card)
     print(f"Model: {cli.out / 'model.safetensors'}")

@@ -44,7 +44,6 @@ RANGES: dict[str, tuple[float, float]] = {  # of the arguments that decide how m
     "image_size": (1, 2048),
     "hidden": (1, 16384),
     "levels": (1, 8),
-    "width": (1, 256),
     "motion": (0, 16384),
     "context": (1, 75),
     "dropout": (0, 1),
