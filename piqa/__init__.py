@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from piqa.evaluation.metrics import krocc, mae, pair_accuracy, per_scene, plcc, rmse, srocc, summarise
     from piqa.evaluation.scene_metrics import SceneKROCC, ScenePairAccuracy, ScenePLCC, SceneSROCC
     from piqa.factors.measure import FactorMeasurer, PortraitFactors, measure_factors
-    from piqa.models import CLIPIQA, LIQE, NIMA, Backbone, CLIPIQAPlus, DualBranch, Regressor, TANet
+    from piqa.models import (
+        CLIPIQA,
+        LIQE,
+        NIMA,
+        Backbone,
+        CLIPIQAPlus,
+        DualBranch,
+        LightStudent,
+        Regressor,
+        TANet,
+    )
     from piqa.preparation.image_file import open_image
     from piqa.preparation.portrait import Portrait, Preparation
     from piqa.preparation.store import PreparedStore
@@ -49,7 +59,9 @@ if sys.argv[:1] == ["-m"]:  # `python -m piqa.fit` is being started, and imports
 
 _HOMES = {
     "piqa.scoring.scorer": ("Scorer",),
-    "piqa.models": ("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"),
+    "piqa.models": (
+        *("CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "LightStudent", "Regressor", "TANet"),
+    ),
     "piqa.tasks.losses": ("fidelity_loss", "plcc_loss", "preference", "published_fidelity_loss"),
     "piqa.evaluation.metrics": ("krocc", "mae", "pair_accuracy", "per_scene", "plcc", "rmse", "srocc", "summarise"),
     "piqa.evaluation.scene_metrics": ("SceneKROCC", "ScenePLCC", "ScenePairAccuracy", "SceneSROCC"),
@@ -89,6 +101,7 @@ __all__ = [
     "FlickrAES",
     "InputError",
     "KonIQ",
+    "LightStudent",
     "Mix",
     "Portrait",
     "PortraitData",

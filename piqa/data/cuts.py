@@ -59,8 +59,15 @@ def portrait_seen(portrait: Portrait, size: int, crops: Crops, view: View = "cro
     seen: Seen = {} if portrait.liqe_logits is None else {"liqe_logits": portrait.liqe_logits}
     if view != "crops":
         return {"whole": image_pixels(portrait.whole, view)} | seen
+    crops = differing_crops(portrait, size, crops)
     whole, face = (crop_pixels(pixels, size, crops) for pixels in (portrait.whole, portrait.face_crop))
     return {"whole": whole, "face_crop": face} | seen
+
+
+def differing_crops(portrait: Portrait, size: int, crops: Crops) -> Crops:
+    """Return which crops differ: `one` where whole image and face are of the crops' size, and all five would be one."""
+    square = (size, size)
+    return "one" if portrait.whole.shape[:2] == portrait.face_crop.shape[:2] == square else crops
 
 
 def image_pixels(pixels: Pixels, view: View) -> Pixels:

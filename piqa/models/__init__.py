@@ -10,18 +10,20 @@ if TYPE_CHECKING:
     from piqa.models.backbone import Backbone
     from piqa.models.clip_iqa import CLIPIQA, CLIPIQAPlus
     from piqa.models.dual_branch import DualBranch
+    from piqa.models.light_student import LightStudent
     from piqa.models.liqe import LIQE
     from piqa.models.nima import NIMA
     from piqa.models.regressor import Regressor
     from piqa.models.tanet import TANet
 
-__all__ = ["CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "Regressor", "TANet"]
+__all__ = ["CLIPIQA", "LIQE", "NIMA", "Backbone", "CLIPIQAPlus", "DualBranch", "LightStudent", "Regressor", "TANet"]
 
 _HOMES = {
     "Backbone": "backbone",
     "CLIPIQA": "clip_iqa",
     "CLIPIQAPlus": "clip_iqa",
     "DualBranch": "dual_branch",
+    "LightStudent": "light_student",
     "LIQE": "liqe",
     "NIMA": "nima",
     "Regressor": "regressor",

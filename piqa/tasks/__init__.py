@@ -3,6 +3,7 @@
 from piqa.tasks.aesthetic import AestheticTask, TwoStages, nima_adam, nima_schedule
 from piqa.tasks.base import ScoringTask, published_adam, published_schedule
 from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
+from piqa.tasks.distillation import DistillationTask
 from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.liqe import LIQETask, liqe_adamw, liqe_schedule
 from piqa.tasks.ranking import RankingTask
@@ -11,6 +12,7 @@ from piqa.tasks.regression import RegressionTask, slow_schedule
 __all__ = [
     "AestheticTask",
     "CLIPIQATask",
+    "DistillationTask",
     "InitialWeights",
     "LIQETask",
     "RankingTask",

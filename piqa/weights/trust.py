@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a card is read without PyTorch
 
 Trust = str | Sequence[str] | None  # as users name the packages that they trust
 
-NETWORKS = ("CLIPIQA", "CLIPIQAPlus", "DualBranch", "LIQE", "NIMA", "Regressor", "TANet")
+NETWORKS = ("CLIPIQA", "CLIPIQAPlus", "DualBranch", "LIQE", "LightStudent", "NIMA", "Regressor", "TANet")
 TABLES = (
     *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
     *("CSVTable", "FlickrAES", "KonIQ", "Mix"),
