@@ -1,4 +1,4 @@
-"""`python -m piqa.distil --config light.yaml --teacher runs/piqa --pictures FOLDER`: train a light network by a teacher.
+"""`python -m piqa.distil --config light.yaml --teacher runs/piqa --pictures FOLDER`: train a light network by a model.
 
 The teacher scores the pictures once, by way of the prepared store and with its own preparation; its scores are kept in
 `--scoring.folder`. The student, a network of the config, learns to prefer what the teacher prefers among the pictures
@@ -79,8 +79,8 @@ class DistilCLI(PiqaCLI):
             return
         if limits.exceeded == "refuse":
             raise InputError(
-                f"{fault}; choose a smaller `model.network` or `data.inputs.crop_size`, fewer `data.inputs.test_crops`, "
-                "or raise `--limits`"
+                f"{fault}; choose a smaller `model.network` or `data.inputs.crop_size`, fewer "
+                "`data.inputs.test_crops`, or raise `--limits`"
             )
         rank_zero_warn(fault)
 
@@ -88,7 +88,7 @@ class DistilCLI(PiqaCLI):
         """Return what the card tells of the teacher, the labels and the student's arithmetic."""
         facts: dict[str, object] = {"teacher": self.teacher.facts(), "arithmetic": self._told()}
         facts["pictures"] = self.config.pictures
-        labels = self.datamodule.write_labels(self.out) if rank_zero_only.rank == 0 else None
+        labels = self.datamodule.write_labels(self.out) if self.trainer.is_global_zero else None
         if labels is not None:
             own = {"csv": str(labels), "root": self.config.pictures}
             facts["data"] = {"table": {"class_path": LABELS_TABLE, "init_args": own}, "seed": self.config.data.seed}

@@ -2,8 +2,8 @@
 
 A batch is a dictionary of tensors: `whole` (uint8; a list where images differ in size), `face_crop` where there
 are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
-where known `score_std`, `teacher_score`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and `distortion_label`
-(LIQE's).
+where known `score_std`, `teacher_score`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and
+`distortion_label` (LIQE's).
 """
 
 from __future__ import annotations

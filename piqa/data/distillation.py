@@ -93,9 +93,9 @@ class DistillationData(PortraitData):
 
     Args:
         table: Scored images; they validate and test the student. None where there are pictures alone.
-        pictures: Folder of pictures without scores; those of one folder are a scene, and only within it compared. Beside
-            a table they train only. Alone, scenes are held out for validation and test, which then tell how well the
-            student agrees with the teacher.
+        pictures: Folder of pictures without scores; those of one folder are a scene, and compared within it only.
+            Beside a table they train only. Alone, scenes are held out for validation and test, which then tell how well
+            the student agrees with the teacher.
         test_fraction: Fraction of the scenes of pictures alone that is held out for the test.
         **others: As of `PortraitData`.
 
@@ -187,4 +187,3 @@ class DistillationData(PortraitData):
         with replacing(folder / "labels.csv") as temporary:
             pd.concat(list(self.splits.values()))[LABELS].to_csv(temporary, index=False)
         return folder / "labels.csv"
-

@@ -54,8 +54,9 @@ class LightStudent(ScoringModule):
         self.init_args |= {"hidden": hidden, "dropout": dropout}
         self.inputs, self.image_size, self.shared = ["whole", "face_crop"], image_size, shared
         branches = ["whole"] if shared else ["whole", "face"]
-        self.backbones = nn.ModuleDict({branch: Backbone(backbone, image_size) for branch in branches})
-        width = 2 * self.backbones["whole"].features
+        backbones = {branch: Backbone(backbone, image_size) for branch in branches}
+        self.backbones = nn.ModuleDict(backbones)
+        width = 2 * backbones["whole"].features
         self.head = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
 
     def forward(self, whole: Tensor, face_crop: Tensor) -> dict[str, Tensor]:
@@ -72,7 +73,8 @@ class LightStudent(ScoringModule):
             features = self.backbones["whole"](torch.cat([whole, face_crop]))
             both = dict(zip(self.inputs, features.chunk(2), strict=True))
         else:
-            both = {"whole": self.input_features("whole", whole), "face_crop": self.input_features("face_crop", face_crop)}
+            given = {"whole": whole, "face_crop": face_crop}
+            both = {name: self.input_features(name, values) for name, values in given.items()}
         return {"score": self.score_features(both)}
 
     def input_features(self, name: str, values: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from piqa.system.json_text import write_json
 from piqa.system.ownership import claim_folder, locked
 from piqa.system.progress import progress
 from piqa.system.shown_paths import shown_path
+from piqa.system.sigterm import sigterm_stops
 from piqa.weights.model_card import ModelCard
 from piqa.weights.model_places import find_model
 from piqa.weights.trust import Trust
@@ -88,7 +89,7 @@ class KeptScores:
         self,
         model: str | Path,
         store: str | Path,
-        options: KeepingOptions = KeepingOptions(),  # noqa: B008 (frozen)
+        options: KeepingOptions = KeepingOptions(),
         max_failed: float = 0.01,
     ) -> None:
         self.model, self.options = str(model), options
@@ -156,13 +157,14 @@ class KeptScores:
                 write_json(self.settings | {"name": shown_path(self.model)}, self.table.with_suffix(".json"))
                 self._score(left, known, len(by_digest))
         self._known = known
+        self.release()
         done = f"{len(left)} scored, {len(by_digest) - len(left)} kept, {len(failed)} failed"
         return f"scores of {self.model}: {done}: {self.table}"
 
     def _score(self, left: Mapping[str, str], known: dict[str, float], total: int) -> None:
         """Score images by digest; `known` takes the scores, and what is done is kept whatever ends it."""
         remaining, written = iter(left.items()), 0
-        with progress(total, total - len(left), task="the teacher scores") as advance:
+        with sigterm_stops(), progress(total, total - len(left), task="the teacher scores") as advance:
             try:
                 while batch := dict(islice(remaining, self.options.batch_size)):
                     portraits: Iterator[Portrait] = map(self._store.load, batch.values())
@@ -186,6 +188,7 @@ class KeptScores:
             with suppress(InputError):  # it cannot be read, and has no score
                 if (digest := self._digest(path)) in self._known:
                     found[path] = self._known[digest]
+        self.release()
         return found
 
     def digest(self) -> str:
@@ -195,8 +198,14 @@ class KeptScores:
     def facts(self) -> dict[str, object]:
         """Return what a student's card and record tell of the model."""
         card = self.card
-        trained = {name: card.trained_on[name] for name in ("table", "attribute", "selected_on") if name in card.trained_on}
-        own: dict[str, object] = {"model": self.model, "digest": self.settings["model"], "network": asdict(card.network)}
+        trained = {
+            name: card.trained_on[name] for name in ("table", "attribute", "selected_on") if name in card.trained_on
+        }
+        own: dict[str, object] = {
+            "model": self.model,
+            "digest": self.settings["model"],
+            "network": asdict(card.network),
+        }
         return {**own, "test_crops": self.options.test_crops, "trained_on": trained, "licence": dict(card.licence)}
 
     def release(self) -> None:

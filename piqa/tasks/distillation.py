@@ -55,13 +55,11 @@ class DistillationTask(RankingTask):
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
     ) -> None:
-        super().__init__(
-            network, init=init, target=target, optimizer=optimizer, schedule=schedule, compute=compute
-        )
+        super().__init__(network, init=init, target=target, optimizer=optimizer, schedule=schedule, compute=compute)
         if not 0 <= label_weight <= 1 or score_weight < 0 or unit <= 0:
             raise InputError(
-                f"`model.label_weight` {label_weight} must lie between 0 and 1, `model.score_weight` {score_weight} be at "
-                f"least 0, and `model.unit` {unit} above 0"
+                f"`model.label_weight` {label_weight} must lie between 0 and 1, `model.score_weight` {score_weight} be "
+                f"at least 0, and `model.unit` {unit} above 0"
             )
         self._label_weight, self._score_weight, self._unit = label_weight, score_weight, unit
         self.licence: Arguments = {}  # of the teacher, which the student takes over; the command sets it
@@ -71,7 +69,7 @@ class DistillationTask(RankingTask):
         if self._label_weight:
             super().setup(stage)
             if stage == "fit" and self.trainer.datamodule.scored is None:  # type: ignore[attr-defined]
-                raise InputError("`model.label_weight` needs true scores, which pictures lack; name a `data.table`, too")
+                raise InputError("`model.label_weight` needs true scores, which pictures lack; name a `data.table` too")
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the loss against the teacher and, where there are true scores, against these."""
@@ -93,7 +91,9 @@ class DistillationTask(RankingTask):
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """Return what `RankingTask` does, and the mean SROCC per scene with the teacher's scores."""
         known = table[table["teacher_score"].notna()]
-        agreement = per_scene(known.assign(score=known["teacher_score"]))["srocc"].mean() if len(known) else float("nan")
+        agreement = (
+            per_scene(known.assign(score=known["teacher_score"]))["srocc"].mean() if len(known) else float("nan")
+        )
         return super().measures(table) | {"teacher_srocc": float(agreement)}
 
     def card(self) -> ModelCard:
