@@ -165,6 +165,7 @@ BASES = (  # those first whose parser is built soonest
     ("prepare", ["--config", "piqa.yaml"]),
     ("pretrain", ["--config", "lsvq.yaml"]),
     ("export", ["--ckpt_path", "runs/piqa"]),
+    ("distil", ["--config", "light.yaml", "--teacher", "runs/piqa", "--pictures", "photos"]),
 )
 
 
