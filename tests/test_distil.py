@@ -144,18 +144,21 @@ def test_a_table_tests_the_student_and_the_teacher_scores_nothing_of_the_test(co
     out = tmp_path / "both"
     piq23 = ["--data.table", "piqa.data.PIQ23", "--data.table.root", str(tiny_run.parent / "piq23")]
     more = ["--model.label_weight", "0.5", "--model.score_weight", "0.1", "--scoring.folder", str(tmp_path / "scores")]
-    shutil.copytree(pictures / "day 0", tmp_path / "new" / "day 0")
-    for image in (tmp_path / "new" / "day 0").iterdir():
-        image.rename(image.with_stem(f"other {image.stem}"))
+    for image in sorted((tiny_run.parent / "piq23/Details").iterdir())[:6]:  # other pixels than those of Overall
+        (tmp_path / "new").mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / "new" / f"new {image.name}")
+    copied = next((tiny_run.parent / "piq23/Overall").glob("*_Indoor_Scene_1.*"))  # of the test
+    shutil.copy(copied, tmp_path / "new" / f"again {copied.name}")
     arguments = ["--config", str(config), *piq23, *more, "--pictures", str(tmp_path / "new"), "--out", str(out)]
     distil.main(arguments)
     record = json.loads((out / "record.json").read_text())
     assert {name: facts["images"] for name, facts in record["data"].items()} == {"train": 24, "val": 6, "test": 12}
+    assert record["left_out"]["copies_of_the_table"] == 1
     assert not (out / "labels.csv").exists()
     card = json.loads((out / "model.json").read_text())
     assert card["trained_on"]["data"]["table"]["class_path"] == "piqa.data.PIQ23"
     (scores,) = (tmp_path / "scores").glob("*.csv")
-    assert len(pd.read_csv(scores)) == 24  # the pictures are copies of images of the table, by content
+    assert len(pd.read_csv(scores)) == 24 + 7  # of the table what is not for its test
 
 
 def test_a_student_takes_over_what_its_teachers_licence_forbids(config, tiny_run, pictures, student, tmp_path, capsys):
@@ -175,7 +178,7 @@ def test_a_student_takes_over_what_its_teachers_licence_forbids(config, tiny_run
     ("arguments", "message"),
     [
         (["--limits.gflop", "0.000001"], "more than the limits of 1e-06 GFLOP and 5 M parameters"),
-        (["--pictures", "nowhere"], "no file or folder nowhere"),
+        (["--pictures", "nowhere"], "there is no folder nowhere"),
         (["--teacher", "nowhere"], "nowhere"),
         (["--model.label_weight", "2"], "must lie between 0 and 1"),
         (["--model.label_weight", "0.5"], "needs true scores"),

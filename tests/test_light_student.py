@@ -120,3 +120,16 @@ def test_an_image_of_the_crops_size_with_a_larger_face_keeps_its_five_crops():
     face = rng.integers(0, 256, (SIDE + 9, SIDE, 3), dtype=np.uint8)
     five, one = (scorer.score_portraits([Portrait(square, face, None, None)], test_crops=c) for c in ("five", "one"))
     assert five != one
+
+
+def test_a_resize_in_two_steps_shows_nearly_the_same_and_has_a_store_of_its_own(tmp_path):
+    import skimage.data
+    from PIL import Image
+
+    image = Image.fromarray(skimage.data.astronaut()).resize((1500, 1200))
+    one, two = (Preparation(SIDE, "none", resize="stretch", reducing_gap=gap) for gap in (None, 2.0))
+    first, second = (settings.preparer().prepare(image).whole.astype(int) for settings in (one, two))
+    assert 0 < np.abs(first - second).mean() < 1.5 and first.shape == second.shape
+    assert one.fingerprint(None) != two.fingerprint(None)
+    assert one.fingerprint(None) == Preparation(SIDE, "none", resize="stretch").fingerprint(None)
+    assert "reducing_gap (0.5)" in refusal(Preparation, reducing_gap=0.5)

@@ -129,11 +129,7 @@ class DistillationData(PortraitData):
         if scored is None:
             return unscored
         own = {str(Path(path).resolve()) for path in scored["path"]}
-        twice = unscored["path"].map(lambda path: str(Path(path).resolve()) in own)
-        if twice.any():
-            rank_zero_warn(f"{twice.sum()} of the pictures are images of the table, and count as such")
-        unscored = unscored[~twice]
-        unscored = unscored[unscored.duplicated("scene", keep=False)]
+        unscored = _comparable(unscored[unscored["path"].map(lambda path: str(Path(path).resolve()) not in own)])
         named = {"image": f"{PICTURES}/" + unscored["image"], "scene": f"{PICTURES}/" + unscored["scene"]}
         both = pd.concat([scored, unscored.assign(**named)], ignore_index=True)
         texts = [name for name in scored if scored[name].dtype == object and name not in unscored]
@@ -169,7 +165,8 @@ class DistillationData(PortraitData):
     def _split(self, choosing: bool) -> None:
         taught = set(self._taught()["path"])
         super()._split(choosing)
-        before = {name: len(frame) for name, frame in self.splits.items()}
+        self._leave_out_copies()
+        before = sum(map(len, self.splits.values()))
         for name, frame in self.splits.items():
             there = frame["path"].isin(self._teacher_scores.keys()) | ~frame["path"].isin(taught)
             own = frame[there]
@@ -177,8 +174,26 @@ class DistillationData(PortraitData):
             own = own.assign(**{TEACHER_SCORE: score})
             if self.scored is None:
                 own["score"] = score
-            self.splits[name] = own[own.duplicated("scene", keep=False)]
-        self.left_out["without_teacher_score"] = sum(before.values()) - sum(map(len, self.splits.values()))
+            self.splits[name] = _comparable(own) if name == "train" or self.scored is None else own
+        self.left_out["without_teacher_score"] = before - sum(map(len, self.splits.values()))
+
+    def _leave_out_copies(self) -> None:
+        """Leave out pictures that show the same, by content, as an image of the table, which may be one of its test."""
+        if self.scored is None or self.unscored is None:
+            return
+        of_table = {self._entry(path) for path in self._frame.loc[self._frame[LABELLED], "path"]}
+        train = self.splits["train"]
+        copies = ~train[LABELLED] & train["path"].map(lambda path: self._entry(path) in of_table)
+        self.left_out["copies_of_the_table"] = int(copies.sum())
+        if copies.any():
+            rank_zero_warn(f"{copies.sum()} of the pictures are copies of images of the table and are left out")
+            self.splits["train"] = _comparable(train[~copies])
+
+    def _entry(self, path: str) -> str:
+        try:
+            return self._prepared.entry(path).stem
+        except InputError:  # it cannot be read, and is left out for that
+            return path
 
     def write_labels(self, folder: Path) -> Path | None:
         """Write the teacher's scores as a table of its own, where there is no other; return its path."""
@@ -187,3 +202,8 @@ class DistillationData(PortraitData):
         with replacing(folder / "labels.csv") as temporary:
             pd.concat(list(self.splits.values()))[LABELS].to_csv(temporary, index=False)
         return folder / "labels.csv"
+
+
+def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are not alone in their scene."""
+    return frame[frame.duplicated("scene", keep=False)]
