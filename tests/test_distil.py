@@ -169,7 +169,9 @@ def test_a_student_takes_over_what_its_teachers_licence_forbids(config, tiny_run
     card = json.loads((teacher / "model.json").read_text())
     card["licence"] = {"weights": "cc-by-nc-4.0", "commercial": "no"}
     (teacher / "model.json").write_text(json.dumps(card))
-    distil.main(["--config", str(config), "--pictures", str(pictures), "--teacher", str(teacher), "--out", str(tmp_path / "s")])
+    distil.main(
+        ["--config", str(config), "--pictures", str(pictures), "--teacher", str(teacher), "--out", str(tmp_path / "s")]
+    )
     assert "cc-by-nc-4.0" in refusal(require_commercial, str(tmp_path / "s"))
     assert "cc-by-nc-4.0" in json.loads((tmp_path / "s/model.json").read_text())["licence"]["line"]
 
@@ -252,7 +254,9 @@ def test_true_scores_count_by_their_weight_where_there_are_some():
         expected = ((1 - weight) * of_teacher[0] + weight * of_people + of_teacher[1]) / 2
         assert float(task.loss(predicted, batch_of(groups, teacher, score))) == pytest.approx(expected, abs=1e-6)
     alone = DistillationTask(LightStudent("test_resnet", 32))
-    assert float(alone.loss(predicted, batch_of(groups, teacher, score))) == pytest.approx(sum(of_teacher) / 2, abs=1e-6)
+    assert float(alone.loss(predicted, batch_of(groups, teacher, score))) == pytest.approx(
+        sum(of_teacher) / 2, abs=1e-6
+    )
 
 
 def test_matched_squares_are_free_of_mean_and_scale_and_follow_pearsons_correlation():

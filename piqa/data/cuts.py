@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from piqa.preparation.image_file import Pixels
     from piqa.preparation.portrait import Portrait, Preparation
 
-Crops = Literal["five", "one"]
+Crops = Literal["five", "one", "ten", "two"]
 View = Literal["crops", "whole", "windows"]
+MIRRORED: dict[Crops, Crops] = {"ten": "five", "two": "one"}  # crops that come with their mirror images
 Seen = dict[str, NDArray[Any]]  # of one image, by the names of a network's inputs
 
 
@@ -65,9 +66,10 @@ def portrait_seen(portrait: Portrait, size: int, crops: Crops, view: View = "cro
 
 
 def differing_crops(portrait: Portrait, size: int, crops: Crops) -> Crops:
-    """Return which crops differ: `one` where whole image and face are of the crops' size, and all five would be one."""
-    square = (size, size)
-    return "one" if portrait.whole.shape[:2] == portrait.face_crop.shape[:2] == square else crops
+    """Return which crops differ: those of `one` where whole image and face have the crops' size, and all are one."""
+    same = portrait.whole.shape[:2] == portrait.face_crop.shape[:2] == (size, size)
+    centre: dict[Crops, Crops] = {"five": "one", "ten": "two"}
+    return centre.get(crops, crops) if same else crops
 
 
 def image_pixels(pixels: Pixels, view: View) -> Pixels:
@@ -85,13 +87,17 @@ def crop_pixels(pixels: Pixels, size: int, crops: Crops) -> Pixels:
     """Return the fixed crops of a whole image or face whose scores are averaged, uint8, (crops, 3, size, size).
 
     `five` are top left, top right, bottom left, bottom right and centre; `one` is the centre. Where the image is
-    smaller, the centre has black borders, and there are no five.
+    smaller, the centre has black borders, and there are no five. `ten` are the five and their mirror images, `two` the
+    centre and its mirror image: twice the arithmetic.
 
     Raises:
         InputError: If the image is smaller than its five crops.
     """
     image = channels_first(pixels)
     height, width = image.shape[1:]
+    if crops in MIRRORED:
+        upright = crop_pixels(pixels, size, MIRRORED[crops])
+        return np.concatenate([upright, upright[..., ::-1]])
     if crops == "five" and min(height, width) < size:
         raise InputError(f"its {width} x {height} pixels are too few for five crops of {size} px; use `one`")
     above, before = max(0, size - height), max(0, size - width)

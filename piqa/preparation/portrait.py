@@ -84,9 +84,9 @@ class Preparation:
         detector: What finds faces: `mtcnn`, which comes with facenet-pytorch, or `yunet`, which finds more of them in
             the dark and takes a tenth of the time, and whose model file must be put into its place.
         yunet: Path of YuNet's model file.
-        reducing_gap: Resize in two steps: blocks of whole pixels are averaged first, to this many times the size that is
-            wanted, then the published filter resizes. With 2.0, an image of 12 megapixels takes a quarter of the time,
-            and pixels differ little. None: one step, as published.
+        reducing_gap: Resize in two steps: blocks of whole pixels are averaged first, to this many times the size that
+            is wanted, then the published filter resizes. With 2.0, an image of 12 megapixels takes a quarter of the
+            time, and pixels differ little. None: one step, as published.
 
     Examples:
         >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")

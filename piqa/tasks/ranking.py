@@ -37,6 +37,11 @@ class RankingTask(ScoringTask):
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
         compute: How a training step is computed.
+        layer_decay: Factor of the learning rate from a layer of a backbone to the one before it, such as 0.75; 1 for
+            one rate.
+
+    Raises:
+        InputError: If `layer_decay` is out of range.
     """
 
     def __init__(
@@ -48,8 +53,12 @@ class RankingTask(ScoringTask):
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__(network, optimizer, schedule, compute, init)
+        if not 0 < layer_decay <= 1:
+            raise InputError(f"`model.layer_decay` is {layer_decay}; it must lie above 0 and be at most 1")
+        self.layer_decay = layer_decay
         self._loss, self._target = LOSSES[loss], target
 
     def setup(self, stage: str) -> None:
