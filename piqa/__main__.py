@@ -9,6 +9,7 @@ COMMANDS = {
     "prepare": "prepare images once: decode them, detect faces, compute LIQE logits",
     "pretrain": "train the backbones on LSVQ videos and GFIQA faces",
     "fit": "train a model to score images, and test it",
+    "distil": "train a light network by the scores of a teacher",
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
     "compare": "tell which of two or more devices takes the better portraits, as a report or as a gate",

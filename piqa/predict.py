@@ -76,7 +76,8 @@ def predict(
             or `.ts`; the first two do without PyTorch.
         out: The CSV to write.
         list: Text file that names more images, one a line, more than a command line holds.
-        test_crops: `five` crops whose scores are averaged, or `one` from the centre; for models that see crops.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre; `ten` and `two` are the same with
+            their mirror images, for twice the arithmetic. For models that see crops.
         batch_size: Images in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         devices: Number of devices of each machine that share the images.

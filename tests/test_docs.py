@@ -166,6 +166,7 @@ BASES = (  # those first whose parser is built soonest
     ("pretrain", ["--config", "lsvq.yaml"]),
     ("export", ["--ckpt_path", "runs/piqa"]),
     ("data.noise_pairs", []),
+    ("distil", ["--config", "light.yaml", "--teacher", "runs/piqa", "--pictures", "photos"]),
 )
 
 

@@ -46,6 +46,7 @@ ONE_EPOCH += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"
 SHORT = {
     "fit": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0"],
     "pretrain": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--data.store.max_failed=0.5"],
+    "distil": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--scoring.device=cpu"],
     "prepare": ["--data.store.workers=0"],
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],

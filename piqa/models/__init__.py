@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from piqa.models.dual_branch import DualBranch
     from piqa.models.exposure_map import ExposureMap
     from piqa.models.focus import Focus
+    from piqa.models.light_student import LightStudent
     from piqa.models.liqe import LIQE
     from piqa.models.multi_scale import MultiScaleNet
     from piqa.models.nima import NIMA
@@ -32,6 +33,7 @@ __all__ = [
     "DualBranch",
     "ExposureMap",
     "Focus",
+    "LightStudent",
     "MultiScaleNet",
     "NoiseNet",
     "Regressor",
@@ -47,6 +49,7 @@ _HOMES = {
     "DualBranch": "dual_branch",
     "ExposureMap": "exposure_map",
     "Focus": "focus",
+    "LightStudent": "light_student",
     "LIQE": "liqe",
     "MultiScaleNet": "multi_scale",
     "NIMA": "nima",

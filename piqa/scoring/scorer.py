@@ -247,8 +247,9 @@ class Scorer:
                 is one path; a folder stands for the images below it. Arrays hold uint8, or floats in [0, 1], of
                 shape (height, width, 3), (3, height, width), or (images, 3, height, width) for several pictures. PIL
                 images are turned upright and converted as files are.
-            test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Ignored by
-                models that see whole images or windows.
+            test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster; or `ten`
+                and `two`, the same with their mirror images: half as fast. Ignored by models that see whole images
+                or windows.
             batch_size: Images in one pass through the network.
             workers: Processes that decode images and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.

@@ -5,6 +5,7 @@ from piqa.tasks.attributes import AttributesTask
 from piqa.tasks.base import ScoringTask, published_adam, published_schedule
 from piqa.tasks.clip_iqa import CLIPIQATask, clip_iqa_schedule, clip_iqa_sgd
 from piqa.tasks.composition import CompositionTask, composition_adam, composition_schedule
+from piqa.tasks.distillation import DistillationTask
 from piqa.tasks.exposure import ExposureTask, exposure_adam, exposure_schedule
 from piqa.tasks.factor import FactorTask, factor_adam, factor_schedule
 from piqa.tasks.initial_weights import InitialWeights
@@ -18,6 +19,7 @@ __all__ = [
     "AttributesTask",
     "CLIPIQATask",
     "CompositionTask",
+    "DistillationTask",
     "ExposureTask",
     "FactorTask",
     "GradNorm",

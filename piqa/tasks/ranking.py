@@ -41,6 +41,11 @@ class RankingTask(ScoringTask):
         learnt_std: How a network that answers `score_std` learns it (`piqa.tasks.learnt_std`): `joint`, the doubt of
             the model, inside the predicted preference; or `raters`, the order of the standard deviations of the
             measured scores, for tables that have them. Ignored for other networks.
+        layer_decay: Factor of the learning rate from a layer of a backbone to the one before it, such as 0.75; 1 for
+            one rate.
+
+    Raises:
+        InputError: If `layer_decay` is out of range.
     """
 
     def __init__(
@@ -53,8 +58,12 @@ class RankingTask(ScoringTask):
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
         learnt_std: LearntStd = "joint",
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__(network, optimizer, schedule, compute, init)
+        if not 0 < layer_decay <= 1:
+            raise InputError(f"`model.layer_decay` is {layer_decay}; it must lie above 0 and be at most 1")
+        self.layer_decay = layer_decay
         self._loss, self._target, self._learnt_std = LOSSES[loss], target, learnt_std
 
     def setup(self, stage: str) -> None:

@@ -25,7 +25,7 @@ Trust = str | Sequence[str] | None  # as users name the packages that they trust
 
 NETWORKS = (
     *("CLIPIQA", "CLIPIQAPlus", "ColourNet", "DualBranch", "LIQE", "MultiScaleNet", "NIMA", "NoiseNet", "Regressor"),
-    *("CompositionNet", "ExposureMap", "Focus", "TANet"),
+    *("CompositionNet", "ExposureMap", "Focus", "LightStudent", "TANet"),
 )
 TABLES = (
     *("AVA", "BID", "CADB", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "SPAQ", "TAD66K", "TID2013"),
