@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,7 @@ def check_answers(frame: pd.DataFrame, source: str | Path) -> pd.DataFrame:
     return table
 
 
-def optional_numbers(column: pd.Series[str], source: str | Path) -> pd.Series[float]:
+def optional_numbers(column: pd.Series[Any], source: str | Path) -> pd.Series[Any]:
     """Return a column of finite numbers whose empty cells are NaN; raise InputError that names the other rows."""
     given = column.map(lambda cell: not (cell is None or cell == "" or cell != cell)).astype(bool)
     numbers = pd.Series(np.nan, column.index, dtype=np.float64, name=column.name)
@@ -153,15 +154,15 @@ def identical_images(paths: Mapping[str, str | Path]) -> list[list[str]]:
 def _choices(table: pd.DataFrame, column: str, allowed: tuple[str, ...], source: str | Path) -> pd.Series[str]:
     """Return a column whose cells name a side or an image as "a", "b", "same" or ""."""
     text = table[column].str.strip()
-    word = text.str.lower().map(SPELLINGS).where(text != "", "")
-    named = pd.Series(
-        np.where(text == table["image_a"], "a", np.where(text == table["image_b"], "b", None)), text.index
-    )
+    word = text.str.lower().map({"": "", **SPELLINGS})
+    named = pd.Series(None, text.index, dtype=object)
+    named[text == table["image_b"]] = "b"
+    named[text == table["image_a"]] = "a"
     doubtful = word.notna() & named.notna() & (word != named) & (text != "")
     if doubtful.any():  # an image that is called "a", say, and is image_b
         shown = with_rows(text[doubtful].map(repr))
         raise InputError(f"the {column} in {source} names an image and a side: {shown}; rename the images")
-    found = named.where(named.notna(), word)
+    found = named.fillna(word)
     if (bad := ~found.isin(allowed)).any():
         words = listed([repr(one) for one in allowed if one])
         empty = " or empty" if "" in allowed else ""
