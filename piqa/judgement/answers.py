@@ -130,7 +130,7 @@ def optional_numbers(column: pd.Series[Any], source: str | Path) -> pd.Series[An
     given = column.map(lambda cell: not (cell is None or cell == "" or cell != cell)).astype(bool)
     numbers = pd.Series(np.nan, column.index, dtype=np.float64, name=column.name)
     if given.any():
-        numbers[given] = as_numbers(column[given], source)
+        numbers.loc[given] = as_numbers(column[given], source).to_numpy()
     return numbers
 
 
