@@ -46,7 +46,7 @@ def translator(language: str) -> Callable[..., str]:
     """Return a function that gives a string by its name; values in braces are filled in."""
     known = strings(language)
 
-    def t(name: str, **values: object) -> str:
+    def t(name: str, /, **values: object) -> str:
         return known[name].format(**values) if values else known[name]
 
     return t

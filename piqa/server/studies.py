@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from piqa.judgement import answers as pair_answers
 from piqa.judgement import ratings
-from piqa.judgement.session import StudySettings
+from piqa.judgement.study import StudySettings
 from piqa.server.records import Photo
 from piqa.server.refusals import not_found
 from piqa.server.study_records import Answer, Rater, Study, StudyImage

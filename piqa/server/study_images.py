@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from piqa.preparation.image_file import decode_image
 from piqa.preparation.image_formats import FIRST_BYTES, format_of
 from piqa.system.files import replacing
 
-FOLDER = "studies"
 TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 AT_ONCE = threading.Semaphore(2)  # each holds an image as it is decoded, twice
 # What a JPEG's pixels depend on: tables, frames, restart intervals, and Adobe's mark of the colours. The rest are
@@ -42,13 +40,12 @@ def darker(image: Image.Image) -> Image.Image:
 SPOILINGS: dict[str, Callable[[Image.Image], Image.Image]] = {"blurred": blurred, "darker": darker}
 
 
-def shown_file(photo: Path, folder: Path, name: str, spoiling: str | None) -> Path:
+def shown_file(photo: Path, folder: Path, spoiling: str | None) -> Path:
     """Return the file that raters see of a photo; it is made when it is asked for first.
 
     Args:
         photo: The photo's file.
-        folder: Of the study's files.
-        name: Of the image in the study.
+        folder: Of what the server keeps of the photo.
         spoiling: A name in `SPOILINGS`, or None.
 
     Returns:
@@ -57,6 +54,7 @@ def shown_file(photo: Path, folder: Path, name: str, spoiling: str | None) -> Pa
     Raises:
         InputError: If the photo cannot be read, or the file not be written.
     """
+    name = "judged" if spoiling is None else f"judged_{spoiling}"
     for ending in TYPES:
         if (path := folder / f"{name}{ending}").exists():
             return path
@@ -67,11 +65,6 @@ def shown_file(photo: Path, folder: Path, name: str, spoiling: str | None) -> Pa
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return path
-
-
-def remove_files(data: Path, study: str) -> None:
-    """Remove the files that raters of a study saw."""
-    shutil.rmtree(data / FOLDER / study, ignore_errors=True)
 
 
 def _shown(content: bytes, spoiling: str | None) -> tuple[bytes, str]:
