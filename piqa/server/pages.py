@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ else:
 
 HERE = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"')
 LANGUAGE_COOKIE = "piqa_language"
 NAVIGATION = ("photos", "two", "devices", "judge", "board")  # pages by their address; `nav.NAME` is their title
 
@@ -71,4 +74,6 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         here=request.url.path,
         **values,
     )
-    return HTMLResponse(text, status_code=status)
+    # A page's policy stands in it; as a header it also keeps other sites from framing the page.
+    policy = unescape(POLICY.findall(text)[0]) + "; frame-ancestors 'none'"
+    return HTMLResponse(text, status_code=status, headers={"Content-Security-Policy": policy})
