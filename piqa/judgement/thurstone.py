@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_ndtr
 
@@ -73,7 +74,7 @@ class Fit:
     prior_sd: float = math.nan
 
 
-def fit_normal(counts: Counts, prior_sd: float | None = None, start: Array | None = None) -> Fit:
+def fit_normal(counts: Counts, prior_sd: float | None = None, start: Array | None = None, close: float = CLOSE) -> Fit:
     """Fit scores with a normal prior, by Newton's method.
 
     Args:
@@ -81,6 +82,7 @@ def fit_normal(counts: Counts, prior_sd: float | None = None, start: Array | Non
         prior_sd: In JOD; None: the one that makes the answers most likely (empirical Bayes, by Laplace's method), with
             a weak pull to what scenes of portraits have, as two images that nobody doubts about would not bound it.
         start: Scores to begin with.
+        close: The largest change of a score at the end, in JOD.
 
     Returns:
         The most likely scores, and the inverse Hessian there.
@@ -88,14 +90,14 @@ def fit_normal(counts: Counts, prior_sd: float | None = None, start: Array | Non
     score = np.zeros(counts.images) if start is None else start
     if prior_sd is None:
         score, prior_sd = _estimate_sd(counts, score)
-    score, factor = _newton(counts, score, prior_sd)
-    return Fit(score, cho_solve((factor, True), np.eye(counts.images)), prior_sd)
+    score, factor = _newton(counts, score, prior_sd, close)
+    return Fit(score, _inverse(factor), prior_sd)
 
 
 def fit_free(counts: Counts, start: Array | None = None) -> Fit:
     """Fit scores without a prior; finite only where answers lead from every image to every other one, both ways."""
     score, factor = _newton(counts, np.zeros(counts.images) if start is None else start, None)
-    return Fit(score, cho_solve((factor, True), np.eye(counts.images)))
+    return Fit(score, _inverse(factor))
 
 
 def fit_pwcmp(counts: Counts) -> Fit:
@@ -115,7 +117,7 @@ def fit_pwcmp(counts: Counts) -> Fit:
     def objective(score: Array) -> tuple[float, Array]:
         """Return the objective and its gradient; both orders of each pair count, as in the original."""
         difference = counts.differences(score)
-        value, slope = _loss(counts, difference)
+        value, slope, _ = _at(counts, score, 0.0)
         of_prior, prior_slope = prior(difference)
         mean = float(score.mean())
         gradient = _to_images(counts, 2 * slope + prior_slope) + 2 * MEAN_WEIGHT * mean / counts.images
@@ -123,13 +125,13 @@ def fit_pwcmp(counts: Counts) -> Fit:
 
     options = {"maxiter": 2000, "gtol": 1e-8}
     score = np.asarray(minimize(objective, np.zeros(counts.images), jac=True, method="BFGS", options=options).x)
-    hessian = _hessian(counts, counts.differences(score), None)
+    hessian = _hessian(counts, _at(counts, score, 0.0)[2], None)
     return Fit(score, np.asarray(np.linalg.pinv(hessian, hermitian=True), np.float64))
 
 
 def log_likelihood(counts: Counts, score: Array) -> float:
     """Return the logarithm of the likelihood of the answers in this order, in nats."""
-    return -_loss(counts, counts.differences(score))[0]
+    return -_at(counts, score, 0.0)[0]
 
 
 class _DistancePrior:
@@ -166,7 +168,7 @@ def _estimate_sd(counts: Counts, score: Array) -> tuple[Array, float]:
         nonlocal best
         sd = math.exp(log_sd)
         best, factor = _newton(counts, best, sd)
-        fitted = _loss(counts, counts.differences(best))[0] + float(best @ best) / (2 * sd**2)
+        fitted = _at(counts, best, 1 / sd**2)[0]
         volume = counts.images * log_sd + float(np.log(np.diag(factor)).sum())
         return fitted + volume + ((log_sd - math.log(USUAL_SD)) / USUAL_LOG_SD) ** 2 / 2
 
@@ -175,50 +177,52 @@ def _estimate_sd(counts: Counts, score: Array) -> tuple[Array, float]:
     return best, math.exp(float(found.x))
 
 
-def _newton(counts: Counts, score: Array, prior_sd: float | None) -> tuple[Array, Array]:
+def _newton(counts: Counts, score: Array, prior_sd: float | None, close: float = CLOSE) -> tuple[Array, Array]:
     """Return the most likely scores, and the lower Cholesky factor of the Hessian there."""
     weight = 0.0 if prior_sd is None else 1 / prior_sd**2
-
-    def value(at: Array) -> float:
-        return _loss(counts, counts.differences(at))[0] + weight * float(at @ at) / 2
-
-    now = value(score)
+    value, slope, curve = _at(counts, score, weight)
     for _ in range(MOST_STEPS):
-        difference = counts.differences(score)
-        gradient = _to_images(counts, _loss(counts, difference)[1]) + weight * score
-        factor = _factor(_hessian(counts, difference, prior_sd))
-        step = cho_solve((factor, True), gradient)
+        factor = _factor(_hessian(counts, curve, prior_sd))
+        step = cho_solve((factor, True), _to_images(counts, slope) + weight * score, check_finite=False)
         step *= min(1.0, MAX_STEP / max(float(np.abs(step).max()), 1e-300))
-        length = 1.0
-        while (after := value(score - length * step)) > now + 1e-12 * abs(now) and length > 1e-6:
+        before, length = value, 1.0
+        while True:
+            value, slope, curve = _at(counts, score - length * step, weight)
+            if value <= before + 1e-12 * abs(before) or length < 1e-6:
+                break
             length /= 2
-        score, now = score - length * step, after
-        if float(np.abs(step).max()) < CLOSE:
+        score = score - length * step
+        if float(np.abs(step).max()) < close:
             break
-    return score, _factor(_hessian(counts, counts.differences(score), prior_sd))
+    return score, _factor(_hessian(counts, curve, prior_sd))
+
+
+def _inverse(factor: Array) -> Array:
+    """Return the inverse of a matrix from its lower Cholesky factor."""
+    lower = np.tril(dpotri(factor, lower=1)[0])
+    return np.asarray(lower + np.tril(lower, -1).T)
+
+
+def _at(counts: Counts, score: Array, weight: float) -> tuple[float, Array, Array]:
+    """Return minus the log likelihood and prior; of the likelihood slope and curvature in each pair's difference."""
+    x = counts.differences(score) / SIGMA
+    log_p, log_q, ratio_p, ratio_q = _tails(x)
+    losses = counts.total - counts.wins
+    value = weight * float(score @ score) / 2 - float(counts.wins @ log_p + losses @ log_q)
+    slope = (losses * ratio_q - counts.wins * ratio_p) / SIGMA
+    curve = (counts.wins * ratio_p * (ratio_p + x) + losses * ratio_q * (ratio_q - x)) / SIGMA**2
+    return value, slope, curve
 
 
 def _factor(hessian: Array) -> Array:
     try:
-        return np.asarray(cho_factor(hessian, lower=True)[0])
+        return np.asarray(cho_factor(hessian, lower=True, check_finite=False)[0])
     except LinAlgError:  # answers so unanimous that the likelihood is flat in floating point
         return np.asarray(cho_factor(hessian + 1e-9 * np.eye(len(hessian)), lower=True)[0])
 
 
-def _loss(counts: Counts, difference: Array) -> tuple[float, Array]:
-    """Return minus the logarithm of the likelihood, and its slope in the difference of each pair."""
-    losses = counts.total - counts.wins
-    log_p, log_q, ratio_p, ratio_q = _tails(difference / SIGMA)
-    value = -float(counts.wins @ log_p + losses @ log_q)
-    return value, (losses * ratio_q - counts.wins * ratio_p) / SIGMA
-
-
-def _hessian(counts: Counts, difference: Array, prior_sd: float | None) -> Array:
+def _hessian(counts: Counts, curve: Array, prior_sd: float | None) -> Array:
     """Return the Hessian of minus the log likelihood and prior; without a prior the mean is held at 0."""
-    x = difference / SIGMA
-    _, _, ratio_p, ratio_q = _tails(x)
-    losses = counts.total - counts.wins
-    curve = (counts.wins * ratio_p * (ratio_p + x) + losses * ratio_q * (ratio_q - x)) / SIGMA**2
     hessian = np.zeros((counts.images, counts.images))
     hessian[counts.first, counts.second] = -curve
     hessian[counts.second, counts.first] = -curve
