@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
-from piqa.server.pages import page
+from piqa.server.pages import own_page, page
 from piqa.server.refusals import not_found
 from piqa.server.services import Services, services_of
 
@@ -43,7 +43,7 @@ def board(request: Request, here: Here) -> HTMLResponse:
         if (row := _evaluation(folder, here.settings.data)) is not None:
             groups.setdefault((row.pop("table"), row.pop("split"), row.pop("attribute")), []).append(row)
     shown = [
-        {"table": table, "split": split, "attribute": attribute, "rows": sorted(rows, key=_place)}
+        {"table": table, "split": split, "attribute": attribute, "rows": [*sorted(rows, key=_place)]}
         for (table, split, attribute), rows in sorted(groups.items())
     ]
     return page(request, "board.html", groups=shown, boards=list(_boards(here.settings.data)))
@@ -54,7 +54,7 @@ def board_page(name: str, here: Here) -> HTMLResponse:
     """Show a leaderboard's own page, which needs nothing else."""
     for one in _boards(here.settings.data):
         if one.id == name:
-            return HTMLResponse(one.path.read_text(encoding="utf-8"))
+            return own_page(one.path.read_text(encoding="utf-8"))
     raise not_found("leaderboard")
 
 

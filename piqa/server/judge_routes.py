@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
 
 from piqa.errors import InputError
 from piqa.judgement.choice import Choice
@@ -18,7 +17,8 @@ from piqa.server.records import Photo, Project
 from piqa.server.refusals import RequestError
 from piqa.server.services import Services, services_of
 from piqa.server.studies import StudyContent, read_study
-from piqa.server.study_creation import MOST_CSV, TRAINED_BY, Scenes, StudyRequest, create_study
+from piqa.server.study_creation import MOST_CSV, TRAINED_BY, Scenes, StudyRequest, create_study, photos_of
+from piqa.server.study_moments import moments_of
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
 from piqa.server.study_results import answers_csv, rater_rows, score_sections, scores_csv, study_results
 
@@ -53,6 +53,7 @@ def create(
 ) -> Response:
     """Make a study, and show it; or say why it cannot be made."""
     t = translator(language_of(request))
+    moments = _moments(here, project) if scenes == "moments" else None
     wanted = StudyRequest(
         name=name,
         project=project,
@@ -67,7 +68,7 @@ def create(
         training=training,
         repeats=repeats,
         table=csv.file.read(MOST_CSV + 1) if csv is not None else b"",
-        moments=here.photos.moments(project) if scenes == "moments" else None,
+        moments=moments,
     )
     try:
         if here.settings.keep == "none":
@@ -130,6 +131,13 @@ def scores_file(study: str, here: Here) -> Response:
             raise RequestError(409, str(error)) from error
 
 
+def _moments(here: Services, project: str) -> dict[str, str]:
+    with here.database.session() as session:
+        photos = photos_of(session, project)
+    found = {photo.id: here.storage.original(photo, here.settings.root) for photo in photos}
+    return moments_of(photos, {photo: path for photo, path in found.items() if path is not None})
+
+
 def _question_key(kind: str, mode: str) -> str:
     return f"question.{kind}" if mode == "pairs" else f"question.rate_{kind}"
 
@@ -153,7 +161,9 @@ def _list(request: Request, here: Services, error: str = "", status: int = 200) 
         ).all()
         photos = select(Photo.project_id, func.count()).where(Photo.state != "failed").group_by(Photo.project_id)
         in_project = dict(session.execute(photos).all())  # type: ignore[arg-type]
-        projects = [one for one in session.scalars(select(Project).order_by(Project.created.desc())) if one.id in in_project]
+        projects = [
+            one for one in session.scalars(select(Project).order_by(Project.created.desc())) if one.id in in_project
+        ]
     rows = [
         {
             "id": study.id,

@@ -56,9 +56,7 @@ def rate(link: str, request: Request, here: Here) -> HTMLResponse:
         "wrong": t("rate.wrong_answer"),
     }
     start = {"address": f"/rate/{link}", "state": now, "words": words}
-    return page(
-        request, "rate.html", start=start, question=question, mode=settings.mode, same=settings.same_allowed
-    )
+    return page(request, "rate.html", start=start, question=question, mode=settings.mode, same=settings.same_allowed)
 
 
 @router.get("/{link}/state")

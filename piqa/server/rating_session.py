@@ -28,8 +28,8 @@ from piqa.judgement.session import (
 from piqa.server.database import Database
 from piqa.server.records import new_id, now
 from piqa.server.refusals import RequestError, not_found
-from piqa.server.study_records import Answer, Rater
 from piqa.server.studies import StudyContent, faces_of, read_answers, read_study
+from piqa.server.study_records import Answer, Rater
 
 TRIES = 10
 AHEAD = 2  # questions that are known: the one that is shown, and the one whose images are loaded meanwhile
@@ -133,9 +133,7 @@ def answer(session: Session, rater: Rater, content: StudyContent, given: GivenAn
     _look_ahead(session, rater, content)
     queue = rater.state["queue"]
     if not queue or queue[0]["id"] != given.question:
-        before = session.scalar(
-            select(Answer).where(Answer.question == given.question, Answer.rater_id == rater.id)
-        )
+        before = session.scalar(select(Answer).where(Answer.question == given.question, Answer.rater_id == rater.id))
         again = before is not None and _choice_of(before) == given.choice and before.seconds == given.seconds
         return {"state": state(session, rater, content), "counted": again, "feedback": None}
     question = queue[0]
@@ -173,9 +171,7 @@ def answer(session: Session, rater: Rater, content: StudyContent, given: GivenAn
 def undo(session: Session, rater: Rater, content: StudyContent, answers: int) -> Reply:
     """Take back the last answer, if there are as many as the rater's page knows of, and show its question again."""
     _look_ahead(session, rater, content)
-    last = session.scalar(
-        select(Answer).where(Answer.rater_id == rater.id).order_by(Answer.number.desc()).limit(1)
-    )
+    last = session.scalar(select(Answer).where(Answer.rater_id == rater.id).order_by(Answer.number.desc()).limit(1))
     if last is None or last.number + 1 != answers:
         return {"state": state(session, rater, content), "undone": False}
     table = read_answers(session, content)
@@ -189,9 +185,9 @@ def undo(session: Session, rater: Rater, content: StudyContent, answers: int) ->
 
 def _look_ahead(session: Session, rater: Rater, content: StudyContent) -> None:
     """Draw questions until enough are known; a question that waits counts as answered meanwhile, by "same"."""
-    known = {"queue": [], "breaks": 0, "begun": False} | rater.state
+    known: dict[str, Any] = {"queue": [], "breaks": 0, "begun": False} | rater.state
     queue = list(known["queue"])
-    if len(queue) < AHEAD and not known.get("ended"):
+    if len(queue) < AHEAD:
         table = read_answers(session, content)
         shown = _on_other_screens(session, rater)
         while len(queue) < AHEAD:
@@ -235,7 +231,11 @@ def _sides(question: Mapping[str, Any]) -> list[str]:
 
 def _chosen(content: StudyContent, question: Mapping[str, Any], choice: str) -> str | int:
     if "image" in question:
-        if not (choice.isascii() and choice.isdigit() and content.settings.rating_low <= int(choice) <= content.settings.rating_high):
+        if not (
+            choice.isascii()
+            and choice.isdigit()
+            and content.settings.rating_low <= int(choice) <= content.settings.rating_high
+        ):
             low, high = content.settings.rating_low, content.settings.rating_high
             raise RequestError(422, f"a rating from {low} to {high} is needed, not {choice!r}")
         return int(choice)

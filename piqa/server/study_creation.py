@@ -64,19 +64,27 @@ class StudyRequest:
     moments: Mapping[str, str] | None = None
 
 
+def photos_of(session: Session, project: str) -> list[Photo]:
+    """Return the photos of a project that can be judged.
+
+    Raises:
+        RequestError: If there is no such project.
+    """
+    if session.get(Project, project) is None:
+        raise not_found("project")
+    usable = select(Photo).where(Photo.project_id == project, Photo.state != "failed")
+    return list(session.scalars(usable.order_by(Photo.name)))
+
+
 def create_study(session: Session, request: StudyRequest) -> Study:
     """Make a study of a project's photos; those that could not be read, and equal copies, are left out.
 
     Raises:
         InputError: If the request cannot be met, such as without a scene of two images.
     """
-    if session.get(Project, request.project) is None:
-        raise not_found("project")
+    photos = photos_of(session, request.project)
     if not request.name.strip():
         raise InputError("a study needs a name")
-    photos = session.scalars(
-        select(Photo).where(Photo.project_id == request.project, Photo.state != "failed").order_by(Photo.name)
-    ).all()
     scenes = _usable(_scenes_of(photos, request), request.mode)
     study = Study(id=new_id(), project_id=request.project, name=request.name.strip())
     images = [
@@ -142,7 +150,9 @@ def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
     if missing := [name for name in ("image", "scene") if name not in head]:
         raise InputError(f"the CSV of the scenes has no column {' and no column '.join(missing)}")
     image, scene = head.index("image"), head.index("scene")
-    given = {row[image].strip().replace("\\", "/"): row[scene].strip() for row in rows[1:] if len(row) > max(image, scene)}
+    given = {
+        row[image].strip().replace("\\", "/"): row[scene].strip() for row in rows[1:] if len(row) > max(image, scene)
+    }
     files: dict[str, list[str]] = {}
     for name in names:
         files.setdefault(PurePosixPath(name).name, []).append(name)
@@ -153,7 +163,9 @@ def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
         if known is not None and own:
             found[known] = own
     if not found:
-        raise InputError("the CSV of the scenes names none of the project's photos; write their names as they are shown")
+        raise InputError(
+            "the CSV of the scenes names none of the project's photos; write their names as they are shown"
+        )
     return found
 
 
@@ -164,7 +176,9 @@ def _delimiter(text: str) -> str:
 
 def _usable(scenes: Mapping[str, Sequence[Photo]], mode: Mode) -> dict[str, list[Photo]]:
     """Return the scenes without equal copies, and for pairs without scenes of one image."""
-    distinct = {scene: list({photo.digest: photo for photo in reversed(own)}.values())[::-1] for scene, own in scenes.items()}
+    distinct = {
+        scene: list({photo.digest: photo for photo in reversed(own)}.values())[::-1] for scene, own in scenes.items()
+    }
     least = 2 if mode == "pairs" else 1
     usable = {scene: own for scene, own in distinct.items() if len(own) >= least}
     if not usable:
@@ -194,9 +208,7 @@ def _spoilt_copies(images: Sequence[StudyImage], request: StudyRequest) -> list[
         image = images[order[number % len(images)]]
         spoiling = kinds[(number + number // len(images)) % len(kinds)]
         copy = {"study_id": image.study_id, "photo_id": image.photo_id, "name": image.name, "scene": image.scene}
-        copies.append(
-            StudyImage(id=new_id(), **copy, digest=image.digest, original_id=image.id, spoiling=spoiling)
-        )
+        copies.append(StudyImage(id=new_id(), **copy, digest=image.digest, original_id=image.id, spoiling=spoiling))
     return copies
 
 

@@ -88,12 +88,12 @@ def _equal(one: Image.Image, other: Image.Image) -> bool:
 
 
 def without_descriptions(content: bytes) -> bytes | None:
-    """Return a JPEG with what its pixels depend on and nothing else; None if it is not as a JPEG should be.
+    r"""Return a JPEG with what its pixels depend on and nothing else; None if it is not as a JPEG should be.
 
     Examples:
         >>> bare = without_descriptions(Path("a.jpg").read_bytes())
         >>> bare[:2] + bare[-2:], b"JFIF" in bare
-        (b'\\xff\\xd8\\xff\\xd9', False)
+        (b'\xff\xd8\xff\xd9', False)
     """
     kept, place = [b"\xff\xd8"], 2
     while place + 4 <= len(content) and content[place] == 0xFF:

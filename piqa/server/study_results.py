@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Hashable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,20 +14,22 @@ import pandas as pd
 from sqlalchemy.orm import Session
 
 from piqa.errors import InputError
-from piqa.judgement.agreement import split_half
+from piqa.judgement.agreement import split_half_of_pairs, split_half_of_ratings
 from piqa.judgement.raters import judge_raters
-from piqa.judgement.ratings import scale_ratings
-from piqa.judgement.scaling import ScalingOptions, scale_pairs
-from piqa.server.study_records import Rater
+from piqa.judgement.ratings import RatingScaling, scale_ratings, votes_matrix
+from piqa.judgement.scaling import Scaling, ScalingOptions, scale_pairs
 from piqa.server.studies import StudyContent, raters_of, read_answers, with_names
+from piqa.server.study_records import Rater
 from piqa.system.csv_cells import csv_line
+from piqa.system.progress import without_progress
 from piqa.web import charts
 
-SHOWN_RATERS = 2  # fewer cannot agree
-SPLITS = 20
+SPLITS = 10
+KEPT = 32  # results of studies that are kept in memory
 Row = dict[str, Any]
 Translator = Callable[..., str]
 MARK = ScalingOptions(disconnected="mark")
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,24 +53,52 @@ class Results:
     agreement: float | None = None
 
 
+_found: OrderedDict[tuple[str, str], Results] = OrderedDict()
+
+
 def study_results(session: Session, content: StudyContent) -> Results:
-    """Return what a study has found so far."""
+    """Return what a study has found so far. It is computed once for the same answers."""
     names = {one.id: one.name for one in raters_of(session, content.study.id)}
     answers = with_names(read_answers(session, content), content, names)
-    if answers.empty:
+    key = (content.study.id, hashlib.blake2b(answers.to_csv().encode(), digest_size=16).hexdigest())
+    with _lock:
+        known = _found.get(key)
+    if known is None:
+        known = _computed(answers, content.settings.mode == "pairs")
+        with _lock:
+            _found[key] = known
+            while len(_found) > KEPT:
+                _found.popitem(last=False)
+    return known
+
+
+def _computed(answers: pd.DataFrame, pairs: bool) -> Results:
+    used = answers[(answers["kind"] != "training").to_numpy(bool)]
+    if used.empty:
         return Results(answers, pd.DataFrame())
     try:
-        if content.settings.mode == "pairs":
-            scaling = scale_pairs(answers, MARK)
-            raters = judge_raters(answers, MARK)
-        else:
-            scaling = scale_ratings(answers)
-            raters = scaling.raters
-    except InputError as error:  # such as training examples alone
+        with without_progress():
+            if pairs:
+                scaling: Scaling | RatingScaling = scale_pairs(used, MARK)
+                raters = judge_raters(used, MARK)
+            else:
+                scaling = scale_ratings(used)
+                raters = scaling.raters
+            agreed = _agreement(used, scaling.scores, pairs) if used["rater"].nunique() > 1 else None
+    except InputError as error:
         return Results(answers, pd.DataFrame(), str(error))
     rows = {str(row["rater"]): row for row in _records(raters)}
-    agreed = split_half(answers, splits=SPLITS) if len(rows) >= SHOWN_RATERS else None
     return Results(answers, scaling.scores, "", scaling.notes, rows, agreed)
+
+
+def _agreement(used: pd.DataFrame, scores: pd.DataFrame, pairs: bool) -> float | None:
+    if pairs:
+        found = split_half_of_pairs(used, MARK, splits=SPLITS).srocc
+    else:
+        new = used[(used["kind"] == "new").to_numpy(bool)]
+        scenes = new.drop_duplicates(["scene", "image"])["scene"]  # in the order of the votes' rows
+        found = split_half_of_ratings(votes_matrix(used), scenes, splits=SPLITS).srocc
+    return found if math.isfinite(found) else None
 
 
 def answers_csv(results: Results) -> str:
@@ -119,7 +152,7 @@ def rater_rows(session: Session, content: StudyContent, results: Results, t: Tra
                 "outlier": _number(found, "rater_score"),
                 "bias": _number(found, "bias"),
                 "inconsistency": _number(found, "inconsistency"),
-                "remark": t("study.look_into") if found.get("outlier") else "",
+                "remark": f"{t('study.look_into')}: {found['why']}" if found.get("outlier") else "",
             }
         )
     return rows
@@ -134,8 +167,8 @@ def _csv(frame: pd.DataFrame) -> str:
     return csv_line(frame.columns) + "".join(csv_line(cells) for cells in zip(*columns, strict=True))
 
 
-def _records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    return frame.to_dict("records")
+def _records(frame: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:

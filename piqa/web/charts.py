@@ -182,9 +182,7 @@ def dots(
     return _svg(f"0 0 {WIDTH} 160", WIDTH, 160, title, said, parts)
 
 
-def intervals(
-    values: Sequence[tuple[str, float, float, float]], title: str, digits: int = 2, unit: str = ""
-) -> Markup:
+def intervals(values: Sequence[tuple[str, float, float, float]], title: str, digits: int = 2, unit: str = "") -> Markup:
     """Return a row for each value, the highest first: a dot, a line from the low to the high end, and the number.
 
     Args:
@@ -196,7 +194,7 @@ def intervals(
     known = sorted((row for row in values if math.isfinite(row[1])), key=lambda row: -row[1])
     ends = [end for row in known for end in row[1:] if math.isfinite(end)] or [0.0, 1.0]
     low, high = min(ends), max(ends)
-    left, right, height = 112.0, WIDTH - 44.0, 22 * len(known) + 4
+    left, right, height = 124.0, WIDTH - 44.0, 22 * len(known) + 4
     across = (right - left) / ((high - low) or 1)
     parts, said = [], []
     if low < 0 < high:
@@ -204,7 +202,7 @@ def intervals(
         parts.append(f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="2" y2="{height - 2}" stroke="{LINE}" class="grid"/>')
     for row, (name, value, start, end) in enumerate(known):
         middle = 22 * row + 13
-        parts.append(_text(0, middle + 4, name if len(name) < 17 else "…" + name[-15:]))
+        parts.append(_text(0, middle + 4, name if len(name) < 18 else "…" + name[-16:]))
         if math.isfinite(start) and math.isfinite(end):
             x1, x2 = left + (start - low) * across, left + (end - low) * across
             parts.append(
