@@ -202,8 +202,8 @@ def _look_ahead(session: Session, rater: Rater, content: StudyContent) -> None:
 
 
 def _as_answers(table: pd.DataFrame, rater: Rater, queue: list[dict[str, Any]]) -> pd.DataFrame:
-    rows = [{**question, "winner": "same", "rating": 3.0, "rater": rater.id, "seconds": 1.0} for question in queue]
-    return pd.DataFrame(rows).reindex(columns=table.columns).fillna({"expected": "", "time": ""})
+    given = {"winner": "same", "rating": 3.0, "rater": rater.id, "seconds": 1.0, "time": ""}
+    return pd.DataFrame([{**question, **given} for question in queue])[list(table.columns)]
 
 
 def _on_other_screens(session: Session, rater: Rater) -> set[tuple[str, str, str]]:
