@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -24,12 +25,14 @@ from piqa.preparation.image_file import decode_image
 from piqa.report.facts import PHOTO_QUALITY, PHOTO_SIDE, Facts, facts_of, pictures_of
 from piqa.scoring.image_batches import NO_STAMP
 from piqa.server.disk import is_full
+from piqa.server.refusals import RequestError
 from piqa.system.device import core_count
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 from piqa.system.worker_pool import worker
 
 CORES_PER_WORKER = 2
+SECONDS_EACH = 1.0  # of an image, about
 MOST_WORKERS = 8  # half a gigabyte each
 FULL_QUALITY = 92  # of a copy at its full size
 PREVIEW, THUMBNAIL, FULL, PICTURES = "preview.jpg", "thumbnail.jpg", "full.jpg", "pictures.json"
@@ -86,12 +89,14 @@ class MeasuringPool:
 
     Args:
         workers: Number of processes; None for what suits the cores.
+        most: Urgent tasks that may wait.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, most: int = 256) -> None:
         count = max(1, min(core_count() // CORES_PER_WORKER, MOST_WORKERS)) if workers is None else workers
         self._waiting: queue.PriorityQueue[tuple[int, int, Task | None, Future[dict[str, Any]]]] = queue.PriorityQueue()
-        self._numbers = itertools.count()
+        self._numbers, self._most, self._urgent = itertools.count(), most, 0
+        self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._work, name=f"measuring-{one}") for one in range(count)]
 
     @property
@@ -104,11 +109,30 @@ class MeasuringPool:
         for thread in self._threads:
             thread.start()
 
+    def check_room(self, images: int) -> None:
+        """Check that so many urgent tasks may wait, as of `ModelQueue.check_room`."""
+        if images > self._most:
+            raise RequestError(
+                413, f"{images} images are more than may wait at once, {self._most}; ask for a job instead"
+            )
+        if self._urgent + images > self._most:
+            seconds = math.ceil(self._urgent * SECONDS_EACH / self.workers)
+            raise RequestError(503, f"{self._urgent} images wait already; try again in {seconds} s", seconds)
+
     def submit(self, task: Task, *, urgent: bool = False) -> Future[dict[str, Any]]:
         """Return what a task's result will be; an urgent one, for which a client waits, goes first."""
         future: Future[dict[str, Any]] = Future()
+        if urgent:
+            with self._lock:
+                self.check_room(1)
+                self._urgent += 1
+            future.add_done_callback(self._one_less)
         self._waiting.put((0 if urgent else 1, next(self._numbers), task, future))
         return future
+
+    def _one_less(self, _: object) -> None:
+        with self._lock:
+            self._urgent -= 1
 
     def close(self) -> None:
         """End all processes after the tasks that they are at."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from piqa.engines.graph import is_exported
 from piqa.errors import InputError, late_imports
+from piqa.evaluation.statistics.preference import Preference
 from piqa.report.names import printable
 from piqa.server.names import NAME
 from piqa.server.refusals import RequestError
@@ -30,12 +31,14 @@ class Model:
         queue: Where its images wait.
         settings: Digest of all that its scores depend on.
         licence: One line; None where the card names none.
+        preference: How a difference of scores becomes a probability; None where the card does not say.
     """
 
     name: str
     queue: ModelQueue
     settings: str
     licence: str | None
+    preference: Preference | None
 
 
 def models_by_name(given: list[str]) -> dict[str, str]:
@@ -81,7 +84,7 @@ class Models:
         for name, path in settings.models.items():
             self._by_name[name] = _loaded(name, path, settings)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __iter__(self) -> Iterator[Model]:
         """Yield the models in the order in which they were given."""
         return iter(self._by_name.values())
 
@@ -157,4 +160,4 @@ def _loaded(name: str, path: str, settings: ServerSettings) -> Model:
             use_threads(max(1, min(thread_count(), core_count() - workers)))
     batch_size = scoring.batch_size or (4 if on_cpu else 16)
     queue = ModelQueue(name, scorer, scoring, settings.limits.waiting_images, batch_size, workers)
-    return Model(name, queue, digest, licence_of(scorer.card))
+    return Model(name, queue, digest, licence_of(scorer.card), Preference.from_dict(scorer.card.preference))

@@ -133,12 +133,15 @@ class PhotoJob:
                     photo.error = photo.error or photo.facts.get(ERROR)
                     photo.state = FAILED if photo.error else MEASURED
                 else:
-                    row, error = _result(future, {})
-                    settings = self._services.models.current[name]
-                    file = self._services.storage.original(work.photo, self._services.settings.root)
-                    score = score_of(row, file, work.photo.name)
-                    values = {"error": error} if error else score
-                    session.merge(Score(photo_id=photo.id, model=name, settings=settings, **{"outputs": {}, **values}))
+                    session.merge(self._score(work.photo, name, *_result(future, {})))
+
+    def _score(self, photo: Photo, model: str, row: Row, error: str | None) -> Score:
+        """Return what is kept of a row, or of why there is none."""
+        services = self._services
+        said: dict[str, Any] = {"score": None, "error": error, "outputs": {}}
+        if error is None:
+            said = score_of(row, services.storage.original(photo, services.settings.root), photo.name)
+        return Score(photo_id=photo.id, model=model, settings=services.models.current[model], **said)
 
     def _forget(self, photo: Photo) -> None:
         if self._services.settings.keep == "none" and photo.source is None:

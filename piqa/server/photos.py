@@ -6,7 +6,7 @@ Pages and the REST interface both ask here, and own no logic.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -125,20 +125,7 @@ class Photos:
         """Return the maps of a photo; their `picture` is an address of this server."""
         row = self._row(photo)
         path = self._services.storage.folder(row.project_id, row.id) / PICTURES
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))["maps"]
-        except (OSError, ValueError, KeyError):
-            return []
-        return [
-            MapPicture(
-                one["name"],
-                one["title"],
-                [(str(text), str(colour)) for text, colour in one["legend"]],
-                f"/api/photos/{photo}/maps/{one['name']}",
-                one["limits"],
-            )
-            for one in kept
-        ]
+        return maps_in(path, lambda name: f"/api/photos/{photo}/maps/{name}")
 
     def portraits(self, project: str) -> Portraits:
         """Return the photos of a project as images of a report: each with its place among the others, by name.
@@ -218,6 +205,24 @@ class _Measured:
         photo = self._by_name[name].id
         address = f"/api/photos/{photo}"
         return Pictures(f"{address}/preview", f"{address}/thumbnail", self._photos.maps(photo))
+
+
+def maps_in(path: Path, picture: Callable[[str], str]) -> list[MapPicture]:
+    """Return the maps that a list of pictures names; `picture` gives address or data of each by its name."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))["maps"]
+    except (OSError, ValueError, KeyError):
+        return []
+    return [
+        MapPicture(
+            one["name"],
+            one["title"],
+            [(str(text), str(colour)) for text, colour in one["legend"]],
+            picture(one["name"]),
+            one["limits"],
+        )
+        for one in kept
+    ]
 
 
 def id_of(portraits: Portraits, position: int) -> str:

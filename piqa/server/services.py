@@ -10,6 +10,7 @@ from piqa.server.database import Database
 from piqa.server.jobs import Jobs
 from piqa.server.measured import MeasuringPool
 from piqa.server.models import Models
+from piqa.server.once import Once
 from piqa.server.photo_job import SCORE, PhotoJob
 from piqa.server.photos import Photos
 from piqa.server.projects import Projects
@@ -30,6 +31,7 @@ class Services:
         jobs: Its jobs; `jobs.register` adds a kind.
         projects: Projects, and how photos are added.
         photos: What is known of photos.
+        once: Images that are scored or explained for one answer.
 
     Raises:
         InputError: If the folder is not a server's, another server without a database to share uses it, the database
@@ -48,9 +50,9 @@ class Services:
             self.database = Database(settings.database_url)
             self.models = Models(settings)
             undo.pop_all()
-        self.measuring = MeasuringPool(settings.scoring.workers or None)
+        self.measuring = MeasuringPool(settings.scoring.workers or None, settings.limits.waiting_images)
         self.jobs = Jobs(self.database)
-        self.projects, self.photos = Projects(self), Photos(self)
+        self.projects, self.photos, self.once = Projects(self), Photos(self), Once(self)
         self.jobs.register(SCORE, PhotoJob(self))
 
     def start(self) -> None:
