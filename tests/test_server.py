@@ -452,7 +452,7 @@ def test_a_name_of_another_site_does_not_reach_the_server(server):
 def test_every_answer_has_the_headers_that_browsers_heed(server):
     for address in ("/api/projects", "/login", "/nothing", "/api/photos/x"):
         headers = server.get(address, headers={"accept": "text/html"}).headers
-        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy
     page = server.get("/nothing", headers={"accept": "text/html"})

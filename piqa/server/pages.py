@@ -49,7 +49,7 @@ def translator(language: str) -> Callable[..., str]:
     """Return a function that gives a string by its name; values in braces are filled in."""
     known = strings(language)
 
-    def t(name: str, **values: object) -> str:
+    def t(name: str, /, **values: object) -> str:
         return known[name].format(**values) if values else known[name]
 
     return t
@@ -74,6 +74,15 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         here=request.url.path,
         **values,
     )
-    # A page's policy stands in it; as a header it also keeps other sites from framing the page.
-    policy = unescape(POLICY.findall(text)[0]) + "; frame-ancestors 'none'"
-    return HTMLResponse(text, status_code=status, headers={"Content-Security-Policy": policy})
+    return own_page(text, status)
+
+
+def own_page(text: str, status: int = 200) -> HTMLResponse:
+    """Return a page that one of piqa's templates made, with the policy that stands in it as a header, too.
+
+    As a header it also keeps other sites from framing the page. A page without a policy gets the server's own, which
+    lets nothing run.
+    """
+    policies = POLICY.findall(text)
+    headers = {"Content-Security-Policy": f"{unescape(policies[0])}; frame-ancestors 'none'"} if policies else {}
+    return HTMLResponse(text, status_code=status, headers=headers)
