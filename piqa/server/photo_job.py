@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from piqa.errors import InputError
-from piqa.scoring.scorer import COLUMNS, Row
+from piqa.scoring.rows import COLUMNS, Row
 from piqa.server.disk import is_full
 from piqa.server.jobs import JobStoppedError, Running
 from piqa.server.measured import ERROR, Task

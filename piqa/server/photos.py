@@ -19,7 +19,7 @@ from piqa.report.facts import Facts as ReportFacts
 from piqa.report.facts import MapPicture, Pictures
 from piqa.report.parts import Parts
 from piqa.report.portraits import Portraits
-from piqa.scoring.scorer import COLUMNS
+from piqa.scoring.rows import COLUMNS
 from piqa.server.measured import FULL, PICTURES, PREVIEW, THUMBNAIL, Task
 from piqa.server.records import Facts, Photo, Score
 from piqa.server.refusals import RequestError, not_found, told_when_full
