@@ -28,8 +28,8 @@ NETWORKS = (
     *("CompositionNet", "ExposureMap", "Focus"),
 )
 TABLES = (
-    *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
-    *("CSVTable", "FlickrAES", "KonIQ", "Mix", "Pictures"),
+    *("AVA", "BID", "CADB", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "SPAQ", "TAD66K", "TID2013"),
+    *("CSVTable", "FiveK", "FlickrAES", "KonIQ", "Mix", "Pictures"),
 )
 # Where each class that a card may name is public. A card may name another module of piqa's, as those of 0.1.0 do.
 PUBLIC = dict.fromkeys(NETWORKS, "piqa.models") | dict.fromkeys(TABLES, "piqa.data")
