@@ -25,7 +25,18 @@ from piqa.conversion.spoilt_portraits import Portraits
 from piqa.engines.exported import METADATA_KEY
 from piqa.engines.exported_network import load_exported
 from piqa.errors import InputError
-from piqa.models import CLIPIQA, LIQE, NIMA, CLIPIQAPlus, ColourNet, DualBranch, MultiScaleNet, Regressor, TANet
+from piqa.models import (
+    CLIPIQA,
+    LIQE,
+    NIMA,
+    CLIPIQAPlus,
+    ColourNet,
+    DualBranch,
+    MultiScaleNet,
+    NoiseNet,
+    Regressor,
+    TANet,
+)
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.preparation.portrait import Preparation
 from piqa.system.ownership import claim_folder
@@ -119,6 +130,16 @@ def assert_scores_alike(network, liqe, exported, most=1e-4):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_scores_alike_in_onnx_runtime(name, tmp_path):
     assert_scores_alike(*written(tmp_path / "m.onnx", name))
+
+
+@pytest.mark.slow
+def test_a_network_of_patches_takes_images_of_any_size_also_smaller_than_a_patch(tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "NoiseNet", lambda: NoiseNet("test_byobnet", patch=64, patches=4))
+    network, _, exported = written(tmp_path / "m.onnx", "NoiseNet")
+    for size in ((64, 64), (200, 260), (129, 40), (50, 200)):
+        batch, _ = random_batch(network, 2, 1, 3, size)
+        found = exported.outputs({name: values.numpy() for name, values in batch.items()})
+        assert largest_difference(expected(network, None, batch, None), found) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["all branches", "LIQE, scenes", "CLIP-IQA"])
