@@ -26,7 +26,6 @@ from look_alike_databases import (
     write_koniq,
     write_live,
     write_spaq,
-    write_tid2013,
 )
 from rated_images import write_rated
 from tiny_models import write_images
@@ -127,7 +126,6 @@ def workshop(tmp_path_factory, small_networks):
         "koniq-10k": write_koniq,
         "kadid": write_kadid,
         "spaq": write_spaq,
-        "tid2013": write_tid2013,
     }.items():
         write(data / name)
     (data / "weights").mkdir()
