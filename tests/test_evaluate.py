@@ -87,9 +87,8 @@ def test_a_networks_deviations_are_judged_and_their_unit_is_kept(tiny_config, ti
     tested = pd.read_csv(tmp_path / "test" / "predictions.csv")
     raw = Scorer(other, Preparation(**card.preparation), card.crop_size, "cpu")
     paths = table.set_index("image").loc[tested["image"][:2], "path"]
-    assert raw.score(list(paths))["score_std"].tolist() == pytest.approx(
-        tested["prediction_std"][:2].tolist(), rel=1e-4
-    )
+    stated = tested["prediction_std"][:2].tolist()
+    assert raw.score(list(paths))["score_std"].tolist() == pytest.approx(stated, rel=1e-4)
 
 
 def test_predictions_of_others_are_joined_with_a_table(tiny_config, tiny_run, tmp_path):
