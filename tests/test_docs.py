@@ -6,11 +6,13 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from documentation import (
     COMMANDS,
     PAGES,
@@ -302,6 +304,20 @@ def own_layout(root):
     pd.DataFrame(rows).to_csv(root / "scores.csv", index=False)
 
 
+def write_members():
+    """Two runs beside the demo's, as if with other seeds, and the scale of all three in their cards."""
+    from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
+    from piqa.weights.model_file import load_model, save
+
+    network, card = load_model("runs/demo")
+    card = replace(card, uncertainty=ScoreUncertainty(1.0, 0.0, 1.0).to_dict())
+    for name in ("demo", "second", "third"):
+        Path("runs", name).mkdir(exist_ok=True)
+        save(network, Path("runs", name, "model.safetensors"), card)
+        with torch.no_grad():
+            network.head[-1].bias += 0.1
+
+
 def write_peer(words):
     """Someone's predictions for the table that a command judges them on."""
     from look_alike import write_piq23
@@ -331,6 +347,8 @@ def test_a_documented_command_runs(command, workshop, monkeypatch):
     if "runs/small" in command.words and command.name == "predict" and not Path("runs/small").exists():
         (trained,) = {c.words: c for c in OURS if c.name == "fit" and "runs/small" in c.words}.values()
         importlib.import_module("piqa.fit").main([*trained.arguments, *SHORT])
+    if "--ensemble" in command.words:
+        write_members()
     importlib.import_module(f"piqa.{command.name}").main(command.arguments + SHORTER.get(command.name, []))
     if command.name == "predict":
         assert pd.read_csv(out)["score"].notna().all()
