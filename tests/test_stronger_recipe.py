@@ -1,4 +1,4 @@
-"""The switches of the stronger recipe: averaged weights, rates by layer, other backbones, mirrored crops, the ladder."""
+"""The switches of the stronger recipe: averaged weights, rates by layer, backbones, mirrored crops, the ladder."""
 
 import importlib.util
 import itertools
