@@ -5,61 +5,60 @@ Writes to `--out` the predictions, the measures of every scene, their summary an
 one leaderboard of all, with confidence intervals, naive rules, published results and the noise ceiling:
 `leaderboard.html`, which needs no network, and the same values as `.json`, `.csv`, `.md` and `.tex`.
 
+Where table and model have several attributes, as PIQ23's details and exposure beside its overall score, each has a
+leaderboard and reports of its own in `by_attribute/`, and `attributes.csv` and `.json` have a row for each.
+
 `python -m piqa.evaluate submission --ckpt_path MODEL --name LAST FIRST` writes the NTIRE 2024 challenge's zip instead.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
 
 from piqa.data.options import StoreOptions
+from piqa.data.tables.more_labels import attributes_of
+from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
 from piqa.errors import InputError, one_line_errors
-from piqa.evaluation.inputs import CandidateTable, naive_candidates, named_paths, read_candidates
+from piqa.evaluation.inputs import named_paths, read_candidates
 from piqa.evaluation.kept_preferences import keep_preferences
-from piqa.evaluation.leaderboard.build import LeaderboardOptions, build_leaderboard
-from piqa.evaluation.leaderboard.entries import Candidate
+from piqa.evaluation.kept_uncertainty import keep_uncertainty
+from piqa.evaluation.leaderboard.build import LeaderboardOptions
 from piqa.evaluation.leaderboard.facts import Subject
-from piqa.evaluation.leaderboard.leaderboard import Leaderboard, without_places
-from piqa.evaluation.leaderboard.published import published_entries
-from piqa.evaluation.output.page import write_page
-from piqa.evaluation.output.tables import write_tables
+from piqa.evaluation.leaderboard.leaderboard import Leaderboard
+from piqa.evaluation.output.all_files import Results, SafeTables, folder_name
+from piqa.evaluation.output.attributes import print_attributes
 from piqa.evaluation.output.terminal import print_board
 from piqa.evaluation.pairs import PairBands
-from piqa.evaluation.report import Report, ReportFacts, print_report, write_report
+from piqa.evaluation.report import Report, print_report
 from piqa.evaluation.statistics.options import StatisticsOptions
-from piqa.preparation.store import PreparedStore
 from piqa.scoring.loading import CONFIGS
 from piqa.scoring.options import ScoringOptions
-from piqa.scoring.precision import tell_precision
 from piqa.scoring.scorer import Scorer
+from piqa.scoring.table_scores import scored_candidates
 from piqa.submission import command as submission
 from piqa.system.command_line import ConfigFile, Parser, command
 from piqa.system.device import pick_device
 from piqa.system.files import digest_of
 from piqa.system.memory import keep_freed_memory
 from piqa.system.ownership import claim_folder, locked
-from piqa.system.progress import Advance, progress
-from piqa.system.shown_paths import shown_command, shown_path
+from piqa.system.shown_paths import shown_command
 from piqa.weights import model_file
 from piqa.weights.card_facts import is_own_model
-from piqa.weights.licences import licence_of, require_commercial
+from piqa.weights.licences import require_commercial
 from piqa.weights.model_card import ModelCard
 from piqa.weights.registry import is_name
 from piqa.weights.trust import Trust, trusted_packages
 
-SafeTables = Literal["board", "all", "none"]
-Item = TypeVar("Item")
 STATISTICS, PAIRS, SCORING = StatisticsOptions(), PairBands(), ScoringOptions()
-TRUTH = ("image", "scene", "score", "score_std", "condition", "device", "path")
 LISTED = {
     "ckpt_path": "Models: a run's folder, piqa's own file, a training checkpoint, an official DN-PIQA checkpoint, "
     "the config of a network that needs no training, or a name that `piqa models` lists",
@@ -76,6 +75,7 @@ class Evaluation:
     folder: Path
     files: list[Path]
     notes: Sequence[str] = ()  # on the models' cards
+    attributes: pd.DataFrame | None = None  # how well each attribute is predicted, where there are several
 
 
 def main(args: list[str] | None = None) -> None:
@@ -98,6 +98,8 @@ def main(args: list[str] | None = None) -> None:
         if len(evaluation.reports) == 1:
             print_report(next(iter(evaluation.reports.values())), console)
         print_board(evaluation.board, console)
+        if evaluation.attributes is not None:
+            print_attributes(evaluation.attributes, console)
         for note in evaluation.notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Written: {', '.join(map(str, evaluation.files))}", highlight=False, soft_wrap=True)
@@ -147,7 +149,8 @@ def evaluate(
             their code.
         commercial: Refuse models that are not known to allow commercial use.
         preference: Whether to fit how a difference of scores becomes the probability that one image is better, and to
-            keep it in the card of each model that is a run of piqa's, for `piqa pick`.
+            keep it in the card of each model that is a run of piqa's, for `piqa pick`; and likewise how sure the scores
+            themselves are, with the unit of the network's `score_std` where it answers one.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
@@ -160,9 +163,11 @@ def evaluate(
         raise InputError(f"`max_failed` is {max_failed}; a fraction between 0 and 1 is needed")
     folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
     scorer = _load(next(iter(models.values())), scoring, trust) if models else None  # its card may name the table
+    used_by = None
     if table is None and scorer is not None:
         table = _table_of(scorer.card, next(iter(models.values())), trust)
-    labels = None if table is None else _labels(table, split)
+        used_by = scorer.card
+    labels = None if table is None else _labels(table, split, used_by)
     tables = read_candidates(csvs, labels, split, max_missing, selected_on)
     subject = Subject(
         table=", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
@@ -175,44 +180,22 @@ def evaluate(
     own = {name: digest_of(path) for name, path in models.items() if preference and is_own_model(path)}
     with locked(folder, folder=True):  # all inputs are read, and hours of scoring may follow
         claim_folder(folder, "evaluation", made_before=_made_before)
+        attributes = attributes_of(() if labels is None else labels)
         if labels is not None:
             used = [split, "train"] if calibrate else [split]
-            tables = [*_scored(models, scorer, labels, used, max_failed, scoring, trust), *tables]
-        board = without_places(_compare(tables, table, labels, subject, options))
-        reports = _write_reports(tables, models, subject, folder, spreadsheet_safe == "all", preference)
-        files = [*write_tables(board, folder, spreadsheet_safe=spreadsheet_safe != "none").values()]
-        files.append(write_page(board, folder / "leaderboard.html"))
-    notes = keep_preferences(models, own, reports, split) if preference else []
-    return Evaluation(board, reports, folder, files, notes)
-
-
-def _write_reports(
-    tables: Sequence[CandidateTable],
-    models: Mapping[str, str],
-    subject: Subject,
-    folder: Path,
-    spreadsheet_safe: bool,
-    preference: bool,
-) -> dict[str, Report]:
-    """Write the report of every candidate, in folders of their own where there are several."""
-    reports = {}
-    for one in tables:
-        name, source = one.candidate.name, one.candidate.source
-        own = folder if len(tables) == 1 else folder / _folder_name(name)
-        told: dict[str, object] = (
-            {"checkpoint": source} if name in models else {"predictions": source, "test_crops": None}
-        )
-        if licence := one.frame.attrs.get("licence"):
-            told |= {"more": {"licence": licence}}
-        told |= {"selected_on": one.candidate.selected_on, "official_split": None}
-        reports[name] = write_report(
-            one.frame,
-            own,
-            ReportFacts(**vars(subject) | told),
-            spreadsheet_safe=spreadsheet_safe,
-            preference=preference,
-        )
-    return reports
+            load = partial(_load, options=scoring, trust=trust)
+            scored = scored_candidates(models, scorer, labels, used, max_failed, scoring, load, attributes)
+            tables = [*scored, *tables]
+        rivals, centred = (None, None) if table is None else (table.rival_scores(), table.centred_score)
+        results = Results(labels, models, options, spreadsheet_safe, preference, centred)
+        written = results.write(tables, subject, folder, rivals)
+        by_attribute = results.write_attributes(tables, attributes, subject, folder, written.board)
+    board, reports, files = written.board, written.reports, written.files
+    frame, more = (None, []) if by_attribute is None else by_attribute
+    notes = []
+    if preference:
+        notes = [*keep_preferences(models, own, reports, split), *keep_uncertainty(models, own, reports, split)]
+    return Evaluation(board, reports, folder, [*files, *more], notes, frame)
 
 
 def _named(
@@ -225,7 +208,7 @@ def _named(
         raise InputError("nothing to evaluate; give a model by `--ckpt_path`, a CSV by `--predictions`, or both")
     folders: dict[str, str] = {}
     for name in (*models, *csvs):
-        other = folders.setdefault(_folder_name(name).lower(), name)
+        other = folders.setdefault(folder_name(name).lower(), name)
         if other != name or name in models.keys() & csvs.keys():
             raise InputError(f"the names {other!r} and {name!r} are too alike; choose another, such as other=some.csv")
     unknown = [name for name in selected_on or {} if name not in csvs]
@@ -240,12 +223,8 @@ def _beside(path: str) -> Path:
     """Return where results go by default: beside the file, but not among the configs or downloads."""
     file = Path(path)
     if is_name(path):
-        return Path("runs") / _folder_name(path) / "evaluation"
+        return Path("runs") / folder_name(path) / "evaluation"
     return (Path("runs") / file.stem if file.suffix in CONFIGS else file.parent) / "evaluation"
-
-
-def _folder_name(name: str) -> str:
-    return re.sub(r"[^\w-]", "_", name)
 
 
 def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
@@ -253,92 +232,6 @@ def _load(model: str, options: ScoringOptions, trust: Trust) -> Scorer:
 
     how = {"device": options.device, "precision": options.precision}
     return load_scorer(model, options.engine, liqe=options.liqe, trust=trust, **how)  # type: ignore[arg-type]
-
-
-def _scored(
-    models: dict[str, str],
-    scorer: Scorer | None,
-    labels: pd.DataFrame,
-    used: Sequence[str],
-    max_failed: float,
-    options: ScoringOptions,
-    trust: Trust,
-) -> Iterator[CandidateTable]:
-    """Yield every model's predictions of the images of some splits, of which the first is evaluated.
-
-    `scorer` is the first model's, loaded already.
-    """
-    frame = labels[labels["split"].isin(used)]
-    for name, model in models.items():
-        scorer = scorer or _load(model, options, trust)
-        tell_precision(scorer.card, options.precision, shown_path(model))
-        selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
-        score = _score_stored if scorer.takes_portraits else _score_files
-        found, broken = score(scorer, frame["path"], options)
-        _check_failed(broken, len(labels), len(frame), max_failed)
-        failed = frame["path"].isin([path for path, _ in broken])
-        scores = [found[path] for path in frame.loc[~failed, "path"]]
-        scorer = None  # one network in memory at a time
-        scored = frame[~failed].assign(prediction=scores)
-        without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
-        candidate = Candidate(
-            name,
-            scored.set_index("image")["prediction"],
-            selected_on=selected_on,
-            source=shown_path(model),
-            failed=tuple(without),
-        )
-        evaluated = _part(scored, used[0]).drop(columns="path")
-        evaluated.attrs = {"failed": without, "licence": licence}
-        yield CandidateTable(candidate, evaluated)
-
-
-Scores = dict[str, float]
-Broken = list[tuple[str, str]]  # images and why they could not be prepared
-
-
-def _score_stored(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
-    """Return the scores of images by way of the store, and the images that could not be prepared."""
-    prepared = PreparedStore(options.store, scorer.preparation)
-    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
-    failed = {path for path, _ in broken}
-    usable = [path for path in paths if path not in failed]
-    with progress(len(usable)) as advance:
-        portraits = _counted(map(prepared.load, usable), advance)
-        scores = scorer.score_portraits(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
-    return dict(zip(usable, scores, strict=True)), broken
-
-
-def _score_files(scorer: Scorer, paths: pd.Series, options: ScoringOptions) -> tuple[Scores, Broken]:
-    """Return the same of the files themselves, for a model that the store does not serve."""
-    scores: Scores = {}
-    broken: Broken = []
-    with progress(len(paths)) as advance:
-        for batch in scorer.batches(paths, test_crops=options.test_crops, batch_size=options.batch_size):
-            for row in scorer.rows(batch):
-                file, error = str(row["file"]), row["error"]
-                if error is None:
-                    scores[file] = float(row["score"] or 0)
-                else:
-                    broken.append((file, str(error)))
-            advance(len(batch.files))
-    return scores, broken
-
-
-def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:
-    for portrait in portraits:
-        yield portrait
-        advance(1)
-
-
-def _check_failed(failed: Sequence[tuple[str, str]], images: int, wanted: int, max_failed: float) -> None:
-    """Apply the rule of training: of all images of the table, at most this fraction may be broken."""
-    if len(failed) > max_failed * images or len(failed) == wanted:
-        raise InputError(
-            f"{len(failed)} of the {wanted} images to be scored could not be prepared, more than the fraction of "
-            f"{max_failed:g} of the table's {images} images; mend them or raise `max_failed`; the first: "
-            f"{min(failed)[1]}"
-        )
 
 
 def _made_before(folder: Path) -> bool:
@@ -349,17 +242,20 @@ def _made_before(folder: Path) -> bool:
     )
 
 
-def _labels(table: Table, split: str) -> pd.DataFrame:
-    """Load the whole table, which must have images in the split."""
+def _labels(table: Table, split: str, trained: ModelCard | None) -> pd.DataFrame:
+    """Load the whole table, which must have images in the split.
+
+    Where it names no validation split, the scenes are taken that the training held out, as the model's card tells.
+    """
     frame = table.load()
+    if split == "val" and split not in set(frame["split"]) and trained is not None:
+        data = trained.trained_on.get("data") or {}
+        if data.get("validation_fraction"):
+            frame = hold_out_scenes(frame, data["validation_fraction"], data["seed"])
     if split not in set(frame["split"]):
         found = ", ".join(sorted(frame["split"].unique()))
         raise InputError(f"{table.name} has no images in the split '{split}' (found: {found}); choose one of these")
     return frame
-
-
-def _part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    return frame[frame["split"] == split].reset_index(drop=True)
 
 
 def _table_of(card: ModelCard, model: str, trust: Trust) -> Table:
@@ -371,25 +267,6 @@ def _table_of(card: ModelCard, model: str, trust: Trust) -> Table:
         raise InputError(f"{model} does not say which images it was trained with; name some, such as {example}")
     table: Table = model_file.instantiate(spec, Table, f"the card of {model}", trusted_packages(trust))
     return table
-
-
-def _compare(
-    tables: list[CandidateTable],
-    table: Table | None,
-    labels: pd.DataFrame | None,
-    subject: Subject,
-    options: LeaderboardOptions,
-) -> Leaderboard:
-    """Build the leaderboard of the candidates, the naive rules and the published results."""
-    truth = tables[0].frame if labels is None or subject.split is None else _part(labels, subject.split)
-    truth = truth[[name for name in TRUTH if name in truth]]
-    training = None if labels is None or subject.split == "train" else _part(labels, "train")
-    rivals, centred = (None, None) if table is None else (table.rival_scores(), table.centred_score)
-    candidates = [*naive_candidates(truth, training, rivals, centred), *(one.candidate for one in tables)]
-    published = published_entries(subject.attribute, subject.official_split)
-    return build_leaderboard(
-        truth, candidates, training=training, published=published, subject=subject, options=options
-    )
 
 
 if __name__ == "__main__":

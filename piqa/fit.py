@@ -17,7 +17,7 @@ from rich.console import Console
 from piqa.cli import PiqaCLI, TaskCLI
 from piqa.data.datamodule import PortraitData
 from piqa.errors import one_line_errors
-from piqa.evaluation.report import ReportFacts, print_report, write_report
+from piqa.evaluation.report import ReportFacts, print_report, write_attribute_reports, write_report
 from piqa.system.command_line import command
 from piqa.system.json_text import plain
 from piqa.training.process_settings import set_up_process
@@ -77,7 +77,10 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object], more:
     own = [type(cli.model.network).__module__]  # named in the config
     network = cli.model.network if best is None else model_file.load_model(best, own)[0]
     if "data" not in more:
-        more = {"data": {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}, **more}
+        data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
+        if cli.datamodule.checkpoint_selection_split == "validation":
+            data["validation_fraction"] = cli.datamodule.validation_fraction
+        more = {"data": data, **more}
     card = replace(cli.model.card(), trained_on={**facts, **more})
     model_file.save(network, cli.out / "model.safetensors", card)
     print(f"Model: {cli.out / 'model.safetensors'}")
@@ -85,7 +88,9 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object], more:
 
 @rank_zero_only
 def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
-    print_report(write_report(cli.model.test_table, cli.out / "test", ReportFacts.from_dict(facts)), Console())
+    told, folder = ReportFacts.from_dict(facts), cli.out / "test"
+    write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
+    print_report(write_report(cli.model.test_table, folder, told), Console())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Each writes images of known quality q in [0, 1] and labels as the real database 
 LIQE get LIQE's lists too, splits 1 and 2, below `root/splits2`.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +264,89 @@ def write_flickr_aes(root: Path, count: int = 60, users: int = 10) -> Path:
 def _csv(labels: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     labels.to_csv(path, index=False)
+
+
+def write_tid2013(root: Path, references: int = 25, levels: int = 1) -> Path:
+    """TID2013: 24 distortions of every reference, MOS with names, deviations in the same order; some in capitals."""
+    names = [
+        f"{'I' if reference == 3 else 'i'}{reference:02d}_{kind:02d}_{level}.bmp"
+        for reference in range(1, references + 1)
+        for kind in range(1, 25)
+        for level in range(1, levels + 1)
+    ]
+    quality = qualities(len(names))
+    for name, q in zip(names, quality, strict=True):
+        write_image(root / "distorted_images" / name, q, (12, 8))
+    lines = [f"{9 * q:.5f} {name.lower()}" for name, q in zip(names, quality, strict=True)]
+    (root / "mos_with_names.txt").write_text("\n".join(lines) + "\n")
+    (root / "mos_std.txt").write_text("\n".join(f"{0.1 + q / 10:.5f}" for q in quality) + "\n")
+    return root
+
+
+SPAQ_SCENES = ("Animal", "Cityscape", "Human", "Indoor scene", "Landscape", "Night scene", "Plant", "Still-life")
+SPAQ_ATTRIBUTES = ("Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness")
+
+
+def write_spaq(root: Path, count: int = 30, write=None) -> Path:
+    """SPAQ: three sheets, here exported as CSV unless `write(frame, path without an ending)` does otherwise.
+
+    Noisiness rises with the quality, as in the real database. The images' numbers end beyond 10,000.
+    """
+    write = write or (lambda frame, path: frame.to_csv(f"{path}.csv", index=False))
+    names = [f"{number:05d}.jpg" for number in range(10_006 - count + 1, 10_007)]
+    quality = qualities(count)
+    for name, q in zip(names, quality, strict=True):
+        write_image(root / "TestImage" / name, q)
+    folder = root / "Annotations"
+    folder.mkdir()
+    scores = pd.DataFrame({"Image name": names, "MOS": [100 * q for q in quality]})
+    for place, name in enumerate(SPAQ_ATTRIBUTES):
+        scores[name] = [round(90 * q + place, 2) for q in quality]
+    write(scores, folder / "MOS and Image attribute scores")
+    shares = pd.DataFrame(0.0, index=range(count), columns=[*SPAQ_SCENES, "Others"])
+    for row in range(count):
+        shares.iloc[row, row % 8], shares.iloc[row, (row + 1) % 8] = (0.6, 0.4) if row % 2 else (0.8, 0.2)
+    write(pd.concat([scores[["Image name"]], shares], axis=1), folder / "Scene category labels")
+    exif = pd.DataFrame({"Image name": names, "Focal length": 4.2, "F-number": 1.8, "Exposure time": 0.01})
+    exif = exif.assign(ISO=[100 + row for row in range(count)], Brightness=3.5, Flash=0, Time="2018")
+    write(exif, folder / "EXIF_tags")
+    return root
+
+
+CADB_KINDS = ("center", "diagonal", "rule_of_thirds", "none")
+
+
+def write_cadb(root: Path, count: int = 40) -> Path:
+    """CADB: five ratings an image whose mean rises with the quality, elements by class, scenes, the official split."""
+    names = [f"{10_003 + 7 * number}.jpg" for number in range(count)]
+    quality = qualities(count)
+    scores, elements, scenes = {}, {}, {}
+    for number, (name, q) in enumerate(zip(names, quality, strict=True)):
+        write_image(root / "images" / name, q)
+        total = round(5 + 20 * q)  # the five ratings as alike as their sum allows
+        ratings = [float(total // 5 + (place < total % 5)) for place in range(5)]
+        fractions = [ratings.count(level) / 5 for level in range(1, 6)]
+        scores[name] = {"scores": ratings, "dist": fractions, "mean": sum(ratings) / 5}
+        kind = CADB_KINDS[number % 4]
+        elements[name] = {kind: []} if number % 5 else {kind: [], "horizontal": [[0, 0, 1, 1]]}
+        scenes[name] = ("human", "static", "architecture", "other")[number % 4]
+    split = {"train": names[: count - 8], "test": names[count - 8 :]}
+    files = {"composition_scores": scores, "composition_elements": elements, "scene_categories": scenes, "split": split}
+    for name, content in files.items():
+        (root / f"{name}.json").write_text(json.dumps(content))
+    return root
+
+
+def write_fivek(root: Path, count: int = 20) -> Path:
+    """FiveK: expert C's pictures, and the same darker or brighter: the further off, the lower the quality."""
+    quality = qualities(count)
+    for number, q in enumerate(quality, start=1):
+        name = f"a{number:04d}-jmac_DSC{1400 + number}"
+        write_image(root / "expertC" / f"{name}.png", 0.95, (32, 24))
+        with Image.open(root / "expertC" / f"{name}.png") as image:
+            light = (np.asarray(image) / 255.0) ** 2.2
+        stops = 3 * (1 - q) * (-1 if number % 2 else 1)
+        spoilt = 255 * np.clip(light * 2**stops, 0, 1) ** (1 / 2.2)
+        (root / "input").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(spoilt.round().astype(np.uint8)).save(root / "input" / f"{name}.jpg", quality=95)
+    return root

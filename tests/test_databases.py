@@ -1,4 +1,4 @@
-"""The nine public databases in what they have in common: direction, scale, files, splits, messages."""
+"""The public databases of images in what they have in common: direction, scale, files, splits, messages."""
 
 import json
 
@@ -9,18 +9,21 @@ from look_alike_databases import (
     noise_of,
     write_ava,
     write_bid,
+    write_cadb,
     write_clive,
     write_csiq,
     write_flickr_aes,
     write_kadid,
     write_koniq,
     write_live,
+    write_spaq,
     write_tad66k,
+    write_tid2013,
 )
 from refusals import refusal
 from scipy.stats import spearmanr
 
-from piqa.data import AVA, BID, CLIVE, CSIQ, KADID, LIVE, TAD66K, FlickrAES, KonIQ
+from piqa.data import AVA, BID, CADB, CLIVE, CSIQ, KADID, LIVE, SPAQ, TAD66K, TID2013, FlickrAES, KonIQ
 from piqa.data.tables.database import read_lines, read_mat
 from piqa.data.tables.splits import draw_splits
 from piqa.data.tables.table import Table
@@ -39,6 +42,9 @@ WRITERS = {
     AVA: write_ava,
     TAD66K: write_tad66k,
     FlickrAES: write_flickr_aes,
+    TID2013: write_tid2013,
+    SPAQ: write_spaq,
+    CADB: write_cadb,
 }
 ALL = [
     *[(kind, {"split": split}) for kind in (KADID, CSIQ, LIVE, CLIVE, BID) for split in ("liqe", "drawn")],
@@ -47,6 +53,9 @@ ALL = [
     *[(AVA, {"split": split}) for split in ("official", "tanet")],
     *[(TAD66K, {"split": split}) for split in ("merge", "unmerge")],
     (FlickrAES, {"ratings_of_test_users": (6, 8)}),
+    (TID2013, {"seed": 0}),
+    *[(SPAQ, {"split": split}) for split in ("drawn", "numbered")],
+    *[(CADB, {"split": split}) for split in ("official", "drawn")],
 ]
 
 

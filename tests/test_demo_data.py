@@ -1,3 +1,4 @@
+import hashlib
 import os
 
 import numpy as np
@@ -9,6 +10,8 @@ from scipy.stats import spearmanr
 from piqa.data import demo
 from piqa.errors import InputError
 from piqa.system.ownership import MARKER
+
+LABELS_OF_0_1_0 = "88701c0e80df74c1"  # of demo.csv as that version writes it, SHA-256
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,8 @@ def files_of(folder):
 
 def test_every_row_of_the_csv_has_its_image_and_the_other_way_round(small_demo):
     table = pd.read_csv(small_demo)
-    assert list(table) == ["image", "score", "scene", "score_std", "split", "condition", "device"]
+    first = ["image", "score", "scene", "score_std", "split", "condition", "device"]
+    assert list(table) == [*first, "score.detail", "score_std.detail", "score.exposure", "score_std.exposure"]
     assert len(table) == 3 * 16
     images = {path.relative_to(small_demo.parent).as_posix() for path in (small_demo.parent / "images").rglob("*.*")}
     assert images == set(table["image"])
@@ -58,6 +62,37 @@ def test_scores_are_centred_and_as_spread_and_as_noisy_as_real_ones():
 def test_scores_fall_with_the_strength_up_to_the_label_noise(seed):
     srocc = np.mean(per_scene_srocc(demo.demo_table(seed)))
     assert 0.93 < srocc < 0.99
+
+
+def test_the_scores_of_version_0_1_0_are_the_same():
+    table = demo.demo_table(seed=0)
+    labels = table[["image", "score", "scene", "score_std", "split", "condition", "device"]].to_csv(index=False)
+    assert hashlib.sha256(labels.encode()).hexdigest()[:16] == LABELS_OF_0_1_0
+
+
+def test_each_attribute_falls_with_what_spoils_it_and_with_nothing_else():
+    table = demo.demo_table(seed=0)
+    for name, spoiling in (("detail", {"blur", "lowres", "noise", "jpeg"}), ("exposure", {"under", "over"})):
+        for device, rows in table[table["device"] != "reference"].groupby("device"):
+            share = np.mean([step in spoiling for step in device.split("-")])
+            correlation = np.corrcoef(rows["strength"], rows[f"score.{name}"])[0, 1]
+            assert correlation < -0.85 if share else abs(correlation) < 0.5, (name, device)
+        spread = table.groupby("scene")[f"score.{name}"]
+        assert spread.mean().abs().max() < 1e-3
+        assert spread.std().mean() == pytest.approx(demo.SCORE_SD, abs=0.1)
+        assert table[f"score_std.{name}"].mean() == pytest.approx(demo.LABEL_NOISE, abs=0.02)
+
+
+def test_labels_of_an_earlier_version_are_renewed_and_its_images_kept(tmp_path, capsys):
+    csv = demo.write_demo(tmp_path, seed=2, scenes=2, test_scenes=1)
+    now = files_of(tmp_path)
+    pd.read_csv(csv)[demo.FORMER_COLUMNS].to_csv(csv, index=False)  # as versions before the attributes wrote it
+    (tmp_path / MARKER).unlink()
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "images").rglob("*.*")}
+    demo.write_demo(tmp_path, seed=2, scenes=2, test_scenes=1)
+    assert "labels renewed, 32 images" in capsys.readouterr().out
+    assert files_of(tmp_path) == now
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "images").rglob("*.*")} == written
 
 
 @pytest.mark.parametrize("device", [device for device in demo.DEVICES if device != "reference"])

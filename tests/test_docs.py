@@ -165,6 +165,7 @@ BASES = (  # those first whose parser is built soonest
     ("prepare", ["--config", "piqa.yaml"]),
     ("pretrain", ["--config", "lsvq.yaml"]),
     ("export", ["--ckpt_path", "runs/piqa"]),
+    ("data.noise_pairs", []),
     ("distil", ["--config", "light.yaml", "--teacher", "runs/piqa", "--pictures", "photos"]),
 )
 
@@ -323,6 +324,10 @@ def test_a_documented_command_runs(command, workshop, monkeypatch):
     out = Path(command.words[command.words.index("--out") + 1] if "--out" in command.words else "scores.csv")
     if command.name == "evaluate":
         write_peer(command.words)
+    if "runs/attributes" in command.words and not Path("runs/attributes").exists():
+        importlib.import_module("piqa.fit").main(
+            ["--config", "demo_attributes.yaml", "--out", "runs/attributes", *SHORT]
+        )
     if "runs/small" in command.words and command.name == "predict" and not Path("runs/small").exists():
         (trained,) = {c.words: c for c in OURS if c.name == "fit" and "runs/small" in c.words}.values()
         importlib.import_module("piqa.fit").main([*trained.arguments, *SHORT])

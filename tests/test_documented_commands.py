@@ -18,12 +18,23 @@ from comparisons import write_documented
 from documentation import PAGES, commands, runs_on_the_demo
 from exported_models import write_exported
 from look_alike import write_gfiqa, write_piq23
-from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
+from look_alike_databases import (
+    write_bid,
+    write_clive,
+    write_csiq,
+    write_kadid,
+    write_koniq,
+    write_live,
+    write_spaq,
+    write_tid2013,
+)
 from rated_images import write_rated
 from tiny_models import write_images
 from videos import write_lsvq
 
 from piqa.__main__ import module_of
+from piqa.data import noise_pairs
+from piqa.data.noise_sources import PairOptions
 from piqa.models import LIQE, Backbone, DualBranch
 from piqa.models.clip import PromptedCLIP
 from piqa.weights import model_file
@@ -39,6 +50,7 @@ SHORT = {
     "prepare": ["--data.store.workers=0"],
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
+    "data.noise_pairs": ["--scenes=3", "--exposures=2", "--patches=2", "--reduce=1", "--side=32"],
     "explain": ["--device=cpu", "--workers=0"],
     "pick": ["--device=cpu", "--workers=0"],
     "models": [],
@@ -51,6 +63,9 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "torchrun": "the same",
     "srun": "the same",
     "submission": "tests/test_submission.py, as the zip runs in a process of its own, where networks have their size",
+    "exposure_map.yaml": "tests/test_learned.py, on networks and images that take less time",
+    "composition.yaml": "the same",
+    "--learned.exposure": "the same",
     "piqa.predict_ray": "tests/test_predict_ray.py, as it names a cluster",
     "--factor": "tests/test_comparison_folders.py, as measuring takes long",
     "--pdf": "tests/test_pdf.py, as it needs a browser",
@@ -61,6 +76,8 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "dn-piqa-lsvq": "the same",
     "hf:somebody/portraits": "tests/test_hub.py, likewise",
     "check": "tests/test_check_precision.py, on a network that takes less time",
+    "--sidd": "tests/test_noise_net.py, in the layout of SIDD",
+    "data/noise_sidd/noise.csv": "tests/test_factor_configs.py, on other patches",
     "push": "tests/test_push.py, to a server of its own",
 }
 CASES = {
@@ -109,6 +126,8 @@ def workshop(tmp_path_factory, small_networks):
         "clive": write_clive,
         "koniq-10k": write_koniq,
         "kadid": write_kadid,
+        "spaq": write_spaq,
+        "tid2013": write_tid2013,
     }.items():
         write(data / name)
     (data / "weights").mkdir()
@@ -127,6 +146,7 @@ def workshop(tmp_path_factory, small_networks):
     rated = pd.read_csv(write_rated(folder / "rated", count=20))
     rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
     write_documented(folder)
+    noise_pairs.write_noise_pairs(data / "noise", PairOptions(scenes=3, exposures=2, patches=2))
     small = DualBranch("resnet10t", ("whole",), image_size=32)
     write_exported(folder / "model.onnx", small, {"short_side": 40, "face_rule": "none"})
     return folder

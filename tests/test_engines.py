@@ -30,7 +30,6 @@ from piqa.engines.exported_network import ExportedNetwork, load_exported
 from piqa.engines.graph import ENGINES
 from piqa.engines.requirements import LEAN
 from piqa.errors import Stopped
-from piqa.evaluate import _score_files
 from piqa.explanation.explainer import Explainer
 from piqa.models import LIQE, DualBranch
 from piqa.models.contract import ScoringModule, network_outputs
@@ -39,6 +38,7 @@ from piqa.preparation.portrait import Preparation
 from piqa.scoring.options import ScoringOptions
 from piqa.scoring.runtime_engine import RuntimeEngine
 from piqa.scoring.scorer import Scorer
+from piqa.scoring.table_scores import score_files
 from piqa.weights import state_dicts
 from piqa.weights.model_card import ClassSpec, ModelCard
 from piqa.weights.model_places import EXPORTED
@@ -125,8 +125,8 @@ def test_liqe_is_inside_whatever_the_sizes_of_images(tmp_path, monkeypatch, outs
     assert_same(scorer.score(files), expected)
     assert not scorer.takes_portraits  # whose windows are gone: an evaluation scores the files
     missing = str(tmp_path / "missing.png")
-    scores, broken = _score_files(scorer, [*files, missing], ScoringOptions())
-    assert [scores[file] for file in files] == pytest.approx(expected["score"].tolist(), abs=1e-5)
+    scores, broken = score_files(scorer, [*files, missing], ScoringOptions())
+    assert scores["score"].loc[files].tolist() == pytest.approx(expected["score"].tolist(), abs=1e-5)
     assert [file for file, _ in broken] == [missing]
 
 

@@ -183,8 +183,13 @@ def test_neither_model_nor_predictions_is_told_in_one_line(capsys):
     assert "--ckpt_path" in one_line(capsys, lambda: evaluate.main([]))
 
 
-def test_a_split_without_images_is_named(tiny_run, capsys):
-    message = one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tiny_run), "--split", "val"]))
+def test_a_split_without_images_is_named(tiny_run, tmp_path, capsys):
+    for name in ("model.safetensors", "model.json"):
+        (tmp_path / name).write_bytes((tiny_run / name).read_bytes())
+    card = json.loads((tmp_path / "model.json").read_text())
+    del card["trained_on"]["data"]["validation_fraction"]  # as cards of 0.1.0
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    message = one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tmp_path), "--split", "val"]))
     assert "'val'" in message and "test, train" in message
 
 

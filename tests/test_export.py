@@ -25,7 +25,20 @@ from piqa.conversion.spoilt_portraits import Portraits
 from piqa.engines.exported import METADATA_KEY
 from piqa.engines.exported_network import load_exported
 from piqa.errors import InputError
-from piqa.models import CLIPIQA, LIQE, NIMA, CLIPIQAPlus, DualBranch, Regressor, TANet
+from piqa.models import (
+    CLIPIQA,
+    LIQE,
+    NIMA,
+    CLIPIQAPlus,
+    ColourNet,
+    CompositionNet,
+    DualBranch,
+    ExposureMap,
+    Focus,
+    MultiScaleNet,
+    Regressor,
+    TANet,
+)
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.preparation.portrait import Preparation
 from piqa.system.ownership import claim_folder
@@ -42,6 +55,11 @@ NETWORKS = {
     "Regressor": lambda: Regressor("test_byobnet", SIDE),
     "NIMA": lambda: NIMA("test_byobnet", SIDE),
     "TANet": lambda: TANet(backbone="test_byobnet", image_size=100),
+    "ColourNet": lambda: ColourNet("test_byobnet", SIDE),
+    "MultiScaleNet": lambda: MultiScaleNet("test_byobnet", SIDE),
+    "MultiScaleNet, any size": lambda: MultiScaleNet("test_byobnet"),
+    "CompositionNet": lambda: CompositionNet("test_byobnet", SIDE),
+    "ExposureMap": lambda: ExposureMap(width=4, image_size=SIDE),
     "LIQE, scenes": lambda: LIQE(["scene"], architecture=VIT),
     "CLIP-IQA": lambda: CLIPIQA(["quality", "happy"], architecture=RESNET),
     "CLIP-IQA+": lambda: CLIPIQAPlus(architecture=RESNET),
@@ -157,6 +175,12 @@ def test_the_original_network_is_not_changed():
 def test_a_network_that_takes_motion_is_refused():
     with pytest.raises(InputError, match="motion features scores videos"):
         GraphModule(Regressor("test_byobnet", SIDE, motion=256), side=SIDE)
+
+
+@pytest.mark.parametrize("network", [ExposureMap(width=4), Focus()])
+def test_a_network_that_depends_on_the_size_is_refused(network):
+    with pytest.raises(InputError, match="cannot be exported"):
+        onnx_model(GraphModule(network.eval()))
 
 
 def test_a_network_without_its_liqe_is_refused():

@@ -10,6 +10,7 @@ from refusals import refusal
 from piqa.data.tables.piq23 import PIQ23
 
 REAL_LABELS = Path(__file__).resolve().parents[1].parent / "shared" / "piq23"
+SCORE_KINDS = ("score", "score_std")
 real = pytest.mark.skipif(
     not REAL_LABELS.is_dir(), reason=f"the label files of PIQ23 may not be passed on and are not in {REAL_LABELS}"
 )
@@ -100,6 +101,35 @@ def test_devices_come_from_the_metadata(root, place):
     metadata.to_csv(root / place / "Image Metadata.csv", index=False)
     devices = PIQ23(root).load()["device"]
     assert devices.tolist() == ["unknown", *("Phone of " + images[1:])]
+
+
+def test_other_attributes_come_along_by_name(root):
+    scores = pd.read_csv(root / "Scores_Details.csv")
+    scores.iloc[::-1].iloc[:-2].to_csv(root / "Scores_Details.csv", index=False)  # in another order, and not of all
+    table = PIQ23(root, also=["details", "exposure"]).load()
+    alone = PIQ23(root).load()
+    pd.testing.assert_frame_equal(table[alone.columns], alone)
+    assert table.columns.tolist()[-4:] == [f"{kind}.{a}" for a in ("details", "exposure") for kind in SCORE_KINDS]
+    assert table["score.details"].isna().tolist() == [True] * 2 + [False] * 10
+    pd.testing.assert_series_equal(table["score.details"][2:], scores["JOD"][2:], check_names=False, check_exact=True)
+    exposure = PIQ23(root, "exposure").load()
+    assert table["score.exposure"].tolist() == exposure["score"].tolist()
+    assert table["score_std.exposure"].tolist() == exposure["score_std"].tolist()
+
+
+def test_attributes_that_cannot_come_along_are_refused(root):
+    assert "has no attribute in `also` 'colour'; choose one of overall" in refused(root, also=["colour"])
+    assert "`also` repeats an attribute: overall and overall" in refused(root, also=["overall"])
+    (root / "Scores_Details.csv").unlink()
+    assert "there is no Scores_Details.csv" in refused(root, also=["details"])
+
+
+@real
+def test_the_real_files_have_both_attributes_of_every_image():
+    table = PIQ23(REAL_LABELS, also=["exposure"], check_files=False).load()
+    assert len(table) == 5116 and table["score.exposure"].notna().all()
+    ranks = [scene[["score", "score.exposure"]].corr("spearman").iloc[0, 1] for _, scene in table.groupby("scene")]
+    assert [round(value, 3) for value in (min(ranks), pd.Series(ranks).median(), max(ranks))] == [0.523, 0.811, 0.939]
 
 
 def test_a_file_whose_extension_differs_in_case_is_found(root):

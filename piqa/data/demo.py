@@ -3,13 +3,17 @@
 Layout::
 
     data/demo/
-        demo.csv                       image, score, scene, score_std, split, condition, device
+        demo.csv                       image, score, scene, score_std, split, condition, device, and two attributes
         images/<scene>/<device>.png    .jpg where the device's last step is JPEG: its own file, not compressed again
 
 A scene is one portrait in its own framing, mirrored or not, in its own light. Every scene is shot by the same 16
 devices; each distorts the image in its own way, with another strength in every scene. `score` falls with the strength
 and imitates PIQ23's JOD: its mean is 0 and its standard deviation about 1.4 in every scene, and it has a label
 noise of about 0.39 (`score_std`), so that even a perfect model reaches an SROCC of only about 0.96.
+
+Two attributes have scores of their own, on the same scale and as noisy: `score.detail` falls with the strength of blur,
+low resolution, noise and JPEG, `score.exposure` with that of under- and over-exposure. A device that does nothing to an
+attribute leaves it at its best, so that images tie but for the label noise: 10 of 16 in exposure, 3 in detail.
 
 The same two people stand in training and test scenes. The demo shows that a model learns to see quality and that the
 whole pipeline works; it says nothing about portraits of other people.
@@ -39,7 +43,17 @@ from piqa.system.progress import progress
 SIZE = (320, 400)  # width and height of every image, px; small, so that preparing and training take minutes
 SCORE_SD = 1.4  # PIQ23's JOD within a scene
 LABEL_NOISE = 0.39  # PIQ23's mean JOD STD
-COLUMNS = ["image", "score", "scene", "score_std", "split", "condition", "device"]
+FORMER_COLUMNS = [
+    "image",
+    "score",
+    "scene",
+    "score_std",
+    "split",
+    "condition",
+    "device",
+]  # before there were attributes
+ATTRIBUTES = {"detail": ("blur", "lowres", "noise", "jpeg"), "exposure": ("under", "over")}  # and what spoils each
+COLUMNS = [*FORMER_COLUMNS, *(f"{kind}.{name}" for name in ATTRIBUTES for kind in ("score", "score_std"))]
 
 
 @dataclass(frozen=True)
@@ -171,22 +185,37 @@ def _scene_table(scene: Scene, split: str, seed: int) -> pd.DataFrame:
     rng = _rng(seed, f"scores of {scene.name}")
     n = len(DEVICES)
     strength = np.append(0, rng.permutation(n - 1) + 1 + rng.random(n - 1)) / n
-    quality = (strength.mean() - strength) / strength.std()
-    score_std = LABEL_NOISE * rng.uniform(0.85, 1.15, n)
-    score = np.sqrt(SCORE_SD**2 - LABEL_NOISE**2) * quality + rng.normal(0, score_std)
+    score, score_std = _scores(strength, rng)
     suffix = ["jpg" if "jpeg" in steps else "png" for steps in DEVICES.values()]
-    return pd.DataFrame(
-        {
-            "image": [f"images/{scene.name}/{device}.{ending}" for device, ending in zip(DEVICES, suffix, strict=True)],
-            "score": (score - score.mean()).round(4),
-            "scene": scene.name,
-            "score_std": score_std.round(4),
-            "split": split,
-            "condition": scene.condition,
-            "device": list(DEVICES),
-            "strength": strength,
-        }
-    )
+    table = {
+        "image": [f"images/{scene.name}/{device}.{ending}" for device, ending in zip(DEVICES, suffix, strict=True)],
+        "score": score,
+        "scene": scene.name,
+        "score_std": score_std,
+        "split": split,
+        "condition": scene.condition,
+        "device": list(DEVICES),
+        "strength": strength,
+    }
+    rng = _rng(seed, f"attributes of {scene.name}")
+    for name in ATTRIBUTES:
+        table[f"score.{name}"], table[f"score_std.{name}"] = _scores(strength * _weights(name), rng)
+    return pd.DataFrame(table)
+
+
+def _scores(strength: NDArray[np.float64], rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores that fall with the strength of what was done to the images of a scene, and their deviations."""
+    quality = (strength.mean() - strength) / strength.std()
+    score_std = LABEL_NOISE * rng.uniform(0.85, 1.15, len(strength))
+    score = np.sqrt(SCORE_SD**2 - LABEL_NOISE**2) * quality + rng.normal(0, score_std)
+    return (score - score.mean()).round(4), score_std.round(4)
+
+
+def _weights(attribute: str) -> NDArray[np.float64]:
+    """Return for each device how much of its strength an attribute feels: all, `PAIR_FRACTION`, or nothing."""
+    spoils = ATTRIBUTES[attribute]
+    shares = [np.mean([step in spoils for step in steps]) if steps else 0 for steps in DEVICES.values()]
+    return np.array([PAIR_FRACTION if 0 < share < 1 else share for share in shares])
 
 
 def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36, test_scenes: int = 6) -> Path:
@@ -205,10 +234,14 @@ def write_demo(folder: str | Path = "data/demo", seed: int = 0, scenes: int = 36
         InputError: If a number is out of range, or the folder cannot be written or holds files of others.
     """
     csv, table = Path(folder) / "demo.csv", demo_table(seed, scenes, test_scenes)
-    found = "already there" if _is_written(csv, table) else "written"
+    found = "already there" if _is_written(csv, table, COLUMNS) else "written"
     if found == "written":
         claim_folder(folder, "demo dataset", made_before=_made_by_0_1_0)
-        _write(csv, table, seed)
+        if _is_written(csv, table, FORMER_COLUMNS):  # by an earlier version, whose images are the same
+            found = "labels renewed"
+            _write_labels(csv, table)
+        else:
+            _write(csv, table, seed)
     print(f"{csv}: {found}, {len(table)} images, {scenes - test_scenes} scenes to train on and {test_scenes} to test")
     return csv
 
@@ -230,6 +263,10 @@ def _write(csv: Path, table: pd.DataFrame, seed: int) -> None:
                     else:
                         image.save(part, "JPEG", quality=quality)
             advance(1)
+    _write_labels(csv, table)
+
+
+def _write_labels(csv: Path, table: pd.DataFrame) -> None:
     with replacing(csv) as part:
         table.to_csv(part, columns=COLUMNS, index=False)
 
@@ -237,18 +274,18 @@ def _write(csv: Path, table: pd.DataFrame, seed: int) -> None:
 def _made_by_0_1_0(folder: Path) -> bool:
     """Whether a folder without a marker holds the demo data of version 0.1.0."""
     try:
-        return list(pd.read_csv(folder / "demo.csv", nrows=0)) == COLUMNS
+        return list(pd.read_csv(folder / "demo.csv", nrows=0)) in (FORMER_COLUMNS, COLUMNS)
     except (OSError, ValueError):
         return False
 
 
-def _is_written(csv: Path, table: pd.DataFrame) -> bool:
-    """Return whether the CSV holds this table, and every image is there."""
+def _is_written(csv: Path, table: pd.DataFrame, columns: list[str]) -> bool:
+    """Return whether the CSV holds these columns of the table and no others, and every image is there."""
     try:
         written = pd.read_csv(csv)
     except (OSError, ValueError):  # absent, or something else
         return False
-    return written.equals(table[COLUMNS]) and all((csv.parent / image).is_file() for image in table["image"])
+    return written.equals(table[columns]) and all((csv.parent / image).is_file() for image in table["image"])
 
 
 def _rng(seed: int, purpose: str) -> np.random.Generator:

@@ -16,10 +16,14 @@ from piqa.system.shown_paths import shown_path
 
 @dataclass(frozen=True)
 class CandidateTable:
-    """A candidate, and its predictions of the images to be evaluated, as `read_predictions` returns them."""
+    """A candidate, and its predictions of the images to be evaluated, as `read_predictions` returns them.
+
+    `scored` has the rows of other splits too, where a model has scored them.
+    """
 
     candidate: Candidate
     frame: pd.DataFrame
+    scored: pd.DataFrame | None = None
 
 
 def named_paths(arguments: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
@@ -98,6 +99,34 @@ class Backbone(nn.Module):
             raise InputError(
                 f"timm model '{self.name}' cannot checkpoint its activations; leave `activation_checkpointing` off"
             ) from error
+
+    def map_channels(self, stages: Sequence[int]) -> list[int]:
+        """Return the channels of the maps of features of these stages, as of `feature_maps`.
+
+        Raises:
+            InputError: If the network has no such stages.
+        """
+        channels = [one["num_chs"] for one in getattr(self.net, "feature_info", None) or []]
+        if not hasattr(self.net, "forward_intermediates") or not channels:
+            raise InputError(f"timm model '{self.name}' gives no maps of features; choose another, such as a MobileNet")
+        if unknown := [stage for stage in stages if not -len(channels) <= stage < len(channels)]:
+            raise InputError(f"timm model '{self.name}' has {len(channels)} stages from 0 on, and no {unknown[0]}")
+        return [channels[stage] for stage in stages]
+
+    def feature_maps(self, images: Tensor, stages: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Return maps of features of several stages, and the pooled features of the last layer, all float32.
+
+        Args:
+            images: As for `forward`.
+            stages: Indices of stages, ascending; 0 is the first, -1 the last.
+
+        Returns:
+            The maps, each (images, channels, rows, columns), and the features, (images, features).
+        """
+        pixels = normalised(images, self.mean, self.std).to(self.dtype)
+        last, maps = self.net.forward_intermediates(pixels, indices=list(stages))
+        pooled: Tensor = self.net.forward_head(last, pre_logits=True)
+        return [one.float() for one in maps], pooled.float()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return pooled features, float32 whatever the weights are, shape (images, features).

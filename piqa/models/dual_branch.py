@@ -65,8 +65,9 @@ class DualBranch(ScoringModule):
         self.branches = [name for name in INPUTS if name in branches]
         self.init_args = {"backbone": backbone, "branches": self.branches, "image_size": image_size}
         self.init_args |= {"hidden": hidden, "dropout": dropout}
+        self.attributes = [checked_attribute(name) for name in attributes]
         if attributes:
-            self.init_args["attributes"] = [checked_attribute(name) for name in attributes]
+            self.init_args["attributes"] = self.attributes
         if score_std:
             self.init_args["score_std"] = True
         self.inputs = [INPUTS[name] for name in self.branches]

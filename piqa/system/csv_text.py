@@ -106,6 +106,17 @@ def read_csv(path: str | Path, *, numbers: Iterable[str] = (), names: Iterable[s
     return frame
 
 
+def read_header(path: str | Path) -> list[str]:
+    """Return the names of the columns of a CSV file as they stand there; of none where `read_csv` refuses the file."""
+    text, separator = _split_off_separator(read_text(path))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        cells = ([_unwrapped(cell.strip()) for cell in line] for line in lines)
+        return [name for name in next(filter(any, cells), []) if name]
+    except csv.Error:
+        return []
+
+
 def _is_marked_as_text(column: pd.Series[str]) -> bool:
     """Whether every cell of a column begins with an apostrophe, as a spreadsheet marks text."""
     return len(column) > 0 and all(cell[:1] == "'" and cell[-1:] != "'" for cell in column)
@@ -172,6 +183,23 @@ def as_numbers(column: pd.Series[str], source: str | Path) -> pd.Series[float]:
         found = with_rows(bad.map(repr)) + _habit(str(bad.iloc[0]))
         raise InputError(f"the {column.name} in {source} must be {wanted}, found {found}; correct or remove them")
     return numbers
+
+
+def as_numbers_or_nothing(column: pd.Series[str], source: str | Path) -> pd.Series[float]:
+    """Return a column of text as finite numbers, NaN where a cell is empty, `score_std...` as 0 or more.
+
+    Raises:
+        InputError: If a cell is neither; it names the bad rows.
+    """
+    numbers = column.map(_number).astype(np.float64)
+    is_std = str(column.name).startswith("score_std")
+    empty = column.isna() | (column.astype(str).str.strip() == "")
+    bad = column[~empty & (~np.isfinite(numbers) | ((numbers < 0) & is_std))]
+    if len(bad):
+        wanted = "a finite number" + (" >= 0" if is_std else "") + " or empty in every row"
+        found = with_rows(bad.map(repr)) + _habit(str(bad.iloc[0]))
+        raise InputError(f"the {column.name} in {source} must be {wanted}, found {found}; correct or remove them")
+    return numbers.mask(empty)
 
 
 def _habit(cell: str) -> str:

@@ -58,6 +58,7 @@ class ScoringTask(LightningModule, ABC):
 
     monitor = "srocc"  # the measure that chooses the checkpoint
     collected: tuple[str, ...] = ("score",)  # outputs that the measures need, as far as the network has them
+    attributes: tuple[str, ...] = ()  # what is learnt beside the score, each with a report of its own
     schedule_interval = "epoch"  # or `step`
     layer_decay = 1.0  # factor of the learning rate from a layer of a backbone to the one before it
 

@@ -76,7 +76,8 @@ def remove_former_run(folder: Path) -> None:
 
 
 def _results(folder: Path) -> Iterator[Path]:
-    for place, names in (folder / CHECKPOINTS, CHECKPOINT), (folder, RESULT), (folder / TEST[0], TEST[1]):
+    tests = [folder / TEST[0], *(folder / TEST[0] / "by_attribute").glob("*/")]
+    for place, names in (folder / CHECKPOINTS, CHECKPOINT), (folder, RESULT), *((test, TEST[1]) for test in tests):
         yield from [path for path in place.glob("*") if path.is_file() and names.fullmatch(path.name)]
 
 

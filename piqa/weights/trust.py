@@ -23,10 +23,13 @@ if TYPE_CHECKING:  # a card is read without PyTorch
 
 Trust = str | Sequence[str] | None  # as users name the packages that they trust
 
-NETWORKS = ("CLIPIQA", "CLIPIQAPlus", "DualBranch", "LIQE", "LightStudent", "NIMA", "Regressor", "TANet")
+NETWORKS = (
+    *("CLIPIQA", "CLIPIQAPlus", "ColourNet", "DualBranch", "LIQE", "MultiScaleNet", "NIMA", "NoiseNet", "Regressor"),
+    *("CompositionNet", "ExposureMap", "Focus", "LightStudent", "TANet"),
+)
 TABLES = (
-    *("AVA", "BID", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "TAD66K"),
-    *("CSVTable", "FlickrAES", "KonIQ", "Mix"),
+    *("AVA", "BID", "CADB", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "SPAQ", "TAD66K", "TID2013"),
+    *("CSVTable", "FiveK", "FlickrAES", "KonIQ", "Mix", "Pictures"),
 )
 # Where each class that a card may name is public. A card may name another module of piqa's, as those of 0.1.0 do.
 PUBLIC = dict.fromkeys(NETWORKS, "piqa.models") | dict.fromkeys(TABLES, "piqa.data")
@@ -40,9 +43,15 @@ LARGEST_SIDE = 4096  # px of what a network sees
 RANGES: dict[str, tuple[float, float]] = {  # of the arguments that decide how much memory something takes
     "image_size": (1, 2048),
     "hidden": (1, 16384),
+    "levels": (1, 8),
     "motion": (0, 16384),
     "context": (1, 75),
     "dropout": (0, 1),
+    "bins": (2, 64),
+    "hues": (3, 64),
+    "width": (1, 1024),
+    "patch": (32, 512),
+    "patches": (1, 4096),
     "short_side": (1, LARGEST_SIDE),
     "detection_side": (1, 2 * LARGEST_SIDE),
     "face_margin": (0, LARGEST_SIDE),

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from piqa.data.tables.more_labels import is_more, more_of
 from piqa.data.tables.paths import similar_files
 from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import OPTIONAL_COLUMNS, Table, validate
 from piqa.errors import InputError
-from piqa.system.csv_text import read_csv, require_columns
+from piqa.system.csv_text import read_csv, read_header, require_columns
 
 NEEDED = ("image", "score", "scene")
 KNOWN = (*NEEDED, "split", *OPTIONAL_COLUMNS)
@@ -32,6 +33,8 @@ class CSVTable(Table):
     found below `root` counts. `score` is higher for better images and
     is compared within a scene only. Optional columns are `score_std` (standard deviation of the score), `split`
     (train, val or test in any case), `condition` and `device`. Without `split`, whole scenes are held out for the test.
+    Scores of further attributes are `score.<attribute>`, such as `score.details`, with `score_std.<attribute>`; classes
+    are `class.<name>`, 1 or 0. Their cells may be empty.
     Everything but the numbers is text: scene `007` stays `007`.
 
     Args:
@@ -69,7 +72,7 @@ class CSVTable(Table):
         self.root = self.csv.parent if root is None else Path(root)
         self.columns, self.required_splits = columns or {}, tuple(required_splits)
         self.test_fraction, self.seed, self.check_files = test_fraction, seed, check_files
-        unknown = [name for name in self.columns if name not in KNOWN]
+        unknown = [name for name in self.columns if name not in KNOWN and not is_more(name)]
         if unknown:
             raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(KNOWN)}; correct it")
         if not 0 <= test_fraction <= 1:
@@ -99,14 +102,23 @@ class CSVTable(Table):
 
     def _read(self) -> pd.DataFrame:
         """Return the known columns under our names; a `split` column without any value counts as absent."""
-        numbers = [self.columns.get(name, name) for name in ("score", "score_std")]
-        labels = read_csv(self.csv, numbers=numbers, names=[self.columns.get(name, name) for name in KNOWN])
+        more = [*more_of(self.columns), *self._unmapped_more()]
+        numbers = [self.columns.get(name, name) for name in ("score", "score_std", *more)]
+        known = [*KNOWN, *more]
+        labels = read_csv(self.csv, numbers=numbers, names=[self.columns.get(name, name) for name in known])
         require_columns(labels, self.columns.values(), self.csv, "correct `columns`")
-        names = {name: self.columns.get(name, name) for name in KNOWN}
+        names = {name: self.columns.get(name, name) for name in known}
         need = [names[name] for name in NEEDED]
         require_columns(labels, need, self.csv, "rename it, or map it in `columns`, such as {score: MOS}")
         frame = pd.DataFrame({name: labels[theirs] for name, theirs in names.items() if theirs in labels})
         return frame.drop(columns="split") if "split" in frame and not any(frame["split"]) else frame
+
+    def _unmapped_more(self) -> list[str]:
+        """Return the file's columns of further labels that are called as here, in any case."""
+        split = [name.partition(".") for name in read_header(self.csv)]
+        found = [f"{kind.casefold()}.{label}" for kind, dot, label in split if dot]
+        taken = {*self.columns, *self.columns.values()}
+        return [name for name in found if is_more(name) and name not in taken]
 
 
 def _joined(root: Path, images: Iterable[str]) -> list[str]:

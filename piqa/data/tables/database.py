@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from piqa.data.tables.more_labels import SCORE, more_of
 from piqa.data.tables.paths import image_paths
 from piqa.data.tables.table import Table, leave_out_missing, validate
 from piqa.errors import InputError
@@ -18,8 +19,9 @@ from piqa.models.rating_distribution import RATING_LEVELS
 from piqa.system.csv_text import read_csv, read_text, require_columns
 
 VOTES = tuple(f"votes_{level}" for level in range(1, RATING_LEVELS + 1))  # how many people gave 1, 2, ... 10
-TEXT_EXTRAS = ("reference", "distortion", "scene_tags", "theme")
-EXTRAS = (*TEXT_EXTRAS, *VOTES)
+TEXT_EXTRAS = ("reference", "distortion", "scene_tags", "theme", "reference_path")
+EXIF = ("exif_focal_length", "exif_f_number", "exif_exposure_time", "exif_iso", "exif_brightness", "exif_flash")
+EXTRAS = (*TEXT_EXTRAS, *VOTES, *EXIF)
 
 
 class Database(Table):
@@ -31,7 +33,11 @@ class Database(Table):
     - `distortion`: one of LIQE's eleven groups (`piqa.models.liqe.DISTORTIONS`),
     - `scene_tags`: one to three of LIQE's nine scenes (`piqa.models.liqe.SCENES`) as "human;indoor"; "" if unknown,
     - `theme`: a theme of TAD66K,
-    - `votes_1` .. `votes_10`: how many people gave each rating.
+    - `reference_path`: the file of another picture of the same, such as an expert's edit,
+    - `votes_1` .. `votes_10`: how many people gave each rating,
+    - `exif_...`: what the camera noted, in SPAQ's units.
+
+    Scores of attributes (`score.<attribute>`) lie on the scale of `score`.
 
     `score` is always higher for better images; every database says how it got there. `score_std`, where a database
     has it, is the standard deviation of the single ratings, on the scale of `score`.
@@ -101,8 +107,10 @@ class Database(Table):
             )
         if self.unit_range:
             table["score"] = (table["score"] - low) / (high - low)
-            if "score_std" in table:
-                table["score_std"] /= high - low
+            for name in [name for name in more_of(table) if name.startswith(SCORE)]:
+                table[name] = (table[name] - low) / (high - low)
+            for name in [name for name in ("score_std", *more_of(table)) if name in table and "score_std" in name]:
+                table[name] /= high - low
         return table
 
 

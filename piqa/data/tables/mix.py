@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from piqa.data.tables.database import TEXT_EXTRAS, Database
-from piqa.data.tables.table import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Table, validate
+from piqa.data.tables.table import Table, validate
 from piqa.errors import InputError
 
 
@@ -57,8 +57,7 @@ class Mix(Table):
         if not all("score_std" in part for part in parts):
             frame = frame.drop(columns="score_std", errors="ignore")
         mixed = validate(frame, self.name, required_splits=("train",), check_files=False)
-        known = {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}
-        for column in [column for column in frame.columns if column not in known]:
+        for column in [column for column in frame.columns if column not in mixed]:
             text = column in (*TEXT_EXTRAS, "database")
             mixed[column] = frame[column].fillna("") if text else frame[column]
         return mixed

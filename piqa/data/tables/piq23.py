@@ -1,5 +1,6 @@
 """PIQ23 as it is downloaded."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
@@ -57,6 +58,9 @@ class PIQ23(Table):
         attribute: Which attribute was judged: overall, details or exposure.
         split: Official split: scene (new scenes in the test) or device (new images of known scenes).
         labels: Folder of the CSV files, if it is another than `root`.
+        also: Further attributes, whose JOD and JOD STD become `score.<attribute>` and `score_std.<attribute>` of the
+            images that have them, by name. The images stay those of `attribute`: what experts said of another
+            attribute they said of another region of the image.
         check_files: Whether every image must be on disk; off, predictions can be judged without the images.
 
     Raises:
@@ -74,11 +78,17 @@ class PIQ23(Table):
         split: OfficialSplit = "scene",
         labels: str | Path | None = None,
         check_files: bool = True,
+        also: Sequence[Attribute] = (),
     ) -> None:
         for argument, value, choices in (("attribute", attribute, Attribute), ("split", split, OfficialSplit)):
             require_choice("PIQ23", argument, value, get_args(choices))
+        for other in also:
+            require_choice("PIQ23", "attribute in `also`", other, get_args(Attribute))
+        if attribute in also or len(set(also)) < len(also):
+            raise InputError(f"PIQ23: `also` repeats an attribute: {attribute} and {', '.join(also)}; name each once")
         self.root, self.labels = Path(root), None if labels is None else Path(labels)
         self._attribute, self.split, self.check_files = attribute, split, check_files
+        self.also = tuple(also)
 
     @property
     def name(self) -> str:
@@ -112,24 +122,34 @@ class PIQ23(Table):
 
     def load(self) -> pd.DataFrame:
         """Read the scores, join the official split and the devices, and check."""
-        file_name = f"Scores_{self.attribute.title()}.csv"
-        source = self._find(file_name)
-        if source is None:
-            raise self._not_found(file_name, "it comes with the images; check `root` or `labels`")
-        scores = self._read(source, *SCORE_COLUMNS.values(), "ATTRIBUTE")
-        others = scores.loc[scores["ATTRIBUTE"] != self.attribute.title(), "ATTRIBUTE"]
-        if len(others):
-            raise InputError(
-                f"row {others.index[0]} of {source} is about {others.iloc[0]!r}, not {self.attribute.title()!r}; "
-                "restore the dataset's own file"
-            )
+        source, scores = self._scores(self.attribute)
         frame = pd.DataFrame({name: scores[theirs] for name, theirs in SCORE_COLUMNS.items()})
         frame["path"] = image_paths(self.root / self.attribute.title(), frame["image"].tolist())
         frame["split"] = self._official_split(scores, source)
         metadata = self._find("Image Metadata.csv", "Metadata")
         if metadata is not None:
             frame["device"] = frame["image"].map(_look_up(self._read(metadata, "Image", "Device"), metadata))
+        for other in self.also:
+            file, theirs = self._scores(other)
+            for kind in ("score", "score_std"):
+                values = _look_up(theirs[["IMAGE", SCORE_COLUMNS[kind]]], file)
+                frame[f"{kind}.{other}"] = frame["image"].map(values)
         return validate(frame, source, rows=frame.index.tolist(), check_files=self.check_files)
+
+    def _scores(self, attribute: Attribute) -> tuple[Path, pd.DataFrame]:
+        """Return the file of an attribute's scores, and what is in it."""
+        file_name = f"Scores_{attribute.title()}.csv"
+        source = self._find(file_name)
+        if source is None:
+            raise self._not_found(file_name, "it comes with the images; check `root` or `labels`")
+        scores = self._read(source, *SCORE_COLUMNS.values(), "ATTRIBUTE")
+        others = scores.loc[scores["ATTRIBUTE"] != attribute.title(), "ATTRIBUTE"]
+        if len(others):
+            raise InputError(
+                f"row {others.index[0]} of {source} is about {others.iloc[0]!r}, not {attribute.title()!r}; "
+                "restore the dataset's own file"
+            )
+        return source, scores
 
     def _official_split(self, scores: pd.DataFrame, source: Path) -> "pd.Series[str]":
         """Return the official split of every row, by exact name: Indoor_Scene_1 is not part of Indoor_Scene_12."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from piqa.data.tables.more_labels import more_numbers
 from piqa.errors import InputError
 from piqa.system.csv_text import as_numbers, listed, require_columns, row_list, with_rows
 
@@ -42,7 +43,9 @@ class Table(ABC):
             - `path`: the file on disk,
             - `score`: float64, higher is better; comparable within a scene only,
             - `scene`, and `split` ("train", "val" or "test"),
-            - where known `score_std` (float64, of the score), `condition` and `device`.
+            - where known `score_std` (float64, of the score), `condition` and `device`,
+            - where known `score.<attribute>`, `score_std.<attribute>` and `class.<name>` (float64, NaN for an image
+              without), as `piqa.data.tables.more_labels` describes them.
 
         Raises:
             InputError: If the labels or the files that they name cannot be used.
@@ -87,7 +90,7 @@ def validate(
     Args:
         frame: At least `image`, `path`, `score`, `scene` and `split`. Numbers may still be text and splits be spelled
             "Train" or "validation". An optional column without any value counts as absent; a missing condition or
-            device becomes "unknown".
+            device becomes "unknown". Scores of attributes and classes may have empty cells.
         source: The label file, for the messages.
         rows: For each row of the frame its row in the label file; by default they follow the header (row 1) in order.
         required_splits: Splits that must hold images; `["test"]` for a table that is only evaluated.
@@ -106,7 +109,8 @@ def validate(
     table = frame[[*REQUIRED_COLUMNS, *optional]]
     table = table.set_axis(pd.Index(range(2, len(frame) + 2) if rows is None else rows))  # the checks name these rows
     _check_filled(table, source)
-    table = _with_types(table, source)
+    more = more_numbers(frame.set_axis(table.index), source)
+    table = _with_types(table, source).assign(**more)
     _check_duplicates(table, source)
     _check_splits(table, required_splits, source)
     _check_scenes(table, source)
