@@ -35,7 +35,7 @@ class AveragedWeights(EMAWeightAveraging):
         self._kwargs["avg_fn"] = _warmed_up(decay)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Copy the network; Lightning warns that the sharded layers of `configure_model` are lost, and piqa has none."""
+        """Copy the network; Lightning warns that sharded layers of `configure_model` are lost, and piqa has none."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model")
             super().setup(trainer, pl_module, stage)
