@@ -58,6 +58,7 @@ ROWS = {
     "engines": "engines.engines",
     "explanation": "explanation.explanation",
     "light": "light.light",
+    "next-pair": "judgement.next_pair",
 }
 
 
