@@ -57,6 +57,7 @@ ROWS = {
     "official": "official.official",
     "engines": "engines.engines",
     "explanation": "explanation.explanation",
+    "serve": "serve.serve",
 }
 
 
