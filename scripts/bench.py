@@ -59,6 +59,7 @@ ROWS = {
     "explanation": "explanation.explanation",
     "light": "light.light",
     "next-pair": "judgement.next_pair",
+    "serve": "serve.serve",
 }
 
 

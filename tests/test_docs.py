@@ -34,7 +34,7 @@ from piqa.__main__ import module_of
 EVERY = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in EVERY if command.name is not None]
 LANGUAGES = {"bash", "python", "yaml", "csv", "text"}
-OTHER = {"[", "source", "pip", "git"}  # programs of others
+OTHER = {"[", "source", "pip", "git", "curl"}  # programs of others
 OF_A_RUN = {"config.yaml"}  # written by piqa, not part of it
 
 
@@ -162,6 +162,7 @@ BASES = (  # those first whose parser is built soonest
     ("compare", ["A=a", "B=b"]),
     ("models check", ["runs/piqa"]),
     ("models push", ["runs/piqa", "hf:somebody/portraits"]),
+    ("serve", []),
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("fit", ["--config", "piqa.yaml"]),
     ("fit", ["--config", "demo.yaml"]),
@@ -355,10 +356,11 @@ def test_a_documented_command_runs(command, workshop, monkeypatch):
         assert pd.read_csv(out)["score"].notna().all()
 
 
+WITH_EXAMPLES = [page for page in PAGES if page not in (ROOT / "data/README.md", ROOT / "docs/serve.md")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page != ROOT / "data/README.md"], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)  # of a server: tests/test_serve.py
 def test_python_examples_run(page, workshop, monkeypatch, capsys):
     monkeypatch.chdir(workshop)
     namespace: dict[str, object] = {}

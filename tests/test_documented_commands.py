@@ -80,6 +80,7 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "--sidd": "tests/test_noise_net.py, in the layout of SIDD",
     "data/noise_sidd/noise.csv": "tests/test_factor_configs.py, on other patches",
     "push": "tests/test_push.py, to a server of its own",
+    "piqa.serve": "tests/test_serve.py, as it serves until it is stopped",
 }
 CASES = {
     command.words: command
