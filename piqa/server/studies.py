@@ -69,7 +69,7 @@ def read_answers(session: Session, content: StudyContent) -> pd.DataFrame:
     names = ("image_a", "image_b", "rater", "kind", "seconds", "time", *(column.key for column in chosen))
     table = pd.DataFrame.from_records([tuple(row) for row in found], columns=names)
     table["scene"] = table["image_a"].map(lambda image: content.images[image].scene)
-    table["time"] = [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in table["time"]]
+    table["time"] = [f"{time.isoformat(timespec='seconds')}Z" for time in table["time"]]
     table.index = pd.RangeIndex(1, len(table) + 1)
     if pairs:
         table["expected"] = table["expected"].fillna("")
