@@ -194,7 +194,7 @@ class Jobs:
         Not the time in the database counts, as clocks of two machines differ, but for how long it has not changed.
         """
         here = re.match(rf"{HERE}\.(\d+)\.", owner or "")
-        if here is not None and (process_is_gone(int(here[1])) or int(here[1]) == os.getpid()):
+        if here is not None and process_is_gone(int(here[1])):
             return True
         before, since = self._seen.get(job, (None, 0.0))
         if job not in self._seen or before != seen:
