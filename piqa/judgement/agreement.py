@@ -112,8 +112,10 @@ def pair_units(answers: pd.DataFrame) -> Array:
     share = np.where(used["winner"] == SAME, 0.5, np.where(used["winner"] == "a", 1.0, 0.0))
     unit, _ = pd.factorize(pd.MultiIndex.from_arrays([used["scene"], low, high]))
     rater, _ = pd.factorize(used["rater"])
+    cells = pd.DataFrame({"unit": unit, "rater": rater, "share": np.where(swapped, 1 - share, share)})
+    cells = cells.drop_duplicates(["unit", "rater"])
     units = np.full((unit.max(initial=-1) + 1, rater.max(initial=-1) + 1), np.nan)
-    units[unit[::-1], rater[::-1]] = np.where(swapped, 1 - share, share)[::-1]
+    units[cells["unit"], cells["rater"]] = cells["share"]
     return units
 
 

@@ -23,7 +23,7 @@ NEEDED = ("image", "scene", "rater", "rating")
 OPTIONAL = ("seconds", "kind", "time")
 COLUMNS = (*NEEDED, *OPTIONAL)
 MOST_ROUNDS, CLOSE, EPSILON = 1000, 1e-8, 1e-8  # of the fit, as in the code of P.910
-LEAST_NOISE = 0.1  # of the inconsistency of all raters together
+LEAST_NOISE = 0.5  # of the median inconsistency of the raters
 BT500_SHARE, BT500_BALANCE = 0.05, 0.3  # of far ratings, and of how one-sided they are
 
 
@@ -152,7 +152,8 @@ class BiasedFit:
 
     Attributes:
         score: Shape (images,).
-        score_std: Its standard error, from the inconsistencies of who rated the image.
+        score_std: Its standard error, from the inconsistencies of who rated the image. The published code gives
+            `rating_std` / sqrt(votes), which knows nothing of the weights, and is 0 where two raters agree.
         rating_std: Population sd of what is left of the image's ratings; NaN of one rating.
         bias: Shape (raters,), with mean 0.
         inconsistency: Population sd of what is left of the rater's ratings.
@@ -171,8 +172,8 @@ def fit_biased(votes: Array) -> BiasedFit:
     Args:
         votes: Shape (images, raters); NaN where a rater did not rate.
 
-    A rater of few ratings may fit them exactly, and would then alone decide: no inconsistency counts as less than a
-    tenth of that of all together, which no rater of a whole session reaches.
+    One rater may draw the scores to his own ratings, seem the more consistent for it, and decide alone in the end. So
+    no inconsistency counts as less than half of the raters' median, and no rater for more than four.
 
     Reference: ITU-T P.910 (10/2023), Appendix VI; Netflix/sureal, `itut_p910_demo`.
     """
@@ -184,7 +185,7 @@ def fit_biased(votes: Array) -> BiasedFit:
     for _ in range(MOST_ROUNDS):
         before = score
         noise = _sd(np.where(known, votes - score[:, None] - bias, np.nan), 0)
-        weight = known / (np.maximum(noise, _floor(noise, of_rater)) ** 2 + EPSILON)
+        weight = known / (np.maximum(noise, _floor(noise)) ** 2 + EPSILON)
         score = (weight * (filled - bias)).sum(1) / weight.sum(1)
         bias = np.where(known, votes - score[:, None], 0.0).sum(0) / of_rater
         if float(np.linalg.norm(score - before)) < CLOSE:
@@ -192,9 +193,23 @@ def fit_biased(votes: Array) -> BiasedFit:
     left = np.where(known, votes - score[:, None] - bias, np.nan)
     noise = _sd(left, 0)
     shift = float(bias.mean())
-    std = 1 / np.sqrt((known / (np.maximum(noise, _floor(noise, of_rater)) ** 2 + EPSILON)).sum(1))
+    std = _standard_errors(left, weight / weight.sum(1, keepdims=True))
     rating_std = np.where(of_image > 1, _sd(left, 1), np.nan)
     return BiasedFit(score + shift, std, rating_std, bias - shift, noise)
+
+
+def _standard_errors(left: Array, shares: Array) -> Array:
+    """Return the standard error of each score, from what is left of the ratings and each rater's share in the score.
+
+    The scores follow the raters who decide them, whose residuals are too small by their shares; and each bias is only
+    known from the rater's own ratings.
+    """
+    known = np.isfinite(left)
+    of_rater = known.sum(0)
+    freedom = np.where(known, 1 - shares, 0.0).sum(0) * (1 - 1 / np.maximum(of_rater, 2))
+    variance = np.where(known, left, 0.0) ** 2
+    noise = variance.sum(0) / np.maximum(freedom, 1e-9)
+    return np.asarray(np.sqrt((shares**2 * noise * (1 + 1 / of_rater)).sum(1)), np.float64)
 
 
 def bt500_rejects(votes: Array) -> NDArray[np.bool_]:
@@ -268,9 +283,9 @@ def _sd(values: Array, axis: int) -> Array:
     return np.asarray(np.nanstd(values, axis))
 
 
-def _floor(noise: Array, votes: NDArray[np.intp]) -> float:
+def _floor(noise: Array) -> float:
     """Return the least inconsistency that counts."""
-    return LEAST_NOISE * math.sqrt(float((noise**2 * votes).sum() / votes.sum()))
+    return LEAST_NOISE * float(np.median(noise))
 
 
 def _far_out(noise: Array) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ meanwhile, so a caller that shows a step keeps it until it is answered.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,12 +210,15 @@ def _next_pair(
         left = "a" if row["left"] == "b" else "b"
         return PairStep(row["scene"], row["image_a"], row["image_b"], left, "repeat", len(own), of)
     left = SIDES[int(rng.integers(2))]
-    asked = _asked(own)
+    asked = _seen(own[["scene", "image_a", "image_b"]].to_numpy().tolist())
     if _is_due(number, settings.gold_fraction, shift=True):
         for known in settings.gold:
             if known.image_b not in asked.get(known.scene, {}).get(known.image_a, ()):
                 pair = known.scene, known.image_a, known.image_b
                 return PairStep(*pair, left, "gold", len(own), of, known.winner)
+    for scene, others in _seen(_reserved(settings)).items():  # their answers are told, or known
+        for image, more in others.items():
+            asked.setdefault(scene, {}).setdefault(image, set()).update(more)
     new = answers[(answers["kind"] == "new").to_numpy(bool)]
     for scene in _scenes_in_turn(scenes, new, rng):
         images = list(scenes[scene])
@@ -276,14 +279,21 @@ def _to_repeat(own: pd.DataFrame, key: tuple[str, ...], rng: np.random.Generator
     return [places[int(rng.integers(len(places)))]] if places else []
 
 
-def _asked(own: pd.DataFrame) -> dict[str, dict[str, set[str]]]:
-    """Return by scene and image with which others the rater has seen it."""
-    asked: dict[str, dict[str, set[str]]] = {}
-    for scene, one, other in own[["scene", "image_a", "image_b"]].to_numpy():
-        of_scene = asked.setdefault(scene, {})
+def _seen(pairs: Iterable[Sequence[str]]) -> dict[str, dict[str, set[str]]]:
+    """Return by scene and image with which others it stands in a pair (scene, image, image)."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for scene, one, other in pairs:
+        of_scene = seen.setdefault(scene, {})
         of_scene.setdefault(one, set()).add(other)
         of_scene.setdefault(other, set()).add(one)
-    return asked
+    return seen
+
+
+def _reserved(settings: StudySettings) -> list[tuple[str, str, str]]:
+    """Return the pairs that are not asked as new ones."""
+    known = [one for one in settings.training if isinstance(one, KnownPair)]
+    known += settings.gold if settings.gold_fraction else ()
+    return [(one.scene, one.image_a, one.image_b) for one in known]
 
 
 def _allowed(images: Sequence[str], asked: Mapping[str, Collection[str]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
