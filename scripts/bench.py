@@ -57,6 +57,7 @@ ROWS = {
     "official": "official.official",
     "engines": "engines.engines",
     "explanation": "explanation.explanation",
+    "next-pair": "judgement.next_pair",
 }
 
 

@@ -51,10 +51,12 @@ CASES = [
     f"piqa explain {IMAGE} --ckpt_path runs/demo --out report",
     f"piqa pick {IMAGE} --ckpt_path runs/demo --out picks",
     "piqa compare --table piqa.data.CSVTable --table.csv data/demo/demo.csv --out comparison --examples 0",
+    "piqa scale pairs.csv --out scaled.csv",
     "piqa models",
     "piqa fit --config piqa.yaml --print_config",
     "piqa pretrain --config lsvq.yaml --print_config",
 ]
+PAIRS = "image_a,image_b,winner,scene,rater\na.jpg,b.jpg,a,hall,kim\na.jpg,b.jpg,b,hall,lee\na.jpg,b.jpg,a,hall,ann\n"
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-input"]
 IN_PYTHON = f"""
 import sys, pathlib, piqa
@@ -80,6 +82,7 @@ def main() -> None:
         work.mkdir()
         run([python, "-m", "pip", "install", *QUIET, str(wheel)], work)
         run([python, "-m", "pip", "check"], work)
+        (work / "pairs.csv").write_text(PAIRS, encoding="utf-8")
         for case in CASES:
             program, *arguments = case.split()
             run([str(Path(python).parent / program), *arguments], work)

@@ -156,6 +156,7 @@ BASES = (  # those first whose parser is built soonest
     ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
     ("explain", ["photos"]),
     ("pick", ["photos"]),
+    ("scale", ["pairs.csv"]),
     ("compare", ["A=a", "B=b"]),
     ("models check", ["runs/piqa"]),
     ("models push", ["runs/piqa", "hf:somebody/portraits"]),

@@ -17,6 +17,7 @@ import torch
 from comparisons import write_documented
 from documentation import PAGES, commands, runs_on_the_demo
 from exported_models import write_exported
+from judgements import write_judged
 from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import write_bid, write_clive, write_csiq, write_kadid, write_koniq, write_live
 from rated_images import write_rated
@@ -43,6 +44,7 @@ SHORT = {
     "models": [],
     "models check": ["--device=cpu"],
     "compare": ["--examples=0", "--device=cpu", "--workers=0"],
+    "scale": ["--splits=2"],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -126,6 +128,7 @@ def workshop(tmp_path_factory, small_networks):
     rated = pd.read_csv(write_rated(folder / "rated", count=20))
     rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
     write_documented(folder)
+    write_judged(folder)
     small = DualBranch("resnet10t", ("whole",), image_size=32)
     write_exported(folder / "model.onnx", small, {"short_side": 40, "face_rule": "none"})
     return folder
@@ -167,6 +170,8 @@ def test_a_documented_command_runs_as_it_stands(command, trained, monkeypatch):
         run(command.name, command.arguments)
     if command.name == "compare":
         assert Path(command.words[command.words.index("--out") + 1], "comparison.html").is_file()
+    if command.name == "scale":
+        assert len(pd.read_csv(command.words[command.words.index("--out") + 1])) == 12
     if command.name == "predict":
         assert pd.read_csv("scores.csv")["score"].notna().all()
     if command.name == "explain":
