@@ -57,6 +57,8 @@ CASES = [
     "piqa pretrain --config lsvq.yaml --print_config",
 ]
 PAIRS = "image_a,image_b,winner,scene,rater\na.jpg,b.jpg,a,hall,kim\na.jpg,b.jpg,b,hall,lee\na.jpg,b.jpg,a,hall,ann\n"
+# without its extra, a command says in one line what to install
+REFUSED = {"piqa serve --data lab": "; `pip install 'dn-piqa[web]'`"}
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-input"]
 IN_PYTHON = f"""
 import sys, pathlib, piqa
@@ -86,6 +88,8 @@ def main() -> None:
         for case in CASES:
             program, *arguments = case.split()
             run([str(Path(python).parent / program), *arguments], work)
+        for case, words in REFUSED.items():
+            refused([str(Path(python).parent / case.split()[0]), *case.split()[1:]], words, work)
         run([python, "-c", IN_PYTHON], work)
     print(f"{wheel.name} works: {len(CASES) + 1} commands")
 
@@ -158,6 +162,13 @@ def needed(requirements: Iterable[Requirement]) -> set[str]:
             continue
         waiting += [(Requirement(text), found[name]) for text in more]
     return set(found)
+
+
+def refused(command: list[str], words: str, folder: Path) -> None:
+    """Run a command that must end with one line that holds these words."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 2 or done.stderr.count("\n") != 1 or words not in done.stderr:
+        sys.exit(f"{done.stdout}{done.stderr}\nended with {done.returncode}, not with one line: {words}")
 
 
 def run(command: list[str], folder: Path) -> None:

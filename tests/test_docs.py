@@ -32,7 +32,7 @@ from piqa.__main__ import module_of
 EVERY = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in EVERY if command.name is not None]
 LANGUAGES = {"bash", "python", "yaml", "csv", "text"}
-OTHER = {"[", "source", "pip", "git"}  # programs of others
+OTHER = {"[", "source", "pip", "git", "curl"}  # programs of others
 OF_A_RUN = {"config.yaml"}  # written by piqa, not part of it
 
 
@@ -160,6 +160,7 @@ BASES = (  # those first whose parser is built soonest
     ("compare", ["A=a", "B=b"]),
     ("models check", ["runs/piqa"]),
     ("models push", ["runs/piqa", "hf:somebody/portraits"]),
+    ("serve", []),
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("fit", ["--config", "piqa.yaml"]),
     ("fit", ["--config", "demo.yaml"]),

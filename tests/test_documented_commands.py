@@ -63,6 +63,7 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "hf:somebody/portraits": "tests/test_hub.py, likewise",
     "check": "tests/test_check_precision.py, on a network that takes less time",
     "push": "tests/test_push.py, to a server of its own",
+    "piqa.serve": "tests/test_serve.py, as it serves until it is stopped",
 }
 CASES = {
     command.words: command
