@@ -1,6 +1,7 @@
 """Judge the demo's images by a simulated panel over HTTP, train on the scores, and compare with the true scores.
 
-    make demo && python scripts/judged_demo.py
+    make demo && python scripts/judged_demo.py    the demo's own data and model; half an hour of two cores
+    python scripts/judged_demo.py --small true    18 scenes and a smaller model; two minutes
 
 The panel's raters see the pairs that the server shows them, and answer as people with Thurstone's noise would, from the
 demo's true scores (`piqa.judgement.panel`). The images of the test scenes are not judged. Two models are trained alike,
@@ -28,10 +29,20 @@ import pandas as pd
 from PIL import Image
 
 from piqa import fit
+from piqa.data.demo import write_demo
 from piqa.judgement.panel import SimulatedRater
 from piqa.system.progress import progress
 
 SEED = 0
+SCENES, TEST_SCENES, EPOCHS, SIDE = 18, 6, 16, 96  # of the small run
+SMALL = [
+    *("--config", "demo.yaml", "--model.network.init_args.branches", "[whole]", "--model.init", "{whole: scratch}"),
+    *("--model.network.init_args.image_size", str(SIDE), "--data.inputs.crop_size", str(SIDE)),
+    *("--data.preparation", f"{{short_side: {SIDE + 16}, face_rule: none, colour: srgb}}"),
+    *("--data.inputs.test_crops", "one", "--data.loading.workers", "0", "--data.store.workers", "0"),
+    *("--trainer.max_epochs", str(EPOCHS), "--model.schedule.init_args.T_max", str(EPOCHS)),
+    *("--trainer.check_val_every_n_epoch", str(EPOCHS), "--trainer.enable_progress_bar", "false"),
+]
 State = dict[str, Any]
 
 
@@ -42,7 +53,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/judged_demo"))
     parser.add_argument("--answers", type=float, default=10, help="Answers divided by images.")
     parser.add_argument("--raters", type=int, default=12)
+    parser.add_argument("--small", type=lambda word: word == "true", default=False, metavar="true|false")
     given = parser.parse_args()
+    if given.small:
+        given.data = write_demo(given.out / "demo", scenes=SCENES, test_scenes=TEST_SCENES).parent
+    arguments = [*SMALL, "--data.store.folder", str(given.out / "store")] if given.small else ["--config", "demo.yaml"]
     truth = pd.read_csv(given.data / "demo.csv")
     given.out.mkdir(parents=True, exist_ok=True)
     judged = given.out / "scores.csv"
@@ -54,7 +69,7 @@ def main() -> None:
     print(scale_line(truth, pd.read_csv(judged)))
     runs = {}
     for name, csv in (("judged", table), ("true", given.data / "demo.csv")):
-        runs[name] = train(["--config", "demo.yaml"], csv, given.out / name)
+        runs[name] = train(arguments, csv, given.out / name)
     print(difference_line(runs["judged"], runs["true"]))
 
 

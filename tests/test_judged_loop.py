@@ -11,17 +11,7 @@ from served import served
 from piqa.data.demo import write_demo
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from judged_demo import centred, difference_line, judge, train, with_scores
-
-SCENES, TEST_SCENES, EPOCHS, SIDE = 18, 6, 16, 96
-SMALL = [
-    *("--config", "demo.yaml", "--model.network.init_args.branches", "[whole]", "--model.init", "{whole: scratch}"),
-    *("--model.network.init_args.image_size", str(SIDE), "--data.inputs.crop_size", str(SIDE)),
-    *("--data.preparation", f"{{short_side: {SIDE + 16}, face_rule: none, colour: srgb}}"),
-    *("--data.inputs.test_crops", "one", "--data.loading.workers", "0", "--data.store.workers", "0"),
-    *("--trainer.max_epochs", str(EPOCHS), "--model.schedule.init_args.T_max", str(EPOCHS)),
-    *("--trainer.check_val_every_n_epoch", str(EPOCHS), "--trainer.enable_progress_bar", "false"),
-]
+from judged_demo import SCENES, SMALL, TEST_SCENES, centred, difference_line, judge, train, with_scores
 
 
 @pytest.mark.slow
