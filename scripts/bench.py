@@ -58,6 +58,7 @@ ROWS = {
     "engines": "engines.engines",
     "explanation": "explanation.explanation",
     "next-pair": "judgement.next_pair",
+    "serve": "serve.serve",
 }
 
 

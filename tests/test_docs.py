@@ -332,10 +332,11 @@ def test_a_documented_command_runs(command, workshop, monkeypatch):
         assert pd.read_csv(out)["score"].notna().all()
 
 
+WITH_EXAMPLES = [page for page in PAGES if page not in (ROOT / "data/README.md", ROOT / "docs/serve.md")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page != ROOT / "data/README.md"], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)  # of a server: tests/test_serve.py
 def test_python_examples_run(page, workshop, monkeypatch, capsys):
     monkeypatch.chdir(workshop)
     namespace: dict[str, object] = {}
