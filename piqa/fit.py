@@ -89,8 +89,11 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object], more:
 @rank_zero_only
 def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
     told, folder = ReportFacts.from_dict(facts), cli.out / "test"
-    write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
+    of_attributes = write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
     print_report(write_report(cli.model.test_table, folder, told), Console())
+    for attribute, report in of_attributes.items():
+        srocc, place = report.summary["official"]["srocc"], report.metrics_json.parent
+        print(f"{attribute}: SROCC {srocc:.3f} (median over scenes); written to {place}")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def serve(
             from piqa.server.models import models_by_name
             from piqa.server.run import run
     except ModuleNotFoundError as error:
-        raise InputError(f"`piqa serve` needs {error.name}; `pip install 'dn-piqa[web]'`") from error
+        absent = (error.name or "").partition(".")[0]
+        raise InputError(f"`piqa serve` needs {absent}; `pip install 'dn-piqa[web]'`") from error
     run(
         ServerSettings(
             data=Path(data),

@@ -58,6 +58,8 @@ ROWS = {
     "engines": "engines.engines",
     "explanation": "explanation.explanation",
     "light": "light.light",
+    "next-pair": "judgement.next_pair",
+    "serve": "serve.serve",
 }
 
 

@@ -12,7 +12,6 @@ seed. What it prints holds for the table that it names and for no other.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 import subprocess
@@ -56,7 +55,7 @@ class Rung:
 
 
 def rungs(options: argparse.Namespace) -> list[Rung]:
-    """Return the steps in order; those that the table or this version cannot serve are left out."""
+    """Return the steps in order; those that the table cannot serve are left out."""
     steps = [
         Rung("plain"),
         Rung("label noise in the target", ("--model.target", "score_std")),
@@ -65,7 +64,7 @@ def rungs(options: argparse.Namespace) -> list[Rung]:
     ]
     if options.backbone:
         steps.append(Rung("backbone", ("--model.network.backbone", options.backbone), "as its arithmetic says"))
-    if options.attributes and hasattr(importlib.import_module("piqa.tasks"), "AttributesTask"):
+    if options.attributes:
         names = json.dumps(options.attributes)
         more = ("--task", "piqa.tasks.AttributesTask", "--model.network.attributes", names)
         steps.append(Rung("attributes as further tasks", more, "a head for each in training"))
@@ -114,7 +113,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ema_decay", type=float, default=0.95)
     parser.add_argument("--layer_decay", type=float, default=0.75)
     parser.add_argument("--backbone", default="test_mambaout", help="timm name; empty to leave the step out")
-    parser.add_argument("--attributes", nargs="*", default=[], help="attributes that the table has scores of")
+    parser.add_argument(
+        "--attributes", nargs="*", default=["detail", "exposure"], help="attributes that the table has scores of"
+    )
     parser.add_argument("--alone", action="store_true", help="each switch alone, against the plain recipe")
     parser.add_argument("--common", nargs=argparse.REMAINDER, default=[], help="arguments of all runs, last")
     return parser.parse_args()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from piqa.judgement.answers import answers_table, check_answers
+from piqa.judgement.panel import SimulatedRater, random_answers
 from piqa.judgement.ratings import check_ratings
 
 DATA = Path(__file__).parent / "data" / "judgements"
@@ -42,6 +43,16 @@ def ratings_of(votes, scene="all"):
         for image, rater in zip(*np.nonzero(np.isfinite(votes)), strict=True)
     ]
     return check_ratings(pd.DataFrame(rows), "votes")
+
+
+def write_judged(folder):
+    """Write what the documentation's commands scale: `pairs.csv` and `votes.csv`, 12 images in 2 scenes."""
+    scores = {scene: {f"{scene}/{n}.jpg": n / 2 for n in range(6)} for scene in ("garden", "hall")}
+    random_answers(scores, [SimulatedRater(f"r{n}") for n in range(3)], 60).to_csv(folder / "pairs.csv", index=False)
+    rng = np.random.default_rng(0)
+    votes = np.clip(np.repeat(np.arange(1, 6.1)[:12, None], 4, 1) + rng.integers(-1, 2, (6, 4)), 1, 5)
+    both = pd.concat([ratings_of(votes, "garden"), ratings_of(votes, "hall")], ignore_index=True)
+    both.assign(image=both["scene"] + "/" + both["image"]).to_csv(folder / "votes.csv", index=False)
 
 
 def score_of(scaling, scene=None):

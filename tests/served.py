@@ -58,9 +58,10 @@ def served_apart(data, *options, env=None, before=None):
         preexec_fn=before,
     )
     try:
-        line = process.stdout.readline()
-        address = re.match(r"http://\S+?:\d+", line)
-        assert address, line + process.stdout.read()
+        lines = []
+        while not (address := re.match(r"http://\S+?:\d+", line := process.stdout.readline())):
+            lines.append(line)
+            assert line, "".join(lines)  # it has ended
         yield process, address[0]
     finally:
         process.kill()

@@ -12,7 +12,7 @@ from refusals import one_line, refusal
 from scipy.stats import norm, pearsonr
 
 from piqa import Scorer, distil
-from piqa.data.distillation import DistillationData, Pictures
+from piqa.data.distillation import DistillationData, PictureFolders
 from piqa.data.tables.csv_table import CSVTable
 from piqa.evaluation.metrics import srocc
 from piqa.models import LightStudent
@@ -199,7 +199,7 @@ def test_nothing_to_learn_from_is_told(config, tmp_path, capsys):
         folder = tmp_path / "few"
         folder.mkdir()
         (folder / "a.jpg").touch()
-        one = Pictures(folder)
+        one = PictureFolders(folder)
         one.find = lambda named: [str(folder / "a.jpg")]
         assert "no folder with two pictures" in refusal(one.load)
 

@@ -17,6 +17,7 @@ import torch
 from comparisons import write_documented
 from documentation import PAGES, commands, runs_on_the_demo
 from exported_models import write_exported
+from judgements import write_judged
 from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import (
     write_bid,
@@ -26,7 +27,6 @@ from look_alike_databases import (
     write_koniq,
     write_live,
     write_spaq,
-    write_tid2013,
 )
 from rated_images import write_rated
 from tiny_models import write_images
@@ -56,6 +56,7 @@ SHORT = {
     "models": [],
     "models check": ["--device=cpu"],
     "compare": ["--examples=0", "--device=cpu", "--workers=0"],
+    "scale": ["--splits=2"],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -79,6 +80,7 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "--sidd": "tests/test_noise_net.py, in the layout of SIDD",
     "data/noise_sidd/noise.csv": "tests/test_factor_configs.py, on other patches",
     "push": "tests/test_push.py, to a server of its own",
+    "piqa.serve": "tests/test_serve.py, as it serves until it is stopped",
 }
 CASES = {
     command.words: command
@@ -127,7 +129,6 @@ def workshop(tmp_path_factory, small_networks):
         "koniq-10k": write_koniq,
         "kadid": write_kadid,
         "spaq": write_spaq,
-        "tid2013": write_tid2013,
     }.items():
         write(data / name)
     (data / "weights").mkdir()
@@ -147,6 +148,7 @@ def workshop(tmp_path_factory, small_networks):
     rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
     write_documented(folder)
     noise_pairs.write_noise_pairs(data / "noise", PairOptions(scenes=3, exposures=2, patches=2))
+    write_judged(folder)
     small = DualBranch("resnet10t", ("whole",), image_size=32)
     write_exported(folder / "model.onnx", small, {"short_side": 40, "face_rule": "none"})
     return folder
@@ -188,6 +190,8 @@ def test_a_documented_command_runs_as_it_stands(command, trained, monkeypatch):
         run(command.name, command.arguments)
     if command.name == "compare":
         assert Path(command.words[command.words.index("--out") + 1], "comparison.html").is_file()
+    if command.name == "scale":
+        assert len(pd.read_csv(command.words[command.words.index("--out") + 1])) == 12
     if command.name == "predict":
         assert pd.read_csv("scores.csv")["score"].notna().all()
     if command.name == "explain":

@@ -210,9 +210,8 @@ def test_an_interrupted_run_takes_no_rows_of_other_settings(models, files, tmp_p
     from piqa.scoring.resumable_csv import ScoreParts
 
     scorers = [with_dropout(Scorer.load(models[0]), passes) for passes in (4, 9)]
-    parts = [
-        ScoreParts(tmp_path / "s.csv", one.columns, one.settings(models[0] / "model.safetensors")) for one in scorers
-    ]
+    weights, out = models[0] / "model.safetensors", tmp_path / "s.csv"
+    parts = [ScoreParts(out, one.columns, one.settings(weights)) for one in scorers]
     parts[0].left(files)
     batches = scorers[0].batches(files)
     with parts[0].writing():

@@ -36,6 +36,7 @@ from piqa.models import (
     ExposureMap,
     Focus,
     MultiScaleNet,
+    NoiseNet,
     Regressor,
     TANet,
 )
@@ -134,6 +135,16 @@ def assert_scores_alike(network, liqe, exported, most=1e-4):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_scores_alike_in_onnx_runtime(name, tmp_path):
     assert_scores_alike(*written(tmp_path / "m.onnx", name))
+
+
+@pytest.mark.slow
+def test_a_network_of_patches_takes_images_of_any_size_also_smaller_than_a_patch(tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "NoiseNet", lambda: NoiseNet("test_byobnet", patch=64, patches=4))
+    network, _, exported = written(tmp_path / "m.onnx", "NoiseNet")
+    for size in ((64, 64), (200, 260), (129, 40), (50, 200)):
+        batch, _ = random_batch(network, 2, 1, 3, size)
+        found = exported.outputs({name: values.numpy() for name, values in batch.items()})
+        assert largest_difference(expected(network, None, batch, None), found) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["all branches", "LIQE, scenes", "CLIP-IQA"])

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from piqa.errors import InputError
-from piqa.judgement.answers import answers_table
+from piqa.judgement.answers import answers_table, check_answers
 from piqa.judgement.panel import SimulatedRater, random_answers
 from piqa.judgement.scaling import ScalingOptions, scale_pairs
 from piqa.judgement.thurstone import SIGMA, Counts, fit_free, fit_normal, fit_pwcmp
@@ -194,6 +194,21 @@ def test_thousands_of_answers_to_one_pair_do_not_underflow():
     for prior in ("normal", "pwcmp"):
         score = score_of(scale_pairs(answers_of([[0, 3000], [1000, 0]]), ScalingOptions(prior=prior)))
         assert score["0.jpg"] - score["1.jpg"] == pytest.approx(1, abs=0.01)
+
+
+def test_forty_thousand_answers_scale_within_their_error():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1.42, 200)
+    one = rng.integers(200, size=40_000)
+    other = (one + rng.integers(1, 200, size=40_000)) % 200
+    won = rng.random(40_000) < norm.cdf((truth[one] - truth[other]) / SIGMA)
+    names = np.array([f"{place:03}" for place in range(200)])
+    columns = {"image_a": names[one], "image_b": names[other], "winner": np.where(won, "a", "b")}
+    answers = check_answers(pd.DataFrame(columns | {"scene": "s", "rater": "r"}), "simulated")
+    scores = scale_pairs(answers).scores
+    error = scores["score"].to_numpy() - (truth - truth.mean())
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(scores["score_std"].mean(), rel=0.15)
+    assert 0.9 < np.mean(np.abs(error) < 1.96 * scores["score_std"]) < 0.99
 
 
 def test_images_that_no_answer_connects_are_refused_or_marked():

@@ -185,7 +185,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("images"), 60)
+    return write_images(tmp_path_factory.mktemp("images"), 30)
 
 
 def scored(client, project):
@@ -194,10 +194,14 @@ def scored(client, project):
     return {photo["name"]: photo for photo in photos if photo["scores"] and photo["state"] == "measured"}
 
 
+def scores_of(photos):
+    return [photos[name]["scores"]["tiny"]["score"] for name in sorted(photos)]
+
+
 @pytest.mark.slow
 def test_a_server_that_is_killed_loses_no_score_and_goes_on(tmp_path, model, images):
     data = tmp_path / "data"
-    with served_apart(data, "--ckpt_path", model) as (process, address):
+    with served_apart(data, "--ckpt_path", f"tiny={model}") as (process, address):
         with httpx.Client(base_url=address, timeout=PATIENCE) as client:
             project = new_project(client)
             job = add(client, project, images)["job"]
@@ -205,18 +209,16 @@ def test_a_server_that_is_killed_loses_no_score_and_goes_on(tmp_path, model, ima
             before = scored(client, project)
             os.kill(process.pid, signal.SIGKILL)
             process.wait(PATIENCE)
-    assert len(before) < 60, "it was too fast to be interrupted"
+    assert len(before) < 30, "it was too fast to be interrupted"
     kept = {photo["id"]: (data / "photos" / project / photo["id"] / "preview.jpg").stat() for photo in before.values()}
-    with served_apart(data, "--ckpt_path", model) as (process, address):
+    with served_apart(data, "--ckpt_path", f"tiny={model}") as (process, address):
         with httpx.Client(base_url=address, timeout=PATIENCE) as client:
             now = scored(client, project)
             assert {name: now[name] for name in before} == before
-            assert finished(client, job)["done"] == 60
+            assert finished(client, job)["done"] == 30
             expected = Scorer.load(model, device="cpu").score(images)["score"].tolist()
             after = scored(client, project)
-            assert [after[name]["scores"]["model"]["score"] for name in sorted(after)] == pytest.approx(
-                expected, abs=1e-5
-            )
+            assert scores_of(after) == pytest.approx(expected, abs=1e-5)
     for photo, status in kept.items():  # what was done is not done again
         assert (data / "photos" / project / photo / "preview.jpg").stat().st_mtime_ns == status.st_mtime_ns
 
@@ -224,21 +226,19 @@ def test_a_server_that_is_killed_loses_no_score_and_goes_on(tmp_path, model, ima
 @pytest.mark.slow
 def test_two_servers_share_jobs_and_one_goes_on_where_the_other_is_killed(tmp_path, model, images, postgresql):
     database, data = new_database(postgresql), tmp_path / "data"
-    options = ("--ckpt_path", model, "--database", database)
+    options = ("--ckpt_path", f"tiny={model}", "--database", database)
     with served_apart(data, *options) as (first, here), served_apart(data, *options) as (_, there):
         with httpx.Client(base_url=here, timeout=PATIENCE) as a, httpx.Client(base_url=there, timeout=PATIENCE) as b:
             project = new_project(a)
-            jobs = [add(a, project, images[at : at + 10])["job"] for at in range(0, 60, 10)]
+            jobs = [add(a, project, images[at : at + 5])["job"] for at in range(0, 30, 5)]
             wait_for(lambda: len(scored(b, project)) >= 5)  # each sees what the other does
             before = scored(b, project)
             os.kill(first.pid, signal.SIGKILL)
-            assert [finished(b, job)["done"] for job in jobs] == [10] * 6
+            assert [finished(b, job)["done"] for job in jobs] == [5] * 6
             after = scored(b, project)
-            assert {name: after[name] for name in before} == before and len(after) == 60
+            assert {name: after[name] for name in before} == before and len(after) == 30
             expected = Scorer.load(model, device="cpu").score(images)["score"].tolist()
-            assert [after[name]["scores"]["model"]["score"] for name in sorted(after)] == pytest.approx(
-                expected, abs=1e-5
-            )
+            assert scores_of(after) == pytest.approx(expected, abs=1e-5)
     shared = Database(database)
     with shared.session() as session:
         owners = {job.owner for job in session.query(Job)}

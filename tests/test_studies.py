@@ -461,6 +461,20 @@ def test_a_study_goes_with_its_answers_when_its_name_is_typed_and_with_its_proje
     assert client.get(other).status_code == 404 and records(client, StudyImage) == []
 
 
+def test_a_photo_that_is_deleted_takes_its_answers_and_questions_along(client, project):
+    study = new_study(client, project, training=2)
+    rater = new_rater(client, study)
+    answer_all(client, rater, lambda _: "left", most=4)
+    shown = client.get(f"{rater}/state").json()["state"]["question"]["images"]
+    image = next(one for one in records(client, StudyImage) if one.id == shown[0]["address"].rpartition("/")[2])
+    assert client.delete(f"/api/photos/{image.photo_id}").status_code == 204
+    left = len(records(client, Answer))
+    state = answer_all(client, rater, lambda _: "right")
+    assert state["phase"] == "done" and len(records(client, Answer)) > left
+    assert image.name not in {*rows_of(client, study)["image_a"], *rows_of(client, study)["image_b"]}
+    assert client.post(f"{rater}/undo", json={"answers": state["answers"]}).status_code == 200
+
+
 def test_active_choice_asks_about_all_images_before_it_repeats_itself(client):
     project = new_project(client, {f"a/{number:02d}.jpg": picture(number) for number in range(12)})
     study = new_study(client, project, choice="active", answers=22)

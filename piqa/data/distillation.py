@@ -34,7 +34,7 @@ class TeacherScores(Protocol):
         """Return the kept scores of images by path."""
 
 
-class Pictures(Table):
+class PictureFolders(Table):
     """Pictures below a folder: those of one folder are a scene. Their score is the teacher's, which is not known yet.
 
     A folder with a single picture is left out, as nothing in it can be compared.
@@ -111,7 +111,7 @@ class DistillationData(PortraitData):
         if table is None and pictures is None:
             raise InputError("there is nothing to learn from; name a folder by `--pictures`, or a `data.table`")
         seed = int(others.get("seed", 0))
-        unscored = None if pictures is None else Pictures(pictures, 0 if table else test_fraction, seed)
+        unscored = None if pictures is None else PictureFolders(pictures, 0 if table else test_fraction, seed)
         self.unscored, self.scored = unscored, table
         own = table or unscored
         assert own is not None

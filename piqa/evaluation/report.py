@@ -161,7 +161,7 @@ def write_report(
 
 def write_attribute_reports(
     predictions: pd.DataFrame, attributes: Sequence[str], folder: Path, facts: ReportFacts
-) -> None:
+) -> dict[str, Report]:
     """Write the report of each attribute that images have scores and predictions of, below `by_attribute`.
 
     Args:
@@ -170,9 +170,12 @@ def write_attribute_reports(
         folder: That of the score's report.
         facts: What was evaluated.
     """
+    reports = {}
     for attribute in attributes:
         if f"score.{attribute}" in predictions and len(own := attribute_table(predictions, attribute)):
-            write_report(own, folder / BY_ATTRIBUTE / attribute, replace(facts, attribute=attribute))
+            place, about = folder / BY_ATTRIBUTE / attribute, replace(facts, attribute=attribute)
+            reports[attribute] = write_report(own, place, about)
+    return reports
 
 
 def _calibrated(fit: Callable[..., Found], predictions: pd.DataFrame, facts: ReportFacts) -> Found:

@@ -184,8 +184,10 @@ def _habits(own: pd.DataFrame) -> dict[str, object]:
 
 def _alike(own: pd.DataFrame, again: pd.DataFrame) -> list[bool]:
     """Return for each repeat whether it was answered as the first time; those without a first time are left out."""
-    first = {(row["scene"], frozenset((row["image_a"], row["image_b"]))): _chosen(row)
-             for _, row in own[(own["kind"] == "new").to_numpy(bool)][::-1].iterrows()}  # fmt: skip
+    if not len(again):
+        return []
+    rows = own[(own["kind"] == "new").to_numpy(bool)][::-1]  # of several first times the first
+    first = {(row["scene"], frozenset((row["image_a"], row["image_b"]))): _chosen(row) for _, row in rows.iterrows()}
     keys = [((row["scene"], frozenset((row["image_a"], row["image_b"]))), _chosen(row)) for _, row in again.iterrows()]
     return [first[key] == chosen for key, chosen in keys if key in first]
 

@@ -28,7 +28,7 @@ class NoiseNet(ScoringModule):
     """Patches of middle entropy -> backbone -> Linear 1; the score of an image is the mean over its patches.
 
     It takes images in their own pixels: any reduction averages noise away. Of an image without a patch in the band
-    those nearest to it count. In an image with a side shorter than a patch the whole image is the patch.
+    those nearest to it count. A patch is as small as the image where that is smaller.
 
     Args:
         backbone: timm model of convolutions.
@@ -69,19 +69,17 @@ class NoiseNet(ScoringModule):
             whole: As for `forward`.
 
         Returns:
-            Patches, (images, patches, 3, side, side), of the type of the images, and weights, (images, patches), that
-            sum to 1 for each image: all of those in the band alike, or of all where none lies in it.
+            Patches, (images, patches, 3, height, width), of the type of the images, and weights, (images, patches),
+            that sum to 1 for each image: all of those in the band alike, or of all where none lies in it.
         """
-        side = self.patch
-        if min(whole.shape[2:]) < side:
-            return whole.unsqueeze(1), torch.ones(whole.shape[0], 1, device=whole.device)
-        rows, columns = whole.shape[2] // side, whole.shape[3] // side
-        grid = whole[:, :, : rows * side, : columns * side].reshape(whole.shape[0], 3, rows, side, columns, side)
-        patches = grid.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (images, rows * columns, 3, side, side)
+        height, width = (torch.sym_min(size, self.patch) for size in whole.shape[2:])  # exported, sizes are symbols
+        rows, columns = whole.shape[2] // height, whole.shape[3] // width
+        grid = whole[:, :, : rows * height, : columns * width].reshape(-1, 3, rows, height, columns, width)
+        patches = grid.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (images, rows * columns, 3, height, width)
         entropy = patch_entropy(patches.flatten(0, 1)).view(patches.shape[:2])
         # Of those inside, the middle ones come first, so that the choice is the same on every device.
         order = outside_band(entropy) + 1e-3 * (entropy - sum(BAND) / 2).abs()
-        places = order.topk(min(self.patches, rows * columns), dim=1, largest=False).indices
+        places = order.topk(torch.sym_min(self.patches, rows * columns), dim=1, largest=False).indices
         inside = (outside_band(entropy.gather(1, places)) == 0).float()
         none = inside.sum(dim=1, keepdim=True) == 0
         weights = torch.where(none, torch.ones_like(inside), inside)

@@ -138,13 +138,13 @@ def answer(session: Session, rater: Rater, content: StudyContent, given: GivenAn
         return {"state": state(session, rater, content), "counted": again, "feedback": None}
     question = queue[0]
     chosen = _chosen(content, question, given.choice)
-    answered, trained = _counts(session, rater)
+    last = session.scalar(select(func.max(Answer.number)).where(Answer.rater_id == rater.id))
     session.add(
         Answer(
             study_id=rater.study_id,
             rater_id=rater.id,
             question=given.question,
-            number=answered + trained,
+            number=0 if last is None else last + 1,
             kind=question["kind"],
             image_a=question.get("image_a") or question["image"],
             image_b=question.get("image_b"),
@@ -172,7 +172,7 @@ def undo(session: Session, rater: Rater, content: StudyContent, answers: int) ->
     """Take back the last answer, if there are as many as the rater's page knows of, and show its question again."""
     _look_ahead(session, rater, content)
     last = session.scalar(select(Answer).where(Answer.rater_id == rater.id).order_by(Answer.number.desc()).limit(1))
-    if last is None or last.number + 1 != answers:
+    if last is None or sum(_counts(session, rater)) != answers:
         return {"state": state(session, rater, content), "undone": False}
     table = read_answers(session, content)
     place = table.index[(table["rater"] == rater.id).to_numpy(bool)][-1]
@@ -186,7 +186,8 @@ def undo(session: Session, rater: Rater, content: StudyContent, answers: int) ->
 def _look_ahead(session: Session, rater: Rater, content: StudyContent) -> None:
     """Draw questions until enough are known; a question that waits counts as answered meanwhile, by "same"."""
     known: dict[str, Any] = {"queue": [], "breaks": 0, "begun": False} | rater.state
-    queue = list(known["queue"])
+    # The images of a photo that was deleted are gone.
+    queue = [one for one in known["queue"] if {*_sides(one)} <= {*content.images}]
     if len(queue) < AHEAD:
         table = read_answers(session, content)
         shown = _on_other_screens(session, rater)
@@ -231,12 +232,8 @@ def _sides(question: Mapping[str, Any]) -> list[str]:
 
 def _chosen(content: StudyContent, question: Mapping[str, Any], choice: str) -> str | int:
     if "image" in question:
-        if not (
-            choice.isascii()
-            and choice.isdigit()
-            and content.settings.rating_low <= int(choice) <= content.settings.rating_high
-        ):
-            low, high = content.settings.rating_low, content.settings.rating_high
+        low, high = content.settings.rating_low, content.settings.rating_high
+        if choice not in map(str, range(low, high + 1)):
             raise RequestError(422, f"a rating from {low} to {high} is needed, not {choice!r}")
         return int(choice)
     allowed = {"left": question["left"], "right": "b" if question["left"] == "a" else "a"}

@@ -79,7 +79,7 @@ def run(settings: ServerSettings) -> None:
         Stopped: When it is stopped.
     """
     bound = _bound(settings.host, settings.port)
-    with bound, stopped_with("what was kept is kept: give the command again to go on"), sigterm_stops():
+    with bound, stopped_with("all that was answered is kept: give the command again to go on"), sigterm_stops():
         with told_if_slow("loading the models"):
             app = create_app(settings)
         host, port = bound.getsockname()[:2]

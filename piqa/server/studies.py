@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from sqlalchemy import select
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from piqa.judgement import answers as pair_answers
 from piqa.judgement import ratings
-from piqa.judgement.study import StudySettings
+from piqa.judgement.study import KnownPair, KnownRating, StudySettings
 from piqa.server.records import Photo
 from piqa.server.refusals import not_found
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
@@ -57,7 +57,9 @@ def read_study(session: Session, study_id: str) -> StudyContent:
         if one.spoiling is None:
             scenes.setdefault(one.scene, []).append(one.id)
     settings = {name: value for name, value in study.settings.items() if name != QUESTION_KIND}
-    return StudyContent(study, StudySettings.from_dict(settings), images, scenes)
+    found = StudySettings.from_dict(settings)
+    there = tuple(one for one in found.training if {*_images_of(one)} <= {*images})  # a photo may have been deleted
+    return StudyContent(study, replace(found, training=there), images, scenes)
 
 
 def read_answers(session: Session, content: StudyContent) -> pd.DataFrame:
@@ -69,7 +71,7 @@ def read_answers(session: Session, content: StudyContent) -> pd.DataFrame:
     names = ("image_a", "image_b", "rater", "kind", "seconds", "time", *(column.key for column in chosen))
     table = pd.DataFrame.from_records([tuple(row) for row in found], columns=names)
     table["scene"] = table["image_a"].map(lambda image: content.images[image].scene)
-    table["time"] = [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in table["time"]]
+    table["time"] = [f"{time.isoformat(timespec='seconds')}Z" for time in table["time"]]
     table.index = pd.RangeIndex(1, len(table) + 1)
     if pairs:
         table["expected"] = table["expected"].fillna("")
@@ -99,6 +101,10 @@ def faces_of(session: Session, images: Sequence[StudyImage]) -> dict[str, list[f
         if box and all(size):
             boxes[photo.id] = [edge / size[place % 2] for place, edge in enumerate(box)]
     return {one.id: boxes[one.photo_id] for one in images if one.photo_id in boxes}
+
+
+def _images_of(known: KnownPair | KnownRating) -> tuple[str, ...]:
+    return (known.image_a, known.image_b) if isinstance(known, KnownPair) else (known.image,)
 
 
 def _name(image: StudyImage) -> str:

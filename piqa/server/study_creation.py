@@ -145,14 +145,16 @@ def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("the CSV of the scenes is no UTF-8 text; save it as UTF-8") from error
-    rows = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
+    except csv.Error as error:
+        raise InputError(f"the CSV of the scenes cannot be read: {error}") from error
     head = [cell.strip().lower() for cell in rows[0]]
     if missing := [name for name in ("image", "scene") if name not in head]:
         raise InputError(f"the CSV of the scenes has no column {' and no column '.join(missing)}")
     image, scene = head.index("image"), head.index("scene")
-    given = {
-        row[image].strip().replace("\\", "/"): row[scene].strip() for row in rows[1:] if len(row) > max(image, scene)
-    }
+    whole = [row for row in rows[1:] if len(row) > max(image, scene)]
+    given = {row[image].strip().replace("\\", "/"): row[scene].strip() for row in whole}
     files: dict[str, list[str]] = {}
     for name in names:
         files.setdefault(PurePosixPath(name).name, []).append(name)
@@ -176,9 +178,12 @@ def _delimiter(text: str) -> str:
 
 def _usable(scenes: Mapping[str, Sequence[Photo]], mode: Mode) -> dict[str, list[Photo]]:
     """Return the scenes without equal copies, and for pairs without scenes of one image."""
-    distinct = {
-        scene: list({photo.digest: photo for photo in reversed(own)}.values())[::-1] for scene, own in scenes.items()
-    }
+    distinct: dict[str, list[Photo]] = {}
+    for scene, own in scenes.items():
+        first: dict[str, Photo] = {}
+        for photo in own:
+            first.setdefault(photo.digest, photo)
+        distinct[scene] = list(first.values())
     least = 2 if mode == "pairs" else 1
     usable = {scene: own for scene, own in distinct.items() if len(own) >= least}
     if not usable:

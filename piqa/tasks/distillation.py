@@ -88,6 +88,10 @@ class DistillationTask(RankingTask):
             loss = loss + self._label_weight * self.pair_loss(predicted[labelled], batch["score"][labelled], std, own)
         return loss
 
+    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Return the loss of the scores; a standard deviation that the student answers beside is not learnt."""
+        return self.loss(outputs["score"], batch)
+
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
         """Return what `RankingTask` does, and the mean SROCC per scene with the teacher's scores."""
         known = table[table["teacher_score"].notna()]

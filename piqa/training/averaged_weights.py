@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -32,6 +33,12 @@ class AveragedWeights(EMAWeightAveraging):
             raise InputError(f"`ema_decay` is {decay}; it must lie between 0 and 1, such as 0.99")
         super().__init__(decay=decay)
         self._kwargs["avg_fn"] = _warmed_up(decay)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Copy the network; Lightning warns that sharded layers of `configure_model` are lost, and piqa has none."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model")
+            super().setup(trainer, pl_module, stage)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
         """Go on with both sets of weights where a run is resumed; a test sees the average, which is loaded already.
