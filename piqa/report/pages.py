@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from piqa.factors.factor import Direction, Reading
 from piqa.factors.families import FACTORS
@@ -151,10 +152,10 @@ def _beside(page: str) -> str:
     return page.removeprefix(f"{PORTRAITS}/")
 
 
-def index_rows(portraits: Portraits) -> Iterator[dict[str, object]]:
-    """Yield a row of the index for each image that was measured."""
+def index_rows(portraits: Portraits, positions: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield a row of the index for each image that was measured, or of those at some positions."""
     room = THUMBNAIL_BYTES
-    for position in portraits.measured():
+    for position in portraits.measured() if positions is None else positions:
         image = portraits[position]
         thumbnail = portraits.parts.pictures(image.file).thumbnail if room > 0 else ""
         room -= len(thumbnail)
@@ -220,7 +221,7 @@ def value_words(reading: Reading, unit: bool = True) -> str:
     return f"{text} ({of})" if ":" in of or " to " in of else f"{text} {of}"  # `1: yes` tells what numbers mean
 
 
-def portrait_view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
+def portrait_view(portraits: Portraits, image: ReportedImage) -> dict[str, Any]:
     """Return what the page of a portrait shows."""
     pictures = portraits.parts.pictures(image.file)
     facts = image.facts
@@ -279,6 +280,7 @@ def _map(shown: MapPicture) -> dict[str, object]:
 def _bar(reading: Reading) -> dict[str, object]:
     factor = reading.factor
     return {
+        "name": factor.name,
         "title": factor.title,
         "value": value_words(reading),
         "sentence": reading.sentence,

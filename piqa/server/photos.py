@@ -128,6 +128,13 @@ class Photos:
             raise RequestError(404, row.error or "this photo is not measured yet; ask again soon")
         return path
 
+    def has_full(self, photo: str) -> bool:
+        """Whether all pixels of a photo can be had: a copy of them is there, or the original is."""
+        row = self._row(photo)
+        original = self._services.storage.original(row, self._services.settings.root)
+        copied = (self._services.storage.folder(row.project_id, row.id) / FULL).exists()
+        return copied or (original is not None and original.is_file())
+
     def maps(self, photo: str) -> list[MapPicture]:
         """Return the maps of a photo; their `picture` is an address of this server."""
         row = self._row(photo)

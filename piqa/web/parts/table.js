@@ -30,7 +30,7 @@ function sortBy(table, column) {
 // The fields below a head: a part of the text, or the least and the greatest number
 
 function filterFields(head, title, words) {
-  const cell = element("td", { class: head.className });
+  const cell = element("td", { class: head.className, "data-title": title });
   const field = (placeholder, label, type) => {
     const input = element("input", { type, placeholder, "aria-label": label, autocomplete: "off" });
     if (type === "number") input.step = "any";
