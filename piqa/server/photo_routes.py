@@ -193,7 +193,7 @@ def _project(
         by_folder=len(portraits.scenes.members) if portraits.scenes.by_folder else 0,
         rows=photo_rows(portraits, positions, seen, moments, t),
         part=part,
-        parts=parts,
+        part_count=parts,
         models=models,
         unscored=sum(photo.facts is not None and len(photo.scores) < len(models) for photo in seen.values()),
         factor_columns=factor_columns(t),
