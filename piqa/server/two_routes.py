@@ -79,7 +79,7 @@ def _image(here: Services, photo: PhotoSeen) -> dict[str, Any]:
     return {
         "id": photo.id,
         "project": photo.project,
-        "title": photo.name.rpartition("/")[2],
+        "title": photo.name,
         "alt": photo.name,
         "src": f"{address}/{'full' if whole else 'preview'}",
         "preview": f"{address}/preview",
