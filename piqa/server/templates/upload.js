@@ -101,7 +101,7 @@ async function deliver(group) {
   for (let tried = 1; ; ) {
     const { status, body, after } = await post(group);
     if (status === 202) {
-      for (const one of body.refused) refuse(one.error.includes(one.name) ? one.error : filled(words.not_sent, { name: one.name, reason: one.error }));
+      for (const one of body.refused) refuse(one.error.includes(one.name) ? one.error : `${one.name}: ${one.error}`);
       done(group, group.length - body.refused.length);
       if (body.job) document.dispatchEvent(new CustomEvent("watch-job", { detail: body.job }));
       return "";

@@ -63,6 +63,9 @@ function makeViewer(box) {
   const show = (view) => {
     for (const pane of linked.checked ? panes : [current]) pane.show(view);
   };
+  const move = ({ x, y }) => { // the size of each stays, so that both stay at their own pixels
+    for (const pane of linked.checked ? panes : [current]) pane.show({ ...pane.view, x, y });
+  };
   const whole = () => {
     for (const pane of linked.checked ? panes : [current]) pane.show(pane.whole());
   };
@@ -71,7 +74,10 @@ function makeViewer(box) {
     out: () => show(current.zoomed(1 / STEP)),
     whole,
     face: () => show(current.face()),
-    pixels: () => show(current.pixels()),
+    pixels: () => { // each its own, also where the faces are not of one size
+      const { x, y } = current.view;
+      for (const pane of linked.checked ? panes : [current]) pane.show({ ...pane.pixels(), x, y });
+    },
   };
   const keys = { "+": "in", "=": "in", "-": "out", 0: "whole", 1: "pixels" };
   const arrows = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -93,7 +99,7 @@ function makeViewer(box) {
       const step = arrows[event.key];
       if (!step && !(event.key in keys)) return;
       event.preventDefault();
-      if (step) show(pane.moved(40 * step[0], 40 * step[1]));
+      if (step) move(pane.moved(40 * step[0], 40 * step[1]));
       else actions[keys[event.key]]();
     });
     pane.element.addEventListener("wheel", (event) => {
@@ -113,7 +119,7 @@ function makeViewer(box) {
       const now = place(event);
       fingers.set(event.pointerId, now);
       if (fingers.size === 2) show(pane.zoomed(apart() / Math.max(width, 1), ...now));
-      else if (fingers.size === 1) show(pane.moved(now[0] - before[0], now[1] - before[1]));
+      else if (fingers.size === 1) move(pane.moved(now[0] - before[0], now[1] - before[1]));
     });
     for (const name of ["pointerup", "pointercancel"]) pane.element.addEventListener(name, (event) => fingers.delete(event.pointerId));
   }
