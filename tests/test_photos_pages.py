@@ -3,10 +3,11 @@
 import csv
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from browser import SCREENS, faults, needs_browser, tab_to
-from PIL import ImageFilter
+from PIL import Image, ImageFilter
 from portraits import collins, hopper
 from served import PATIENCE, add, finished, new_project, served
 from tiny_models import write_tiny_model
@@ -14,6 +15,8 @@ from tiny_models import write_tiny_model
 from piqa import Scorer
 from piqa.factors.families import FACTORS
 from piqa.server import pages
+from piqa.server.photo_table import place_words
+from piqa.server.picks import Place
 
 pytestmark = [needs_browser, pytest.mark.slow]
 DROP_A_FOLDER = """() => {
@@ -43,15 +46,19 @@ def server(tmp_path_factory, model):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Two people by two devices, of which one blurs; and a file that is no image."""
+    """Two people, each at one moment by two devices, of which one blurs; and a file that is no image."""
     folder = tmp_path_factory.mktemp("files")
     found = {}
-    for device in ("sharp", "soft"):
-        for name, image in (("hopper", hopper()), ("collins", collins())):
+    for second, device in enumerate(("sharp", "soft")):
+        for hour, (name, image) in enumerate((("hopper", hopper()), ("collins", collins()))):
+            exif = Image.Exif()
+            exif.get_ifd(0x8769)[36867] = f"2024:05:01 1{hour}:00:0{second}"
             image = image.resize((256, 256 * image.height // image.width))
             path = folder / device / f"{name}.jpg"
             path.parent.mkdir(exist_ok=True)
-            (image if device == "sharp" else image.filter(ImageFilter.GaussianBlur(2))).save(path, quality=90)
+            (image if device == "sharp" else image.filter(ImageFilter.GaussianBlur(2))).save(
+                path, quality=90, exif=exif
+            )
             found[f"{device}/{name}.jpg"] = path
     found["notes.jpg"] = folder / "notes.jpg"
     found["notes.jpg"].write_text("no image")
@@ -96,10 +103,6 @@ def browse(chromium, server):
 def names(page):
     """The photos of the table in their order."""
     return page.eval_on_selector_all("tbody tr:not([hidden]) th", "heads => heads.map(head => head.dataset.value)")
-
-
-def job_of(server, project, kind):
-    return next(job for job in server.get(f"/api/projects/{project}/jobs").json() if job["kind"] == kind)
 
 
 def test_photos_are_uploaded_measured_and_shown_and_a_bad_file_costs_itself(server, files, browse):
@@ -243,14 +246,13 @@ def test_the_table_is_sorted_filtered_and_shown_as_a_grid(server, project, model
 def test_moments_have_keepers_and_a_pdf_is_made(server, project, browse):
     page = browse()
     page.goto(f"{page.address}/photos/{project[0]}")
+    page.select_option("[name=model]", label="factors alone")
     page.get_by_role("button", name="Find moments and keepers").click()
     page.wait_for_selector("td.place-words")
-    found = job_of(server, project[0], "moments")
-    assert found["state"] == "done"
-    best = {shot["photo"] for moment in found["result"]["moments"] for shot in moment["shots"] if shot["rank"] == 1}
-    single = {m["shots"][0]["photo"] for m in found["result"]["moments"] if len(m["shots"]) == 1}
     kept = page.eval_on_selector_all("tr.keeper .choose", "boxes => boxes.map(box => box.value)")
-    assert {*kept} == best - single
+    assert {*kept} == {project[1]["sharp/hopper.jpg"], project[1]["sharp/collins.jpg"]}
+    words = page.locator("td.place-words").all_inner_texts()
+    assert sum(one.startswith("keep this one") for one in words) == 2 and words.count("2 of 2") == 2
     page.get_by_role("button", name="Make a PDF").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Save the PDF").click()
@@ -325,6 +327,27 @@ def test_devices_are_compared_and_too_few_scenes_are_said(server, project, brows
     page.get_by_role("button", name="Compare the devices").click()
     page.wait_for_selector("[role=alert]")  # each photo is a scene of its own
     assert "scene" in page.inner_text("[role=alert]")
+
+
+def test_what_is_too_close_to_call_is_said():
+    place = Place(moment=1, shots=3, rank=1, keeper=True, close=True, probability=None, reason="")
+    assert place_words(place, pages.translator("en"))["words"] == "keep this one; too close to call"
+    assert place_words(replace(place, close=False), pages.translator("en"))["words"] == "keep this one"
+
+
+def test_where_originals_are_forgotten_previews_are_shown_and_moments_refused(tmp_path, files):
+    with served(tmp_path / "data", keep="none") as client:
+        made = new_project(client)
+        chosen = ["sharp/hopper.jpg", "soft/hopper.jpg"]
+        added = add(client, made, [files[name] for name in chosen], chosen)
+        assert finished(client, added["job"])["state"] == "done"
+        first, second = [photo["id"] for photo in added["photos"]]
+        html = client.get(f"/two?a={first}&b={second}").text
+        assert "The original is not kept" in html and f"/api/photos/{first}/preview" in html and "/full" not in html
+        client.post(f"/photos/{made}/moments")
+        jobs = client.get(f"/api/projects/{made}/jobs").json()
+        assert finished(client, jobs[0]["id"])["state"] == "failed"
+        assert "this project keeps none of them" in client.get(f"/photos/{made}").text
 
 
 def test_what_is_not_there_is_said(server, project):

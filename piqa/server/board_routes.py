@@ -19,7 +19,7 @@ from piqa.server.services import Services, services_of
 
 Here = Annotated[Services, Depends(services_of)]
 METRICS, BOARD, BOARD_PAGE = "metrics.json", "leaderboard.json", "leaderboard.html"
-OWN_FOLDERS = {"photos", "incoming"}  # hold no evaluations
+OWN_FOLDERS = {"photos", "incoming", "results"}  # hold no evaluations
 DEPTH = 5
 MOST_FOLDERS = 20_000
 MOST_BYTES = 20_000_000

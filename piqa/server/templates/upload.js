@@ -1,7 +1,7 @@
 // Photos are sent in small groups, one after the other. A group that found the server busy is sent again when the server
 // says so: it takes a photo once, however often it comes.
 
-const { address, most, words } = JSON.parse(document.getElementById("data").textContent);
+const { address, jobs, most, words } = JSON.parse(document.getElementById("data").textContent);
 const find = (selector) => document.querySelector(selector);
 const GROUP = { files: Math.min(20, most.files), bytes: Math.min(2 ** 25, most.bytes / 2) };
 const TRIES = 5; // of a group that gets no answer
@@ -14,6 +14,7 @@ let sentFiles = 0;
 let sentBytes = 0;
 let refused = 0;
 let sending = false;
+let working = jobs.length > 0; // a job goes on, after which the page is loaded anew
 
 function filled(text, values) {
   return text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
@@ -144,7 +145,7 @@ async function sendAll() {
     find("#again").hidden = false;
   } else {
     say(filled(refused ? words.some_sent : words.all_sent, { sent: sentFiles, of: total }));
-    find("#show").hidden = !refused;
+    find("#show").hidden = working && !refused;
   }
 }
 
@@ -210,7 +211,9 @@ find("#show").addEventListener("click", () => location.reload());
 window.addEventListener("beforeunload", (event) => {
   if (sending) event.preventDefault();
 });
+document.addEventListener("watch-job", () => (working = true));
 document.addEventListener("jobs-ended", (event) => {
+  working = false;
   const used = document.querySelector(".choose:checked") || document.activeElement?.matches("input:not([type=file]), select");
   if (!sending && !queue.length && !refused && !used) return;
   event.preventDefault(); // what is told or chosen here would be lost
