@@ -9,13 +9,16 @@ COMMANDS = {
     "prepare": "prepare images once: decode them, detect faces, compute LIQE logits",
     "pretrain": "train the backbones on LSVQ videos and GFIQA faces",
     "fit": "train a model to score images, and test it",
+    "distil": "train a light network by the scores of a teacher",
     "evaluate": "measure models or CSVs of predictions against subjective scores",
     "predict": "score images or folders of images",
     "compare": "tell which of two or more devices takes the better portraits, as a report or as a gate",
     "export": "write a model as a file for ONNX Runtime, OpenVINO or TorchScript, and check it",
     "explain": "say what makes the quality of portraits, as a report to read",
     "pick": "find the best shot of each moment in a folder of portraits",
+    "serve": "score, explain, compare and judge portraits in a browser, or by REST",
     "personalise": "fine-tune a model on each user's ratings, and measure how well it learns their taste",
+    "scale": "turn judgements of people, pairs or ratings, into scores that a model is trained on",
     "models": "list published models by name, fetch or publish one, check a precision",
 }
 # `piqa.models` are the networks. An action of a command may have a module of its own.

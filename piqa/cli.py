@@ -29,6 +29,7 @@ from piqa.system.files import replacing
 from piqa.system.json_text import plain
 from piqa.system.ownership import claim_folder, locked
 from piqa.tasks.base import ScoringTask
+from piqa.training.averaged_weights import AveragedWeights
 from piqa.training.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
 from piqa.training.metrics_log import MetricsFile, keep_metrics
 from piqa.training.process_settings import set_up_training
@@ -173,6 +174,12 @@ class PiqaCLI(LightningCLI):
             ),
             ("checkpoint_every", int, 250, "Optimiser steps between checkpoints; 0 for the ends of epochs only."),
             ("checkpoint_keep", int, 2, "Newest checkpoints to keep, besides the best."),
+            (
+                "ema_decay",
+                float | None,
+                None,
+                "Keep the moving average of the weights with this decay, such as 0.99.",
+            ),
             ("wandb", Literal["off", "offline", "online"], "off", "Also log to Weights & Biases."),
         ):
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
@@ -294,6 +301,8 @@ class PiqaCLI(LightningCLI):
         self.best = BestCheckpoint(folder, self.model.monitor)
         last = LastCheckpoints(folder, config.checkpoint_every, config.checkpoint_keep, stop)
         callbacks: list[Callback] = [stop, self.best, last, _DataRecorder(self)]  # `last` saves the state of `best`
+        if config.ema_decay is not None:
+            callbacks.insert(0, AveragedWeights(config.ema_decay))
         others = self.config_init.trainer.callbacks or []
         if config.trainer.enable_progress_bar in (None, True) and not any(isinstance(o, ProgressBar) for o in others):
             callbacks.append(TrainingProgress())

@@ -30,7 +30,7 @@ from piqa.comparison.plan import plan_for, plan_lines
 from piqa.comparison.repeated_looks import Spending, level_of_look
 from piqa.comparison.scene_tests import PrimaryTest
 from piqa.comparison.shots import Account, DataError
-from piqa.comparison.verdict import Gate, decide, in_words, parse_claim
+from piqa.comparison.verdict import Gate, answers_in_words, decide, in_words, parse_claim
 from piqa.data.cuts import Crops
 from piqa.data.tables.table import Table
 from piqa.errors import FileAccessError, InputError, NothingDoneError
@@ -80,6 +80,7 @@ def compare(
     margin: float = 0.0,
     alpha: float = 0.025,
     scale: float | None = None,
+    error_rate: float | None = None,
     fail_if: str | None = None,
     critical: list[str] | None = None,
     undecided: Undecided = "3",
@@ -120,6 +121,8 @@ def compare(
             `sign` in win rate.
         alpha: One-sided level; a statement that A differs from B uses it on both sides.
         scale: Difference of scores at which the better one is preferred with 0.84, where no card says so.
+        error_rate: Tell for each scene which device is better, wrong in this share of scenes such as those of the
+            model's evaluation at most, or that it cannot be told; such as 0.1.
         fail_if: A claim that makes the gate fail: `A worse than B`, by more than the margin.
         critical: Conditions in which the gate fails, too, where A is worse.
         undecided: What a gate that is not decided gives: `pass` (0), `fail` (1), `2` or `3`.
@@ -172,7 +175,10 @@ def compare(
                 write_junit(error_xml(fail_if or "", printable(str(error)), time.perf_counter() - start), junit)
             raise
         preference = gathered.preference if scale is None else Preference(scale, source="given by `scale`")
-        settings = Settings(test, margin, nominal, preference, gathered.unit, seed)
+        uncertainty = gathered.uncertainty if scale is None else None
+        settings = Settings(test, margin, nominal, preference, gathered.unit, seed, uncertainty, error_rate)
+        if error_rate is not None:
+            account.notes.append(f"single scenes are told apart where P is above {settings.least:.3f}")
         claim = None if fail_if is None else parse_claim(fail_if, gathered.scenes.devices)
         found = _compared(gathered, settings, source)
         factors = compare_factors_of(gathered.shots, gathered.factors, settings) if source.by_factors else []
@@ -255,6 +261,8 @@ def _tell(
         print(printable(line))
     for pair in found.pairs[:MOST_LINES]:
         print(printable(in_words(pair, account.devices)))
+        if (told := answers_in_words(pair, account.devices)) is not None:
+            print(printable(f"  {told}"))
         if power is not None and (planned := plan_for(pair, detect, power)) is not None:
             for line in plan_lines(planned, _unit(found.settings)):
                 print(f"  {line}")

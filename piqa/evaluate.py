@@ -25,10 +25,12 @@ from rich.console import Console
 
 from piqa.data.options import StoreOptions
 from piqa.data.tables.more_labels import attributes_of
+from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
 from piqa.errors import InputError, one_line_errors
 from piqa.evaluation.inputs import named_paths, read_candidates
 from piqa.evaluation.kept_preferences import keep_preferences
+from piqa.evaluation.kept_uncertainty import keep_uncertainty
 from piqa.evaluation.leaderboard.build import LeaderboardOptions
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.leaderboard.leaderboard import Leaderboard
@@ -147,7 +149,8 @@ def evaluate(
             their code.
         commercial: Refuse models that are not known to allow commercial use.
         preference: Whether to fit how a difference of scores becomes the probability that one image is better, and to
-            keep it in the card of each model that is a run of piqa's, for `piqa pick`.
+            keep it in the card of each model that is a run of piqa's, for `piqa pick`; and likewise how sure the scores
+            themselves are, with the unit of the network's `score_std` where it answers one.
 
     Raises:
         InputError: If there is nothing to evaluate, or it cannot be read, or `out` holds files of somebody else.
@@ -160,9 +163,11 @@ def evaluate(
         raise InputError(f"`max_failed` is {max_failed}; a fraction between 0 and 1 is needed")
     folder = Path(out) if out else _beside([*models.values(), *csvs.values()][0])
     scorer = _load(next(iter(models.values())), scoring, trust) if models else None  # its card may name the table
+    used_by = None
     if table is None and scorer is not None:
         table = _table_of(scorer.card, next(iter(models.values())), trust)
-    labels = None if table is None else _labels(table, split)
+        used_by = scorer.card
+    labels = None if table is None else _labels(table, split, used_by)
     tables = read_candidates(csvs, labels, split, max_missing, selected_on)
     subject = Subject(
         table=", ".join(Path(path).name for path in csvs.values()) if table is None else table.name,
@@ -187,7 +192,9 @@ def evaluate(
         by_attribute = results.write_attributes(tables, attributes, subject, folder, written.board)
     board, reports, files = written.board, written.reports, written.files
     frame, more = (None, []) if by_attribute is None else by_attribute
-    notes = keep_preferences(models, own, reports, split) if preference else []
+    notes = []
+    if preference:
+        notes = [*keep_preferences(models, own, reports, split), *keep_uncertainty(models, own, reports, split)]
     return Evaluation(board, reports, folder, [*files, *more], notes, frame)
 
 
@@ -235,9 +242,16 @@ def _made_before(folder: Path) -> bool:
     )
 
 
-def _labels(table: Table, split: str) -> pd.DataFrame:
-    """Load the whole table, which must have images in the split."""
+def _labels(table: Table, split: str, trained: ModelCard | None) -> pd.DataFrame:
+    """Load the whole table, which must have images in the split.
+
+    Where it names no validation split, the scenes are taken that the training held out, as the model's card tells.
+    """
     frame = table.load()
+    if split == "val" and split not in set(frame["split"]) and trained is not None:
+        data = trained.trained_on.get("data") or {}
+        if data.get("validation_fraction"):
+            frame = hold_out_scenes(frame, data["validation_fraction"], data["seed"])
     if split not in set(frame["split"]):
         found = ", ".join(sorted(frame["split"].unique()))
         raise InputError(f"{table.name} has no images in the split '{split}' (found: {found}); choose one of these")

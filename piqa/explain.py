@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from piqa.errors import FileAccessError, InputError, NothingDoneError, stopped_with
 from piqa.report.comparison import COMPARISON, compare_pair, comparison_page, in_words
+from piqa.report.learned import FactorModel, Learned, check_families
 from piqa.report.measuring import measure_images
 from piqa.report.pages import (
     INDEX,
@@ -57,6 +58,7 @@ def explain(
     out: str = "report",
     list: str | None = None,
     ckpt_path: str | None = None,
+    learned: dict[str, str] | None = None,
     compare: bool = False,
     pdf: bool = False,
     scenes: ScenesFrom = "auto",
@@ -75,6 +77,8 @@ def explain(
         out: The folder to write: new, empty, or a report of before, which goes on.
         list: Text file that names more images, one a line, more than a command line holds.
         ckpt_path: A model whose scores are explained as well, as of `piqa predict`; by default none.
+        learned: Learned factor models, by the family of factors that each stands beside, such as `{exposure:
+            runs/exposure_map}`. Each becomes a column, a line on the portraits' pages, and where it has one a map.
         compare: Whether to tell what makes the first of two images better than the second: printed, and as a page.
         pdf: Whether to write `report.pdf` as well, a page a portrait; it needs WeasyPrint or Chromium.
         scenes: Which images are compared with each other: `folders`, those of each folder; `all`; or `auto`, folders
@@ -97,10 +101,13 @@ def explain(
     """
     if workers is not None and workers < 0:
         raise InputError(f"`workers` {workers}: at least 0 is needed")
-    if commercial and ckpt_path is not None:
+    models = learned or {}
+    check_families(models)
+    if commercial:
         from piqa.weights.licences import require_commercial  # networks are slow to import
 
-        require_commercial(ckpt_path)
+        for model in ([] if ckpt_path is None else [ckpt_path]) + [*models.values()]:
+            require_commercial(model)
     with told_if_slow("listing the images"):
         files = expand(images, list, tell=_tell)
     if compare and len(files) != 2:
@@ -111,6 +118,8 @@ def explain(
         run = _Run(files, out, scenes)
         with stopped_with("what was measured is kept: give the command again to go on"), sigterm_stops():
             run.measure(workers, device)
+            for family, model in models.items() if not run.portraits.all_failed else ():
+                run.score_factor(family, model, device, precision, trust)
             if ckpt_path is not None and not run.portraits.all_failed:
                 run.explain_scores(ckpt_path, score_maps, device, precision, liqe, trust)
             run.write(compare, pdf)
@@ -133,6 +142,7 @@ class _Run:
         self._model: ModelReport | None = None
         self._model_name = ""
         self._licence: str | None = None
+        self._factor_models: list[FactorModel] = []
         self._comparison: Sequence[str] = ()
         remove_leftovers(out)
 
@@ -179,6 +189,24 @@ class _Run:
             self._model.explain_all(self.portraits, advance)
         self.portraits.said = self._model.said
 
+    def score_factor(self, family: str, model: str, device: str, precision: Precision, trust: Trust) -> None:
+        """Score the images by a learned factor model, which then stands beside the factors of a family."""
+        from piqa.scoring.precision import tell_precision  # networks are slow to import
+        from piqa.scoring.scorer import Scorer
+        from piqa.weights.licences import licence_of
+        from piqa.weights.model_file import find_model
+
+        with told_if_slow(f"loading the model of {family}"):
+            scorer = Scorer.load(model, device=device, precision=precision, try_turns=True, trust=trust)
+            settings = scorer.settings(find_model(model))
+        tell_precision(scorer.card, precision, model)
+        licence = licence_of(scorer.card)
+        found = FactorModel(family, _model_name(model), scorer, settings, self._parts, licence)
+        with progress(len(self.portraits.measured()), task=f"scoring {family}") as advance:
+            found.score_all(scorer, self.portraits, advance)
+        self._factor_models.append(found)
+        self.portraits.learned = Learned(self._factor_models, self.portraits)
+
     def write(self, compare: bool, pdf: bool) -> None:
         """Write the pages, the table and the PDF."""
         head = heading(self.portraits, self._model_name, self._licence or "")
@@ -213,6 +241,10 @@ class _Run:
         print(f"{len(portraits)} images, {faceless} without a face, {failed} failed: {index}")
         if self._model is not None and self._model.errors:
             _tell(f"{len(self._model.errors)} images have no score: {next(iter(self._model.errors.values()))}")
+        for model in self._factor_models:
+            if model.errors:
+                first = next(iter(model.errors.values()))
+                _tell(f"{len(model.errors)} images have no score of the model {model.name}: {first}")
         if portraits.refused:
             raise FileAccessError(
                 f"{portraits.refused} of {len(portraits)} images could not be read because of the machine, as {table} "

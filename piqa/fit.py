@@ -7,6 +7,7 @@ predictions, measures and plot, `metrics.csv` by epoch, `config.yaml`, `record.j
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -31,15 +32,26 @@ def main(args: list[str] | None = None) -> None:
         cli = TaskCLI(PortraitData, args, held)
         line = command("piqa.fit", args)
         with cli.session(line):
-            cli.train()
-            best = cli.best.best_model_path or None  # None if the measure was never defined: the last weights are kept
-            facts = _facts(cli, best, line)
-            _write_model(cli, best, facts)
-            if cli.datamodule.splits["test"].empty:
-                rank_zero_only(print)(f"{facts['table']} has no test split, so nothing is tested")
-                return
-            cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-            _write_report(cli, facts)
+            train_and_test(cli, line)
+
+
+def train_and_test(cli: PiqaCLI, line: str, more: Callable[[], dict[str, object]] = dict) -> None:
+    """Train, write the model, and test it once, in the session of a run.
+
+    Args:
+        cli: The command line, with everything built.
+        line: The command line in words.
+        more: Returns further facts for the card, when training is over; `data` takes the place of the table's.
+    """
+    cli.train()
+    best = cli.best.best_model_path or None  # None if the measure was never defined: the last weights are kept
+    facts = _facts(cli, best, line)
+    _write_model(cli, best, facts, more())
+    if cli.datamodule.splits["test"].empty:
+        rank_zero_only(print)(f"{facts['table']} has no test split, so nothing is tested")
+        return
+    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+    _write_report(cli, facts)
 
 
 def _facts(cli: PiqaCLI, best: str | None, line: str) -> dict[str, object]:
@@ -61,11 +73,15 @@ def _facts(cli: PiqaCLI, best: str | None, line: str) -> dict[str, object]:
 
 
 @rank_zero_only
-def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> None:
+def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object], more: dict[str, object]) -> None:
     own = [type(cli.model.network).__module__]  # named in the config
     network = cli.model.network if best is None else model_file.load_model(best, own)[0]
-    data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
-    card = replace(cli.model.card(), trained_on={**facts, "data": data})
+    if "data" not in more:
+        data = {"table": plain(cli.config.data.table.as_dict()), "seed": cli.config.data.seed}
+        if cli.datamodule.checkpoint_selection_split == "validation":
+            data["validation_fraction"] = cli.datamodule.validation_fraction
+        more = {"data": data, **more}
+    card = replace(cli.model.card(), trained_on={**facts, **more})
     model_file.save(network, cli.out / "model.safetensors", card)
     print(f"Model: {cli.out / 'model.safetensors'}")
 
@@ -73,8 +89,11 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object]) -> No
 @rank_zero_only
 def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
     told, folder = ReportFacts.from_dict(facts), cli.out / "test"
-    write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
+    of_attributes = write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
     print_report(write_report(cli.model.test_table, folder, told), Console())
+    for attribute, report in of_attributes.items():
+        srocc, place = report.summary["official"]["srocc"], report.metrics_json.parent
+        print(f"{attribute}: SROCC {srocc:.3f} (median over scenes); written to {place}")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def pick(
     share: float | None = None,
     probability: float | None = None,
     too_close: float = 0.6,
+    error_rate: float | None = None,
     choices: str | None = None,
     link: str | None = None,
     copy: bool = False,
@@ -98,6 +99,8 @@ def pick(
         probability: Pick the first alone only where it is better than the others with at least this probability, and
             those that come closer as well; it needs a model whose card knows probabilities.
         too_close: The probability below which the first two are called too close to call.
+        error_rate: In its place, the share of scenes such as those of the model's evaluation in which the first two may
+            be told apart wrongly, such as 0.1; so few scenes cannot give any rate (`docs/evaluate.md`).
         choices: A CSV of choices that the contact sheet exported, to be compared with the picks.
         link: A folder to put links to the picks into.
         copy: Whether to put copies there instead of links.
@@ -129,7 +132,7 @@ def pick(
     if undo:
         return _undo(Path(out))
     choosing = Choosing(keep, share, probability)
-    check_probability(probability, too_close, with_model=ckpt_path is not None)
+    check_probability(probability, too_close, ckpt_path is not None, error_rate)
     if workers is not None and workers < 0:
         raise InputError(f"`workers` {workers}: at least 0 is needed")
     if link is not None:
@@ -146,6 +149,7 @@ def pick(
         remove_leftovers(out)
         with stopped_with("what was measured is kept: give the command again to go on"), sigterm_stops():
             run = _prepared(images, list, Path(out), model, every, probability is not None)
+            too_close = too_close if error_rate is None else run.least_probability(error_rate)
             if isinstance(run, FilmRun) and (xmp or scene is not None):
                 raise InputError("`xmp` and `scene` are for photographs, and this is a film; leave them out")
             scenes = None if scene is None else scenes_of(run.files, scene, table)
@@ -157,6 +161,7 @@ def pick(
             run.choose(moments, choosing, too_close)
             agreed = None if chosen is None or choices is None else run.compare(chosen, choices)
             asked = {"keep": keep, "share": share, "probability": probability, "too_close": too_close, "scene": scene}
+            asked |= {"error_rate": error_rate}
             sheet = run.write(asked | {"grouping": asdict(thresholds)}, agreed, _title(images))
             if isinstance(run, FilmRun):
                 print(f"{run.write_picks().placed} frames in {Path(out) / FRAMES}")

@@ -63,6 +63,8 @@ def predict(
     sort: str | None = None,
     commercial: bool = False,
     engine: Engine | None = None,
+    ensemble: Sequence[str] | None = None,
+    mc_dropout: int | None = None,
 ) -> None:
     """Score images and write a CSV, and beside it a summary of the run as JSON.
 
@@ -74,7 +76,8 @@ def predict(
             or `.ts`; the first two do without PyTorch.
         out: The CSV to write.
         list: Text file that names more images, one a line, more than a command line holds.
-        test_crops: `five` crops whose scores are averaged, or `one` from the centre; for models that see crops.
+        test_crops: `five` crops whose scores are averaged, or `one` from the centre; `ten` and `two` are the same with
+            their mirror images, for twice the arithmetic. For models that see crops.
         batch_size: Images in one pass through the network; by default 4, or 16 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ... or `auto`.
         devices: Number of devices of each machine that share the images.
@@ -95,6 +98,11 @@ def predict(
         commercial: Refuse a model that is not known to allow commercial use.
         engine: What runs the network: `torch`, `onnxruntime` or `openvino`; by default what the model's file is for.
             For the latter two a model that was not exported is converted once, and kept below `PIQA_HOME`.
+        ensemble: More models of the same kind, such as runs with other seeds: `[runs/b, runs/c]`. The score is the mean
+            of all on the scale of `ckpt_path`, which their cards tell; `score_std` is its standard deviation, and
+            `model_std` that between the models.
+        mc_dropout: Passes with dropout, such as 20, that tell `score_std` and `model_std`; the score stays as it is. A
+            `DualBranch` has one dropout layer, before the last, which sees little of what the network does not know.
 
     Raises:
         InputError: If there is nothing to score, the model cannot be read, there is no column `sort`, or `out` cannot
@@ -103,9 +111,10 @@ def predict(
         NothingDoneError: If every image failed for a reason of its own.
         Stopped: By Ctrl-C or SIGTERM; what was scored is kept.
     """
-    exported = is_exported(ckpt_path)
-    if commercial and not exported:
-        require_commercial(ckpt_path)
+    models = [ckpt_path, *(ensemble or [])]
+    exported = any(map(is_exported, models))
+    for model in models if commercial and not exported else ():
+        require_commercial(model)
     by_runtime = exported or engine not in (None, "torch")
     devices_used = ScoringDevices(device, devices, nodes, batch_size, workers, by_runtime)
     output = ScoreOutput(out)
@@ -116,8 +125,8 @@ def predict(
         files = _listed(images, list, output, first)
         devices_used.share_cores(len(files))
         with told_if_slow("loading the model") if first else nullcontext():
-            scorer = _loader(engine, exported)(
-                ckpt_path,
+            load = partial(
+                _loader(engine, exported),
                 liqe=liqe,
                 device=devices_used.loading_device,
                 precision=precision,
@@ -126,6 +135,7 @@ def predict(
                 trust=trust,
                 engine=engine,
             )
+            scorer = _loaded(load, models, mc_dropout)
         if commercial and exported:
             check_commercial(scorer.card, ckpt_path)
         if first:
@@ -144,6 +154,7 @@ def predict(
         used = devices_used.kind if devices_used.several else str(scorer.device)
         about = {"device": used, "devices": devices * nodes, "model": settings["model"], "test_crops": test_crops}
         about |= {"precision": precision, "liqe": liqe, "factors": factors, "sort": sort}
+        about |= {name: settings[name] for name in ("ensemble", "mc_dropout", "score_std_factor") if name in settings}
         about |= {"licence": line} if (line := licence_of(scorer.card)) else {}
 
         def summary(counts: Counts) -> dict[str, object]:
@@ -161,6 +172,19 @@ def _loader(engine: Engine | None, exported: bool) -> Callable[..., Scorer]:
         from piqa.conversion.converted import load_scorer
 
     return load_scorer
+
+
+def _loaded(load: Callable[..., Scorer], models: Sequence[str], mc_dropout: int | None) -> Scorer:
+    """Return the scorer of one model, with passes under dropout where they are asked for, or of an ensemble."""
+    if len(models) == 1 and mc_dropout is None:
+        return load(models[0])
+    if len(models) > 1 and mc_dropout is not None:
+        raise InputError("`ensemble` and `mc_dropout` are two ways to the same column; give one of them")
+    with late_imports():  # both need more than scoring does
+        from piqa.scoring.dropout_engine import with_dropout
+        from piqa.scoring.ensemble import load_ensemble
+
+    return load_ensemble(models, load) if mc_dropout is None else with_dropout(load(models[0]), mc_dropout)
 
 
 def _listed(images: Sequence[str], names: str | None, output: ScoreOutput, first: bool) -> list[str]:

@@ -57,6 +57,9 @@ ROWS = {
     "official": "official.official",
     "engines": "engines.engines",
     "explanation": "explanation.explanation",
+    "light": "light.light",
+    "next-pair": "judgement.next_pair",
+    "serve": "serve.serve",
 }
 
 

@@ -51,10 +51,14 @@ CASES = [
     f"piqa explain {IMAGE} --ckpt_path runs/demo --out report",
     f"piqa pick {IMAGE} --ckpt_path runs/demo --out picks",
     "piqa compare --table piqa.data.CSVTable --table.csv data/demo/demo.csv --out comparison --examples 0",
+    "piqa scale pairs.csv --out scaled.csv",
     "piqa models",
     "piqa fit --config piqa.yaml --print_config",
     "piqa pretrain --config lsvq.yaml --print_config",
 ]
+PAIRS = "image_a,image_b,winner,scene,rater\na.jpg,b.jpg,a,hall,kim\na.jpg,b.jpg,b,hall,lee\na.jpg,b.jpg,a,hall,ann\n"
+# without its extra, a command says in one line what to install
+REFUSED = {"piqa serve --data lab": "; `pip install 'dn-piqa[web]'`"}
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-input"]
 IN_PYTHON = f"""
 import sys, pathlib, piqa
@@ -80,9 +84,12 @@ def main() -> None:
         work.mkdir()
         run([python, "-m", "pip", "install", *QUIET, str(wheel)], work)
         run([python, "-m", "pip", "check"], work)
+        (work / "pairs.csv").write_text(PAIRS, encoding="utf-8")
         for case in CASES:
             program, *arguments = case.split()
             run([str(Path(python).parent / program), *arguments], work)
+        for case, words in REFUSED.items():
+            refused([str(Path(python).parent / case.split()[0]), *case.split()[1:]], words, work)
         run([python, "-c", IN_PYTHON], work)
     print(f"{wheel.name} works: {len(CASES) + 1} commands")
 
@@ -155,6 +162,13 @@ def needed(requirements: Iterable[Requirement]) -> set[str]:
             continue
         waiting += [(Requirement(text), found[name]) for text in more]
     return set(found)
+
+
+def refused(command: list[str], words: str, folder: Path) -> None:
+    """Run a command that must end with one line that holds these words."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 2 or done.stderr.count("\n") != 1 or words not in done.stderr:
+        sys.exit(f"{done.stdout}{done.stderr}\nended with {done.returncode}, not with one line: {words}")
 
 
 def run(command: list[str], folder: Path) -> None:

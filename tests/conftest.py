@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from browser import chromium, opened  # noqa: E402, F401 - fixtures
 from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from postgresql import postgresql  # noqa: E402, F401 - a fixture
 
 # The same examples on every machine: a fault that a random example finds goes into a test by `@example`.
 # `pytest --hypothesis-profile default` looks for new ones.

@@ -16,7 +16,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = (
     *("fit", "prepare", "pretrain", "evaluate", "predict", "predict_ray", "explain", "personalise", "models"),
-    *("compare", "export", "pick"),
+    *("compare", "distil", "export", "pick", "scale", "serve"),
 )
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")

@@ -9,7 +9,13 @@ from scipy.stats import norm, spearmanr
 from torch import nn
 
 from piqa.evaluation.attributes import attribute_table, partial_srocc
+from piqa.evaluation.inputs import CandidateTable
+from piqa.evaluation.leaderboard.build import LeaderboardOptions
+from piqa.evaluation.leaderboard.entries import Candidate
+from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import per_scene
+from piqa.evaluation.output.all_files import Results
+from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.models import DualBranch
 from piqa.tasks import AttributesTask, RankingTask
 
@@ -196,6 +202,26 @@ def test_the_table_of_an_attribute_has_its_labels_as_score():
     assert own["score"].tolist() == table["score.detail"].tolist()
     assert own["prediction"].tolist() == table["prediction.detail"].tolist()
     assert set(own["score_std"]) == {0.5}
+
+
+def test_an_attribute_that_no_evaluated_image_has_gets_no_board(tmp_path):
+    table = a_table().drop(columns=["score.exposure", "prediction.exposure"])
+    table = table.assign(split=np.where(table["scene"] == "a", "train", "test"))
+    one = CandidateTable(Candidate("ours", table.set_index("image")["prediction"]), table[table["split"] == "test"])
+    settings = LeaderboardOptions(StatisticsOptions(10))
+    boards = {}
+    for known in ("test", "train"):
+        labels = table.assign(**{"score.detail": table["score.detail"].where(table["split"] == known)})
+        scored = labels[labels["split"] == "test"].reset_index(drop=True)
+        candidate = CandidateTable(one.candidate, scored, labels)
+        results = Results(labels.drop(columns=["prediction", "prediction.detail"]), {}, settings, preference=False)
+        written = results.write([candidate], Subject(split="test"), tmp_path / known)
+        boards[known] = results.write_attributes(
+            [candidate], ["detail"], Subject(split="test"), tmp_path / known, written.board
+        )
+    frame, files = boards["test"]
+    assert boards["train"] is None and not (tmp_path / "train" / "by_attribute").exists()
+    assert frame["attribute"].tolist() == ["overall", "detail"] and all(file.is_file() for file in files)
 
 
 def test_what_follows_the_overall_score_alone_knows_nothing_of_the_attribute():

@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 
 from piqa import evaluate, fit
 from piqa.data import PIQ23
+from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.scoring.options import ScoringOptions
 from piqa.scoring.scorer import Scorer
 from piqa.training.run_folder import remove_former_run
@@ -90,6 +91,7 @@ def test_a_model_of_the_score_alone_has_no_board_of_an_attribute(run, tiny_run, 
         table=PIQ23(tiny_config.parent / "piq23", also=["details"]),
         out=str(tmp_path),
         scoring=ScoringOptions(str(tiny_config.parent / "store"), test_crops="one"),
+        statistics=StatisticsOptions(20),
     )
     assert found.attributes[["attribute", "model"]].to_numpy().tolist() == [
         *(["overall", model] for model in found.board.entries.query("kind == 'model'")["model"]),

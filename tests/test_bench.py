@@ -31,6 +31,7 @@ ROWS = [
     "official",
     "engines",
     "explanation",
+    "next-pair",
 ]
 MACHINE = {"cpu", "vendor", "family", "model", "instructions", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 

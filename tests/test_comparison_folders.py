@@ -6,16 +6,19 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from comparisons import run, write_rows, write_shots
 from portraits import collins
+from scipy.stats import norm
 from tiny_models import write_tiny_model
 
 from piqa import Scorer
 from piqa.comparison.matching import match_scenes
 from piqa.comparison.scoring import FACTOR_ROW, _measure
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.factors.families import FACTORS
 from piqa.factors.measure import FactorMeasurer
 from piqa.scoring.devices import ScoringDevices
@@ -62,6 +65,34 @@ def test_folders_are_matched_scored_and_shown_side_by_side(shots, model, tmp_pat
     page = (out / "comparison.html").read_text()
     assert page.count('data-widget="viewer"') >= 1 and "data:image/jpeg;base64," in page and str(tmp_path) not in page
     assert "steps" in page.partition('id="pair-1"')[2]
+
+
+def test_single_scenes_are_told_apart_with_a_stated_error_rate(shots, tmp_path, capsys):
+    folder = write_tiny_model(tmp_path / "model", score_std=True)
+    network, card = model_file.load_model(folder)
+    fact = ScoreUncertainty(1.0, 0.0, 1.0, 0.01, 1.0, nonconformity=[0.1] * 5 + [0.6] * 3 + [0.9] * 2)
+    facts = replace(card, preference=Preference(9.0).to_dict(), uncertainty=fact.to_dict())
+    model_file.save(network, folder / "model.safetensors", facts)
+    sets = [f"A={shots / 'a'}", f"B={shots / 'b'}", "--ckpt_path", folder, *QUIET]
+    assert run(*sets, "--error_rate", "0.3", out=tmp_path / "out") == 0
+    found = result(tmp_path / "out")
+    assert found["settings"]["error_rate"] == 0.3 and found["settings"]["uncertainty"]["factor"] == 0.01
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv").set_index("scene")
+    names = [shots / d / "scene 0" / "0.png" for d in "ab"]
+    scores = Scorer.load(folder, device="cpu").score(names)
+    p = norm.cdf((scores["score"][0] - scores["score"][1]) / np.hypot(*scores["score_std"]))  # not by the scale 9
+    assert table.loc["scene 0", "preference"] == pytest.approx(p, abs=1e-4)
+    least = 0.6  # the eighth of ten
+    expected = ["A" if one > least else "B" if 1 - one > least else "cannot tell" for one in table["preference"]]
+    assert table["answer"].tolist() == expected
+    assert found["pairs"][0]["answers"].startswith("scene by scene, with an error rate of 0.3: A is better in")
+    assert "with an error rate of 0.3" in capsys.readouterr().out
+    assert "with an error rate of 0.3" in (tmp_path / "out" / "comparison.html").read_text()
+    assert run(*sets, "--error_rate", "0.05", out=tmp_path / "o2") == 2
+    assert "from 10 scenes" in capsys.readouterr().err
+    assert run(*sets, "--scale", "9", out=tmp_path / "o3") == 0  # the one scale, where it is given
+    plain = pd.read_csv(tmp_path / "o3" / "comparison.csv").set_index("scene")
+    assert plain.loc["scene 0", "preference"] == pytest.approx(0.5, abs=0.01) and plain["answer"].isna().all()
 
 
 def test_a_second_run_at_once_is_refused_and_an_interrupted_one_goes_on(shots, model, tmp_path, monkeypatch, capsys):

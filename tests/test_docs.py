@@ -6,11 +6,13 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from documentation import (
     COMMANDS,
     PAGES,
@@ -32,7 +34,7 @@ from piqa.__main__ import module_of
 EVERY = [command for page in PAGES for command in commands(page)]
 OURS = [command for command in EVERY if command.name is not None]
 LANGUAGES = {"bash", "python", "yaml", "csv", "text"}
-OTHER = {"[", "source", "pip", "git"}  # programs of others
+OTHER = {"[", "source", "pip", "git", "curl"}  # programs of others
 OF_A_RUN = {"config.yaml"}  # written by piqa, not part of it
 
 
@@ -156,9 +158,11 @@ BASES = (  # those first whose parser is built soonest
     ("predict", ["photos", "--ckpt_path", "runs/piqa"]),
     ("explain", ["photos"]),
     ("pick", ["photos"]),
+    ("scale", ["pairs.csv"]),
     ("compare", ["A=a", "B=b"]),
     ("models check", ["runs/piqa"]),
     ("models push", ["runs/piqa", "hf:somebody/portraits"]),
+    ("serve", []),
     ("evaluate", ["--ckpt_path", "runs/piqa"]),
     ("fit", ["--config", "piqa.yaml"]),
     ("fit", ["--config", "demo.yaml"]),
@@ -166,6 +170,7 @@ BASES = (  # those first whose parser is built soonest
     ("pretrain", ["--config", "lsvq.yaml"]),
     ("export", ["--ckpt_path", "runs/piqa"]),
     ("data.noise_pairs", []),
+    ("distil", ["--config", "light.yaml", "--teacher", "runs/piqa", "--pictures", "photos"]),
 )
 
 
@@ -301,6 +306,20 @@ def own_layout(root):
     pd.DataFrame(rows).to_csv(root / "scores.csv", index=False)
 
 
+def write_members():
+    """Two runs beside the demo's, as if with other seeds, and the scale of all three in their cards."""
+    from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
+    from piqa.weights.model_file import load_model, save
+
+    network, card = load_model("runs/demo")
+    card = replace(card, uncertainty=ScoreUncertainty(1.0, 0.0, 1.0).to_dict())
+    for name in ("demo", "second", "third"):
+        Path("runs", name).mkdir(exist_ok=True)
+        save(network, Path("runs", name, "model.safetensors"), card)
+        with torch.no_grad():
+            network.head[-1].bias += 0.1
+
+
 def write_peer(words):
     """Someone's predictions for the table that a command judges them on."""
     from look_alike import write_piq23
@@ -330,15 +349,18 @@ def test_a_documented_command_runs(command, workshop, monkeypatch):
     if "runs/small" in command.words and command.name == "predict" and not Path("runs/small").exists():
         (trained,) = {c.words: c for c in OURS if c.name == "fit" and "runs/small" in c.words}.values()
         importlib.import_module("piqa.fit").main([*trained.arguments, *SHORT])
+    if "--ensemble" in command.words:
+        write_members()
     importlib.import_module(f"piqa.{command.name}").main(command.arguments + SHORTER.get(command.name, []))
     if command.name == "predict":
         assert pd.read_csv(out)["score"].notna().all()
 
 
+WITH_EXAMPLES = [page for page in PAGES if page not in (ROOT / "data/README.md", ROOT / "docs/serve.md")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page != ROOT / "data/README.md"], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)  # of a server: tests/test_serve.py
 def test_python_examples_run(page, workshop, monkeypatch, capsys):
     monkeypatch.chdir(workshop)
     namespace: dict[str, object] = {}

@@ -17,6 +17,7 @@ import torch
 from comparisons import write_documented
 from documentation import PAGES, commands, runs_on_the_demo
 from exported_models import write_exported
+from judgements import write_judged
 from look_alike import write_gfiqa, write_piq23
 from look_alike_databases import (
     write_bid,
@@ -45,6 +46,7 @@ ONE_EPOCH += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"
 SHORT = {
     "fit": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0"],
     "pretrain": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--data.store.max_failed=0.5"],
+    "distil": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--scoring.device=cpu"],
     "prepare": ["--data.store.workers=0"],
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
@@ -54,6 +56,7 @@ SHORT = {
     "models": [],
     "models check": ["--device=cpu"],
     "compare": ["--examples=0", "--device=cpu", "--workers=0"],
+    "scale": ["--splits=2"],
 }
 NO_FACES = "--data.preparation.face_rule=none"  # looking for faces takes longest, and there are none in these images
 ELSEWHERE = {  # a word of the command -> where it is tried instead
@@ -61,6 +64,9 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "torchrun": "the same",
     "srun": "the same",
     "submission": "tests/test_submission.py, as the zip runs in a process of its own, where networks have their size",
+    "exposure_map.yaml": "tests/test_learned.py, on networks and images that take less time",
+    "composition.yaml": "the same",
+    "--learned.exposure": "the same",
     "piqa.predict_ray": "tests/test_predict_ray.py, as it names a cluster",
     "--factor": "tests/test_comparison_folders.py, as measuring takes long",
     "--pdf": "tests/test_pdf.py, as it needs a browser",
@@ -74,6 +80,7 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "--sidd": "tests/test_noise_net.py, in the layout of SIDD",
     "data/noise_sidd/noise.csv": "tests/test_factor_configs.py, on other patches",
     "push": "tests/test_push.py, to a server of its own",
+    "piqa.serve": "tests/test_serve.py, as it serves until it is stopped",
 }
 CASES = {
     command.words: command
@@ -141,6 +148,7 @@ def workshop(tmp_path_factory, small_networks):
     rated.assign(image="rated/" + rated["image"], user="somebody").to_csv(folder / "ratings.csv", index=False)
     write_documented(folder)
     noise_pairs.write_noise_pairs(data / "noise", PairOptions(scenes=3, exposures=2, patches=2))
+    write_judged(folder)
     small = DualBranch("resnet10t", ("whole",), image_size=32)
     write_exported(folder / "model.onnx", small, {"short_side": 40, "face_rule": "none"})
     return folder
@@ -182,6 +190,8 @@ def test_a_documented_command_runs_as_it_stands(command, trained, monkeypatch):
         run(command.name, command.arguments)
     if command.name == "compare":
         assert Path(command.words[command.words.index("--out") + 1], "comparison.html").is_file()
+    if command.name == "scale":
+        assert len(pd.read_csv(command.words[command.words.index("--out") + 1])) == 12
     if command.name == "predict":
         assert pd.read_csv("scores.csv")["score"].notna().all()
     if command.name == "explain":

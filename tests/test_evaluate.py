@@ -4,22 +4,29 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from refusals import one_line, refusal
 
-from piqa import evaluate
+from piqa import Scorer, evaluate
 from piqa.data import PIQ23, CSVTable
+from piqa.data.tables.splits import hold_out_scenes
 from piqa.data.tables.table import Table
+from piqa.evaluation.statistics.doubt import measure_doubt
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.evaluation.statistics.preference import Preference
 from piqa.evaluation.statistics.reliability import calibrate
+from piqa.models import DualBranch
+from piqa.preparation.portrait import Preparation
 from piqa.scoring.options import ScoringOptions
 from piqa.system.files import digest_of
-from piqa.weights.model_file import read_card
+from piqa.weights.model_card import ClassSpec
+from piqa.weights.model_file import load_model, read_card, save
 
 
 def test_evaluating_the_model_gives_the_figures_that_fit_gave(tiny_config, tiny_run, tmp_path):
@@ -48,6 +55,40 @@ def test_evaluating_the_model_gives_the_figures_that_fit_gave(tiny_config, tiny_
     assert Preference.from_dict(card.preference).scale == pytest.approx(known.preference.scale, rel=1e-4)
     assert told["source"].endswith("split test, overall") and told["scenes"] == ours["scene"].nunique()
     assert card.weights_digest == digest_of(tiny_run / "model.safetensors")
+
+
+def test_a_networks_deviations_are_judged_and_their_unit_is_kept(tiny_config, tiny_run, tmp_path, capsys):
+    """On validation scenes, which the card names, the unit is fitted; on the test scenes it is tested and stays."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("checkpoints", "evaluation"))
+    network, card = load_model(run)
+    torch.manual_seed(3)
+    other = DualBranch(**network.init_args, score_std=True).eval()
+    save(other, run / "model.safetensors", replace(card, network=ClassSpec.of(other), uncertainty={}))
+    common = ["--ckpt_path", str(run), "--statistics.bootstrap_samples", "20"]
+    common += ["--scoring.store", str(tiny_config.parent / "store")]
+
+    evaluate.main([*common, "--split", "train", "--out", str(tmp_path / "train")])
+    assert read_card(run).uncertainty == {}  # scenes of the training make a model look too sure
+    evaluate.main([*common, "--split", "val", "--out", str(tmp_path / "val")])
+    table = PIQ23(root=str(tiny_config.parent / "piq23")).load()
+    held_out = hold_out_scenes(table, 0.15, 0)
+    found = pd.read_csv(tmp_path / "val" / "predictions.csv")
+    assert set(found["scene"]) == set(held_out.loc[held_out["split"] == "val", "scene"])
+    stated = ("prediction", "score", "scene", "prediction_std")
+    known = measure_doubt(*(found[name] for name in stated), score_std=found["score_std"])
+    kept = read_card(run).uncertainty
+    assert kept["factor"] == pytest.approx(known.uncertainty.factor, rel=1e-3) and "split val" in kept["source"]
+    assert "kept in its card, for `score_std`" in " ".join(capsys.readouterr().out.split())
+
+    evaluate.main([*common, "--out", str(tmp_path / "test")])
+    assert read_card(run).uncertainty == kept
+    assert "stays as it is" in " ".join(capsys.readouterr().out.split())
+    tested = pd.read_csv(tmp_path / "test" / "predictions.csv")
+    raw = Scorer(other, Preparation(**card.preparation), card.crop_size, "cpu")
+    paths = table.set_index("image").loc[tested["image"][:2], "path"]
+    stated = tested["prediction_std"][:2].tolist()
+    assert raw.score(list(paths))["score_std"].tolist() == pytest.approx(stated, rel=1e-4)
 
 
 def test_predictions_of_others_are_joined_with_a_table(tiny_config, tiny_run, tmp_path):
@@ -183,8 +224,13 @@ def test_neither_model_nor_predictions_is_told_in_one_line(capsys):
     assert "--ckpt_path" in one_line(capsys, lambda: evaluate.main([]))
 
 
-def test_a_split_without_images_is_named(tiny_run, capsys):
-    message = one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tiny_run), "--split", "val"]))
+def test_a_split_without_images_is_named(tiny_run, tmp_path, capsys):
+    for name in ("model.safetensors", "model.json"):
+        (tmp_path / name).write_bytes((tiny_run / name).read_bytes())
+    card = json.loads((tmp_path / "model.json").read_text())
+    del card["trained_on"]["data"]["validation_fraction"]  # as cards of 0.1.0
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    message = one_line(capsys, lambda: evaluate.main(["--ckpt_path", str(tmp_path), "--split", "val"]))
     assert "'val'" in message and "test, train" in message
 
 

@@ -12,7 +12,7 @@ from tiny_models import write_images, write_tiny_model
 from piqa import Scorer
 from piqa.errors import FileAccessError, InputError
 from piqa.explanation.explainer import MOST_REFERENCES_SEEN, Explainer
-from piqa.models import LIQE, NIMA, CLIPIQAPlus, DualBranch, Regressor, TANet
+from piqa.models import LIQE, NIMA, CLIPIQAPlus, DualBranch, ExposureMap, Regressor, TANet
 from piqa.preparation.portrait import Preparation
 
 SMALL = {"backbone": "test_resnet", "image_size": 64}
@@ -22,6 +22,7 @@ NETWORKS = {
     "pretraining": (partial(Regressor, **SMALL), "crops", {"short_side": 72}),
     "NIMA": (partial(NIMA, **SMALL), "whole", {"resize": "stretch", "short_side": 64}),
     "TANet": (partial(TANet, **SMALL), "whole", {"resize": "stretch", "short_side": 64}),
+    "exposure map": (partial(ExposureMap, width=4), "whole", {"resize": "keep"}),
     "LIQE": (partial(LIQE, architecture=VIT), "windows", {"resize": "keep"}),
     "CLIP-IQA+": (partial(CLIPIQAPlus, architecture=RESNET), "whole", {"resize": "keep"}),
     "foreign": (Product, "crops", {"short_side": 72}),

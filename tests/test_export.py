@@ -31,7 +31,10 @@ from piqa.models import (
     NIMA,
     CLIPIQAPlus,
     ColourNet,
+    CompositionNet,
     DualBranch,
+    ExposureMap,
+    Focus,
     MultiScaleNet,
     NoiseNet,
     Regressor,
@@ -56,6 +59,8 @@ NETWORKS = {
     "ColourNet": lambda: ColourNet("test_byobnet", SIDE),
     "MultiScaleNet": lambda: MultiScaleNet("test_byobnet", SIDE),
     "MultiScaleNet, any size": lambda: MultiScaleNet("test_byobnet"),
+    "CompositionNet": lambda: CompositionNet("test_byobnet", SIDE),
+    "ExposureMap": lambda: ExposureMap(width=4, image_size=SIDE),
     "LIQE, scenes": lambda: LIQE(["scene"], architecture=VIT),
     "CLIP-IQA": lambda: CLIPIQA(["quality", "happy"], architecture=RESNET),
     "CLIP-IQA+": lambda: CLIPIQAPlus(architecture=RESNET),
@@ -181,6 +186,12 @@ def test_the_original_network_is_not_changed():
 def test_a_network_that_takes_motion_is_refused():
     with pytest.raises(InputError, match="motion features scores videos"):
         GraphModule(Regressor("test_byobnet", SIDE, motion=256), side=SIDE)
+
+
+@pytest.mark.parametrize("network", [ExposureMap(width=4), Focus()])
+def test_a_network_that_depends_on_the_size_is_refused(network):
+    with pytest.raises(InputError, match="cannot be exported"):
+        onnx_model(GraphModule(network.eval()))
 
 
 def test_a_network_without_its_liqe_is_refused():

@@ -298,6 +298,7 @@ def test_every_config_in_the_project_can_be_read():
 
     configs = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
     configs = [config for config in configs if config.name != "liqe_official.yaml"]  # a model, not a training
+    configs = [config for config in configs if not config.name.startswith("light")]  # of `distil`
     assert len(configs) >= 16
     for config in configs:
         assert Reader(PortraitData, ["--config", config.name]).config.out == f"runs/{config.stem}"

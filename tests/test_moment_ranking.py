@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.moments import reasons
 from piqa.moments.aspects import behind, factor_scores, is_cut
 from piqa.moments.choosing import Choosing, choose
@@ -107,6 +108,21 @@ def test_below_the_threshold_it_is_too_close_to_call():
     assert near.ranked[1].reason.startswith("too close to call (P 0.54")
     assert "too close" not in near.ranked[2].reason
     assert not by_scores([1.0, 1.1, 0.0], Preference(1.0), too_close=0.5).rank(moment(*FILES)).close
+
+
+def test_deviations_of_single_shots_make_the_probabilities():
+    card = ScoreUncertainty(1.0, 0.0, 1.0, factor=1.0, scale=0.5)
+    stds = {"a.jpg": 3.0, "b.jpg": 4.0, "c.jpg": 0.0}
+    ranker = by_scores([0.0, 2.0, 1.5], Preference(9.0), stds=stds, uncertainty=card)
+    found = ranker.rank(moment(*FILES))
+    assert files(found) == ["b.jpg", "c.jpg", "a.jpg"]  # the order is that of the scores
+    assert found.probability == pytest.approx(norm.cdf(0.5 / (0.5 * 4)))
+    assert found.ranked[2].behind_first == pytest.approx(norm.cdf(2 / (0.5 * 5)))
+    # Where one shot has none, the one scale counts; and without any in the card as well.
+    partly = by_scores([0.0, 2.0, 1.5], Preference(9.0), stds={"b.jpg": 4.0}, uncertainty=card).rank(moment(*FILES))
+    assert partly.probability == pytest.approx(norm.cdf(0.5 / 9))
+    plain = by_scores([0.0, 2.0, 1.5], Preference(9.0), stds=stds).rank(moment(*FILES))
+    assert plain.probability == pytest.approx(norm.cdf(0.5 / 9))
 
 
 def test_a_model_without_a_preference_ranks_without_probabilities():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from videos import write_video
 from piqa import Scorer, pick
 from piqa.errors import FileAccessError
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.moments import measuring
 from piqa.moments.pick import COLUMNS
 from piqa.system.ownership import locked
@@ -148,6 +150,27 @@ def test_nothing_told_names_the_folder_of_the_images(by_factors, by_model, photo
     for out in (by_factors, by_model):
         for name in ("picks.csv", "picks.json", "sheet.html"):
             assert str(photos.parent) not in (out / name).read_text(encoding="utf-8")
+
+
+def test_an_error_rate_decides_what_is_too_close_to_call(model, photos, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    fact = ScoreUncertainty(1.0, 0.0, 1.0, first_two=[0.1] * 8 + [1.0], scenes=9)
+    add_to_card(folder / "model.safetensors", {"uncertainty": fact.to_dict()})
+    asked = [photos, "--ckpt_path", folder, "--out", tmp_path / "out", "--error_rate"]
+    run(*asked, "0.1")  # of nine scenes the largest number, 1, counts: nothing can be told
+    found = summary_of(tmp_path / "out")
+    assert found["close"] == found["rivals"] > 0
+    assert found["settings"]["too_close"] == 1 and found["settings"]["error_rate"] == 0.1
+    run(*asked, "0.2")  # the eighth is 0.1: the better one is told in any case
+    assert summary_of(tmp_path / "out")["close"] == 0
+    capsys.readouterr()
+    refused = ["--ckpt_path", folder, "--error_rate"]
+    assert "from 9 scenes" in one_line(capsys, lambda: run(photos, "--out", tmp_path / "o2", *refused, "0.05"))
+    message = one_line(capsys, lambda: run(photos, "--out", tmp_path / "o3", "--error_rate", "0.1"))
+    assert "`error_rate` needs a model" in message
+    told = one_line(capsys, lambda: run(photos, "--out", tmp_path / "o4", "--ckpt_path", model, "--error_rate", "0.1"))
+    assert "does not say which error rates" in told
 
 
 def test_a_model_without_a_preference_gives_no_probability_and_says_what_makes_one(photos, tmp_path, capsys):

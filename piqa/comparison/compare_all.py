@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from piqa.comparison.intervals import Array
-from piqa.comparison.pair import PairResult, Settings, compare_pair
+from piqa.comparison.pair import PairResult, Settings, compare_pair, preferred_in
 from piqa.comparison.several import PairsOfScenes, Ranking, bradley_terry, two_way_effect
 from piqa.comparison.shots import Scenes
 from piqa.evaluation.statistics.significance import holm
@@ -76,7 +76,8 @@ def outcomes_of(scenes: Scenes, settings: Settings) -> PairsOfScenes:
         cells = [(place, scenes.scores(name, device)) for place, device in enumerate(scenes.devices)]
         for (first, a), (second, b) in combinations([cell for cell in cells if len(cell[1])], 2):
             if settings.preference is not None and settings.test != "sign":
-                outcome = float(settings.preference.probability(a[:, None] - b[None, :]).mean())
+                devices = scenes.devices[first], scenes.devices[second]
+                outcome = preferred_in(scenes, name, *devices, settings.pair)
             else:
                 outcome = 0.5 + 0.5 * float(np.sign(a.mean() - b.mean()))
             rows.append((number, first, second, outcome))

@@ -12,7 +12,7 @@ from piqa.comparison.intervals import Interval
 from piqa.comparison.pair import FEWEST, TESTS, PairResult
 from piqa.comparison.plan import Plan, plan_for
 from piqa.comparison.shots import Account, DeviceNames
-from piqa.comparison.verdict import Gate, in_words, verdict_of
+from piqa.comparison.verdict import Gate, answers_in_words, in_words, verdict_of
 
 SCHEMA = 1  # raised where a key changes its meaning or goes
 MOST_RESAMPLED = 300  # pairs for which all is resampled that the verdict does not hang on
@@ -45,6 +45,8 @@ def document(
             "level": 0.95,
             "fewest_scenes": FEWEST,
             "preference": None if settings.preference is None else settings.preference.to_dict(),
+            "uncertainty": None if settings.uncertainty is None else settings.uncertainty.to_dict(),
+            "error_rate": settings.error_rate,
             "seed": settings.seed,
         },
         "devices": [{"key": key, "name": names.title(key)} for key in found.scenes.devices],
@@ -108,6 +110,7 @@ def _pair(pair: PairResult, names: DeviceNames, plan: Plan | None, resample: boo
         "shots": [sum(one.shots_a for one in pair.scenes), sum(one.shots_b for one in pair.scenes)],
         "verdict": verdict_of(pair),
         "words": in_words(pair, names),
+        "answers": answers_in_words(pair, names),
         "estimate": pair.estimate,
         "interval": list(pair.win_interval.ends if settings.measure == "win rate" else pair.interval().ends),
         "bootstrap": {"method": resampled.method, "interval": list(resampled.ends)},
@@ -158,5 +161,5 @@ def _ranking(found: Comparison, names: DeviceNames) -> Content | None:
 
 def _scenes(pair: PairResult) -> Content:
     names = ("scene", "condition", "shots_a", "shots_b", "score_a", "score_b", "difference", "preference", "outcome")
-    rows = [{name: getattr(one, name) for name in names} for one in pair.scenes]
+    rows = [{name: getattr(one, name) for name in (*names, "answer")} for one in pair.scenes]
     return {"a": pair.a, "b": pair.b, "scenes": rows}

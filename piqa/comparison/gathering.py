@@ -15,8 +15,10 @@ from piqa.comparison.shots import Account, Scenes, Shot, require_pairs
 from piqa.data.tables.table import Table
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.factors.families import FACTORS
 from piqa.scoring.options import ModelOptions
+from piqa.scoring.stated_std import STD
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import read_card
 
@@ -74,6 +76,7 @@ class Gathered:
         unit: Of the scores, in words.
         judged_by: In words.
         factors: Values by file, by factor, where there is no model.
+        uncertainty: What the model's card says of standard deviations; None where it says nothing, or of predictions.
     """
 
     shots: Sequence[Shot]
@@ -83,6 +86,7 @@ class Gathered:
     unit: str
     judged_by: str
     factors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    uncertainty: ScoreUncertainty | None = None
 
 
 def gather(source: Source, folder: Path, account: Account, max_missing: float, tell: Callable[[str], None]) -> Gathered:
@@ -136,12 +140,14 @@ def _scored(source: Source, shots: Sequence[Shot], folder: Path, account: Accoun
         rows, scorer = score_files(files, folder, source.model)
         account.unreadable |= errors_of(rows, names)
         preference = Preference.from_dict(scorer.card.preference)
+        uncertainty = ScoreUncertainty.from_dict(scorer.card.uncertainty)
         if preference is None:
             account.notes.append(
                 "the model's card states no preference, so that P(A better) is not known; `piqa evaluate` fits it"
             )
-        found = Gathered((), (), nothing, preference, "units of the model's score", Path(source.model.ckpt_path).name)
-        return _with_scores(shots, numbers_of(rows, "score")), found
+        name = Path(source.model.ckpt_path).name
+        found = Gathered((), (), nothing, preference, "units of the model's score", name, uncertainty=uncertainty)
+        return _with_scores(shots, numbers_of(rows, "score"), numbers_of(rows, STD)), found
     if source.model is not None:  # predictions, and the model that made them: its card alone is read
         card = read_card(source.model.ckpt_path)
         preference = None if card is None else Preference.from_dict(card.preference)
@@ -163,8 +169,11 @@ def _scored(source: Source, shots: Sequence[Shot], folder: Path, account: Accoun
     return _with_scores(shots, steps), found
 
 
-def _with_scores(shots: Sequence[Shot], scores: Mapping[str, float]) -> list[Shot]:
-    return [replace(shot, score=scores.get(shot.file, float("nan"))) for shot in shots]
+def _with_scores(
+    shots: Sequence[Shot], scores: Mapping[str, float], stds: Mapping[str, float] | None = None
+) -> list[Shot]:
+    none, known = float("nan"), stds or {}
+    return [replace(shot, score=scores.get(shot.file, none), std=known.get(shot.file, none)) for shot in shots]
 
 
 def _by_labels(source: Source) -> Gathered:

@@ -33,6 +33,7 @@ SCENE_COLUMNS = (
     "difference",
     "preference",
     "outcome",
+    "answer",
 )
 SHOT_COLUMNS = ("image", "scene", "device", "condition", "prediction", "error")
 FACTOR_COLUMNS = ("a", "b", "factor", "scenes", "steps", "low", "high", "win_rate", "p", "p_holm")
@@ -54,7 +55,7 @@ def write_results(
     _write(files, SHOTS, SHOT_COLUMNS, (_shot(shot, account) for shot in every))
     by_scene = (
         [names.title(pair.a), names.title(pair.b), one.scene, one.condition, one.shots_a, one.shots_b, one.score_a,
-         one.score_b, one.difference, one.preference, one.outcome]
+         one.score_b, one.difference, one.preference, one.outcome, one.answer]
         for pair in found.pairs
         for one in pair.scenes
     )  # fmt: skip

@@ -13,7 +13,7 @@ from piqa.comparison.factor_table import FactorResult
 from piqa.comparison.pair import PairResult, SceneResult
 from piqa.comparison.plan import plan_for, plan_lines
 from piqa.comparison.shots import Account, DeviceNames
-from piqa.comparison.verdict import Gate, digits_for, in_words, verdict_of
+from piqa.comparison.verdict import Gate, answers_in_words, digits_for, in_words, verdict_of
 from piqa.web.page import render_page
 from piqa.web.text import printable
 
@@ -106,7 +106,7 @@ def _pair(
     measured = pair.settings.measure == "preference"
     return {
         **_row(pair, names),
-        "words": printable(in_words(pair, names)),
+        "words": printable("; ".join(filter(None, [in_words(pair, names), answers_in_words(pair, names)]))),
         "outcomes": pair.outcomes,
         "bootstrap": pair.interval(True) if pair.settings.measure != "win rate" else None,
         "dots": [(printable(one.scene), one.preference if measured else one.difference) for one in pair.scenes],

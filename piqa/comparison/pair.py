@@ -17,7 +17,10 @@ import numpy as np
 from piqa.comparison.intervals import Array, Interval, bootstrap_interval, t_interval, wilson_interval
 from piqa.comparison.scene_tests import Outcomes, PrimaryTest, bounds, outcomes, p_above, two_sided_p
 from piqa.comparison.shots import Scenes
+from piqa.evaluation.statistics.conformal import Answer
+from piqa.evaluation.statistics.pair_probability import PairProbability
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 
 Measure = Literal["preference", "difference", "win rate"]
 TESTS: tuple[PrimaryTest, ...] = ("t", "sign", "flip")
@@ -35,6 +38,8 @@ class Settings:
         preference: How differences become probabilities; None where no model says.
         unit: Of the scores, in words.
         seed: Of everything that is drawn.
+        uncertainty: What the model says of the standard deviations of its scores; None where it says nothing.
+        error_rate: With which single scenes are told apart; None where that is not asked for.
     """
 
     test: PrimaryTest = "t"
@@ -43,13 +48,25 @@ class Settings:
     preference: Preference | None = None
     unit: str = "units of the score"
     seed: int = 0
+    uncertainty: ScoreUncertainty | None = None
+    error_rate: float | None = None
+
+    @property
+    def pair(self) -> PairProbability:
+        """How sure the order of two shots is."""
+        return PairProbability(self.preference, self.uncertainty)
+
+    @cached_property
+    def least(self) -> float | None:
+        """The probability that a scene's order must exceed to be told; None where no error rate is asked for."""
+        return None if self.error_rate is None else self.pair.least(self.error_rate)
 
     @property
     def measure(self) -> Measure:
         """What the primary test looks at: `sign` at win rates, the others at preferences, where there are any."""
         if self.test == "sign":
             return "win rate"
-        return "difference" if self.preference is None else "preference"
+        return "preference" if self.preference is not None else "difference"
 
     @property
     def neutral(self) -> float:
@@ -67,6 +84,7 @@ class SceneResult:
         score_a, score_b: Their mean scores.
         difference: Score of A less that of B.
         preference: P(A better); NaN where it is not known.
+        answer: Which is better with the stated error rate; None where none is asked for.
     """
 
     scene: str
@@ -77,6 +95,7 @@ class SceneResult:
     score_b: float
     difference: float
     preference: float
+    answer: Answer | None = None
 
     @property
     def outcome(self) -> float:
@@ -212,13 +231,26 @@ def compare_pair(scenes: Scenes, a: str, b: str, settings: Settings, condition: 
         if condition and scenes.condition(name) != condition:
             continue
         score_a, score_b = scenes.scores(name, a), scenes.scores(name, b)
-        gaps = score_a[:, None] - score_b[None, :]
-        preferred = float("nan") if settings.preference is None else float(settings.preference.probability(gaps).mean())
+        preferred = preferred_in(scenes, name, a, b, settings.pair)
         difference = float(score_a.mean() - score_b.mean())
         about = name, scenes.condition(name), len(score_a), len(score_b)
-        results.append(SceneResult(*about, float(score_a.mean()), float(score_b.mean()), difference, preferred))
+        means = float(score_a.mean()), float(score_b.mean())
+        results.append(SceneResult(*about, *means, difference, preferred, _answer(preferred, settings.least)))
         variances += [(float(x.var(ddof=1)), len(x) - 1) for x in (score_a, score_b) if len(x) > 1]
     return PairResult(a, b, condition, results, settings, _repeats(results, variances))
+
+
+def preferred_in(scenes: Scenes, name: str, a: str, b: str, pair: PairProbability) -> float:
+    """Return the mean P(A better) over all pairs of a shot of A and one of B in a scene; NaN where it is not known."""
+    (first, second), (std_a, std_b) = ([get(name, device) for device in (a, b)] for get in (scenes.scores, scenes.stds))
+    return float(pair(first[:, None], second[None, :], std_a[:, None], std_b[None, :]).mean())
+
+
+def _answer(preferred: float, least: float | None) -> Answer | None:
+    """Return the answer to a scene; of repeats by their mean probability, of which no error rate is proved."""
+    if least is None:
+        return None
+    return "A" if preferred > least else "B" if 1 - preferred > least else "cannot tell"
 
 
 def _repeats(results: Sequence[SceneResult], variances: Sequence[tuple[float, int]]) -> Repeats:

@@ -32,6 +32,7 @@ class Shot:
         condition: Of the scene, such as `Night`; "" where none is known.
         file: Where it lies on the disk; "" where only its score is known.
         score: Higher is better; NaN as long as there is none.
+        std: Its standard deviation, where the model states one; else NaN.
     """
 
     image: str
@@ -40,6 +41,7 @@ class Shot:
     condition: str = ""
     file: str = ""
     score: float = float("nan")
+    std: float = float("nan")
 
 
 class DeviceNames:
@@ -186,6 +188,10 @@ class Scenes:
     def scores(self, scene: str, device: str) -> Array:
         """Return their scores."""
         return np.array([shot.score for shot in self.shots(scene, device)], np.float64)
+
+    def stds(self, scene: str, device: str) -> Array:
+        """Return the standard deviations of these scores, NaN where none is stated."""
+        return np.array([shot.std for shot in self.shots(scene, device)], np.float64)
 
     def shared(self, a: str, b: str) -> list[str]:
         """Return the scenes that both devices have shots of."""

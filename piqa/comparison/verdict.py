@@ -7,6 +7,7 @@ decide nothing: they say that nothing was told apart, not that there is no diffe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, inf, log10
@@ -66,6 +67,21 @@ def in_words(pair: PairResult, names: DeviceNames) -> str:
         head += f", by {_against_margin(pair)} than {margin}" if _against_margin(pair) else ""
     p = f"p = {pair.p_adjusted:.3g}" if pair.p_adjusted >= 0.0001 else "p < 0.0001"
     return f"{head}{where}: {estimate_words(pair, a)} over {n} scenes; {settings.test} test, {p}"
+
+
+def answers_in_words(pair: PairResult, names: DeviceNames) -> str | None:
+    """Return in how many scenes each device is better with the stated error rate; None where none is asked for."""
+    rate = pair.settings.error_rate
+    if rate is None:
+        return None
+    counts = Counter(one.answer for one in pair.scenes)
+    a, b = names.title(pair.a), names.title(pair.b)
+    repeats = any(one.shots_a > 1 or one.shots_b > 1 for one in pair.scenes)
+    note = "; scenes with repeats are told by their mean P, for which that is not proved" if repeats else ""
+    return (
+        f"scene by scene, with an error rate of {rate:g}: {a} is better in {counts['A']} scenes, {b} in {counts['B']}, "
+        f"and {counts['cannot tell']} cannot be told{note}"
+    )
 
 
 def estimate_words(pair: PairResult, a: str = "A") -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         FlickrAES,
         KonIQ,
         Mix,
+        Pictures,
     )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "KonIQ",
     "LoadingOptions",
     "Mix",
+    "Pictures",
     "PortraitData",
     "SamplingOptions",
     "StoreOptions",

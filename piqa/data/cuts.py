@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from piqa.preparation.image_file import Pixels
     from piqa.preparation.portrait import Portrait, Preparation
 
-Crops = Literal["five", "one"]
+Crops = Literal["five", "one", "ten", "two"]
 View = Literal["crops", "whole", "windows"]
+MIRRORED: dict[Crops, Crops] = {"ten": "five", "two": "one"}  # crops that come with their mirror images
 Seen = dict[str, NDArray[Any]]  # of one image, by the names of a network's inputs
 
 
@@ -59,8 +60,16 @@ def portrait_seen(portrait: Portrait, size: int, crops: Crops, view: View = "cro
     seen: Seen = {} if portrait.liqe_logits is None else {"liqe_logits": portrait.liqe_logits}
     if view != "crops":
         return {"whole": image_pixels(portrait.whole, view)} | seen
+    crops = differing_crops(portrait, size, crops)
     whole, face = (crop_pixels(pixels, size, crops) for pixels in (portrait.whole, portrait.face_crop))
     return {"whole": whole, "face_crop": face} | seen
+
+
+def differing_crops(portrait: Portrait, size: int, crops: Crops) -> Crops:
+    """Return which crops differ: those of `one` where whole image and face have the crops' size, and all are one."""
+    same = portrait.whole.shape[:2] == portrait.face_crop.shape[:2] == (size, size)
+    centre: dict[Crops, Crops] = {"five": "one", "ten": "two"}
+    return centre.get(crops, crops) if same else crops
 
 
 def image_pixels(pixels: Pixels, view: View) -> Pixels:
@@ -78,13 +87,17 @@ def crop_pixels(pixels: Pixels, size: int, crops: Crops) -> Pixels:
     """Return the fixed crops of a whole image or face whose scores are averaged, uint8, (crops, 3, size, size).
 
     `five` are top left, top right, bottom left, bottom right and centre; `one` is the centre. Where the image is
-    smaller, the centre has black borders, and there are no five.
+    smaller, the centre has black borders, and there are no five. `ten` are the five and their mirror images, `two` the
+    centre and its mirror image: twice the arithmetic.
 
     Raises:
         InputError: If the image is smaller than its five crops.
     """
     image = channels_first(pixels)
     height, width = image.shape[1:]
+    if crops in MIRRORED:
+        upright = crop_pixels(pixels, size, MIRRORED[crops])
+        return np.concatenate([upright, upright[..., ::-1]])
     if crops == "five" and min(height, width) < size:
         raise InputError(f"its {width} x {height} pixels are too few for five crops of {size} px; use `one`")
     above, before = max(0, size - height), max(0, size - width)

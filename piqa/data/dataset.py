@@ -2,8 +2,9 @@
 
 A batch is a dictionary of tensors: `whole` (uint8; a list where images differ in size), `face_crop` where there
 are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
-where known `score_std`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and `distortion_label`
-(LIQE's), and `score.<attribute>`, `score_std.<attribute>` and `class.<name>`, NaN for an image that has none.
+where known `score_std`, `teacher_score`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and
+`distortion_label` (LIQE's), and `score.<attribute>`, `score_std.<attribute>` and `class.<name>`, NaN for an image that
+has none.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class ScoringPortraits(_Portraits):
 
 
 def _labels(table: pd.DataFrame) -> Batch:
-    columns = [*(name for name in ("score", "score_std") if name in table), *more_of(table)]
+    columns = [*(name for name in ("score", "score_std", "teacher_score") if name in table), *more_of(table)]
     labels = {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in columns}
     if set(VOTES) <= set(table):
         labels["votes"] = torch.tensor(table[list(VOTES)].to_numpy(dtype="float32"))  # NaN where there are none

@@ -45,7 +45,8 @@ class InputOptions:
         view: `crops`: square crops, random in training; `whole`: the whole image; `windows`: LIQE's windows, 3 random
             ones in training and 15 in validation and test. Only crops come with face crops.
         crop_size: Side of the crops in pixels.
-        test_crops: For `view: crops`, the crops whose mean is the score of an image in validation and test.
+        test_crops: For `view: crops`, the crops whose mean is the score of an image in validation and test: `five`,
+            `one` from the centre, or `ten` and `two`, the same with their mirror images, for twice the arithmetic.
         flip: Mirror half of the training images. The published recipe does not.
     """
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from piqa.data.cuts import Crops, crop_pixels, image_pixels
+from piqa.data.cuts import Crops, crop_pixels, differing_crops, image_pixels
 from piqa.data.cuts import View as View
 from piqa.models.liqe_windows import LIQE_TRAINING_RULE, cut_windows
 from piqa.preparation.image_file import Pixels
@@ -104,6 +104,7 @@ def crops_of(item: Portrait | Clip, size: int, crops: Crops, view: View = "crops
     if isinstance(item, Portrait):
         if view != "crops":
             return {"whole": scoring_image(item.whole, view)} | vectors_of(item)
+        crops = differing_crops(item, size, crops)
         whole, face = (scoring_crops(pixels, size, crops) for pixels in (item.whole, item.face_crop))
         return {"whole": whole, "face_crop": face} | vectors_of(item)
     frames = torch.stack([scoring_crops(frame, size, crops) for frame in item.frames])  # (frames, crops, 3, size, size)

@@ -18,7 +18,7 @@ import pandas as pd
 from piqa.errors import InputError
 from piqa.system.csv_text import as_numbers, listed, read_csv, require_columns, row_list
 
-NUMBERS = ("prediction", "score", "score_std")
+NUMBERS = ("prediction", "prediction_std", "score", "score_std")
 LABELS = ("scene", "score", "score_std", "split", "condition", "device")  # what a table of labels may bring
 OF_PREDICT = ("file", "score", "face_found")  # the first columns of the scores that `piqa.predict` writes
 SAME_SCORE = 1e-6  # published label files are rounded to nine decimals
@@ -31,7 +31,7 @@ def read_predictions(
 
     The CSV needs `image` and `prediction`; without a table also `scene` and `score`. Case and spaces in the header do
     not matter. What `piqa.predict` writes is taken as it is, with a table: `file` is the image, `score` the prediction,
-    and an image with an error has none.
+    `score_std` its standard deviation (`prediction_std`), and an image with an error has none.
 
     With a table, rows are joined to it by image name: exactly, or by the absolute path; else with slashes, backslashes,
     the spellings of accents and the case of the extension taken as equal, where one path is the end of the other; else
@@ -57,7 +57,7 @@ def read_predictions(
     if not 0 <= max_missing < 1:
         raise InputError(f"`max_missing` is {max_missing}; a fraction of at least 0 and below 1 is needed")
     csv = Path(csv)
-    frame = read_csv(csv, numbers=NUMBERS, names=("image", "prediction", *LABELS, *OF_PREDICT))
+    frame = read_csv(csv, numbers=NUMBERS, names=("image", "prediction", "prediction_std", *LABELS, *OF_PREDICT))
     if frame.empty:
         raise InputError(f"{csv} has a header and no rows; it needs one row an image")
     if of_predict := _is_of_predict(frame):
@@ -97,7 +97,10 @@ def _from_predict(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
     scored = frame[frame["error"] == ""] if "error" in frame else frame[frame["score"] != ""]
     if scored.empty:
         raise InputError(f"{csv} has no image with a score; see its column `error`")
-    return scored[["file", "score"]].rename(columns={"file": "image", "score": "prediction"})
+    taken = {"file": "image", "score": "prediction"}
+    if "score_std" in scored and (scored["score_std"] != "").all():
+        taken["score_std"] = "prediction_std"  # of the model; viewers' is in the table
+    return scored[list(taken)].rename(columns=taken)
 
 
 def _require(frame: pd.DataFrame, columns: list[str], csv: Path, mend: str) -> None:

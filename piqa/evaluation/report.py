@@ -7,14 +7,17 @@ chosen on the test set looks better than it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,14 +25,18 @@ from rich.table import Table
 from piqa.evaluation.attributes import attribute_table
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
+from piqa.evaluation.output.doubt import doubt_lines, doubt_table
 from piqa.evaluation.output.preference import preference_lines, reliability_table
 from piqa.evaluation.output.text import LISTED, some
+from piqa.evaluation.statistics.doubt import Doubt, measure_doubt
 from piqa.evaluation.statistics.reliability import Calibration, calibrate
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.system.csv_text import write_csv
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
 from piqa.system.shown_paths import shown_command, shown_path
 
+Found = TypeVar("Found")
 BLUE, ORANGE = "#0072B2", "#D55E00"  # two of Okabe and Ito's colours, told apart with any colour vision
 FILES = ("predictions.csv", "per_scene.csv", "metrics.json", "scatter.png")
 BY_ATTRIBUTE = "by_attribute"  # folder of the reports of attributes, beside that of the score
@@ -93,6 +100,7 @@ class Report:
         summary: Both aggregates and the counts, as from `metrics.summarise`, and `pair_accuracy`.
         facts: What was evaluated.
         calibration: How differences of predictions become probabilities; None where no pair tells, or not asked for.
+        doubt: How sure the predictions themselves are; None where that cannot be fitted, or is not asked for.
     """
 
     predictions_csv: Path
@@ -103,6 +111,7 @@ class Report:
     summary: Summary
     facts: ReportFacts
     calibration: Calibration | None = None
+    doubt: Doubt | None = None
 
 
 def write_report(
@@ -118,7 +127,8 @@ def write_report(
     Args:
         predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
             What `read_predictions` leaves in its `attrs` is counted in the summary, and `failed`, the images that
-            have no prediction because they are broken.
+            have no prediction because they are broken. `prediction_std`, what the network states of its predictions,
+            is judged, and so is `uncertainty` in `attrs`, what the model's card says of them.
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
         spreadsheet_safe: As for `write_csv`.
@@ -132,11 +142,14 @@ def write_report(
     attrs = predictions.attrs
     counts: Summary = {name: len(attrs[name]) for name in ("missing", "unmatched", "failed") if name in attrs}
     summary = {**summarise(scenes), "pair_accuracy": pair_accuracy(predictions), **counts}
-    calibration = _calibration(predictions, facts) if preference else None
+    calibration = _calibrated(calibrate, predictions, facts) if preference else None
     if calibration is not None:
         summary["preference"] = calibration.to_dict()
+    doubt = _calibrated(_measure_doubt(predictions), predictions, facts) if preference else None
+    if doubt is not None:
+        summary["uncertainty"] = doubt.to_dict()
     table, measured, numbers, plotted = (folder / name for name in FILES)
-    report = Report(table, measured, numbers, plotted, scenes, summary, facts, calibration)
+    report = Report(table, measured, numbers, plotted, scenes, summary, facts, calibration, doubt)
     plot = draw_scatter(predictions, scenes, _heading(report))
     write_csv(predictions, report.predictions_csv, spreadsheet_safe=spreadsheet_safe)
     write_csv(scenes.reset_index(), report.per_scene_csv, spreadsheet_safe=spreadsheet_safe)
@@ -148,7 +161,7 @@ def write_report(
 
 def write_attribute_reports(
     predictions: pd.DataFrame, attributes: Sequence[str], folder: Path, facts: ReportFacts
-) -> None:
+) -> dict[str, Report]:
     """Write the report of each attribute that images have scores and predictions of, below `by_attribute`.
 
     Args:
@@ -157,16 +170,34 @@ def write_attribute_reports(
         folder: That of the score's report.
         facts: What was evaluated.
     """
+    reports = {}
     for attribute in attributes:
         if f"score.{attribute}" in predictions and len(own := attribute_table(predictions, attribute)):
-            write_report(own, folder / BY_ATTRIBUTE / attribute, replace(facts, attribute=attribute))
+            place, about = folder / BY_ATTRIBUTE / attribute, replace(facts, attribute=attribute)
+            reports[attribute] = write_report(own, place, about)
+    return reports
 
 
-def _calibration(predictions: pd.DataFrame, facts: ReportFacts) -> Calibration | None:
-    known = predictions[np.isfinite(predictions["prediction"]) & np.isfinite(predictions["score"])]
+def _calibrated(fit: Callable[..., Found], predictions: pd.DataFrame, facts: ReportFacts) -> Found:
+    """Return what `fit` finds in the images with a prediction and a score."""
+    known = predictions[_usable(predictions)]
     std = known["score_std"] if "score_std" in known else None
     source = ", ".join(filter(None, [facts.table, facts.split and f"split {facts.split}", facts.attribute]))
-    return calibrate(known["prediction"], known["score"], known["scene"].astype(str), std, source)
+    scenes = known["scene"].astype(str)
+    return fit(known["prediction"], known["score"], scenes, score_std=std, source=source)
+
+
+def _measure_doubt(predictions: pd.DataFrame) -> Callable[..., Doubt | None]:
+    stated = predictions.loc[_usable(predictions), "prediction_std"] if "prediction_std" in predictions else None
+    kept = ScoreUncertainty.from_dict(predictions.attrs.get("uncertainty"))
+    return partial(measure_doubt, prediction_std=stated, kept=kept)
+
+
+def _usable(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    usable = np.isfinite(predictions["prediction"].to_numpy()) & np.isfinite(predictions["score"].to_numpy())
+    if "prediction_std" in predictions:
+        usable &= np.isfinite(predictions["prediction_std"].to_numpy())
+    return np.asarray(usable)
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -179,6 +210,11 @@ def print_report(report: Report, console: Console) -> None:
         console.print(line, markup=False, highlight=False)
     if report.calibration is not None and (table := reliability_table(report.calibration)) is not None:
         console.print(table)
+    if report.doubt is not None:
+        for line in doubt_lines(report.doubt):
+            console.print(line, markup=False, highlight=False)
+        if report.doubt.ways:
+            console.print(doubt_table(report.doubt))
     if report.facts.checkpoint is not None:
         console.print(f"checkpoint: {report.facts.checkpoint}", markup=False, highlight=False)
     for warning in _warnings(report):

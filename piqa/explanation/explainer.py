@@ -20,7 +20,8 @@ from piqa.factors.maps import ImageMap
 from piqa.factors.measure import FactorMeasurer, PortraitFactors
 from piqa.scoring.options import check_scoring
 from piqa.scoring.pictures import Picture, PictureInMemory
-from piqa.scoring.scorer import Scorer, is_finite
+from piqa.scoring.rows import is_finite
+from piqa.scoring.scorer import Scorer
 
 MOST_REFERENCES = 256  # of features, which take a pass through the head each
 MOST_REFERENCES_SEEN = 8  # of inputs, which take a pass through the whole network for each set of inputs

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from piqa.data.cuts import Crops
+from piqa.data.cuts import MIRRORED, Crops, differing_crops
 from piqa.data.transforms import Batch, crops_of
+from piqa.errors import InputError
 from piqa.explanation.geometry import Place, crop_corners, crop_place
 from piqa.models.liqe_windows import LIQE_RULE, cut_windows
 from piqa.preparation.faces import relative_margin, turned_clockwise
@@ -71,6 +72,10 @@ class Seer:
     """
 
     def __init__(self, scorer: Scorer, test_crops: Crops = "five") -> None:
+        if test_crops in MIRRORED:
+            raise InputError(
+                f"the crops `{test_crops}` are not explained, as mirrored ones show nothing new; take `five`"
+            )
         self._scorer, self._crops = scorer, test_crops
         self._numbers = count()
         self._preparer = Preparer(replace(scorer.preparation, liqe=None), scorer.device)
@@ -112,7 +117,7 @@ class Seer:
         ):
             if name in self._scorer.network.inputs:
                 shown, size = resized.shape[:2], self._scorer.crop_size
-                corners = crop_corners(shown[0], shown[1], size, self._crops)
+                corners = crop_corners(shown[0], shown[1], size, differing_crops(portrait, size, self._crops))
                 found += [
                     View(name, at, crops[name][at], crop_place(corner, (size, size), (shown[0], shown[1]), place))
                     for at, corner in enumerate(corners)

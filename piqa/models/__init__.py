@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from piqa.models.backbone import Backbone
     from piqa.models.clip_iqa import CLIPIQA, CLIPIQAPlus
     from piqa.models.colour import ColourNet
+    from piqa.models.composition import CompositionNet
     from piqa.models.dual_branch import DualBranch
+    from piqa.models.exposure_map import ExposureMap
+    from piqa.models.focus import Focus
+    from piqa.models.light_student import LightStudent
     from piqa.models.liqe import LIQE
     from piqa.models.multi_scale import MultiScaleNet
     from piqa.models.nima import NIMA
@@ -25,7 +29,11 @@ __all__ = [
     "Backbone",
     "CLIPIQAPlus",
     "ColourNet",
+    "CompositionNet",
     "DualBranch",
+    "ExposureMap",
+    "Focus",
+    "LightStudent",
     "MultiScaleNet",
     "NoiseNet",
     "Regressor",
@@ -37,7 +45,11 @@ _HOMES = {
     "CLIPIQA": "clip_iqa",
     "CLIPIQAPlus": "clip_iqa",
     "ColourNet": "colour",
+    "CompositionNet": "composition",
     "DualBranch": "dual_branch",
+    "ExposureMap": "exposure_map",
+    "Focus": "focus",
+    "LightStudent": "light_student",
     "LIQE": "liqe",
     "MultiScaleNet": "multi_scale",
     "NIMA": "nima",

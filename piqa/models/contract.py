@@ -69,6 +69,11 @@ class ScoringModule(nn.Module):
     init_args: Arguments
 
 
+def is_traced() -> bool:
+    """Whether a network is being traced or compiled, so that what depends on the size of an image would be fixed."""
+    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]
+
+
 def as_scoring_network(network: nn.Module | Callable[..., Mapping[str, Tensor]]) -> ScoringModule:
     """Check a network where it enters, and complete what it does not declare of the contract.
 

@@ -29,12 +29,15 @@ def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         >>> normalised(grey, mean, std).flatten().tolist(), normalised(grey / 255, mean, std).flatten().tolist()
         ([2.0, 2.0, 2.0], [2.0, 2.0, 2.0])
     """
+    return (as_unit_floats(pixels) - mean) / std
+
+
+def as_unit_floats(pixels: Tensor) -> Tensor:
+    """Return pixels, uint8 or float in [0, 1], as float32 in [0, 1]; errors as of `normalised`."""
     if pixels.dtype == torch.uint8:
-        scaled = pixels.float().div(255)
-    else:
-        _check_floats(pixels)
-        scaled = pixels.float()
-    return (scaled - mean) / std
+        return pixels.float().div(255)
+    _check_floats(pixels)
+    return pixels.float()
 
 
 def _check_floats(pixels: Tensor) -> None:

@@ -19,6 +19,7 @@ from piqa.moments.measuring import Measured, measured_from, thumbnail
 from piqa.moments.moment import Shot
 from piqa.moments.pick_run import Names, PickRun
 from piqa.preparation.image_file import Pixels
+from piqa.scoring.stated_std import STD
 
 if TYPE_CHECKING:
     from piqa.scoring.options import ModelOptions
@@ -69,15 +70,17 @@ class FilmRun(PickRun):
         else:
             from piqa.moments.model_scores import ModelScores
 
-            scores, faults = {}, {}
+            scores, faults, stds = {}, {}, {}
             for at, row in enumerate(self._model.rows(self._seen(frames))):
                 file = self._found[at].file
                 self._measured[file] = self._by_model(row, self._sizes[at])
                 if row["error"] is None and isinstance(row["score"], float | int):
                     scores[file] = float(row["score"])
+                    if isinstance(std := row.get(STD), float | int):
+                        stds[file] = float(std)
                 else:
                     faults[file] = str(row["error"] or "it has no score")
-            self._scores = ModelScores(scores, faults, 0)
+            self._scores = ModelScores(scores, faults, 0, stds)
         self.shots = self._found
         self.files = [shot.file for shot in self._found]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.preparation.image_file import Pixels
 from piqa.scoring.devices import ScoringDevices
 from piqa.scoring.options import ModelOptions
@@ -16,6 +17,7 @@ from piqa.scoring.precision import tell_precision
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.score_output import ScoreOutput
 from piqa.scoring.scorer import Row, Scorer
+from piqa.scoring.stated_std import STD
 from piqa.system.device import core_count
 from piqa.system.progress import told_if_slow
 from piqa.weights.licences import licence_of
@@ -30,11 +32,13 @@ class ModelScores:
         scores: By file.
         faults: Why a file has none.
         passing: How many could not be read because of the machine.
+        stds: Standard deviations of the scores, by file, where the model states them.
     """
 
     scores: dict[str, float]
     faults: dict[str, str]
     passing: int
+    stds: dict[str, float] = field(default_factory=dict)
 
 
 class LoadedModel:
@@ -45,6 +49,7 @@ class LoadedModel:
 
     Attributes:
         preference: How a difference of its scores becomes a probability; None where its card does not say.
+        uncertainty: What its card says of the errors of its scores; None where it says nothing.
         licence: What is said of the use of its weights; None where nothing is.
 
     Raises:
@@ -65,6 +70,7 @@ class LoadedModel:
             )
         tell_precision(self._scorer.card, options.precision, options.ckpt_path)
         self.preference = Preference.from_dict(self._scorer.card.preference)
+        self.uncertainty = ScoreUncertainty.from_dict(self._scorer.card.uncertainty)
         self.licence = licence_of(self._scorer.card)
         self.settings = self._scorer.settings(find_model(options.ckpt_path)) | {"crops": options.test_crops}
 
@@ -76,14 +82,16 @@ class LoadedModel:
         if done := len(files) - len(left):
             print(f"going on after {done} images that were scored before")
         self._devices.score(self._scorer, left, len(files), parts, self._options.test_crops)
-        kept, scores, faults = parts.kept(files), {}, {}
+        kept, scores, faults, stds = parts.kept(files), {}, {}, {}
         for file in files:
             row = kept[file]
             if row is not None and row["error"] is None and isinstance(row["score"], float | int):
                 scores[file] = float(row["score"])
+                if isinstance(row.get(STD), float | int):
+                    stds[file] = float(row[STD])
             else:
                 faults[file] = str((row or {}).get("error") or "it has no score")
-        return ModelScores(scores, faults, kept.passing)
+        return ModelScores(scores, faults, kept.passing, stds)
 
     def rows(self, images: Iterable[Pixels]) -> Iterator[Row]:
         """Yield the row of each image in memory, in order; they are taken a few batches ahead.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from piqa.errors import InputError
+from piqa.evaluation.statistics.pair_probability import PairProbability
 from piqa.moments.choosing import Choosing, choose
 from piqa.moments.links import Placed, picked_files, place_picks
 from piqa.moments.measuring import COLUMNS, Measured, measure_all, settings, thumbnail_of
@@ -120,15 +121,27 @@ class PickRun:
         """Return an image as a small JPEG; empty where there is none."""
         return thumbnail_of(self._kept[file])
 
+    def least_probability(self, error_rate: float) -> float:
+        """Return the probability that the first must exceed to be told from the second with this rate of errors.
+
+        Raises:
+            InputError: If the model's card does not say, or its scenes are too few for the rate.
+        """
+        assert self._model is not None
+        pair = PairProbability(self._model.preference, self._model.uncertainty)
+        return pair.least(error_rate, first_two=True)
+
     def choose(self, moments: Sequence[Moment], choosing: Choosing, too_close: float) -> None:
         """Rank the shots of each moment, and choose the picks."""
-        scores, preference = self._scores, None if self._model is None else self._model.preference
+        scores, model = self._scores, self._model
         ranker = Ranker(
             self.measured,
             None if scores is None else scores.scores,
             None if scores is None else scores.faults,
-            preference,
+            None if model is None else model.preference,
             too_close,
+            None if scores is None else scores.stds,
+            None if model is None else model.uncertainty,
         )
         with progress(len(moments), task="ranking", unit="moments") as advance:
             ranked = []
@@ -167,6 +180,7 @@ class PickRun:
                 write_rows(file, self.picked, self.names.name_of)
             self._output.about_to_write(temporary)
         preference = None if self._model is None else self._model.preference
+        uncertainty = None if self._model is None else self._model.uncertainty
         summary = {
             **asdict(self.counts),
             "notes": self.notes,
@@ -175,6 +189,7 @@ class PickRun:
             "model_name": self.model_name or None,
             "licence": None if self._model is None else self._model.licence,
             "preference": None if preference is None else preference.to_dict(),
+            "uncertainty": None if uncertainty is None else uncertainty.to_dict(),
             "choices": None if agreed is None else agreed.to_dict(),
         }
         write_marked(summary, self._output.summary, WHAT, self._output.table)
@@ -224,9 +239,13 @@ class PickRun:
         return next((shot.reason for shot in shots if shot.score is None), "")
 
 
-def check_probability(probability: float | None, too_close: float, with_model: bool) -> None:
+def check_probability(
+    probability: float | None, too_close: float, with_model: bool, error_rate: float | None = None
+) -> None:
     """Check what is asked of probabilities; InputError where it is not possible."""
     if not 0.5 <= too_close < 1:
         raise InputError(f"`too_close` is {too_close:g}; a probability from 0.5 to below 1 is needed")
     if probability is not None and not with_model:
         raise InputError("`probability` needs a model, as factors alone give no probabilities; name one by `ckpt_path`")
+    if error_rate is not None and not with_model:
+        raise InputError("`error_rate` needs a model, as factors alone keep none; name one by `ckpt_path`")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from piqa.evaluation.statistics.pair_probability import PairProbability
 from piqa.evaluation.statistics.preference import Preference
+from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.moments.aspects import A_STEP, factor_scores
 from piqa.moments.measuring import Measured
 from piqa.moments.moment import Moment, Shot
@@ -28,6 +30,8 @@ class Ranker:
         preference: How a difference of the model's scores becomes a probability; None where that is not known.
         too_close: The probability below which the first two are too close to call. Of factors, which know no
             probabilities, those are too close that lie less than a step apart.
+        stds: Standard deviations of the model's scores by file, where it states them.
+        uncertainty: How they become probabilities; None where that is not known, so that `preference` counts.
     """
 
     measured: Callable[[str], Measured]
@@ -35,6 +39,8 @@ class Ranker:
     faults: Mapping[str, str] | None = None
     preference: Preference | None = None
     too_close: float = 0.6
+    stds: Mapping[str, float] | None = None
+    uncertainty: ScoreUncertainty | None = None
 
     def rank(self, moment: Moment) -> PickedMoment:
         """Return a moment with its shots in order; nothing is picked yet but what has no rival."""
@@ -63,8 +69,9 @@ class Ranker:
         measured: Mapping[str, Measured],
     ) -> PickedMoment:
         values = np.array([scores[shot.file] for shot in ranked])
-        ahead = self._ahead(values[0] - values)
-        next_one = self._ahead(values[:-1] - values[1:])
+        stds = np.array([(self.stds or {}).get(shot.file, np.nan) for shot in ranked])
+        ahead = self._ahead(values[:1], values, stds[:1], stds)
+        next_one = self._ahead(values[:-1], values[1:], stds[:-1], stds[1:])
         first, second = (measured[shot.file] for shot in ranked[:2])
         close = self._close_to_first(values, ahead)
         shots = []
@@ -96,8 +103,12 @@ class Ranker:
         read = [file for file in files if measured[file].error is None]
         return dict(zip(read, factor_scores([measured[file] for file in read]), strict=True)) if read else {}
 
-    def _ahead(self, differences: np.ndarray) -> np.ndarray | None:
-        return None if self.preference is None else self.preference.probability(differences)
+    def _ahead(self, a: np.ndarray, b: np.ndarray, std_a: np.ndarray, std_b: np.ndarray) -> np.ndarray | None:
+        """Return P(A better); None where no probability is known."""
+        if self.scores is None:
+            return None
+        found = PairProbability(self.preference, self.uncertainty)(a, b, std_a, std_b)
+        return None if np.isnan(found).any() else found
 
     def _close_to_first(self, values: np.ndarray, ahead: np.ndarray | None) -> np.ndarray:
         """Return which shots are too close to the first to call; the first is."""

@@ -46,7 +46,7 @@ CHOICES = {"resize": Resize, "colour": Colour, "face_rule": FaceRule, "detector"
 WHOLE_NUMBERS = ("short_side", "face_margin", "detection_side")
 # Settings that are newer than existing stores, with what they mean there.
 NEWER = {"resize": "short_side", "colour": "stored", "try_turns": False, "face_margin_fraction": None}
-NEWER |= {"detector": "mtcnn"}
+NEWER |= {"detector": "mtcnn", "reducing_gap": None}
 # Lowest confidence of a face that counts. In the 50 example images of PIQ23's repository, each of which shows a person,
 # YuNet's faces have 0.80 to 0.95; with MTCNN's threshold it would miss one in five.
 THRESHOLDS: dict[Detector, float] = {"mtcnn": 0.9, "yunet": 0.6}
@@ -84,6 +84,9 @@ class Preparation:
         detector: What finds faces: `mtcnn`, which comes with facenet-pytorch, or `yunet`, which finds more of them in
             the dark and takes a tenth of the time, and whose model file must be put into its place.
         yunet: Path of YuNet's model file.
+        reducing_gap: Resize in two steps: blocks of whole pixels are averaged first, to this many times the size that
+            is wanted, then the published filter resizes. With 2.0, an image of 12 megapixels takes a quarter of the
+            time, and pixels differ little. None: one step, as published.
 
     Examples:
         >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
@@ -103,6 +106,7 @@ class Preparation:
     face_margin_fraction: float | None = None
     detector: Detector = "mtcnn"
     yunet: str = YUNET_PLACE
+    reducing_gap: float | None = None
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -123,6 +127,8 @@ class Preparation:
             raise InputError(f"preparation: {found} must be at most {MOST_PIXELS}")
         if self.face_margin_fraction is not None and not 0 <= self.face_margin_fraction <= 1:
             raise InputError(f"preparation: face_margin_fraction ({self.face_margin_fraction}) must be from 0 to 1")
+        if self.reducing_gap is not None and not 1 <= self.reducing_gap <= MOST_PIXELS:
+            raise InputError(f"preparation: reducing_gap ({self.reducing_gap}) must be at least 1, such as 2.0")
         if self.detection_side < MIN_FACE_SIDE:
             raise InputError(f"preparation: no face is found with detection_side {self.detection_side}; try 1600")
 
@@ -285,12 +291,16 @@ def resized(image: Image.Image, settings: Preparation) -> Image.Image:
     if settings.resize == "keep" or (settings.resize == "shrink" and min(image.size) < side):
         return image
     if settings.resize == "stretch":
-        return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BILINEAR)
-    return resize_short_side(image, side)
+        return image if image.size == (side, side) else _bilinear(image, (side, side), settings.reducing_gap)
+    return resize_short_side(image, side, settings.reducing_gap)
 
 
-def resize_short_side(image: Image.Image, side: int) -> Image.Image:
+def resize_short_side(image: Image.Image, side: int, reducing_gap: float | None = None) -> Image.Image:
     """Resize by Pillow's antialiasing bilinear filter: short side to `side`, long side truncated, as published."""
     width, height = image.size
     size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
-    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+    return image if size == image.size else _bilinear(image, size, reducing_gap)
+
+
+def _bilinear(image: Image.Image, size: tuple[int, int], reducing_gap: float | None) -> Image.Image:
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=reducing_gap)

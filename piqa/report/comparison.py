@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from piqa.explanation.difference import FactorDifference, ScoreDifference, compare_factors, difference_lines
+from piqa.factors.factor import Reading
 from piqa.factors.measure import PortraitFactors
-from piqa.report.facts import MapPicture, score_pictures
+from piqa.report.facts import Facts, MapPicture, score_pictures
 from piqa.report.names import printable
 from piqa.report.pages import Heading, value_words
 from piqa.report.portraits import Portraits, ReportedImage
@@ -59,6 +60,11 @@ def compare_pair(portraits: Portraits, explainer: Explainer | None = None, with_
     return Pair(a, b, found.factors, found, maps)
 
 
+def compare_facts(a: Facts, b: Facts) -> list[FactorDifference]:
+    """Return the factors by which two measured images differ, the most telling first."""
+    return compare_factors(_as_measured(a, a.read()), _as_measured(b, b.read()))
+
+
 def in_words(pair: Pair) -> list[str]:
     """Return what tells the images apart, for a terminal: a line a difference, the most telling first."""
     return difference_lines(printable(pair.a.name), printable(pair.b.name), pair.factors, pair.score)
@@ -96,11 +102,14 @@ def comparison_page(pair: Pair, head: Heading, portraits: Portraits) -> str:
 
 
 def _measured(image: ReportedImage) -> PortraitFactors:
+    return _as_measured(image.facts, image.readings)
+
+
+def _as_measured(facts: Facts, readings: Mapping[str, Reading]) -> PortraitFactors:
     """Return the readings of an image in the form in which they are compared."""
-    facts = image.facts
     points = None if facts.face_points is None else [tuple(point) for point in facts.face_points]
     size = {"width": facts.width, "height": facts.height, "face_points": points}
-    return cast(PortraitFactors, SimpleNamespace(readings=image.readings, **size))
+    return cast(PortraitFactors, SimpleNamespace(readings=readings, **size))
 
 
 def _value(image: ReportedImage, difference: FactorDifference) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from piqa.factors.factor import Direction, Reading
 from piqa.factors.families import FACTORS
 from piqa.report.facts import MapPicture
+from piqa.report.learned import FactorModel, Learned
 from piqa.report.names import folder_of, page_names, printable, shown_names
 from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage
 from piqa.report.scenes import place_in_words
@@ -29,7 +30,11 @@ DIRECTIONS: dict[Direction, str] = {
     "middle": "neither direction is better in itself",
 }
 
-SHORT_TITLES = {"score_whole": "score: whole image", "score_face": "score: face"}  # of maps, for the switch
+SHORT_TITLES = {  # of maps, for the switch
+    "score_whole": "score: whole image",
+    "score_face": "score: face",
+    "learned_exposure": "exposure, learned",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Heading:
         compared: With what each is compared, a sentence.
         model: The model's name; "" without one.
         licence: What is said of the use of its weights; "" where nothing is.
+        learned: A sentence on each factor model.
     """
 
     title: str
@@ -53,6 +59,7 @@ class Heading:
     compared: str
     model: str
     licence: str = ""
+    learned: tuple[str, ...] = ()
 
 
 def heading(portraits: Portraits, model: str = "", licence: str = "") -> Heading:
@@ -66,7 +73,13 @@ def heading(portraits: Portraits, model: str = "", licence: str = "") -> Heading
     faceless = sum(image.facts.face_box is None for image in portraits if not image.error)
     folders = {folder_of(name) for name in portraits.names}
     title = printable(folders.pop()) if len(folders) == 1 else ""
-    return Heading(title, number_of, faceless, len(portraits.errors), compared, model, licence)
+    learned = tuple(_learned_words(one) for one in portraits.learned.models)
+    return Heading(title, number_of, faceless, len(portraits.errors), compared, model, licence, learned)
+
+
+def _learned_words(model: FactorModel) -> str:
+    licence = f" Its licence: {model.licence}." if model.licence else ""
+    return f"Learned {model.family} is the score of the model {model.name}: higher is better.{licence}"
 
 
 def planned_files(files: Sequence[str]) -> list[str]:
@@ -84,7 +97,7 @@ def write_portraits(portraits: Portraits, files: WrittenFiles, head: Heading, ad
         advance: Told of each page.
     """
     with files.replacing(TABLE) as temporary:
-        write_table(portraits, temporary, scored=bool(head.model))
+        write_table(portraits, temporary, bool(head.model), portraits.learned)
     measured = portraits.measured()
     for place, position in enumerate(measured):
         before = portraits.page(measured[place - 1]) if place else ""
@@ -110,9 +123,7 @@ def index_page(portraits: Portraits, head: Heading, more: Mapping[str, str]) -> 
     return render_page(
         "report/index.html",
         head=head,
-        factors=list(FACTORS.values()),
-        shown_first=PRINCIPAL,
-        directions=DIRECTIONS,
+        factor_columns=list(_columns(portraits.learned)),
         families=list(dict.fromkeys(factor.family for factor in FACTORS.values())),
         rows=list(_rows(portraits)),
         failures=[(printable(portraits.names[at]), printable(error)) for at, error in portraits.errors.items()],
@@ -155,8 +166,36 @@ def _rows(portraits: Portraits) -> Iterator[dict[str, object]]:
             "faces": 0 if image.facts.face_box is None else 1 + image.facts.other_faces,
             "score": image.score,
             "outs": [_out_words(out) for out in image.stand_outs[:3]],
-            "cells": [_cell(image.readings[name]) for name in FACTORS],
+            "cells": list(_cells(image, portraits.learned)),
         }
+
+
+def _columns(learned: Learned) -> Iterator[dict[str, str]]:
+    """Yield title, kind, group and hint of the index's columns of factors, a family's factor models behind its own."""
+    for family in dict.fromkeys(factor.family for factor in FACTORS.values()):
+        for factor in (one for one in FACTORS.values() if one.family == family):
+            hint = f"{factor.unit}, {DIRECTIONS[factor.direction]}" if factor.unit else DIRECTIONS[factor.direction]
+            group = "" if factor.name in PRINCIPAL else f"more on {family}"
+            yield {"title": factor.title, "kind": "number", "group": group, "hint": hint}
+        for model in learned.of_family(family):
+            hint = f"score of the model {model.name}, {DIRECTIONS['up']}"
+            yield {"title": model.factor.title, "kind": "number", "group": "", "hint": hint}
+            for output in model.outputs:
+                title = f"{output} ({model.factor.title})".replace("_", " ")
+                yield {"title": title, "kind": "text", "group": "", "hint": f"says the model {model.name}"}
+
+
+def _cells(image: ReportedImage, learned: Learned) -> Iterator[dict[str, object]]:
+    """Yield the cells of those columns."""
+    for family in dict.fromkeys(factor.family for factor in FACTORS.values()):
+        for name in (name for name, factor in FACTORS.items() if factor.family == family):
+            yield _cell(image.readings[name])
+        for model in learned.of_family(family):
+            said = image.learned.get(model.family)
+            yield _cell(Reading(model.factor, None) if said is None else said.reading)
+            for output in model.outputs:
+                word = "" if said is None else said.classes.get(output, "").replace("_", " ")
+                yield {"value": word, "text": word, "percentile": None}
 
 
 def _out_words(out: StandOut) -> tuple[str, str]:
@@ -186,7 +225,9 @@ def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
     pictures = portraits.parts.pictures(image.file)
     facts = image.facts
     said = image.said
-    maps = [*pictures.maps, *(said.maps if said is not None else [])]
+    learned = image.learned.values()
+    maps = [*pictures.maps, *(shown for one in learned for shown in one.maps), *(said.maps if said is not None else [])]
+    readings = [*image.readings.values(), *(one.reading for one in learned)]
     return {
         "title": image.title,
         "folder": printable(folder_of(image.name)),
@@ -201,8 +242,8 @@ def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
         "compared": image.compared_with,
         "placed": any(reading.percentile is not None for reading in image.readings.values()),
         "families": [
-            {"name": family, "bars": [_bar(reading) for reading in readings]}
-            for family, readings in _by_family(image.readings.values())
+            {"name": family, "bars": [_bar(reading) for reading in of_family]}
+            for family, of_family in _by_family(readings)
         ],
         "said": said,
         "share_words": "" if said is None else share_words(said.shares),

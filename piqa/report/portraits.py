@@ -8,6 +8,7 @@ from typing import Any
 
 from piqa.factors.factor import Reading
 from piqa.report.facts import Facts, MapPicture
+from piqa.report.learned import Learned, LearnedReading
 from piqa.report.names import PLACE, page_names, printable, shown_names
 from piqa.report.parts import Parts, map_from
 from piqa.report.scenes import Scenes, ScenesFrom
@@ -50,6 +51,7 @@ class ReportedImage:
         stand_outs: What stands out.
         compared_with: Such as `the 12 images of the folder day 1`.
         said: What the model says; None without one, or where it could not say anything.
+        learned: What learned factor models say, by the family of factors.
     """
 
     position: int
@@ -62,6 +64,7 @@ class ReportedImage:
     stand_outs: list[StandOut]
     compared_with: str
     said: ScoreSaid | None
+    learned: dict[str, LearnedReading] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -93,6 +96,7 @@ class Portraits:
         self.names = shown_names(self.files)
         self._pages = page_names(self.names)
         self.said: Callable[[str], ScoreSaid | None] = lambda file: None  # what a model says, where there is one
+        self.learned = Learned()  # what learned factor models say, where there are any
         self.errors: dict[int, str] = {}
         self.refused = 0  # images that the machine did not let us read
         self.scenes = Scenes(self.names, [self._first_read(position) for position in range(len(files))], choice)
@@ -134,6 +138,7 @@ class Portraits:
             outs,
             self.scenes.words(position),
             None if position in self.errors else self.said(self.files[position]),
+            {} if position in self.errors else self.learned.readings(position, self.files[position]),
         )
 
     def _first_read(self, position: int) -> dict[str, Reading]:

@@ -12,6 +12,7 @@ from piqa.data.cuts import check_crop, seen_side
 from piqa.errors import InputError
 from piqa.models.clip_iqa import CLIPIQA
 from piqa.models.contract import Arguments, ScoringModule
+from piqa.models.focus import Focus
 from piqa.models.liqe import LIQE
 from piqa.preparation.portrait import Preparation
 from piqa.system.files import digest_of
@@ -110,16 +111,19 @@ def load_config(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringMod
     network = build_network(ClassSpec.from_dict(model.get("network"), f"`model.network` of {path}"), path, trust)
     init = model.get("init", "openai")
     source = str(init.get("clip", "openai") if isinstance(init, Mapping) else init)
-    if not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and (Path(source).suffix or is_name(source)))):
+    if isinstance(network, Focus):
+        source = ""  # what it measures needs no weights
+    elif not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and (Path(source).suffix or is_name(source)))):
         found, advice = type(network).__name__, f"`python -m piqa.fit --config {path}`; then give the run's folder"
         raise InputError(f"{path} describes a {found} that must be trained first: {advice}")
-    state_dicts.load_clip(network, source)
+    else:
+        state_dicts.load_clip(network, source)
     settings = _table(data.get("preparation"), "data.preparation", path)
     check_arguments(Preparation, settings, f"`data.preparation` of {path}")
     preparation = Preparation(**settings)
     inputs = _table(data.get("inputs"), "data.inputs", path)
     view, crop_size = inputs.get("view", "crops"), inputs.get("crop_size", 384)
-    weights = digest_of(source) if Path(source).is_file() else source  # or a name
+    weights = digest_of(source) if Path(source).is_file() else source or None  # or a name
     side = seen_side(view, preparation, crop_size) or crop_size
     return network.eval(), ModelCard(ClassSpec.of(network), asdict(preparation), view, side, weights=weights)
 

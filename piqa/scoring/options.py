@@ -24,6 +24,12 @@ def check_scoring(test_crops: str = "five", batch_size: int = 1, precision: str 
             raise InputError(f"`{name}` is {number!r}; at least {least} is needed")
 
 
+def check_inside(path: object, **given: object) -> None:
+    """Raise an InputError if something is asked for that an exported model has inside."""
+    for name in (name for name, value in given.items() if value is not None):
+        raise InputError(f"`{name}` is not for {path}: what an exported model has is inside; export it again")
+
+
 @dataclass(frozen=True)
 class ScoringOptions:
     """How the images of a table are scored.

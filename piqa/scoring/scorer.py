@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -16,11 +16,15 @@ from piqa.engines.exported_network import LIQE_WINDOWS, ExportedNetwork
 from piqa.engines.graph import Engine, check_engine, is_exported
 from piqa.errors import InputError, late_imports
 from piqa.preparation.portrait import PREPARATION_VERSION, Portrait, Preparation, Preparer
-from piqa.scoring.engine import Device, ScoringEngine
+from piqa.scoring.engine import Device, ScoringEngine, Values
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
-from piqa.scoring.options import Precision, check_scoring
+from piqa.scoring.options import Precision, check_inside, check_scoring
 from piqa.scoring.pictures import Pictures, pictures
+from piqa.scoring.rows import BOX, COLUMNS, by_image, is_finite
+from piqa.scoring.rows import Cell as Cell
+from piqa.scoring.rows import Row as Row
 from piqa.scoring.runtime_engine import RuntimeEngine, digest_of_exported, load_exported_parts
+from piqa.scoring.stated_std import STD, std_factor_of
 from piqa.system.files import digest_of
 from piqa.system.forks import check_process, forks
 from piqa.weights.model_card import ModelCard
@@ -34,11 +38,6 @@ if TYPE_CHECKING:
     from piqa.data.transforms import Batch
     from piqa.models.contract import ScoringModule
     from piqa.scoring.torch_engine import TorchEngine
-
-BOX = ["face_x1", "face_y1", "face_x2", "face_y2"]
-Cell = str | float | bool | None
-Row = dict[str, Cell]  # by column
-COLUMNS = ["file", "score", "face_found", *BOX, "turned", "error"]
 
 
 class Scorer:
@@ -88,6 +87,7 @@ class Scorer:
 
             self.engine = TorchEngine(network, preparation.liqe, precision, device)
         self.card = card or self.engine.card(preparation, view, crop_size)
+        self.std_factor = std_factor_of(self.card)  # of the network's `score_std`; 1 for what the network states itself
         self._preparer: Preparer | None = None
         self._forks = forks()
 
@@ -130,7 +130,7 @@ class Scorer:
         """
         check_scoring(precision=precision)
         if is_exported(path):
-            _check_inside(path, liqe=liqe, prompts=prompts, precision=precision if precision == "16" else None)
+            check_inside(path, liqe=liqe, prompts=prompts, precision=precision if precision == "16" else None)
             exported, preparation, card = load_exported_parts(path, engine, device, precision == "bf16")
             if try_turns is not None:
                 preparation = replace(preparation, try_turns=try_turns)
@@ -166,11 +166,21 @@ class Scorer:
     def _torch(self) -> TorchEngine:
         if isinstance(self.engine, RuntimeEngine):
             raise InputError("an exported model scores and does nothing else; give the model that it was made of")
+        if not hasattr(self.engine, "network"):
+            raise InputError("an ensemble, or one model with dropout, scores and does nothing else; load the one model")
         return cast("TorchEngine", self.engine)
+
+    def with_engine(self, engine: ScoringEngine) -> Scorer:
+        """Return a scorer with the same preparation and card and this engine, whose values it takes as they are."""
+        other = copy(self)
+        other.engine, other.std_factor, other._preparer = engine, 1.0, None
+        vars(other).pop("columns", None)
+        return other
 
     def to(self, device: str | torch.device) -> Scorer:
         """Move the scorer, and with it the network, to a device, such as `cuda`; InputError if there is none."""
-        self._torch.to(device)
+        move = getattr(self.engine, "to", None) or self._torch.to
+        move(device)
         self._preparer = None
         return self
 
@@ -214,9 +224,11 @@ class Scorer:
             preparation["liqe"] = digest_of(state_dicts.require(self.preparation.liqe, "liqe"))
         exported = isinstance(self.engine, RuntimeEngine)
         made_of = {"model": digest_of_exported(Path(model)) if exported else digest_of(model)}
-        seen = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
+        seen: dict[str, object] = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
         if factors:
             seen["factors"] = _factors().factor_settings()
+        if self.std_factor != 1 and STD in self.columns:
+            seen["score_std_factor"] = self.std_factor
         return {**made_of, **self.engine.settings(self.card), **seen}
 
     def score(
@@ -235,8 +247,9 @@ class Scorer:
                 is one path; a folder stands for the images below it. Arrays hold uint8, or floats in [0, 1], of
                 shape (height, width, 3), (3, height, width), or (images, 3, height, width) for several pictures. PIL
                 images are turned upright and converted as files are.
-            test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster. Ignored by
-                models that see whole images or windows.
+            test_crops: `five` crops whose scores are averaged, or `one` from the centre: five times faster; or `ten`
+                and `two`, the same with their mirror images: half as fast. Ignored by models that see whole images
+                or windows.
             batch_size: Images in one pass through the network.
             workers: Processes that decode images and find faces; 0 does it in this one. A script that asks for some
                 must keep its own work under `if __name__ == "__main__":`, as they import it.
@@ -304,7 +317,8 @@ class Scorer:
     def rows(self, batch: ImageBatch) -> list[Row]:
         """Return a row, by column, for each image of a batch: the second half of `stream`; errors as of `score`."""
         with self.engine.enough_memory(len(batch.files)):
-            outputs = iter(self._outputs_of(batch) if batch.crops else [])
+            values = self.engine.values(batch.crops, batch.windows, batch.window_counts) if batch.crops else {}
+            outputs = iter(self._by_image(values))
         rows = []
         columns = self.columns_with(bool(batch.factors))
         measured = batch.factors or [None] * len(batch.files)
@@ -312,12 +326,12 @@ class Scorer:
         for file, box, turned, error, factors in images:
             row: Row = {**dict.fromkeys(columns), "file": file, "error": error}
             row |= factors.cells() if factors is not None else {}
-            values = next(outputs) if error is None else {}
-            if error is None and not is_finite(values["score"]):
-                row["error"] = f"{file}: the network's score is {values['score']}, no number; check the model's weights"
+            own = next(outputs) if error is None else {}
+            if error is None and not is_finite(own["score"]):
+                row["error"] = f"{file}: the network's score is {own['score']}, no number; check the model's weights"
             elif error is None:
                 row |= {"face_found": box is not None, "turned": turned}
-                row |= {name: value if is_finite(value) else None for name, value in values.items()}
+                row |= {name: value if is_finite(value) else None for name, value in own.items()}
                 row |= dict(zip(BOX, box, strict=True)) if box is not None else {}
             rows.append(row)
         return rows
@@ -325,7 +339,14 @@ class Scorer:
     def score_portraits(
         self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
     ) -> list[float]:
-        """Return the scores of prepared portraits, in their order.
+        """Return the scores of prepared portraits, in their order; arguments and errors as of `portrait_outputs`."""
+        outputs = self.portrait_outputs(portraits, test_crops=test_crops, batch_size=batch_size)
+        return [cast(float, row["score"]) for row in outputs]
+
+    def portrait_outputs(
+        self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
+    ) -> list[Row]:
+        """Return the network's outputs on prepared portraits, by name, in their order.
 
         Args:
             portraits: As prepared with this scorer's settings; they may be read while they are scored.
@@ -335,39 +356,25 @@ class Scorer:
         Raises:
             InputError: If a score is no number, as of a network whose weights are none.
         """
-        return self.portrait_outputs(portraits, test_crops=test_crops, batch_size=batch_size).get("score", [])
-
-    def portrait_outputs(
-        self, portraits: Iterable[Portrait], *, test_crops: Crops = "five", batch_size: int = 4
-    ) -> dict[str, list[float]]:
-        """Return all outputs that are one number a portrait, by name, in the order of the portraits.
-
-        Arguments and errors are as of `score_portraits`; without any portrait there is no output.
-        """
         check_scoring(test_crops, batch_size)
         self._check_process()
-        found: dict[str, list[float]] = {}
+        rows: list[Row] = []
         remaining = iter(portraits)
         while batch := list(islice(remaining, batch_size)):
             seen = together([portrait_seen(one, self.crop_size, test_crops, self.view) for one in batch])
             with self.engine.enough_memory(len(batch)):
-                for name, values in self.engine.values(seen, None, []).items():
-                    found.setdefault(name, []).extend(values)
-        scores = found.get("score", [])
-        if (bad := next((at for at, score in enumerate(scores) if not is_finite(score)), None)) is not None:
-            raise InputError(f"the network's score of portrait {bad} is {scores[bad]}, no number; check the weights")
-        return found
+                rows += self._by_image(self.engine.values(seen, None, []))
+        if (bad := next((at for at, row in enumerate(rows) if not is_finite(row["score"])), None)) is not None:
+            raise InputError(
+                f"the network's score of portrait {bad} is {rows[bad]['score']}, no number; check the weights"
+            )
+        return rows
 
     def _check_process(self) -> None:
         check_process(self._forks, self.device.type, self.engine.threads)
 
-    def _outputs_of(self, batch: ImageBatch) -> list[Row]:
-        """Return the network's outputs on the good images of a batch; class indices by their names."""
-        classes = self.engine.classes
-        columns: dict[str, list[Cell]] = {}
-        for name, values in self.engine.values(batch.crops, batch.windows, batch.window_counts).items():
-            columns[name] = [classes[name][int(index)] for index in values] if name in classes else [*values]
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    def _by_image(self, outputs: Mapping[str, Values]) -> list[Row]:
+        return by_image(outputs, self.engine.classes, self.std_factor)
 
     def inference(self) -> AbstractContextManager[None]:
         """Run a block of PyTorch without gradients and in the scorer's precision."""
@@ -390,17 +397,6 @@ class Scorer:
         types = dict.fromkeys((name for name in columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
-
-
-def is_finite(value: Cell) -> bool:
-    """Whether a cell is anything but NaN or an infinity."""
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _check_inside(path: str | Path, **given: object) -> None:
-    """Raise an InputError if something is asked for that an exported model has inside."""
-    for name in (name for name, value in given.items() if value is not None):
-        raise InputError(f"`{name}` is not for {path}: what an exported model has is inside; export it again")
 
 
 def _factors() -> Any:

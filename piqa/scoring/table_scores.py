@@ -14,7 +14,8 @@ from piqa.evaluation.leaderboard.entries import Candidate
 from piqa.preparation.store import PreparedStore
 from piqa.scoring.options import ScoringOptions
 from piqa.scoring.precision import tell_precision
-from piqa.scoring.scorer import Scorer
+from piqa.scoring.scorer import Row, Scorer
+from piqa.scoring.stated_std import STD
 from piqa.system.progress import Advance, progress
 from piqa.system.shown_paths import shown_path
 from piqa.weights.licences import licence_of
@@ -36,6 +37,9 @@ def scored_candidates(
 ) -> Iterator[CandidateTable]:
     """Yield every model's predictions of the images of some splits, of which the first is evaluated.
 
+    A network's `score_std` becomes the column `prediction_std`, as the network states it, so that its factor can be
+    fitted anew.
+
     Args:
         models: Path or name of each model, by its name on the board.
         scorer: The first model's, loaded already.
@@ -52,8 +56,10 @@ def scored_candidates(
     frame = labels[labels["split"].isin(used)]
     for name, model in models.items():
         scorer = scorer or load(model)
+        scorer.std_factor = 1.0
         tell_precision(scorer.card, options.precision, shown_path(model))
         selected_on, licence = scorer.card.trained_on.get("selected_on"), licence_of(scorer.card)
+        uncertainty = scorer.card.uncertainty
         score = score_stored if scorer.takes_portraits else score_files
         found, broken = score(scorer, frame["path"], options)
         _check_failed(broken, len(labels), len(frame), max_failed)
@@ -61,6 +67,8 @@ def scored_candidates(
         scorer = None  # one network in memory at a time
         outputs = found.loc[frame.loc[~failed, "path"]].set_axis(frame.index[~failed])
         scored = frame[~failed].assign(prediction=outputs["score"])
+        if STD in outputs and outputs[STD].notna().all():
+            scored["prediction_std"] = outputs[STD]
         for attribute in [attribute for attribute in attributes if attribute in outputs]:
             scored[PREDICTION + attribute] = outputs[attribute]
         without = frame.loc[failed & (frame["split"] == used[0]), "image"].to_list()
@@ -72,7 +80,7 @@ def scored_candidates(
             failed=tuple(without),
         )
         evaluated = scored[scored["split"] == used[0]].reset_index(drop=True).drop(columns="path")
-        evaluated.attrs = {"failed": without, "licence": licence}
+        evaluated.attrs = {"failed": without, "licence": licence, "uncertainty": uncertainty}
         yield CandidateTable(candidate, evaluated, scored)
 
 
@@ -84,25 +92,30 @@ def score_stored(scorer: Scorer, paths: pd.Series[str], options: ScoringOptions)
     usable = [path for path in paths if path not in failed]
     with progress(len(usable)) as advance:
         portraits = _counted(map(prepared.load, usable), advance)
-        outputs = scorer.portrait_outputs(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
-    return pd.DataFrame(outputs or {"score": []}, index=usable, dtype="float64"), broken
+        rows = scorer.portrait_outputs(portraits, test_crops=options.test_crops, batch_size=options.batch_size)
+    return _numbers(scorer, dict(zip(usable, rows, strict=True))), broken
 
 
 def score_files(scorer: Scorer, paths: pd.Series[str], options: ScoringOptions) -> tuple[Scores, Broken]:
     """Return the same of the files themselves, for a model that the store does not serve."""
-    scores: dict[str, dict[str, float]] = {}
+    rows: dict[str, Row] = {}
     broken: Broken = []
-    numbers = scorer.numbers
     with progress(len(paths)) as advance:
         for batch in scorer.batches(paths, test_crops=options.test_crops, batch_size=options.batch_size):
             for row in scorer.rows(batch):
                 file, error = str(row["file"]), row["error"]
                 if error is None:
-                    scores[file] = {name: float(row[name] or 0) for name in numbers}
+                    rows[file] = row
                 else:
                     broken.append((file, str(error)))
             advance(len(batch.files))
-    return pd.DataFrame.from_dict(scores, orient="index", columns=numbers, dtype="float64"), broken
+    return _numbers(scorer, rows), broken
+
+
+def _numbers(scorer: Scorer, rows: Mapping[str, Row]) -> Scores:
+    """Return the outputs that are numbers, one row an image."""
+    found = {file: [row[name] for name in scorer.numbers] for file, row in rows.items()}
+    return pd.DataFrame.from_dict(found, orient="index", columns=scorer.numbers, dtype="float64")
 
 
 def _counted(portraits: Iterable[Item], advance: Advance) -> Iterator[Item]:

@@ -82,11 +82,16 @@ class TorchEngine:
 
     def values(self, seen: Seen, windows: NDArray[Any] | None, window_counts: Sequence[int]) -> dict[str, Values]:
         """Return the outputs on images that are one value each."""
+        found = self.tensors(seen, windows, window_counts)
+        # those of more dimensions are for losses
+        return {name: values.tolist() for name, values in found.items() if values.ndim == 1}
+
+    def tensors(self, seen: Seen, windows: NDArray[Any] | None, window_counts: Sequence[int]) -> dict[str, Tensor]:
+        """Return all outputs on images, first dimension images."""
         batch = self._moved(seen)
         if windows is not None:
             batch["liqe_logits"] = self.liqe_logits(self._on_device(windows), list(window_counts))
-        # those of more dimensions are for losses
-        return {name: values.tolist() for name, values in self.outputs(batch).items() if values.ndim == 1}
+        return self.outputs(batch)
 
     @contextmanager
     def enough_memory(self, images: int) -> Iterator[None]:

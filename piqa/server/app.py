@@ -1,49 +1,37 @@
-"""The ASGI application: what a request meets before its route, and all routes."""
+"""The ASGI application: what a request meets before its route, all routes, and how faults are told."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import piqa
-from piqa.server.database import Database
+from piqa.errors import InputError
+from piqa.server import board_routes, front_routes, judge_routes, once_routes, project_routes, rate_routes
+from piqa.server.guard import Guard
+from piqa.server.pages import page
+from piqa.server.refusals import FULL, RequestError, is_no_room
+from piqa.server.services import Services, services_of
 from piqa.server.settings import ServerSettings
 
-
-class Services:
-    """What routes work with.
-
-    Attributes:
-        settings: Of the server.
-        database: Its database.
-    """
-
-    def __init__(self, settings: ServerSettings) -> None:
-        self.settings = settings
-        settings.data.mkdir(parents=True, exist_ok=True)
-        self.database = Database(settings.database_url)
-
-    def start(self) -> None:
-        """Start what works in the background."""
-
-    def close(self) -> None:
-        """End what works in the background, and close the database."""
-        self.database.close()
-
-
-def services_of(request: Request) -> Services:
-    """Return the services of the application that answers a request; for `Depends`."""
-    services: Services = request.app.state.services
-    return services
+__all__ = ["Services", "create_app", "services_of"]
+PAGES = (judge_routes, rate_routes, board_routes)
+ROUTERS = [one.router for one in (front_routes, project_routes, once_routes, *PAGES)]
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
-    """Return the application, with its database opened and migrated.
+    """Return the application, with its database opened and migrated, and its models loaded.
 
     Raises:
-        InputError: If the database cannot be used.
+        InputError: As of `Services`.
     """
     services = Services(settings)
 
@@ -53,9 +41,77 @@ def create_app(settings: ServerSettings) -> FastAPI:
         try:
             yield
         finally:
-            services.close()
+            await run_in_threadpool(services.close)
 
     # Their pages of documentation fetch scripts from elsewhere.
-    app = FastAPI(title="piqa", version=piqa.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="piqa",
+        version=piqa.__version__,
+        description="Scores and explains portraits.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+    )
     app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router)
+    _tell_faults(app)
+    app.add_middleware(Guard, settings=settings)
     return app
+
+
+def _tell_faults(app: FastAPI) -> None:
+    """Answer every fault with its status and one line."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, InputError)
+        if is_no_room(error):
+            return answer(request, 507, FULL)
+        if isinstance(error, RequestError):
+            return answer(request, error.status, str(error), error.headers)
+        return answer(request, 400, str(error))
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        words = {404: "there is nothing here", 405: "this cannot be done here"}
+        return answer(request, error.status_code, words.get(error.status_code, str(error.detail)), error.headers)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        return answer(request, 422, " ".join(f"{place}: {first['msg']}".split()))
+
+    async def of_database(request: Request, error: Exception) -> Response:
+        if is_no_room(error):
+            return answer(request, 507, FULL)
+        if isinstance(error, IntegrityError):
+            return answer(request, 409, "this changed meanwhile; look again")
+        return answer(request, 503, "the database does not answer; try again", {"Retry-After": "5"})
+
+    async def of_machine(request: Request, error: Exception) -> Response:
+        if is_no_room(error):
+            return answer(request, 507, FULL)
+        return answer(request, 500, "the server could not do this; its operator finds the reason in its log")
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return answer(request, 400, "the client is gone")
+
+    app.add_exception_handler(InputError, refused)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(SQLAlchemyError, of_database)
+    app.add_exception_handler(OSError, of_machine)
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(Exception, of_machine)
+
+
+def answer(request: Request, status: int, line: str, headers: object = None) -> Response:
+    """Return a line as JSON, or as a page where a browser asks for one."""
+    more = dict(headers) if isinstance(headers, dict) else {}
+    if not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", ""):
+        told = page(request, "error.html", status=status, line=line)
+        told.headers.update(more)
+        return told
+    return JSONResponse({"error": line}, status, more)

@@ -65,16 +65,18 @@ class Score(Base):
     Attributes:
         model: The name that clients see.
         settings: Digest of all that the score depends on; another one makes it outdated.
-        score: Higher is better, comparable in a scene only.
-        outputs: The model's other outputs, by name.
+        score: Higher is better, comparable in a scene only; None where the model could not score the photo.
+        outputs: The model's other outputs, by name, and the face that it saw.
+        error: Why there is no score.
     """
 
     __tablename__ = "scores"
     photo_id: Mapped[str] = mapped_column(ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     settings: Mapped[str]
-    score: Mapped[float]
+    score: Mapped[float | None]
     outputs: Mapped[Facts] = mapped_column(JSON, default=dict)
+    error: Mapped[str | None]
 
 
 class Job(Base):

@@ -8,7 +8,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
+from piqa.data.cuts import Crops
 from piqa.errors import InputError
+from piqa.scoring.options import Precision
+from piqa.weights.trust import Trust
 
 Keep = Literal["all", "none"]
 SHORTEST_TOKEN = 16  # characters
@@ -23,8 +26,11 @@ class Limits:
         image_bytes: Size of one uploaded image.
         request_bytes: Size of one request, all its files together.
         request_files: Images in one request.
-        waiting_images: Images that wait to be scored; a full queue answers 503.
+        waiting_images: Images of requests that wait for their scores, a model; a full queue answers 503.
         request_seconds: How long a client may take to send a request, or to wait for its answer.
+        projects: Projects at once.
+        project_photos: Photos of one project.
+        free_bytes: Room on the disk below which no image is taken any more.
     """
 
     image_bytes: int = 100 * MIB
@@ -32,6 +38,27 @@ class Limits:
     request_files: int = 500
     waiting_images: int = 256
     request_seconds: float = 300.0
+    projects: int = 10_000
+    project_photos: int = 50_000
+    free_bytes: int = 100 * MIB
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0 and name != "free_bytes":
+                raise InputError(f"`--limits.{name}` {value}: more than 0 is needed")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How the models of a server score, as of `piqa predict`."""
+
+    device: str = "auto"
+    precision: Precision = "32"
+    test_crops: Crops = "five"
+    batch_size: int | None = None
+    workers: int | None = None
+    liqe: str | None = None
+    trust: Trust = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +74,7 @@ class ServerSettings:
         port: Its port; 0 for any free one.
         keep: Whether uploaded images are kept (`all`) or forgotten once they are scored (`none`).
         models: Paths or names of models, by the name that clients see.
+        scoring: How they score.
         limits: What a client may ask for at once.
 
     Raises:
@@ -61,6 +89,7 @@ class ServerSettings:
     port: int = 8000
     keep: Keep = "all"
     models: Mapping[str, str] = field(default_factory=dict)
+    scoring: ModelSettings = ModelSettings()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

@@ -76,16 +76,17 @@ def run_command(
     args: list[str] | None,
     prog: str,
     description: str | None,
-    positional: str,
+    positional: str | None,
     **settings: Any,
 ) -> None:
     """Run a command: a function whose parameters are the options, all but `positional` with `--`.
 
-    `settings` are those of `positional`, as for `add_argument`; `args` None means the program's own.
+    `settings` are those of `positional`, as for `add_argument`, if there is one; `args` None means the program's own.
     """
     parser = Parser(prog=prog, description=description)
-    parser.add_argument(positional, type=str, **settings)
-    parser.add_function_arguments(function, skip={positional})
+    if positional is not None:
+        parser.add_argument(positional, type=str, **settings)
+    parser.add_function_arguments(function, skip={positional} if positional else set())
     parsed = parser.parse_args(args)
     with one_line_errors():
         function(**parser.instantiate(parsed).as_dict())

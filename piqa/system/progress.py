@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+_silent = ContextVar("silent", default=False)
 
 
 class Advance(Protocol):
@@ -47,7 +50,7 @@ def progress(
         unit: What the items are.
     """
     console = console or Console(stderr=True)
-    if quiet:
+    if quiet or _silent.get():
         yield lambda items, note="": None
     elif console.is_terminal:
         note_column = TextColumn("{task.fields[note]}")
@@ -76,6 +79,16 @@ def progress(
             last, done_then, pause, started = time.monotonic(), done, every, True
 
         yield advance
+
+
+@contextmanager
+def without_progress() -> Iterator[None]:
+    """Show no progress of what this thread does in the block, as for a client of a server."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from piqa.errors import InputError
 from piqa.system.memory import KEPT_BY_WORKER, keep_freed_memory
@@ -77,6 +77,26 @@ def map_in_workers(make_work: MakeWork[Job, Result], jobs: Iterable[Job], worker
                 if turn in results and not ready:
                     break
             yield results.pop(turn)
+
+
+@contextmanager
+def worker(make_work: MakeWork[Job, Result]) -> Iterator[Callable[[Job], Result]]:
+    """Start a worker process; yield a function that does a job in it, and raises what `map_in_workers` does.
+
+    For threads that each wait for a process of their own, and do not know their jobs beforehand.
+    """
+    with _processes(make_work, 1) as processes:
+        ((pipe, process),) = processes.items()
+
+        def do(job: Job) -> Result:
+            with _named_when_dead(process, 1):
+                pipe.send(job)
+                result, error = pipe.recv()
+            if error is not None:
+                raise error
+            return cast(Result, result)
+
+        yield do
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from piqa.data.tables.database import VOTES
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.rating_distribution import RATING_LEVELS, rating_outputs
-from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask
+from piqa.tasks.base import MakeOptimizer, MakeSchedule
 from piqa.tasks.emd import emd, maximum_entropy, vote_fractions
 from piqa.tasks.initial_weights import InitialWeights
 from piqa.tasks.losses import mean_within_groups
+from piqa.tasks.two_groups import TwoGroupTask
 
 Scores = TypeVar("Scores", Tensor, np.ndarray)
 
@@ -84,7 +85,7 @@ def nima_schedule(optimizer: Optimizer) -> LRScheduler:
     return TwoStages(optimizer)
 
 
-class AestheticTask(ScoringTask):
+class AestheticTask(TwoGroupTask):
     """Ratings out of ten, compared over the whole split: SROCC and PLCC of mean and deviation, accuracy, EMD.
 
     Where images have votes, the distribution of votes is learnt. A plain score is mapped to a rating, and for EMD to
@@ -194,27 +195,3 @@ class AestheticTask(ScoringTask):
             deviations = [rating_outputs(rows[voted])["std"].numpy() for rows in (target, predicted)]
             found |= {"srocc_std": srocc(*deviations), "plcc_std": plcc(*deviations)}
         return found
-
-    def parameters_to_train(self) -> Iterable[object]:
-        """Return the two groups `head` and `backbone`, without an empty one."""
-        backbone = list(self._backbones().parameters())
-        ids = {id(parameter) for parameter in backbone}
-        head = [p for p in self.network.parameters() if id(p) not in ids and p.requires_grad]
-        groups = [{"params": head, "name": "head"}, {"params": backbone, "name": "backbone"}]
-        return [group for group in groups if group["params"]]
-
-    def _backbones(self) -> nn.Module:
-        backbones: nn.Module = getattr(self.network, "backbones", nn.ModuleDict())
-        return backbones
-
-    def on_train_epoch_start(self) -> None:
-        """Freeze the backbone while its learning rate is 0.
-
-        The rate is read from the optimiser, so that a resumed run is in the stage in which it was left. With several
-        processes the gradients are still computed: DistributedDataParallel waits for every one it knew at the start.
-        """
-        super().on_train_epoch_start()
-        groups = {group.get("name"): group["lr"] for group in self.trainer.optimizers[0].param_groups}
-        learns = groups.get("backbone") != 0
-        self._backbones().requires_grad_(learns or self.trainer.world_size > 1)
-        self._backbones().train(learns)  # else its batch normalisation would go on learning

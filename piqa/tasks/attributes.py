@@ -43,6 +43,7 @@ class AttributesTask(RankingTask):
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
         compute: How a training step is computed.
+        layer_decay: As of `RankingTask`.
 
     Attributes:
         combine_losses: Makes one loss of those by `overall` and attribute; a callback may put its own in its place.
@@ -65,10 +66,11 @@ class AttributesTask(RankingTask):
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
+        layer_decay: float = 1.0,
     ) -> None:
         names = tuple(getattr(network, "attributes", ()) if attributes is None else attributes)
         self.collected = ("score", *names)
-        super().__init__(network, init, loss, target, optimizer, schedule, compute)
+        super().__init__(network, init, loss, target, optimizer, schedule, compute, layer_decay=layer_decay)
         self.attributes = names
         if not names:
             raise InputError("there is no attribute to learn; name some in `model.network.init_args.attributes`")

@@ -22,6 +22,7 @@ from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
 from piqa.tasks.initial_weights import InitialWeights
+from piqa.tasks.layer_decay import layer_groups, scale_rates
 from piqa.training.checkpoints import State
 from piqa.training.compute_options import ComputeOptions
 from piqa.training.nan_guard import BatchResult, stop_unless_finite
@@ -59,6 +60,7 @@ class ScoringTask(LightningModule, ABC):
     collected: tuple[str, ...] = ("score",)  # outputs that the measures need, as far as the network has them
     attributes: tuple[str, ...] = ()  # what is learnt beside the score, each with a report of its own
     schedule_interval = "epoch"  # or `step`
+    layer_decay = 1.0  # factor of the learning rate from a layer of a backbone to the one before it
 
     def __init__(
         self,
@@ -175,12 +177,15 @@ class ScoringTask(LightningModule, ABC):
         return table
 
     def parameters_to_train(self) -> Iterable[object]:
-        """Return what the optimiser is made of: all trainable parameters, as one group."""
+        """Return what the optimiser is made of: all trainable parameters, as one group, or one a layer."""
+        if self.layer_decay != 1:
+            return layer_groups(self.network, self.layer_decay)
         return (weight for weight in self.network.parameters() if weight.requires_grad)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser of `parameters_to_train`, and its schedule."""
         optimizer = self._make_optimizer(self.parameters_to_train())
+        scale_rates(optimizer)
         schedule = self._make_schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval}}
 

@@ -12,6 +12,7 @@ from piqa.errors import InputError
 from piqa.evaluation.metrics import pair_accuracy, per_scene
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask, published_adam, published_schedule
 from piqa.tasks.initial_weights import InitialWeights
+from piqa.tasks.learnt_std import LearntStd, std_terms
 from piqa.tasks.losses import (
     fidelity_loss,
     mean_within_groups,
@@ -37,6 +38,14 @@ class RankingTask(ScoringTask):
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
         compute: How a training step is computed.
+        learnt_std: How a network that answers `score_std` learns it (`piqa.tasks.learnt_std`): `joint`, the doubt of
+            the model, inside the predicted preference; or `raters`, the order of the standard deviations of the
+            measured scores, for tables that have them. Ignored for other networks.
+        layer_decay: Factor of the learning rate from a layer of a backbone to the one before it, such as 0.75; 1 for
+            one rate.
+
+    Raises:
+        InputError: If `layer_decay` is out of range.
     """
 
     def __init__(
@@ -48,31 +57,59 @@ class RankingTask(ScoringTask):
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
+        learnt_std: LearntStd = "joint",
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__(network, optimizer, schedule, compute, init)
-        self._loss, self._target = LOSSES[loss], target
+        if not 0 < layer_decay <= 1:
+            raise InputError(f"`model.layer_decay` is {layer_decay}; it must lie above 0 and be at most 1")
+        self.layer_decay = layer_decay
+        self._loss, self._target, self._learnt_std = LOSSES[loss], target, learnt_std
 
     def setup(self, stage: str) -> None:
-        """Check that the table has the column that the target needs."""
-        if stage == "fit" and self._target == "score_std":
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            if "score_std" not in data.splits["train"]:
-                raise InputError(
-                    f"`model.target: score_std` needs a score_std column, which {data.table.name} lacks; take "
-                    "`published`"
-                )
+        """Check that the table has the column that the target, or the standard deviation that is learnt, needs."""
+        for setting, value, other in (("target", "score_std", "published"), ("learnt_std", "raters", "joint")):
+            if stage == "fit" and getattr(self, f"_{setting}") == value:
+                data = self.trainer.datamodule  # type: ignore[attr-defined]
+                if "score_std" not in data.splits["train"]:
+                    raise InputError(
+                        f"`model.{setting}: {value}` needs a score_std column, which {data.table.name} lacks; take "
+                        f"`{other}`"
+                    )
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the mean loss over the pairs of each group, then over the groups of the step."""
         return self.pair_loss(predicted, batch["score"], batch.get("score_std"), batch)
 
-    def pair_loss(self, predicted: Tensor, score: Tensor, score_std: Tensor | None, batch: Batch) -> Tensor:
-        """Return the loss of predictions of one attribute, by its subjective scores and their standard deviations."""
+    def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Return the same loss; of a network that answers `score_std` with the standard deviations that it states."""
+        std = outputs.get("score_std")
+        if std is None:
+            return self.loss(outputs["score"], batch)
+        return self.pair_loss(outputs["score"], batch["score"], batch.get("score_std"), batch, std)
+
+    def pair_loss(
+        self,
+        predicted: Tensor,
+        score: Tensor,
+        score_std: Tensor | None,
+        batch: Batch,
+        predicted_std: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss of predictions of one attribute, by its subjective scores and their standard deviations.
+
+        `predicted_std` are the standard deviations that the network states of its predictions, where it does.
+        """
         a, b = pairs_within(batch["group"])
         std = score_std if self._target == "score_std" else None
         stds = (None, None) if std is None else (std[a], std[b])
         target = target_difference(score[a], score[b], *stds)
-        losses = self._loss(predicted[a] - predicted[b], target)
+        difference, more = predicted[a] - predicted[b], None
+        if predicted_std is not None:
+            measured = None if score_std is None else (score_std[a], score_std[b])
+            difference, more = std_terms(self._learnt_std, difference, (predicted_std[a], predicted_std[b]), measured)
+        losses = self._loss(difference, target)
+        losses = losses if more is None else losses + more
         return mean_within_groups(losses, batch["group"][a], batch["groups"])
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_warn
 
 from piqa.errors import InputError
@@ -22,6 +22,7 @@ from piqa.training.signals import StopOnSignal, leave_together
 State = dict[str, Any]  # content of a checkpoint
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best", "last"
+AVERAGING = "averaging_state"  # where Lightning keeps in a checkpoint how many steps were averaged
 STEP_FILE = re.compile(r"step-(\d{7,})\.ckpt")
 
 
@@ -186,6 +187,13 @@ class LastCheckpoints(Checkpoint):
             file.unlink(missing_ok=True)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
+        """Check that weights that were averaged are averaged further, and recount the finished batches."""
+        averages = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if AVERAGING in checkpoint and not averages:
+            raise InputError("the checkpoint is of a run whose weights were averaged; resume it with its `--ema_decay`")
+        self._recount(trainer, checkpoint)
+
+    def _recount(self, trainer: Trainer, checkpoint: State) -> None:
         """Recount the finished batches if steps are now accumulated from another number of batches."""
         loops = checkpoint["loops"]["fit_loop"]
         loaders = loops["state_dict"].get("combined_loader")

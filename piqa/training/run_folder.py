@@ -18,7 +18,7 @@ KIND = "training run"
 RECORD, CONFIG = "record.json", "config.yaml"
 BEFORE_TRAINING = {MARKER, f".piqa{LOCK}", RECORD, CONFIG}  # what is there before there is a result
 CHECKPOINT = re.compile(rf"({BEST}|{LAST}|step-\d{{7,}})\.ckpt")
-RESULT = re.compile(r"metrics(-\d+)?\.csv|model\.(safetensors|json)|hparams\.yaml")
+RESULT = re.compile(r"metrics(-\d+)?\.csv|model\.(safetensors|json)|labels\.csv|hparams\.yaml")
 TEST = ("test", re.compile(r"predictions\.csv|per_scene\.csv|metrics\.json|scatter\.png"))
 RECORD_OF_0_1_0 = {"command", "started", "data", "packages"}  # entries of its record.json
 

@@ -182,6 +182,42 @@ def dots(
     return _svg(f"0 0 {WIDTH} 160", WIDTH, 160, title, said, parts)
 
 
+def intervals(values: Sequence[tuple[str, float, float, float]], title: str, digits: int = 2, unit: str = "") -> Markup:
+    """Return a row for each value, the highest first: a dot, a line from the low to the high end, and the number.
+
+    Args:
+        values: Name, value, low and high end; NaN ends leave the line out, a NaN value the row.
+        title: What is shown.
+        digits: Decimal places.
+        unit: Of the values.
+    """
+    known = sorted((row for row in values if math.isfinite(row[1])), key=lambda row: -row[1])
+    ends = [end for row in known for end in row[1:] if math.isfinite(end)] or [0.0, 1.0]
+    low, high = min(ends), max(ends)
+    left, right, height = 124.0, WIDTH - 44.0, 22 * len(known) + 4
+    across = (right - left) / ((high - low) or 1)
+    parts, said = [], []
+    if low < 0 < high:
+        zero = left - low * across
+        parts.append(f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="2" y2="{height - 2}" stroke="{LINE}" class="grid"/>')
+    for row, (name, value, start, end) in enumerate(known):
+        middle = 22 * row + 13
+        parts.append(_text(0, middle + 4, name if len(name) < 18 else "…" + name[-16:]))
+        if math.isfinite(start) and math.isfinite(end):
+            x1, x2 = left + (start - low) * across, left + (end - low) * across
+            parts.append(
+                f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{middle}" y2="{middle}" stroke="{BLUE}" stroke-width="2" '
+                'class="blue"/>'
+            )
+        told = f"<title>{escape(name)}: {number(value, digits)}{' ' + unit if unit else ''}</title>"
+        at = left + (value - low) * across
+        parts.append(f'<circle cx="{at:.1f}" cy="{middle}" r="4" fill="{BLUE}" class="plus">{told}</circle>')
+        parts.append(_text(WIDTH, middle + 4, number(value, digits), anchor="end"))
+        between = f" ({number(start, digits)} to {number(end, digits)})" if math.isfinite(start) else ""
+        said.append(f"{name} {number(value, digits)}{between}")
+    return _svg(f"0 0 {WIDTH} {height}", WIDTH, height, title, ", ".join(said), parts)
+
+
 def _svg(box: str, width: float, height: float, title: str, said: str, parts: Sequence[str]) -> Markup:
     head = (
         f'<svg class="chart" data-widget="chart" viewBox="{box}" width="{width:g}" height="{height:g}" role="img" '

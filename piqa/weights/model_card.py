@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a card is read without PyTorch
 CARD_FORMAT = "piqa 1"  # in every card; a change of meaning gets a new number
 VIEWS = ("crops", "whole", "windows")  # how a network sees an image: `piqa.data.cuts.View`
 FILE_KEYS = {"crop_size": "crop"}  # where a file calls an attribute by another name
-FACTS = ("trained_on", "personal", "licence", "preference", "checks")  # no score depends on them
+FACTS = ("trained_on", "personal", "licence", "preference", "uncertainty", "checks")  # no score depends on them
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ class ModelCard:
         licence: What is said of its use: of `code`, `weights` and `data`, and `commercial`, `yes`, `no` or `unknown`.
         preference: How a difference of scores becomes a probability, as `piqa.evaluate` fitted it: what
             `piqa.evaluation.statistics.preference.Preference.to_dict` gives.
+        uncertainty: What held-out scenes say of the errors of its scores, as `piqa.evaluate` found it: what
+            `piqa.evaluation.statistics.uncertainty.ScoreUncertainty.to_dict` gives. Its `factor` makes the unit of the
+            column `score_std`.
         checks: By precision or engine, how far its scores agree with float32: what
             `piqa.scoring.agreement.Agreement.to_dict` gives.
         weights_digest: Digest of the weights file beside the card; `model_file.save` computes it.
@@ -87,6 +90,7 @@ class ModelCard:
     personal: Arguments = field(default_factory=dict)
     licence: Arguments = field(default_factory=dict)
     preference: Arguments = field(default_factory=dict)
+    uncertainty: Arguments = field(default_factory=dict)
     checks: Arguments = field(default_factory=dict)
     weights_digest: str | None = field(default=None, compare=False)
 

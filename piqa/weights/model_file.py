@@ -209,7 +209,9 @@ def instantiate(spec: object, kind: type, source: str, trust: Sequence[str] = ()
 
 
 def _built(value: object, kind: type, source: str, trust: Sequence[str]) -> object:
-    """Return an argument; a list of descriptions, as a mix has of its tables, is built."""
+    """Return an argument; a network inside a network is built, and so is a list of tables, as a mix has."""
+    if kind is nn.Module and isinstance(value, Mapping) and "class_path" in value:
+        return instantiate(value, kind, source, trust)
     if not isinstance(value, list) or not all(isinstance(one, Mapping) and "class_path" in one for one in value):
         return value
     if any(isinstance(one.get("init_args"), Mapping) and "tables" in one["init_args"] for one in value):

@@ -25,11 +25,11 @@ Trust = str | Sequence[str] | None  # as users name the packages that they trust
 
 NETWORKS = (
     *("CLIPIQA", "CLIPIQAPlus", "ColourNet", "DualBranch", "LIQE", "MultiScaleNet", "NIMA", "NoiseNet", "Regressor"),
-    "TANet",
+    *("CompositionNet", "ExposureMap", "Focus", "LightStudent", "TANet"),
 )
 TABLES = (
     *("AVA", "BID", "CADB", "CLIVE", "CSIQ", "GFIQA", "KADID", "LIVE", "LSVQ", "PIQ23", "SPAQ", "TAD66K", "TID2013"),
-    *("CSVTable", "FiveK", "FlickrAES", "KonIQ", "Mix"),
+    *("CSVTable", "FiveK", "FlickrAES", "KonIQ", "Mix", "Pictures"),
 )
 # Where each class that a card may name is public. A card may name another module of piqa's, as those of 0.1.0 do.
 PUBLIC = dict.fromkeys(NETWORKS, "piqa.models") | dict.fromkeys(TABLES, "piqa.data")
@@ -43,6 +43,7 @@ LARGEST_SIDE = 4096  # px of what a network sees
 RANGES: dict[str, tuple[float, float]] = {  # of the arguments that decide how much memory something takes
     "image_size": (1, 2048),
     "hidden": (1, 16384),
+    "levels": (1, 8),
     "motion": (0, 16384),
     "context": (1, 75),
     "dropout": (0, 1),

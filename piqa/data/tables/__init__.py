@@ -14,6 +14,7 @@ from piqa.data.tables.koniq import KonIQ
 from piqa.data.tables.live import LIVE
 from piqa.data.tables.lsvq import LSVQ
 from piqa.data.tables.mix import Mix
+from piqa.data.tables.pictures import Pictures
 from piqa.data.tables.piq23 import PIQ23
 from piqa.data.tables.spaq import SPAQ
 from piqa.data.tables.tad66k import TAD66K
@@ -38,4 +39,5 @@ __all__ = [
     "FlickrAES",
     "KonIQ",
     "Mix",
+    "Pictures",
 ]

@@ -60,8 +60,8 @@ class CADB(Database):
     human, 1,432 static, 979 landscape, 692 animal, 635 architecture, 474 plant, 436 cityscape, 256 indoor, 152 night,
     122 other.
 
-    Splits: `official`, 8,547 train, of which `val_fraction` is drawn for validation (the published code has no
-    validation part and looks at the test instead), and 950 test; `drawn`, ours, without split.json.
+    Splits: `official`, 7,692 train and 855 val, drawn from the 8,547 for training (the published code has no validation
+    part and looks at the test instead), and 950 test; `drawn`, ours, without split.json: 7,597, 950 and 950.
 
     Terms: the code is MIT; the photographs come from Flickr by way of AADB, whose terms hold. Citation: Zhang, Niu and
     Zhang, "Image Composition Assessment with Saliency-Augmented Multi-Pattern Pooling", BMVC 2021.

@@ -67,9 +67,9 @@ class SPAQ(Database):
     `scene_tags`: the scene that most people named, and any other that 30 % named. `exif_focal_length` .. `exif_flash`:
     as the sheet has them, NaN where a cell is empty.
 
-    Splits: no official one. `drawn`: 10 % val and 20 % test (8,900 / 1,112 / 2,225 less one to two by rounding), by
-    hash; benchmarks draw 80/20. `numbered`, as the seed's laboratory used them for colour: 00001 to 10000 for training,
-    of which `val_fraction` is drawn for validation, and the last 1,125 for the test.
+    Splits: no official one. `drawn`, by hash: 7,788 train, 1,112 val, 2,225 test; benchmarks draw 80/20. `numbered`, as
+    a published study of colour used them: 9,000 train and 1,000 val, drawn from 00001 to 10000, and the last 1,125 for
+    the test.
 
     Terms: "educational and research purposes only"; a commercial product needs the authors' leave (header of their code
     and Readme). Citation: Fang et al., "Perceptual Quality Assessment of Smartphone Photography", CVPR 2020.

@@ -97,8 +97,8 @@ class Results:
         partial: dict[tuple[str, str], float] = {}
         for attribute in attributes:
             own = attribute_candidates(tables, attribute)
-            if not own or self.labels is None:
-                continue
+            if self.labels is None or not own or all(one.frame.empty for one in own):
+                continue  # nobody predicts it, or no image to be evaluated has it
             others = {name: "score"} | {other: f"score.{other}" for other in attributes if other != attribute}
             by_image = self.labels.set_index("image")
             rivals = {f"{other} score": by_image[column].dropna() for other, column in others.items()}

@@ -9,7 +9,7 @@ likelihood on the pairs inside scenes, so that of all pairs with a stated probab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from math import isfinite, log
 
 import numpy as np
@@ -89,11 +89,14 @@ class ScenePairs:
         difference: Prediction of the first less that of the second, shape (pairs,).
         target: Share of viewers who find the first better, in [0, 1], by the measured scores.
         scene: The number of each pair's scene, from 0.
+        first, second: The places of both images among those that were given; empty where they are of no use.
     """
 
     difference: Array
     target: Array
     scene: Places
+    first: Places = field(default_factory=lambda: np.empty(0, np.intp))
+    second: Places = field(default_factory=lambda: np.empty(0, np.intp))
 
     @property
     def scenes(self) -> int:
@@ -168,9 +171,8 @@ def scene_pairs(
     spread = np.hypot(deviation[first], deviation[second])
     hard = 0.5 + 0.5 * np.sign(gap)
     target = np.where(spread > 0, ndtr(gap / np.maximum(spread, SMALLEST_STD)), hard)
-    return ScenePairs(
-        predicted[first] - predicted[second], target, np.repeat(np.arange(len(drawn)), [len(a) for a, _ in drawn])
-    )
+    number_of_pair = np.repeat(np.arange(len(drawn)), [len(a) for a, _ in drawn])
+    return ScenePairs(predicted[first] - predicted[second], target, number_of_pair, first, second)
 
 
 def fitted_scale(pairs: ScenePairs) -> float | None:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from piqa.server import records  # noqa: F401 -- declares the tables
+from piqa.server import records, study_records  # noqa: F401 -- they declare the tables
 from piqa.server.database import Base
 
 connection = context.config.attributes["connection"]

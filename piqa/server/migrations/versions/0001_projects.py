@@ -35,8 +35,9 @@ def upgrade() -> None:
         sa.Column("photo_id", sa.String(), sa.ForeignKey("photos.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("model", sa.String(), primary_key=True),
         sa.Column("settings", sa.String(), nullable=False),
-        sa.Column("score", sa.Float(), nullable=False),
+        sa.Column("score", sa.Float()),
         sa.Column("outputs", sa.JSON(), nullable=False),
+        sa.Column("error", sa.String()),
     )
     op.create_table(
         "jobs",

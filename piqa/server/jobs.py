@@ -1,0 +1,253 @@
+"""Work that takes longer than a request: kept in the database, so that a server which is killed loses none of it.
+
+A server claims a job, and says every few seconds that it is still at it. Where it does not say so any more, another
+server, or itself after it was started again, takes the job over. So a job must be able to go on from what is done.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import SQLAlchemyError
+
+from piqa.errors import InputError
+from piqa.server.database import Database
+from piqa.server.records import Facts, Job, new_id, now
+from piqa.server.refusals import RequestError, not_found
+from piqa.server.storage import process_is_gone
+from piqa.system.files import HERE
+
+WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
+ENDED = (DONE, FAILED, STOPPED)
+
+
+class JobStoppedError(Exception):
+    """A job is to end: it was stopped, another server has taken it over, or this server ends."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that runs here.
+
+    Attributes:
+        id: Its name.
+        project: The project that it belongs to, if any.
+        arguments: What it was asked for.
+    """
+
+    id: str
+    project: str | None
+    arguments: Mapping[str, Any]
+    _jobs: Jobs
+
+    def tell(self, done: int, total: int | None = None) -> None:
+        """Keep how much is done.
+
+        Raises:
+            JobStoppedError: If the job is to end.
+        """
+        values: dict[str, object] = {"done": done, "seen": now()} | ({} if total is None else {"total": total})
+        if not self._jobs.update_own(self.id, values):
+            raise JobStoppedError
+
+    def check(self) -> None:
+        """Raise JobStoppedError if the job is to end."""
+        if self._jobs.is_to_end(self.id):
+            raise JobStoppedError
+
+
+Handler = Callable[[Running], Facts]
+
+
+class Jobs:
+    """The jobs of a server, and the threads that run them.
+
+    Args:
+        database: Where they are kept.
+        threads: Jobs that run at once.
+        heartbeat: Seconds between two signs of life.
+        patience: Seconds without one after which a job is taken over.
+    """
+
+    def __init__(self, database: Database, threads: int = 2, heartbeat: float = 3.0, patience: float = 20.0) -> None:
+        self._database, self._heartbeat, self._patience = database, heartbeat, patience
+        self.owner = f"{HERE}.{os.getpid()}.{new_id()}"
+        self._handlers: dict[str, Handler] = {}
+        self._wake, self._end = threading.Event(), threading.Event()
+        self._to_end: set[str] = set()  # jobs here that are to end
+        self._seen: dict[str, tuple[datetime | None, float]] = {}  # of jobs elsewhere: the last sign, and since when
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._work, name=f"jobs-{at}") for at in range(threads)]
+        self._threads.append(threading.Thread(target=self._live, name="jobs-life"))
+
+    def register(self, kind: str, handler: Handler) -> None:
+        """Say what does the jobs of a kind; it is given the job, and returns the result.
+
+        The handler must go on from what is done when it is called anew, and call `tell` or `check` now and then. An
+        InputError of its fails the job, with its one line.
+        """
+        self._handlers[kind] = handler
+
+    def add(self, kind: str, arguments: Facts, project: str | None = None, total: int = 0) -> str:
+        """Add a job; return its name."""
+        if kind not in self._handlers:
+            raise KeyError(kind)
+        job = Job(id=new_id(), kind=kind, arguments=arguments, project_id=project, total=total)
+        with self._database.session() as session:
+            session.add(job)
+        self.wake()
+        return job.id
+
+    def wake(self) -> None:
+        """Look for jobs at once."""
+        self._wake.set()
+
+    def get(self, job: str) -> Job:
+        """Return a job; RequestError if there is none of this name."""
+        with self._database.session() as session:
+            found = session.get(Job, job)
+        if found is None:
+            raise not_found("job")
+        return found
+
+    def of_project(self, project: str) -> list[Job]:
+        """Return the jobs of a project, the newest first."""
+        with self._database.session() as session:
+            return list(session.scalars(select(Job).where(Job.project_id == project).order_by(Job.created.desc())))
+
+    def stop(self, job: str) -> Job:
+        """Stop a job; what it has done is kept. One that has ended stays as it is."""
+        with self._database.session() as session:
+            values = {"state": STOPPED, "finished": now()}
+            session.execute(update(Job).where(Job.id == job, Job.state.not_in(ENDED)).values(values))
+        self._to_end.add(job)
+        return self.get(job)
+
+    def start(self) -> None:
+        """Start to run jobs; those that a killed server of this machine has left are taken over at once."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End; jobs that run here wait for the next server."""
+        self._end.set()
+        self._wake.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        with suppress(SQLAlchemyError), self._database.session() as session:
+            own = (Job.owner == self.owner, Job.state == RUNNING)
+            session.execute(update(Job).where(*own).values(state=WAITING, owner=None))
+
+    @property
+    def ending(self) -> bool:
+        """Whether the server ends."""
+        return self._end.is_set()
+
+    def is_to_end(self, job: str) -> bool:
+        """Whether a job that runs here is to end."""
+        return self.ending or job in self._to_end
+
+    def update_own(self, job: str, values: Mapping[str, object]) -> bool:
+        """Change a job that runs here; return whether it still does."""
+        if self.is_to_end(job):
+            return False
+        with self._database.session() as session:
+            mine = (Job.id == job, Job.owner == self.owner, Job.state == RUNNING)
+            return _changed(session.execute(update(Job).where(*mine).values(dict(values))))
+
+    def claim(self) -> Running | None:
+        """Claim the oldest job that waits, or whose server is gone; None where there is none."""
+        with self._lock, self._database.session() as session:
+            gone = [job for job, state in self._running(session).items() if self._is_gone(job, *state)]
+            free = select(Job).where(Job.kind.in_(self._handlers), or_(Job.state == WAITING, Job.id.in_(gone)))
+            job = session.scalars(free.order_by(Job.created).limit(1).with_for_update(skip_locked=True)).first()
+            if job is None:
+                return None
+            before = (Job.id == job.id, Job.state == job.state, _same(Job.owner, job.owner), _same(Job.seen, job.seen))
+            claim = update(Job).where(*before).values(state=RUNNING, owner=self.owner, seen=now())
+            if not _changed(session.execute(claim.execution_options(synchronize_session=False))):
+                return None  # another server was faster, where the database cannot lock rows
+            self._to_end.discard(job.id)
+            return Running(job.id, job.project_id, dict(job.arguments), self)
+
+    def _running(self, session: Any) -> dict[str, tuple[str | None, datetime | None]]:
+        """Return owner and last sign of life of each job that runs elsewhere."""
+        rows = session.execute(select(Job.id, Job.owner, Job.seen).where(Job.state == RUNNING, Job.owner != self.owner))
+        found = {job: (owner, seen) for job, owner, seen in rows}
+        self._seen = {job: sign for job, sign in self._seen.items() if job in found}
+        return found
+
+    def _is_gone(self, job: str, owner: str | None, seen: datetime | None) -> bool:
+        """Whether a job's server is gone, by its process on this machine, or as it gives no sign of life.
+
+        Not the time in the database counts, as clocks of two machines differ, but for how long it has not changed.
+        """
+        here = re.match(rf"{HERE}\.(\d+)\.", owner or "")
+        if here is not None and process_is_gone(int(here[1])):
+            return True
+        before, since = self._seen.get(job, (None, 0.0))
+        if job not in self._seen or before != seen:
+            self._seen[job] = (seen, time.monotonic())
+            return False
+        return time.monotonic() - since > self._patience
+
+    def _work(self) -> None:
+        while not self.ending:
+            try:
+                running = self.claim()
+            except SQLAlchemyError:  # the database is away for a moment
+                running = None
+            if running is None:
+                self._wake.wait(self._heartbeat)
+                self._wake.clear()
+                continue
+            self._run(running)
+
+    def _run(self, running: Running) -> None:
+        with self._database.session() as session:
+            job = session.get(Job, running.id)
+            kind = "" if job is None else job.kind
+        try:
+            result = self._handlers[kind](running)
+            self.update_own(running.id, {"state": DONE, "result": result, "finished": now()})
+        except JobStoppedError:
+            return
+        except Exception as error:
+            if self.ending:
+                return
+            line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            values = {"state": FAILED, "error": " ".join(line.split()), "finished": now()}
+            with suppress(SQLAlchemyError):
+                self.update_own(running.id, values)
+
+    def _live(self) -> None:
+        """Say now and then that this server lives, and hear which of its jobs are to end."""
+        while not self._end.wait(self._heartbeat):
+            with suppress(SQLAlchemyError), self._database.session() as session:
+                own = select(Job.id).where(Job.owner == self.owner, Job.state == STOPPED)
+                self._to_end |= set(session.scalars(own))
+                mine = (Job.owner == self.owner, Job.state == RUNNING)
+                session.execute(update(Job).where(*mine).values(seen=now()))
+
+
+def _same(column: Any, value: object) -> Any:
+    return column.is_(None) if value is None else column == value
+
+
+def _changed(result: Any) -> bool:
+    """Whether a statement changed a row."""
+    return isinstance(result, CursorResult) and result.rowcount == 1
+
+
+__all__ = ["ENDED", "JobStoppedError", "Jobs", "RequestError", "Running"]

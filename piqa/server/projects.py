@@ -1,0 +1,199 @@
+"""Projects, and the photos that are added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from piqa.errors import InputError
+from piqa.server.names import below_root, display_name, free_name
+from piqa.server.photo_job import SCORE
+from piqa.server.records import Photo, Project, new_id
+from piqa.server.refusals import RequestError, not_found, told_when_full
+from piqa.server.uploads import Upload
+from piqa.system.files import digest_of
+
+if TYPE_CHECKING:
+    from piqa.server.app import Services
+
+AT_ONCE = 500  # names that one statement looks up; databases bound their number
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An image that was not taken: what it is called, and why."""
+
+    name: str
+    error: str
+
+
+@dataclass
+class Added:
+    """What became of images that were to be added.
+
+    Attributes:
+        photos: Those that are in the project now; one that was there before is not added twice.
+        refused: Those that were not taken.
+        job: What measures and scores the new ones; None where there is none.
+    """
+
+    photos: list[Photo] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    job: str | None = None
+
+
+class Projects:
+    """All projects of a server.
+
+    Args:
+        services: Of the server.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._database = services, services.database
+
+    def create(self, name: str) -> Project:
+        """Make a project, which holds no photo yet.
+
+        Raises:
+            RequestError: If there are too many, or the name is empty.
+            InputError: If the name is too long.
+        """
+        shown = display_name(name) if name.strip() else ""
+        if not shown:
+            raise RequestError(400, "a project needs a name")
+        with told_when_full(), self._database.session() as session:
+            if (
+                session.scalar(select(func.count()).select_from(Project)) or 0
+            ) >= self._services.settings.limits.projects:
+                raise RequestError(409, "there are as many projects as this server keeps; delete one")
+            project = Project(id=new_id(), name=shown)
+            session.add(project)
+        return project
+
+    def all(self) -> list[tuple[Project, int]]:
+        """Return all projects, the newest first, each with the number of its photos."""
+        with self._database.session() as session:
+            counts = select(Photo.project_id, func.count().label("photos")).group_by(Photo.project_id).subquery()
+            rows = select(Project, counts.c.photos).outerjoin(counts, counts.c.project_id == Project.id)
+            found = session.execute(rows.order_by(Project.created.desc(), Project.id)).all()
+        return [(project, count or 0) for project, count in found]
+
+    def get(self, project: str) -> Project:
+        """Return a project; RequestError if there is none of this name."""
+        with self._database.session() as session:
+            found = session.get(Project, project)
+        if found is None:
+            raise not_found("project")
+        return found
+
+    def delete(self, project: str) -> None:
+        """Delete a project whole, with its photos, scores, jobs and files; its jobs stop."""
+        self.get(project)
+        with self._database.session() as session:
+            session.execute(delete(Project).where(Project.id == project))
+        self._services.storage.remove(project)
+
+    def delete_photo(self, photo: str) -> None:
+        """Delete a photo with its scores and files; RequestError if there is none of this name."""
+        with self._database.session() as session:
+            found = session.get(Photo, photo)
+            if found is None:
+                raise not_found("photo")
+            session.execute(delete(Photo).where(Photo.id == photo))
+        self._services.storage.remove(found.project_id, found.id)
+
+    def add(self, project: str, uploads: Sequence[Upload], refused: Sequence[Refused] = ()) -> Added:
+        """Add images that were uploaded, and begin to measure and to score them.
+
+        Raises:
+            RequestError: If there is no such project, it has too many photos, or the disk is full: then nothing is
+                added.
+        """
+        self.get(project)
+        added, made = Added(refused=[*refused]), []
+        with told_when_full():
+            try:
+                with self._database.session() as session:
+                    for upload in uploads:
+                        photo = self._photo(session, project, upload.name, upload.digest, upload.size, None)
+                        added.photos.append(photo)
+                        if photo in session.new:
+                            self._services.storage.adopt(upload.path, project, photo.id)
+                            made.append(photo.id)
+                            session.flush()
+            except BaseException:
+                for name in made:
+                    self._services.storage.remove(project, name)
+                raise
+            added.job = self._begin(project, made)
+        return added
+
+    def add_named(self, project: str, names: Sequence[str]) -> Added:
+        """Add images below the server's root by their paths from there, likewise; they stay where they are."""
+        self.get(project)
+        added, made, root = Added(), [], self._services.settings.root
+        with told_when_full():
+            with self._database.session() as session:
+                for name in names:
+                    try:
+                        path = below_root(root, name)
+                        size, digest = _looked_at(path, name, self._services.settings.limits.image_bytes)
+                    except InputError as error:
+                        added.refused.append(Refused(display_name(name[:250]), str(error)))
+                        continue
+                    assert root is not None
+                    source = path.relative_to(root.resolve()).as_posix()
+                    photo = self._photo(session, project, display_name(name), digest, size, source)
+                    added.photos.append(photo)
+                    if photo in session.new:
+                        made.append(photo.id)
+                        session.flush()
+            added.job = self._begin(project, made)
+        return added
+
+    def score_again(self, project: str) -> str | None:
+        """Begin to score what the models of today have not scored yet; return the job, None where all is scored."""
+        self.get(project)
+        with self._database.session() as session:
+            photos = list(session.scalars(select(Photo.id).where(Photo.project_id == project).order_by(Photo.added)))
+        return self._begin(project, photos)
+
+    def _begin(self, project: str, photos: list[str]) -> str | None:
+        if not photos:
+            return None
+        return self._services.jobs.add(SCORE, {"photos": photos}, project, len(photos))
+
+    def _photo(self, session: Session, project: str, name: str, digest: str, size: int, source: str | None) -> Photo:
+        """Return the photo of this name and content, which is there already or is added to the session."""
+        of_project = select(Photo).where(Photo.project_id == project)
+        same = session.scalars(of_project.where(Photo.digest == digest, Photo.name == name)).first()
+        if same is not None:
+            return same
+        count = session.scalar(select(func.count()).select_from(Photo).where(Photo.project_id == project)) or 0
+        if count >= self._services.settings.limits.project_photos:
+            raise RequestError(409, f"a project holds at most {count} photos; begin another one")
+        names = select(Photo.name).where(Photo.project_id == project, Photo.name.startswith(name.rpartition(".")[0]))
+        name = free_name(name, set(session.scalars(names)))
+        photo = Photo(id=new_id(), project_id=project, name=name, digest=digest, size=size, source=source, facts={})
+        session.add(photo)
+        return photo
+
+
+def _looked_at(path: Path, name: str, most: int) -> tuple[int, str]:
+    """Return size and digest of a file below the root."""
+    shown = display_name(name)
+    if not path.is_file():
+        raise InputError(f"{shown} is no file below the server's `--root`")
+    try:
+        size = path.stat().st_size
+        if size > most:
+            raise InputError(f"{shown} has {size} bytes; {most} at most are taken")
+        return size, digest_of(path)
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read: {error.strerror}") from error

@@ -1,0 +1,76 @@
+"""What routes and jobs work with."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from fastapi import Request
+
+from piqa.server.database import Database
+from piqa.server.jobs import Jobs
+from piqa.server.measured import MeasuringPool
+from piqa.server.models import Models
+from piqa.server.once import Once
+from piqa.server.photo_job import SCORE, PhotoJob
+from piqa.server.photos import Photos
+from piqa.server.projects import Projects
+from piqa.server.settings import ServerSettings
+from piqa.server.storage import Storage
+from piqa.system.ownership import locked
+
+
+class Services:
+    """What routes and jobs work with; other rooms' services are added by `Services.__init__`.
+
+    Attributes:
+        settings: Of the server.
+        database: Its database.
+        storage: Its files.
+        models: Its models.
+        measuring: The processes that measure photos.
+        jobs: Its jobs; `jobs.register` adds a kind.
+        projects: Projects, and how photos are added.
+        photos: What is known of photos.
+        once: Images that are scored or explained for one answer.
+
+    Raises:
+        InputError: If the folder is not a server's, another server without a database to share uses it, the database
+            cannot be used, or a model cannot be loaded.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self._held = ExitStack()
+        if settings.database is None:
+            self._held.enter_context(locked(settings.data, folder=True))
+        with ExitStack() as undo:
+            undo.callback(self._held.close)
+            self.storage = Storage(settings.data, settings.limits.free_bytes)
+            self.database = Database(settings.database_url)
+            self.models = Models(settings)
+            undo.pop_all()
+        self.measuring = MeasuringPool(settings.scoring.workers or None, settings.limits.waiting_images)
+        self.jobs = Jobs(self.database)
+        self.projects, self.photos, self.once = Projects(self), Photos(self), Once(self)
+        self.jobs.register(SCORE, PhotoJob(self))
+
+    def start(self) -> None:
+        """Start what works in the background."""
+        self.models.start()
+        self.measuring.start()
+        self.jobs.start()
+
+    def close(self) -> None:
+        """End what works in the background, and close the database."""
+        self.jobs.close()
+        self.models.close()
+        self.measuring.close()
+        self.database.close()
+        self._held.close()
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that answers a request; for `Depends`."""
+    services: Services = request.app.state.services
+    return services
