@@ -192,8 +192,8 @@ class _Trial:
                 personal = _scores(self.scorer, images, others, recipe.batch_size)
                 if self.keep is not None and draw == 0:
                     # Which errors were found of the scores, and at which rate, was found of other weights.
-                    personal = {"user": user, "k": size, **asdict(recipe)}
-                    card = replace(self.scorer.card, personal=personal, uncertainty={})
+                    whose = {"user": user, "k": size, **asdict(recipe)}
+                    card = replace(self.scorer.card, personal=whose, uncertainty={})
                     model_file.save(network, self.keep / f"{quote(user, safe='')}-{size}.safetensors", card)
             finally:
                 network.load_state_dict(before)
