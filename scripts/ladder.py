@@ -83,7 +83,8 @@ def main() -> None:
         demo = write_demo(folder / "demo", options.demo_seed, options.scenes, options.test_scenes)
         common = ("--data.table.csv", str(demo))
     if options.epochs:
-        common += ("--trainer.max_epochs", str(options.epochs))
+        common += ("--trainer.max_epochs", str(options.epochs), "--trainer.check_val_every_n_epoch", "1")
+        common += ("--model.schedule.T_max", str(options.epochs)) if options.config == "demo.yaml" else ()
     steps, costs = rungs(options), []
     found: dict[str, NDArray[np.float64]] = {}
     with one_line_errors():
@@ -112,7 +113,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--demo_seed", type=int, default=5, help="of the reduced demo; no choice has seen these scenes")
     parser.add_argument("--ema_decay", type=float, default=0.95)
     parser.add_argument("--layer_decay", type=float, default=0.75)
-    parser.add_argument("--backbone", default="test_mambaout", help="timm name; empty to leave the step out")
+    parser.add_argument("--backbone", default="", help="timm name; by default the step is left out")
     parser.add_argument(
         "--attributes", nargs="*", default=["detail", "exposure"], help="attributes that the table has scores of"
     )
