@@ -472,6 +472,16 @@ def test_every_answer_has_the_headers_that_browsers_heed(server):
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy
+    photos = server.app.state.services.photos
+    photos.get = lambda photo: 1 / 0  # a fault of the server itself
+    try:
+        broken = server.get("/api/photos/x")
+    finally:
+        del photos.get
+    assert broken.status_code == 500 and "ZeroDivision" not in line_of(broken)
+    assert (
+        broken.headers["x-content-type-options"] == "nosniff" and "sandbox" in broken.headers["content-security-policy"]
+    )
     page = server.get("/nothing", headers={"accept": "text/html"})
     assert page.status_code == 404 and "There is nothing here." in page.text
     assert "http://" not in page.text and "https://" not in page.text

@@ -103,11 +103,11 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
     response_model=list[PhotoOut],
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
-def photos(project: str, here: Here, kind: Format = "json", models: ModelNames = None) -> Any:
+def photos(project: str, here: Here, kind: Format = "json", model: ModelNames = None) -> Any:
     """Return the photos of a project by name, with scores and factors, as JSON or as CSV."""
     here.projects.get(project)
     if kind == "csv":
-        return csv_response(here.photos.csv(project, models), f"{project}.csv")
+        return csv_response(here.photos.csv(project, model), f"{project}.csv")
     return [PhotoOut.of(photo) for photo in here.photos.all(project)]
 
 
