@@ -31,6 +31,7 @@ ROWS = [
     "official",
     "engines",
     "explanation",
+    "serve",
 ]
 MACHINE = {"cpu", "vendor", "family", "model", "instructions", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 
