@@ -32,6 +32,7 @@ ROWS = [
     "engines",
     "explanation",
     "next-pair",
+    "serve",
 ]
 MACHINE = {"cpu", "vendor", "family", "model", "instructions", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 
