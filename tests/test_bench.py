@@ -31,6 +31,7 @@ ROWS = [
     "official",
     "engines",
     "explanation",
+    "light",
     "next-pair",
     "serve",
 ]
