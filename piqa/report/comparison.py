@@ -87,7 +87,13 @@ def comparison_page(pair: Pair, head: Heading, portraits: Portraits) -> str:
                 "maps": [{"title": m.title, "src": m.picture, "legend": m.legend, "note": m.limits} for m in maps],
             }
         )
-    rows = [
+    rows, told = difference_rows(pair)
+    return render_page("report/comparison.html", head=head, pair=pair, images=images, rows=rows, told=told)
+
+
+def difference_rows(pair: Pair) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Return a row of words for each factor that differs, and those rows that a page begins with."""
+    rows: list[dict[str, object]] = [
         {
             "factor": difference.factor,
             "a": _value(pair.a, difference),
@@ -97,8 +103,13 @@ def comparison_page(pair: Pair, head: Heading, portraits: Portraits) -> str:
         }
         for difference in pair.factors
     ]
-    told = [row for row, one in zip(rows, pair.factors, strict=True) if abs(one.telling) >= SEEN][:SAID]
-    return render_page("report/comparison.html", head=head, pair=pair, images=images, rows=rows, told=told)
+    told = [row for row, one in zip(rows, pair.factors, strict=True) if abs(one.telling) >= SEEN]
+    return rows, told[:SAID]
+
+
+def pair_of(a: ReportedImage, b: ReportedImage) -> Pair:
+    """Return two measured images with the factors that tell them apart."""
+    return Pair(a, b, compare_factors(_measured(a), _measured(b)))
 
 
 def _measured(image: ReportedImage) -> PortraitFactors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from piqa.factors.factor import Direction, Reading
 from piqa.factors.families import FACTORS
@@ -114,7 +115,7 @@ def portrait_page(portraits: Portraits, position: int, head: Heading, before: st
         count=len(portraits),
         before=_beside(before),
         after=_beside(after),
-        portrait=_view(portraits, portraits[position]),
+        portrait=portrait_view(portraits, portraits[position]),
     )
 
 
@@ -123,9 +124,9 @@ def index_page(portraits: Portraits, head: Heading, more: Mapping[str, str]) -> 
     return render_page(
         "report/index.html",
         head=head,
-        factor_columns=list(_columns(portraits.learned)),
+        factor_columns=list(factor_columns(portraits.learned)),
         families=list(dict.fromkeys(factor.family for factor in FACTORS.values())),
-        rows=list(_rows(portraits)),
+        rows=list(index_rows(portraits)),
         failures=[(printable(portraits.names[at]), printable(error)) for at, error in portraits.errors.items()],
         table=TABLE,
         more=more,
@@ -139,7 +140,7 @@ def write_report_pdf(portraits: Portraits, files: WrittenFiles, head: Heading, a
     def documents() -> Iterator[str]:
         for start in range(0, len(measured), PDF_PORTRAITS):
             chunk = measured[start : start + PDF_PORTRAITS]
-            views = [_view(portraits, portraits[position]) for position in chunk]
+            views = [portrait_view(portraits, portraits[position]) for position in chunk]
             yield render_page("report/print.html", head=head, portraits=views)
             advance(len(chunk))
 
@@ -151,10 +152,10 @@ def _beside(page: str) -> str:
     return page.removeprefix(f"{PORTRAITS}/")
 
 
-def _rows(portraits: Portraits) -> Iterator[dict[str, object]]:
-    """Yield a row of the index for each image that was measured."""
+def index_rows(portraits: Portraits, positions: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield a row of the index for each image that was measured, or of those at some positions."""
     room = THUMBNAIL_BYTES
-    for position in portraits.measured():
+    for position in portraits.measured() if positions is None else positions:
         image = portraits[position]
         thumbnail = portraits.parts.pictures(image.file).thumbnail if room > 0 else ""
         room -= len(thumbnail)
@@ -170,7 +171,7 @@ def _rows(portraits: Portraits) -> Iterator[dict[str, object]]:
         }
 
 
-def _columns(learned: Learned) -> Iterator[dict[str, str]]:
+def factor_columns(learned: Learned) -> Iterator[dict[str, str]]:
     """Yield title, kind, group and hint of the index's columns of factors, a family's factor models behind its own."""
     for family in dict.fromkeys(factor.family for factor in FACTORS.values()):
         for factor in (one for one in FACTORS.values() if one.family == family):
@@ -220,7 +221,7 @@ def value_words(reading: Reading, unit: bool = True) -> str:
     return f"{text} ({of})" if ":" in of or " to " in of else f"{text} {of}"  # `1: yes` tells what numbers mean
 
 
-def _view(portraits: Portraits, image: ReportedImage) -> dict[str, object]:
+def portrait_view(portraits: Portraits, image: ReportedImage) -> dict[str, Any]:
     """Return what the page of a portrait shows."""
     pictures = portraits.parts.pictures(image.file)
     facts = image.facts
@@ -279,6 +280,7 @@ def _map(shown: MapPicture) -> dict[str, object]:
 def _bar(reading: Reading) -> dict[str, object]:
     factor = reading.factor
     return {
+        "name": factor.name,
         "title": factor.title,
         "value": value_words(reading),
         "sentence": reading.sentence,

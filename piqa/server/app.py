@@ -15,7 +15,17 @@ from starlette.requests import ClientDisconnect
 
 import piqa
 from piqa.errors import InputError
-from piqa.server import board_routes, front_routes, judge_routes, once_routes, project_routes, rate_routes
+from piqa.server import (
+    board_routes,
+    devices_routes,
+    front_routes,
+    judge_routes,
+    once_routes,
+    photo_routes,
+    project_routes,
+    rate_routes,
+    two_routes,
+)
 from piqa.server.guard import HEADERS, POLICY, Guard
 from piqa.server.pages import page
 from piqa.server.refusals import FULL, RequestError, is_no_room
@@ -23,7 +33,7 @@ from piqa.server.services import Services, services_of
 from piqa.server.settings import ServerSettings
 
 __all__ = ["Services", "create_app", "services_of"]
-PAGES = (judge_routes, rate_routes, board_routes)
+PAGES = (photo_routes, two_routes, devices_routes, judge_routes, rate_routes, board_routes)
 ROUTERS = [one.router for one in (front_routes, project_routes, once_routes, *PAGES)]
 
 

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"')
 LANGUAGE_COOKIE = "piqa_language"
+Translator = Callable[..., str]
 NAVIGATION = ("photos", "two", "devices", "judge", "board")  # pages by their address; `nav.NAME` is their title
 
 
@@ -45,7 +46,12 @@ def language_of(request: Request) -> str:
     return "en"
 
 
-def translator(language: str) -> Callable[..., str]:
+def words_of(language: str, table: str) -> dict[str, str]:
+    """Return all strings of a table of a language, such as `upload`, for a script; values are not filled in."""
+    return {name.partition(".")[2]: text for name, text in strings(language).items() if name.startswith(f"{table}.")}
+
+
+def translator(language: str) -> Translator:
     """Return a function that gives a string by its name; values in braces are filled in."""
     known = strings(language)
 
@@ -62,7 +68,8 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         request: What was asked.
         template: A file of `templates/`, which extends `frame.html`.
         status: Of HTTP.
-        **values: What the template names, besides `t` (strings), `lang`, `languages`, `navigation` and `here`.
+        **values: What the template names, besides `t` (strings), `lang`, `languages`, `navigation`, `here` and
+            `address_here` (with the query).
     """
     language = language_of(request)
     text = render_page(
@@ -72,6 +79,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         languages=LANGUAGES,
         navigation=NAVIGATION,
         here=request.url.path,
+        address_here=f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
         **values,
     )
     return own_page(text, status)

@@ -5,9 +5,10 @@ Pages and the REST interface both ask here, and own no logic.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -108,6 +109,12 @@ class Photos:
             rows = list(session.scalars(select(Photo).where(Photo.project_id == project).order_by(Photo.name)))
         return self._seen(rows)
 
+    def kept_facts(self, project: str) -> list[tuple[str, Facts]]:
+        """Return the name of each photo of a project, and all that was kept of it when it was measured."""
+        with self._database.session() as session:
+            rows = session.execute(select(Photo.name, Photo.facts).where(Photo.project_id == project))
+            return [(name, facts or {}) for name, facts in rows]
+
     def csv(self, project: str, models: Sequence[str] | None = None) -> str:
         """Return a project as CSV, as `piqa predict` writes it: of one model `score`, of several `NAME.score`."""
         names = [model.name for model in self._services.models.chosen(None if models is None else [*models])]
@@ -135,6 +142,13 @@ class Photos:
             raise RequestError(404, row.error or "this photo is not measured yet; ask again soon")
         return path
 
+    def has_full(self, photo: str) -> bool:
+        """Whether all pixels of a photo can be had: a copy of them is there, or the original is."""
+        row = self._row(photo)
+        original = self._services.storage.original(row, self._services.settings.root)
+        copied = (self._services.storage.folder(row.project_id, row.id) / FULL).exists()
+        return copied or (original is not None and original.is_file())
+
     def maps(self, photo: str) -> list[MapPicture]:
         """Return the maps of a photo; their `picture` is an address of this server."""
         row = self._row(photo)
@@ -148,6 +162,11 @@ class Photos:
         data. Photos that wait are left out.
         """
         return self._portraits(project, self._version(project))
+
+    def printable(self, project: str) -> Portraits:
+        """Return the same with pictures as data, for a document that is on its own."""
+        photos = [photo for photo in self.all(project) if photo.state != "waiting"]
+        return Portraits([photo.name for photo in photos], cast(Parts, _Measured(self, photos, as_data=True)))
 
     def _version(self, project: str) -> str:
         """Return what changes when a photo is added, deleted or measured."""
@@ -205,8 +224,8 @@ class Photos:
 class _Measured:
     """What `Portraits` asks of the parts of a report, of photos in the database."""
 
-    def __init__(self, photos: Photos, seen: Sequence[PhotoSeen]) -> None:
-        self._photos, self._by_name = photos, {photo.name: photo for photo in seen}
+    def __init__(self, photos: Photos, seen: Sequence[PhotoSeen], as_data: bool = False) -> None:
+        self._photos, self._by_name, self._as_data = photos, {photo.name: photo for photo in seen}, as_data
 
     def id_of(self, name: str) -> str:
         return self._by_name[name].id
@@ -218,7 +237,14 @@ class _Measured:
     def pictures(self, name: str) -> Pictures:
         photo = self._by_name[name].id
         address = f"/api/photos/{photo}"
+        if self._as_data:
+            maps = [replace(one, picture=self._data(photo, one.name, "png")) for one in self._photos.maps(photo)]
+            return Pictures(self._data(photo, "preview", "jpeg"), self._data(photo, "thumbnail", "jpeg"), maps)
         return Pictures(f"{address}/preview", f"{address}/thumbnail", self._photos.maps(photo))
+
+    def _data(self, photo: str, kind: str, encoding: str) -> str:
+        content = self._photos.picture(photo, kind).read_bytes()
+        return f"data:image/{encoding};base64,{base64.b64encode(content).decode()}"
 
 
 def maps_in(path: Path, picture: Callable[[str], str]) -> list[MapPicture]:

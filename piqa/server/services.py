@@ -7,12 +7,15 @@ from contextlib import ExitStack
 from fastapi import Request
 
 from piqa.server.database import Database
+from piqa.server.devices import COMPARE, DevicesJob
 from piqa.server.jobs import Jobs
 from piqa.server.measured import MeasuringPool
 from piqa.server.models import Models
 from piqa.server.once import Once
+from piqa.server.pdf_job import PRINT, PrintJob
 from piqa.server.photo_job import SCORE, PhotoJob
 from piqa.server.photos import Photos
+from piqa.server.picks import MOMENTS, MomentsJob
 from piqa.server.projects import Projects
 from piqa.server.settings import ServerSettings
 from piqa.server.storage import Storage
@@ -54,6 +57,9 @@ class Services:
         self.jobs = Jobs(self.database)
         self.projects, self.photos, self.once = Projects(self), Photos(self), Once(self)
         self.jobs.register(SCORE, PhotoJob(self))
+        self.jobs.register(MOMENTS, MomentsJob(self))
+        self.jobs.register(PRINT, PrintJob(self))
+        self.jobs.register(COMPARE, DevicesJob(self))
 
     def start(self) -> None:
         """Start what works in the background."""

@@ -3,6 +3,7 @@
 data/photos/PROJECT/PHOTO/original      as it was uploaded; gone with `--keep none` once all is scored
 data/photos/PROJECT/PHOTO/preview.jpg   upright, sRGB, without metadata; likewise thumbnail.jpg and map_NAME.png
 data/photos/PROJECT/PHOTO/pictures.json what the maps show
+data/results/PROJECT/            what jobs made of a project: report.pdf, JOB.html of a comparison of devices
 data/incoming/SERVER.../                what is being received; removed when the request ends, or the server has
 """
 
@@ -37,6 +38,7 @@ class Storage:
     def __init__(self, data: Path, free_bytes: int) -> None:
         claim_folder(data, WHAT, made_before=lambda folder: (folder / "piqa.sqlite").exists())
         self._photos, self._incoming, self._free_bytes = data / "photos", data / "incoming", free_bytes
+        self._results = data / "results"
         self._disk = data
         self._photos.mkdir(exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
@@ -64,8 +66,16 @@ class Storage:
         (self.folder(project, photo) / ORIGINAL).unlink(missing_ok=True)
 
     def remove(self, project: str, photo: str | None = None) -> None:
-        """Remove all files of a photo, or of a whole project."""
+        """Remove all files of a photo, or of a whole project with what was made of it."""
         shutil.rmtree(self._photos / project / (photo or ""), ignore_errors=True)
+        if photo is None:
+            shutil.rmtree(self._results / project, ignore_errors=True)
+
+    def results(self, project: str) -> Path:
+        """Return the folder of what jobs make of a project: its PDF, comparisons of devices."""
+        folder = self._results / project
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:

@@ -25,7 +25,7 @@ def moments_of(photos: Sequence[Photo], files: Mapping[str, Path]) -> dict[str, 
     """
     by_file = {str(files[photo.id]): photo for photo in photos if photo.id in files}
     with without_progress():
-        moments = group([_shot(file, photo) for file, photo in by_file.items()])
+        moments = group([shot_of(file, photo) for file, photo in by_file.items()])
     found: dict[str, str] = {}
     for moment in moments:
         names = [by_file[shot.file].name for shot in moment.shots]
@@ -34,7 +34,8 @@ def moments_of(photos: Sequence[Photo], files: Mapping[str, Path]) -> dict[str, 
     return found
 
 
-def _shot(file: str, photo: Photo) -> Shot:
+def shot_of(file: str, photo: Photo) -> Shot:
+    """Return a photo of a project as a shot, with the facts of its capture."""
     facts: dict[str, Any] = photo.facts.get(CAPTURE) or asdict(read_capture_facts(file))
     own = {name: value for name, value in facts.items() if name != "content"}
     named = named_burst(photo.name)

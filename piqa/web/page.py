@@ -60,7 +60,7 @@ def render_page(template: str | Path, **values: object) -> str:
 
 @cache
 def _environment(folder: Path) -> Environment:
-    loader = FileSystemLoader([folder, HERE])
+    loader = FileSystemLoader([folder, HERE, PACKAGE])
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

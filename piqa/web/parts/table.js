@@ -1,5 +1,7 @@
 // Tables: sorted by the buttons in their heads, searched, and filtered column by column.
 
+const ENGLISH = { contains: "contains", from: "from", to: "to", rows: "{count} rows", some: "{shown} of {count} rows" };
+
 function cellValue(row, column) {
   const cell = row.cells[column];
   const text = cell.dataset.value ?? cell.textContent.trim();
@@ -27,8 +29,8 @@ function sortBy(table, column) {
 
 // The fields below a head: a part of the text, or the least and the greatest number
 
-function filterFields(head, title) {
-  const cell = element("td", { class: head.className });
+function filterFields(head, title, words) {
+  const cell = element("td", { class: head.className, "data-title": title });
   const field = (placeholder, label, type) => {
     const input = element("input", { type, placeholder, "aria-label": label, autocomplete: "off" });
     if (type === "number") input.step = "any";
@@ -37,11 +39,11 @@ function filterFields(head, title) {
   };
   if (head.classList.contains("image")) return [cell, () => null];
   if (head.classList.contains("text")) {
-    const input = field("contains", `${title} contains`, "search");
+    const input = field(words.contains, `${title} ${words.contains}`, "search");
     return [cell, () => containing(input.value)];
   }
-  const low = field("from", `${title} from`, "number");
-  const high = field("to", `${title} to`, "number");
+  const low = field(words.from, `${title} ${words.from}`, "number");
+  const high = field(words.to, `${title} ${words.to}`, "number");
   return [cell, () => between(low.value, high.value)];
 }
 
@@ -65,21 +67,22 @@ function makeFilters(box, table) {
   const count = box.querySelector(".count");
   const reset = box.querySelector(".reset");
   const opener = box.querySelector(".show-filters");
+  const words = { ...ENGLISH, ...JSON.parse(box.dataset.words ?? "{}") };
   const line = element("tr", { class: "filters", hidden: "" });
-  const fields = heads.map((head) => filterFields(head, head.textContent));
+  const fields = heads.map((head) => filterFields(head, head.textContent, words));
   line.append(...fields.map(([cell]) => cell));
   table.tHead.append(line);
   const apply = () => {
-    const words = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     const tests = fields.map(([, test], column) => [column, test()]).filter(([, test]) => test);
     let shown = 0;
     rows.forEach((row, i) => {
-      const fits = words.every((word) => texts[i].includes(word)) && tests.every(([column, test]) => test(cellValue(row, column)));
+      const fits = wanted.every((word) => texts[i].includes(word)) && tests.every(([column, test]) => test(cellValue(row, column)));
       row.hidden = !fits;
       shown += fits;
     });
-    const every = words.length === 0 && tests.length === 0;
-    count.textContent = every ? `${rows.length} rows` : `${shown} of ${rows.length} rows`;
+    const every = wanted.length === 0 && tests.length === 0;
+    count.textContent = (every ? words.rows : words.some).replace("{count}", rows.length).replace("{shown}", shown);
     reset.hidden = every;
     for (const [cell, test] of fields) cell.classList.toggle("active", test() !== null);
   };
