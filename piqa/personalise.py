@@ -191,7 +191,9 @@ class _Trial:
                 fine_tune(network, rows_of(images, own, torch.device("cpu")), score[own], recipe, chance)
                 personal = _scores(self.scorer, images, others, recipe.batch_size)
                 if self.keep is not None and draw == 0:
-                    card = replace(self.scorer.card, personal={"user": user, "k": size, **asdict(recipe)})
+                    # Which errors were found of the scores, and at which rate, was found of other weights.
+                    whose = {"user": user, "k": size, **asdict(recipe)}
+                    card = replace(self.scorer.card, personal=whose, uncertainty={})
                     model_file.save(network, self.keep / f"{quote(user, safe='')}-{size}.safetensors", card)
             finally:
                 network.load_state_dict(before)

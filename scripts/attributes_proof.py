@@ -1,6 +1,6 @@
 """Compare one network with three heads with three single networks, on the demo's three attributes.
 
-    python scripts/attributes_proof.py                      two seeds; about six minutes of one core
+    python scripts/attributes_proof.py                      two seeds; about three minutes of one core
     python scripts/attributes_proof.py --seeds 5 --epochs 20
 
 Each of the three single networks learns one attribute (overall, detail, exposure) by `piqa.tasks.RankingTask`; the one
@@ -90,7 +90,7 @@ def compare(folder: Path, seeds: int, epochs: int) -> tuple[pd.DataFrame, dict[s
         epochs: Of every training.
 
     Returns:
-        SROCCs by `seed`, `scene`, `attribute` and `way` (`one` or `three`), and the seconds of each way.
+        SROCCs by `seed`, `scene`, `attribute` and `way` (`one` or `three`), and the CPU seconds of each way.
     """
     rows, seconds = [], {"one": 0.0, "three": 0.0}
     for seed in range(seeds):
@@ -98,10 +98,10 @@ def compare(folder: Path, seeds: int, epochs: int) -> tuple[pd.DataFrame, dict[s
             for attribute in learnt:
                 seed_everything(seed, verbose=False)
                 kind, heads = (AttributesTask, tuple(ATTRIBUTES)) if attribute is None else (RankingTask, ())
-                begun = time.perf_counter()
+                begun = time.process_time()
                 with contextlib.redirect_stdout(io.StringIO()):
                     table = trained(task_of(kind, heads, epochs), data_of(folder, attribute, seed), epochs)
-                seconds[way] += time.perf_counter() - begun
+                seconds[way] += time.process_time() - begun
                 for name in NAMES if attribute is None else (attribute,):
                     own = attribute_table(table, name) if attribute is None and name != OVERALL else table
                     for scene, srocc in per_scene(own)["srocc"].items():
@@ -135,8 +135,8 @@ def told(found: pd.DataFrame, seconds: dict[str, float]) -> list[str]:
         if low <= -MARGIN:
             (worse if high < 0 else unclear).append(name)
     lines.append(
-        f"Cost: 1 pass through a backbone an image instead of 3; {seconds['one']:.0f} s instead of "
-        f"{seconds['three']:.0f} s of training and testing here."
+        f"Cost: 1 pass through a backbone an image instead of 3; {seconds['one']:.0f} CPU seconds instead of "
+        f"{seconds['three']:.0f} for training and testing."
     )
     if not worse and not unclear:
         lines.append(f"One network is no worse in any attribute: every interval lies above -{MARGIN}.")

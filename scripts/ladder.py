@@ -66,7 +66,8 @@ def rungs(options: argparse.Namespace) -> list[Rung]:
         steps.append(Rung("backbone", ("--model.network.backbone", options.backbone), "as its arithmetic says"))
     if options.attributes:
         names = json.dumps(options.attributes)
-        more = ("--task", "piqa.tasks.AttributesTask", "--model.network.attributes", names)
+        more: Arguments = ("--task", "piqa.tasks.AttributesTask", "--model.network.attributes", names)
+        more += ("--model.selection", "overall")  # the attributes help, and do not choose
         steps.append(Rung("attributes as further tasks", more, "a head for each in training"))
     steps.append(
         Rung("mirrored crops at the test", (), "twice the arithmetic of a score", ("--scoring.test_crops", "ten"))
@@ -83,7 +84,8 @@ def main() -> None:
         demo = write_demo(folder / "demo", options.demo_seed, options.scenes, options.test_scenes)
         common = ("--data.table.csv", str(demo))
     if options.epochs:
-        common += ("--trainer.max_epochs", str(options.epochs))
+        common += ("--trainer.max_epochs", str(options.epochs), "--trainer.check_val_every_n_epoch", "1")
+        common += ("--model.schedule.T_max", str(options.epochs)) if options.config == "demo.yaml" else ()
     steps, costs = rungs(options), []
     found: dict[str, NDArray[np.float64]] = {}
     with one_line_errors():
@@ -112,7 +114,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--demo_seed", type=int, default=5, help="of the reduced demo; no choice has seen these scenes")
     parser.add_argument("--ema_decay", type=float, default=0.95)
     parser.add_argument("--layer_decay", type=float, default=0.75)
-    parser.add_argument("--backbone", default="test_mambaout", help="timm name; empty to leave the step out")
+    parser.add_argument("--backbone", default="", help="timm name; by default the step is left out")
     parser.add_argument(
         "--attributes", nargs="*", default=["detail", "exposure"], help="attributes that the table has scores of"
     )
@@ -188,21 +190,16 @@ def measured(values: NDArray[np.float64], drawn: NDArray[np.int64]) -> dict[str,
 def show(report: Sequence[dict[str, object]], alone: bool) -> None:
     """Print the table."""
     table = Table(title="SROCC per test scene, mean over scenes and seeds; 95 % intervals over scenes")
-    for column in (
-        "step",
-        "SROCC",
-        "interval",
-        f"against the {'plain' if alone else 'step before'}",
-        "interval",
-        "cost",
-    ):
+    against = f"against the {'plain' if alone else 'step before'}"
+    for column in ("step", "SROCC", "interval", against, "interval", "GFLOP a score", "cost"):
         table.add_column(column)
     for line in report:
         difference = line.get("difference")
-        own = (
-            [f"{difference['srocc']:+.3f}", words(difference["interval"])] if isinstance(difference, dict) else ["", ""]
-        )
-        table.add_row(str(line["name"]), f"{line['srocc']:.3f}", words(line["interval"]), *own, str(line["cost"]))
+        own = ["", ""]
+        if isinstance(difference, dict):
+            own = [f"{difference['srocc']:+.3f}", words(difference["interval"])]
+        own += [f"{line['gflop']:.3g}", str(line["cost"])]
+        table.add_row(str(line["name"]), f"{line['srocc']:.3f}", words(line["interval"]), *own)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

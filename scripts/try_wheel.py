@@ -44,6 +44,7 @@ CASES = [
     "piqa models check --help",
     "piqa models push --help",
     "python -m piqa.data.demo data/demo --scenes 4 --test_scenes 1",
+    "python -m piqa.data.noise_pairs data/noise --scenes 3 --exposures 1 --patches 1",
     "piqa prepare --config demo.yaml --data.store.workers 0",
     f"python -m piqa.fit --config demo.yaml {SMALL}",
     "piqa evaluate --ckpt_path runs/demo --statistics.bootstrap_samples 100",

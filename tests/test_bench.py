@@ -31,7 +31,9 @@ ROWS = [
     "official",
     "engines",
     "explanation",
+    "light",
     "next-pair",
+    "serve",
 ]
 MACHINE = {"cpu", "vendor", "family", "model", "instructions", "cores", "memory_gb", "gpu", "python", "torch", "system"}
 

@@ -6,7 +6,19 @@ from refusals import refusal
 from small_clip import RESNET, VIT
 from torch import nn
 
-from piqa.models import CLIPIQA, LIQE, NIMA, CompositionNet, DualBranch, ExposureMap, Regressor, TANet
+from piqa.models import (
+    CLIPIQA,
+    LIQE,
+    NIMA,
+    ColourNet,
+    CompositionNet,
+    DualBranch,
+    ExposureMap,
+    MultiScaleNet,
+    NoiseNet,
+    Regressor,
+    TANet,
+)
 from piqa.models.contract import as_scoring_network, inputs_of, network_outputs, score_crops
 from piqa.models.pixels import normalised
 
@@ -149,6 +161,9 @@ OWN_NETWORKS = [
     lambda: Regressor("resnet10t", 32),
     lambda: NIMA("resnet10t", 32),
     lambda: TANet(backbone="resnet10t", image_size=32),
+    lambda: ColourNet("resnet10t", image_size=32),
+    lambda: MultiScaleNet("resnet10t"),
+    lambda: NoiseNet("resnet10t"),
     lambda: CompositionNet("resnet10t", 32),
     lambda: ExposureMap(width=4),
     lambda: LIQE(architecture=VIT),

@@ -46,7 +46,6 @@ ONE_EPOCH += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"
 SHORT = {
     "fit": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0"],
     "pretrain": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--data.store.max_failed=0.5"],
-    "distil": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0", "--scoring.device=cpu"],
     "prepare": ["--data.store.workers=0"],
     "personalise": ["--draws=1", "--device=cpu"],
     "predict": ["--device=cpu"],
@@ -70,6 +69,8 @@ ELSEWHERE = {  # a word of the command -> where it is tried instead
     "piqa.predict_ray": "tests/test_predict_ray.py, as it names a cluster",
     "--factor": "tests/test_comparison_folders.py, as measuring takes long",
     "--pdf": "tests/test_pdf.py, as it needs a browser",
+    "piqa.distil": "tests/test_distil.py, as it needs several folders of pictures",
+    "runs/light": "the same",
     "piqa.evaluate": "tests/test_docs.py, on the demo's model",
     "runs/demo": "the same",
     "get": "tests/test_models_command.py, from a server of its own, as it fetches",

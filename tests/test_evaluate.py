@@ -104,6 +104,23 @@ def test_predictions_of_others_are_joined_with_a_table(tiny_config, tiny_run, tm
     assert ours == official
 
 
+def test_a_csv_may_state_standard_deviations(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"image": map(str, range(40)), "scene": np.repeat(list("abcd"), 10)})
+    rows["prediction_std"] = rng.uniform(0.1, 1, 40)
+    rows["prediction"] = rng.normal(size=40)
+    rows["score"] = 2 * (rows["prediction"] + rows["prediction_std"] * rng.normal(size=40))
+    rows.to_csv(tmp_path / "some.csv", index=False)
+    command = ["--predictions", str(tmp_path / "some.csv"), "--out", str(tmp_path / "out")]
+    evaluate.main([*command, "--statistics.bootstrap_samples", "20"])
+    told = json.loads((tmp_path / "out" / "metrics.json").read_text())["uncertainty"]
+    assert [way["way"] for way in told["ways"]] == ["as stated", "calibrated", "one for all"]
+    assert 0.5 < told["factor"] < 1.5 and "stated standard deviations on scenes left out" in capsys.readouterr().out
+    rows.loc[3, "prediction_std"] = -0.1
+    rows.to_csv(tmp_path / "some.csv", index=False)
+    assert "`prediction_std` of 3 is negative" in one_line(capsys, lambda: evaluate.main(command))
+
+
 def test_a_csv_with_scores_needs_no_table(tmp_path):
     rows = pd.DataFrame({"image": list("abcdef"), "scene": "s", "score": range(6), "prediction": [0, 1, 2, 3, 5, 4]})
     rows.to_csv(tmp_path / "some.csv", index=False)

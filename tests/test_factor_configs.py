@@ -7,8 +7,12 @@ import pytest
 import torch
 from look_alike_databases import write_koniq, write_spaq
 
-from piqa import Scorer, evaluate, fit
+from piqa import Scorer, evaluate, explain, fit
 from piqa.data import noise_pairs
+from piqa.data.demo import Scene
+from piqa.models import ColourNet, NoiseNet
+from piqa.weights import model_file
+from piqa.weights.model_card import ClassSpec, ModelCard
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* lists .* images:UserWarning")
 SMALL = ["--model.network.init_args.backbone", "test_byobnet", "--model.init.whole", "scratch"]
@@ -56,3 +60,26 @@ def test_noise_is_learnt_from_patches_and_scored_in_whole_pictures(tmp_path):
     card, out = run("noise.yaml", tmp_path, "--data.table.csv", str(tmp_path / "noise/noise.csv"))
     assert card["preparation"]["resize"] == "keep" and card["network"]["class_path"] == "piqa.models.NoiseNet"
     assert (out / "test" / "metrics.json").is_file()
+
+
+def test_models_of_colour_and_noise_stand_beside_the_measured_factors(tmp_path):
+    """Whole pictures in their own pixels for one, crops for the other."""
+    for folder, network, side in (
+        ("colour", ColourNet("test_byobnet", 64), 64),
+        ("noise", NoiseNet("test_byobnet"), 0),
+    ):
+        preparation = {"short_side": 72} if side else {"resize": "keep"}
+        card = ModelCard(
+            ClassSpec.of(network), preparation | {"face_rule": "none"}, view="crops" if side else "whole", crop_size=64
+        )
+        model_file.save(network, tmp_path / folder / "model.safetensors", card)
+    for number in range(2):
+        Scene.number(number).view(0).save(tmp_path / f"{number}.png")
+    files, learned = [str(tmp_path / f"{number}.png") for number in range(2)], []
+    for family in ("colour", "noise"):
+        learned += [f"--learned.{family}", str(tmp_path / family)]
+    explain.main([*files, *learned, "--out", str(tmp_path / "report"), "--device", "cpu", "--workers", "0"])
+    table = pd.read_csv(tmp_path / "report" / "factors.csv")
+    assert table["learned_colour"].notna().all() and table["learned_noise"].notna().all()
+    expected = Scorer.load(tmp_path / "noise", device="cpu").score(files)["score"]
+    assert table["learned_noise"].tolist() == pytest.approx(expected.tolist(), abs=1e-4)

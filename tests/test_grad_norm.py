@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, seed_everything
+from lightning import Callback, LightningModule, seed_everything
 from rated_images import trainer_of
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -38,11 +38,21 @@ class TwoTasks(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
-def train(steps, balance, task=None, batch=24, ckpt=None, **settings):
+class Saves(Callback):
+    """Writes a checkpoint at the end, in the processes that train."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_end(self, trainer, pl_module):
+        trainer.save_checkpoint(self.path)
+
+
+def train(steps, balance, task=None, batch=24, ckpt=None, also=(), **settings):
     seed_everything(0, verbose=False)
     task = task or TwoTasks()
     loader = DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y)), batch_size=batch)
-    trainer = trainer_of(steps, callbacks=[balance], **settings)
+    trainer = trainer_of(steps, callbacks=[balance, *also], **settings)
     trainer.fit(task, loader, ckpt_path=ckpt, weights_only=ckpt is not None or None)
     return task, trainer
 
@@ -171,36 +181,10 @@ def test_numbers_out_of_range_are_refused(setting):
 def test_two_processes_have_the_weights_of_one(tmp_path):
     """Each process sees every other image; gradients are reduced before their norms."""
     expected = GradNorm()
-    train(6, expected)
-    torch.multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
-        assert list(found) == pytest.approx(list(expected.weights.values()), abs=1e-6)
-
-
-class _Processes:
-    """What the callback needs of a trainer: the mean over the processes."""
-
-    class strategy:
-        @staticmethod
-        def reduce(values, reduce_op):
-            torch.distributed.all_reduce(values)
-            return values / 2
-
-
-def _process(rank, folder):
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", world_size=2, rank=rank)
-    task, balance = TwoTasks(), GradNorm()
-    task.log_dict = lambda *_, **__: None
-    balance.setup(None, task, "fit")
-    batch = torch.tensor(X[rank::2]), torch.tensor(Y[rank::2])
-    optimizer = task.configure_optimizers()
-    for _ in range(6):
-        optimizer.zero_grad()
-        task.training_step(batch).backward()
-        torch.distributed.all_reduce(task.shared.weight.grad)
-        task.shared.weight.grad /= 2
-        balance.on_before_optimizer_step(_Processes, task, optimizer)
-        optimizer.step()
-    torch.save(torch.tensor(list(balance.weights.values())), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    one, _ = train(6, expected)
+    settings = {"devices": 2, "strategy": "ddp_spawn", "use_distributed_sampler": True, "batch": 12}
+    train(6, GradNorm(), also=[Saves(tmp_path / "last.ckpt")], **settings, default_root_dir=tmp_path)
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    found = last["callbacks"]["GradNorm"]["weights"]
+    assert found.tolist() == pytest.approx(list(expected.weights.values()), abs=1e-6)
+    assert torch.allclose(last["state_dict"]["shared.weight"], one.shared.weight)

@@ -56,4 +56,4 @@ def test_the_page_states_what_the_script_writes(proofs):
         assert function.__doc__
     cells = [[cell.strip() for cell in line.split("|")] for line in page.splitlines()]
     shares = [float(row[6]) for row in cells if len(row) == 8 and row[1] in ("10", "20", "100")]
-    assert len(shares) >= 2 and max(shares) <= 0.85
+    assert len(shares) == 3 and max(shares) <= 0.85

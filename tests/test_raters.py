@@ -39,8 +39,8 @@ def test_published_raters_have_the_published_scores():
 
 def test_careless_raters_are_shown_and_honest_ones_are_not(proofs):
     for habit in ("coin", "left"):
-        careless, honest = proofs.found_out(habit, runs=8)
-        assert careless >= 7 / 8
+        careless, honest = proofs.found_out(habit, runs=6)
+        assert careless >= 5 / 6
         assert honest < 0.05
 
 
@@ -60,7 +60,7 @@ def test_a_side_bias_is_found_by_its_binomial_test():
 
 
 def test_honest_raters_have_a_standard_normal_z():
-    z = np.concatenate([panel_of(honest=10, seed=seed)["z"] for seed in range(4)])
+    z = np.concatenate([panel_of(honest=10, seed=seed)["z"] for seed in range(3)])
     assert abs(z.mean()) < 0.7
     assert 0.6 < z.std() < 1.4
 

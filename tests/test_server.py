@@ -14,7 +14,7 @@ from served import TOKEN, add, finished, images_of, line_of, new_project, served
 from tiny_models import write_images, write_tiny_model
 
 from piqa import Scorer, measure_factors
-from piqa.server.settings import Limits
+from piqa.server.settings import Limits, ModelSettings
 
 
 @pytest.fixture(scope="module")
@@ -361,6 +361,8 @@ def test_a_full_queue_answers_503_and_when_to_come_again(tmp_path, model, images
     with served(tmp_path / "d", models={"tiny": str(model)}, limits=Limits(waiting_images=4)) as client:
         queue = client.app.state.services.models["tiny"].queue
         free = threading.Event()
+        together, rows = [], queue.scorer.rows
+        queue.scorer.rows = lambda batch: together.append(len(batch.files)) or rows(batch)
         queue.call(lambda scorer: free.wait(60))  # the network is busy
         answers = []
         threads = [
@@ -381,7 +383,8 @@ def test_a_full_queue_answers_503_and_when_to_come_again(tmp_path, model, images
         free.set()
         for thread in threads:
             thread.join()
-        assert [answer.status_code for answer in answers] == [200] * 4  # and all four went through it together
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert together == [4]  # images of four clients in one pass
         assert client.post("/api/score", files=images_of(images[:1])).status_code == 200
 
 
@@ -402,6 +405,20 @@ def test_originals_are_forgotten_where_they_are_not_kept(tmp_path, model, images
         finished(client, job["id"])
         scores = client.get(f"/api/projects/{project}/photos").json()[0]["scores"]
         assert scores == {"other": {"score": None, "error": "its original was not kept", "outputs": {}}}
+
+
+def test_images_that_processes_prepare_have_the_same_scores(tmp_path, model, images, hopper_file):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    files = [*images, hopper_file]
+    settings = {"models": {"tiny": str(model)}, "scoring": ModelSettings(workers=2, batch_size=3)}
+    with served(tmp_path / "d", **settings) as client:
+        rows = client.post("/api/score", files=images_of([bad, *files])).json()
+        said = client.post("/api/explain", files=images_of(images[:1])).json()[0]["explanations"]["tiny"]
+    found = [row["scores"]["tiny"]["score"] for row in rows]
+    expected = Scorer.load(model, device="cpu").score(files)["score"].tolist()
+    assert found[0] is None and found[1:] == pytest.approx(expected, abs=1e-5)
+    assert said["score"] == pytest.approx(expected[0], abs=1e-5)
 
 
 # Who may ask
@@ -455,6 +472,16 @@ def test_every_answer_has_the_headers_that_browsers_heed(server):
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy
+    photos = server.app.state.services.photos
+    photos.get = lambda photo: 1 / 0  # a fault of the server itself
+    try:
+        broken = server.get("/api/photos/x")
+    finally:
+        del photos.get
+    assert broken.status_code == 500 and "ZeroDivision" not in line_of(broken)
+    assert (
+        broken.headers["x-content-type-options"] == "nosniff" and "sandbox" in broken.headers["content-security-policy"]
+    )
     page = server.get("/nothing", headers={"accept": "text/html"})
     assert page.status_code == 404 and "There is nothing here." in page.text
     assert "http://" not in page.text and "https://" not in page.text

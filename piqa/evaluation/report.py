@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from piqa.errors import InputError
 from piqa.evaluation.attributes import attribute_table
 from piqa.evaluation.leaderboard.facts import Subject
 from piqa.evaluation.metrics import Summary, pair_accuracy, per_scene, summarise
@@ -189,6 +190,9 @@ def _calibrated(fit: Callable[..., Found], predictions: pd.DataFrame, facts: Rep
 
 def _measure_doubt(predictions: pd.DataFrame) -> Callable[..., Doubt | None]:
     stated = predictions.loc[_usable(predictions), "prediction_std"] if "prediction_std" in predictions else None
+    if stated is not None and (stated < 0).any():
+        image = predictions.loc[stated.index[stated < 0][0], "image"]
+        raise InputError(f"`prediction_std` of {image} is negative; give standard deviations, or leave the column out")
     kept = ScoreUncertainty.from_dict(predictions.attrs.get("uncertainty"))
     return partial(measure_doubt, prediction_std=stated, kept=kept)
 

@@ -37,8 +37,7 @@ def answers_table(rows: Iterable[Mapping[str, object]] = (), source: str | Path 
         - `winner`: "a", "b" or "same",
         - `left`: which of the two was shown on the left, "a" or "b"; "" where it is not known,
         - `seconds`: from the showing to the answer, float; NaN where it is not known,
-        - `kind`: "new"; "repeat" of a pair that the rater has answered before; "gold", whose answer is known;
-          "training". Only new ones make the scale,
+        - `kind`: "new", which alone make the scale; "repeat" of a pair of before; "gold", of known answer; "training",
         - `expected`: the known answer of "gold" and "training", else "",
         - `time`: when it was given, as text; "" where it is not known.
 

@@ -41,8 +41,7 @@ def judge_raters(answers: pd.DataFrame, options: ScalingOptions | None = None) -
         - `rater`, `answers`: how many count for the scale,
         - `likelihood`: mean log10 likelihood of the answers to a pair under the scale of all others,
         - `rater_score`: its distance below the first quartile of the raters in interquartile ranges, 0 above it,
-        - `z`: the likelihood of the single answers less what is expected of a rater who sees as the others do, in
-          standard deviations; about standard normal for honest raters,
+        - `z`: likelihood of the single answers against its expectation, about standard normal for honest raters,
         - `agreement`: share of the answers that go with the scale of the others,
         - `left`, `left_p`: share of answers for the left image, and two-sided p of the binomial test of one half,
         - `repeats`, `repeat_rate`: hidden repeats, and the share that is answered alike,

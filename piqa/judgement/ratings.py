@@ -172,8 +172,8 @@ def fit_biased(votes: Array) -> BiasedFit:
     Args:
         votes: Shape (images, raters); NaN where a rater did not rate.
 
-    One rater may draw the scores to his own ratings, seem the more consistent for it, and decide alone in the end. So
-    no inconsistency counts as less than half of the raters' median, and no rater for more than four.
+    The scores may follow one rater, who then seems the more consistent, and decides alone in the end. So no
+    inconsistency counts as less than half of the raters' median, and no rater for more than four of that.
 
     Reference: ITU-T P.910 (10/2023), Appendix VI; Netflix/sureal, `itut_p910_demo`.
     """

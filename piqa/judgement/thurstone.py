@@ -21,6 +21,7 @@ SIGMA = 1.4826  # sd of the noise of a difference, in JOD; 1 / Phi^-1(0.75), as 
 USUAL_SD = 1.42  # JOD: the median sd within a scene of PIQ23, where the estimate of a prior's sd is drawn to
 USUAL_LOG_SD = 1.0  # how weakly: sd of the logarithm, so that 95 % lie between 0.2 and 10 JOD
 SDS = (0.05, 20.0)  # JOD: between these the sd of a prior is looked for
+SD_STEP = 0.1  # of the logarithm of that sd, for derivatives
 MOST_STEPS, CLOSE = 100, 1e-9  # Newton steps; the largest change of a score at the end, in JOD
 MAX_STEP = 5.0  # JOD: a Newton step of a score is cut to that
 MEAN_WEIGHT = 0.01  # of the squared mean, as in pwcmp; it only says where 0 is
@@ -85,13 +86,15 @@ def fit_normal(counts: Counts, prior_sd: float | None = None, start: Array | Non
         close: The largest change of a score at the end, in JOD.
 
     Returns:
-        The most likely scores, and the inverse Hessian there.
+        The most likely scores, and the inverse Hessian there; where the sd is estimated, with what that adds (Kass and
+        Steffey 1989), as intervals would be too short without it where answers are few or images far apart.
     """
     score = np.zeros(counts.images) if start is None else start
+    of_sd = np.zeros(counts.images)
     if prior_sd is None:
-        score, prior_sd = _estimate_sd(counts, score)
+        score, prior_sd, of_sd = _estimate_sd(counts, score)
     score, factor = _newton(counts, score, prior_sd, close)
-    return Fit(score, _inverse(factor), prior_sd)
+    return Fit(score, _inverse(factor) + np.outer(of_sd, of_sd), prior_sd)
 
 
 def fit_free(counts: Counts, start: Array | None = None) -> Fit:
@@ -159,8 +162,11 @@ class _DistancePrior:
         return -float(np.log(prior + PRIOR_OFFSET).sum()), by_place[:pairs] - by_place[pairs:]
 
 
-def _estimate_sd(counts: Counts, score: Array) -> tuple[Array, float]:
-    """Return scores and the sd of the normal prior under which the answers are most likely."""
+def _estimate_sd(counts: Counts, score: Array) -> tuple[Array, float, Array]:
+    """Return scores, the sd of the normal prior under which the answers are most likely, and what its error moves.
+
+    The last is the change of the scores, each by the standard error of the logarithm of the sd.
+    """
     best = score
 
     def loss(log_sd: float) -> float:
@@ -168,13 +174,18 @@ def _estimate_sd(counts: Counts, score: Array) -> tuple[Array, float]:
         nonlocal best
         sd = math.exp(log_sd)
         best, factor = _newton(counts, best, sd)
-        fitted = _at(counts, best, 1 / sd**2)[0]
         volume = counts.images * log_sd + float(np.log(np.diag(factor)).sum())
-        return fitted + volume + ((log_sd - math.log(USUAL_SD)) / USUAL_LOG_SD) ** 2 / 2
+        return _at(counts, best, 1 / sd**2)[0] + volume + ((log_sd - math.log(USUAL_SD)) / USUAL_LOG_SD) ** 2 / 2
 
     ends = (math.log(SDS[0]), math.log(SDS[1]))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-3})
-    return best, math.exp(float(found.x))
+    losses, scores = [], []
+    for step in (-SD_STEP, 0.0, SD_STEP):
+        losses.append(loss(float(found.x) + step))
+        scores.append(best)
+    curvature = (losses[0] - 2 * losses[1] + losses[2]) / SD_STEP**2
+    std = 1 / math.sqrt(max(curvature, 1 / USUAL_LOG_SD**2))  # never less certain than without answers
+    return scores[1], math.exp(float(found.x)), std * (scores[2] - scores[0]) / (2 * SD_STEP)
 
 
 def _newton(counts: Counts, score: Array, prior_sd: float | None, close: float = CLOSE) -> tuple[Array, Array]:

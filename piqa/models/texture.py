@@ -29,4 +29,4 @@ def patch_entropy(patches: Tensor) -> Tensor:
     level = (means * LEVELS).floor().clamp(0, LEVELS - 1)
     levels = torch.arange(LEVELS, device=pixels.device, dtype=level.dtype)
     fractions = (level.unsqueeze(2) == levels).float().mean(dim=1)  # (patches, levels)
-    return -(fractions * fractions.clamp_min(1e-9).log2()).sum(dim=1)
+    return (fractions * -fractions.clamp_min(1e-9).log2()).sum(dim=1)

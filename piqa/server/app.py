@@ -26,7 +26,7 @@ from piqa.server import (
     rate_routes,
     two_routes,
 )
-from piqa.server.guard import Guard
+from piqa.server.guard import HEADERS, POLICY, Guard
 from piqa.server.pages import page
 from piqa.server.refusals import FULL, RequestError, is_no_room
 from piqa.server.services import Services, services_of
@@ -103,7 +103,8 @@ def _tell_faults(app: FastAPI) -> None:
     async def of_machine(request: Request, error: Exception) -> Response:
         if is_no_room(error):
             return answer(request, 507, FULL)
-        return answer(request, 500, "the server could not do this; its operator finds the reason in its log")
+        line = "the server could not do this; its operator finds the reason in its log"
+        return answer(request, 500, line, {"Connection": "close"})  # uvicorn closes it after such a fault
 
     async def gone(request: Request, error: Exception) -> Response:
         return answer(request, 400, "the client is gone")
@@ -120,8 +121,9 @@ def _tell_faults(app: FastAPI) -> None:
 def answer(request: Request, status: int, line: str, headers: object = None) -> Response:
     """Return a line as JSON, or as a page where a browser asks for one."""
     more = dict(headers) if isinstance(headers, dict) else {}
+    more |= HEADERS  # the answer to what nobody expected does not pass the guard
     if not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", ""):
         told = page(request, "error.html", status=status, line=line)
         told.headers.update(more)
         return told
-    return JSONResponse({"error": line}, status, more)
+    return JSONResponse({"error": line}, status, more | {"Content-Security-Policy": POLICY})

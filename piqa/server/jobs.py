@@ -18,16 +18,17 @@ from typing import Any
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from piqa.errors import InputError
 from piqa.server.database import Database
 from piqa.server.records import Facts, Job, new_id, now
-from piqa.server.refusals import RequestError, not_found
+from piqa.server.refusals import is_no_room, not_found
 from piqa.server.storage import process_is_gone
 from piqa.system.files import HERE
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
+DISK = "the server's disk is full"
 ENDED = (DONE, FAILED, STOPPED)
 
 
@@ -41,11 +42,13 @@ class Running:
 
     Attributes:
         id: Its name.
+        kind: What is done.
         project: The project that it belongs to, if any.
         arguments: What it was asked for.
     """
 
     id: str
+    kind: str
     project: str | None
     arguments: Mapping[str, Any]
     _jobs: Jobs
@@ -84,7 +87,8 @@ class Jobs:
         self.owner = f"{HERE}.{os.getpid()}.{new_id()}"
         self._handlers: dict[str, Handler] = {}
         self._wake, self._end = threading.Event(), threading.Event()
-        self._to_end: set[str] = set()  # jobs here that are to end
+        self._active: set[str] = set()  # jobs that run here
+        self._to_end: set[str] = set()  # those of them that are to end
         self._seen: dict[str, tuple[datetime | None, float]] = {}  # of jobs elsewhere: the last sign, and since when
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._work, name=f"jobs-{at}") for at in range(threads)]
@@ -168,7 +172,14 @@ class Jobs:
 
     def claim(self) -> Running | None:
         """Claim the oldest job that waits, or whose server is gone; None where there is none."""
-        with self._lock, self._database.session() as session:
+        with self._lock:  # of this server's threads: what one has claimed, the next one knows
+            running = self._claimed()
+            if running is not None:
+                self._active.add(running.id)
+        return running
+
+    def _claimed(self) -> Running | None:
+        with self._database.session() as session:
             gone = [job for job, state in self._running(session).items() if self._is_gone(job, *state)]
             free = select(Job).where(Job.kind.in_(self._handlers), or_(Job.state == WAITING, Job.id.in_(gone)))
             job = session.scalars(free.order_by(Job.created).limit(1).with_for_update(skip_locked=True)).first()
@@ -179,12 +190,12 @@ class Jobs:
             if not _changed(session.execute(claim.execution_options(synchronize_session=False))):
                 return None  # another server was faster, where the database cannot lock rows
             self._to_end.discard(job.id)
-            return Running(job.id, job.project_id, dict(job.arguments), self)
+            return Running(job.id, job.kind, job.project_id, dict(job.arguments), self)
 
     def _running(self, session: Any) -> dict[str, tuple[str | None, datetime | None]]:
-        """Return owner and last sign of life of each job that runs elsewhere."""
-        rows = session.execute(select(Job.id, Job.owner, Job.seen).where(Job.state == RUNNING, Job.owner != self.owner))
-        found = {job: (owner, seen) for job, owner, seen in rows}
+        """Return owner and last sign of life of each job that runs, but for those that run here."""
+        rows = session.execute(select(Job.id, Job.owner, Job.seen).where(Job.state == RUNNING))
+        found = {job: (owner, seen) for job, owner, seen in rows if job not in self._active}
         self._seen = {job: sign for job, sign in self._seen.items() if job in found}
         return found
 
@@ -215,21 +226,31 @@ class Jobs:
             self._run(running)
 
     def _run(self, running: Running) -> None:
-        with self._database.session() as session:
-            job = session.get(Job, running.id)
-            kind = "" if job is None else job.kind
+        """Run a job, and keep how it ended; one that ends as the database is away is claimed anew."""
         try:
-            result = self._handlers[kind](running)
-            self.update_own(running.id, {"state": DONE, "result": result, "finished": now()})
-        except JobStoppedError:
-            return
+            result = self._handlers[running.kind](running)
+            self._finish(running, {"state": DONE, "result": result})
+        except (JobStoppedError, DBAPIError) as error:
+            if is_no_room(error):
+                self._finish(running, {"state": FAILED, "error": DISK})
+            elif isinstance(error, DBAPIError):
+                self._end.wait(self._heartbeat)
         except Exception as error:
-            if self.ending:
+            if not self.ending:
+                line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                line = DISK if is_no_room(error) else " ".join(line.split())
+                self._finish(running, {"state": FAILED, "error": line})
+        finally:
+            self._active.discard(running.id)
+
+    def _finish(self, running: Running, values: dict[str, object]) -> None:
+        """Keep how a job ended, as soon as the database can be written."""
+        while not self.ending:
+            try:
+                self.update_own(running.id, {**values, "finished": now()})
                 return
-            line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            values = {"state": FAILED, "error": " ".join(line.split()), "finished": now()}
-            with suppress(SQLAlchemyError):
-                self.update_own(running.id, values)
+            except DBAPIError:
+                self._end.wait(self._heartbeat)
 
     def _live(self) -> None:
         """Say now and then that this server lives, and hear which of its jobs are to end."""
@@ -237,7 +258,7 @@ class Jobs:
             with suppress(SQLAlchemyError), self._database.session() as session:
                 own = select(Job.id).where(Job.owner == self.owner, Job.state == STOPPED)
                 self._to_end |= set(session.scalars(own))
-                mine = (Job.owner == self.owner, Job.state == RUNNING)
+                mine = (Job.id.in_([*self._active]), Job.owner == self.owner, Job.state == RUNNING)
                 session.execute(update(Job).where(*mine).values(seen=now()))
 
 
@@ -248,6 +269,3 @@ def _same(column: Any, value: object) -> Any:
 def _changed(result: Any) -> bool:
     """Whether a statement changed a row."""
     return isinstance(result, CursorResult) and result.rowcount == 1
-
-
-__all__ = ["ENDED", "JobStoppedError", "Jobs", "RequestError", "Running"]

@@ -21,6 +21,7 @@ from piqa.server.study_creation import MOST_CSV, TRAINED_BY, Scenes, StudyReques
 from piqa.server.study_moments import moments_of
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
 from piqa.server.study_results import answers_csv, rater_rows, score_sections, scores_csv, study_results
+from piqa.web.text import number
 
 Here = Annotated[Services, Depends(services_of)]
 QUESTIONS = tuple(kind for kind in TRAINED_BY if kind != "own")
@@ -209,7 +210,7 @@ def _study(request: Request, here: Services, study: str, error: str = "", status
             scores=sections,
             score_notes=[t("study.jod_note" if pairs else "study.mos_note"), *results.notes],
             why_no_scores=_why(results.why, t),
-            agreement="" if results.agreement is None else t("study.split_half", value=f"{results.agreement:.2f}"),
+            agreement="" if results.agreement is None else t("study.split_half", value=number(results.agreement, 2)),
         )
 
 

@@ -111,7 +111,8 @@ class Once:
         for model in models:
             for image in there:
                 row = next(rows)
-                kept = {"error": str(row), "score": None} if isinstance(row, Exception) else None
+                line = str(row).replace(str(image.file), image.name)
+                kept = {"error": line, "score": None} if isinstance(row, Exception) else None
                 image.scores[model.name] = ScoreSeen(**(kept or score_of(row, image.file, image.name)))
 
     async def measure(self, request: Request, images: Sequence[Given], maps: bool = False) -> None:
@@ -124,7 +125,8 @@ class Once:
         results = await self._results(request, [pool.submit(task, urgent=True) for task in tasks])
         for image, found, folder in zip(there, results, folders, strict=True):
             if isinstance(found, Exception) or found[ERROR] is not None:
-                image.error = str(found) if isinstance(found, Exception) else found[ERROR]
+                error = str(found) if isinstance(found, Exception) else found[ERROR]
+                image.error = error.replace(str(image.file), image.name)
                 continue
             image.facts = report_facts(found)
             if folder is not None:

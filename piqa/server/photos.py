@@ -89,6 +89,20 @@ class Photos:
         row = self._row(photo)
         return self._seen([row])[0]
 
+    def these(self, photos: Sequence[str]) -> list[PhotoSeen]:
+        """Return photos by their names in addresses, in this order; those that are not there are left out."""
+        rows: dict[str, Photo] = {}
+        with self._database.session() as session:
+            for at in range(0, len(photos), 500):
+                some = select(Photo).where(Photo.id.in_(photos[at : at + 500]))
+                rows |= {row.id: row for row in session.scalars(some)}
+        return self._seen([rows[photo] for photo in photos if photo in rows])
+
+    def count(self, project: str) -> int:
+        """Return the number of photos of a project."""
+        with self._database.session() as session:
+            return session.scalar(select(func.count()).select_from(Photo).where(Photo.project_id == project)) or 0
+
     def all(self, project: str) -> list[PhotoSeen]:
         """Return all photos of a project by name."""
         with self._database.session() as session:

@@ -69,7 +69,7 @@ def create_project(wanted: ProjectIn, here: Here) -> ProjectOut:
 @router.get("/projects/{project}")
 def project(project: str, here: Here) -> ProjectOut:
     """Return a project."""
-    return ProjectOut.of(here.projects.get(project), len(here.photos.all(project)))
+    return ProjectOut.of(here.projects.get(project), here.photos.count(project))
 
 
 @router.delete("/projects/{project}", status_code=204)
@@ -94,7 +94,7 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
         else:
             refused = [Refused(name, error) for name, error in received.refused]
             added = await run_in_threadpool(here.projects.add, project, received.uploads, refused)
-    seen = [await run_in_threadpool(here.photos.get, photo.id) for photo in added.photos]
+    seen = await run_in_threadpool(here.photos.these, [photo.id for photo in added.photos])
     return AddedOut.of(added, seen)
 
 
@@ -103,11 +103,11 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
     response_model=list[PhotoOut],
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
-def photos(project: str, here: Here, kind: Format = "json", models: ModelNames = None) -> Any:
+def photos(project: str, here: Here, kind: Format = "json", model: ModelNames = None) -> Any:
     """Return the photos of a project by name, with scores and factors, as JSON or as CSV."""
     here.projects.get(project)
     if kind == "csv":
-        return csv_response(here.photos.csv(project, models), f"{project}.csv")
+        return csv_response(here.photos.csv(project, model), f"{project}.csv")
     return [PhotoOut.of(photo) for photo in here.photos.all(project)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import select
@@ -62,22 +63,35 @@ def read_study(session: Session, study_id: str) -> StudyContent:
     return StudyContent(study, replace(found, training=there), images, scenes)
 
 
-def read_answers(session: Session, content: StudyContent) -> pd.DataFrame:
-    """Return all answers, with the ids of images and raters, as `answers_table` or `ratings_table` gives them."""
+def read_answers(session: Session, content: StudyContent, times: bool = False) -> pd.DataFrame:
+    """Return all answers, with the ids of images and raters, as `answers_table` or `ratings_table` gives them.
+
+    Args:
+        session: Of the database.
+        content: The study.
+        times: Whether to tell when each was given; it takes as long as all else.
+    """
     pairs = content.settings.mode == "pairs"
     chosen = (Answer.winner, Answer.left, Answer.expected) if pairs else (Answer.rating,)
-    columns = (Answer.image_a, Answer.image_b, Answer.rater_id, Answer.kind, Answer.seconds, Answer.answered, *chosen)
+    columns = (Answer.image_a, Answer.image_b, Answer.rater_id, Answer.kind, Answer.seconds, *chosen)
+    columns = (*columns, Answer.answered) if times else columns
     found = session.execute(select(*columns).where(Answer.study_id == content.study.id).order_by(Answer.id)).all()
-    names = ("image_a", "image_b", "rater", "kind", "seconds", "time", *(column.key for column in chosen))
-    table = pd.DataFrame.from_records([tuple(row) for row in found], columns=names)
-    table["scene"] = table["image_a"].map(lambda image: content.images[image].scene)
-    table["time"] = [f"{time.isoformat(timespec='seconds')}Z" for time in table["time"]]
-    table.index = pd.RangeIndex(1, len(table) + 1)
+    names = ["image_a" if pairs else "image", "image_b", "rater", "kind", "seconds", *(one.key for one in chosen)]
+    own: dict[str, Sequence[Any]] = {name: () for name in names} | dict(
+        zip(names, zip(*found, strict=True), strict=False)
+    )
+    own["scene"] = [content.images[image].scene for image in own[names[0]]]
+    own["time"] = [f"{row[-1].isoformat(timespec='seconds')}Z" for row in found] if times else [""] * len(found)
     if pairs:
-        table["expected"] = table["expected"].fillna("")
-        return table[list(pair_answers.COLUMNS)].astype({"seconds": float})
-    table = table.rename(columns={"image_a": "image"})[list(ratings.COLUMNS)]
-    return table.astype({"rating": float, "seconds": float})
+        own["expected"] = [value or "" for value in own["expected"]]
+    numbers = {"seconds", "rating"}
+    made = {
+        name: pd.Series(own[name], dtype=float if name in numbers else str)
+        for name in (pair_answers.COLUMNS if pairs else ratings.COLUMNS)
+    }
+    table = pd.DataFrame(made)
+    table.index = pd.RangeIndex(1, len(table) + 1)
+    return table
 
 
 def with_names(table: pd.DataFrame, content: StudyContent, raters: Mapping[str, str]) -> pd.DataFrame:

@@ -59,7 +59,7 @@ _found: OrderedDict[tuple[str, str], Results] = OrderedDict()
 def study_results(session: Session, content: StudyContent) -> Results:
     """Return what a study has found so far. It is computed once for the same answers."""
     names = {one.id: one.name for one in raters_of(session, content.study.id)}
-    answers = with_names(read_answers(session, content), content, names)
+    answers = with_names(read_answers(session, content, times=True), content, names)
     key = (content.study.id, hashlib.blake2b(answers.to_csv().encode(), digest_size=16).hexdigest())
     with _lock:
         known = _found.get(key)

@@ -17,6 +17,7 @@ from piqa.evaluation.metrics import pair_accuracy, per_scene
 from piqa.models.backbone import Backbone
 from piqa.tasks.base import MakeOptimizer, MakeSchedule, published_adam, published_schedule
 from piqa.tasks.initial_weights import InitialWeights
+from piqa.tasks.learnt_std import LearntStd
 from piqa.tasks.ranking import RankingTask
 from piqa.training.compute_options import ComputeOptions
 
@@ -43,7 +44,8 @@ class AttributesTask(RankingTask):
         optimizer: Makes the optimiser of the parameters.
         schedule: Makes its learning-rate schedule, stepped once per epoch.
         compute: How a training step is computed.
-        layer_decay: As of `RankingTask`.
+        learnt_std: As of `RankingTask`; it is that of the score alone.
+        layer_decay: Likewise.
 
     Attributes:
         combine_losses: Makes one loss of those by `overall` and attribute; a callback may put its own in its place.
@@ -66,11 +68,12 @@ class AttributesTask(RankingTask):
         optimizer: MakeOptimizer = published_adam,
         schedule: MakeSchedule = published_schedule,
         compute: ComputeOptions | None = None,
+        learnt_std: LearntStd = "joint",
         layer_decay: float = 1.0,
     ) -> None:
         names = tuple(getattr(network, "attributes", ()) if attributes is None else attributes)
         self.collected = ("score", *names)
-        super().__init__(network, init, loss, target, optimizer, schedule, compute, layer_decay=layer_decay)
+        super().__init__(network, init, loss, target, optimizer, schedule, compute, learnt_std, layer_decay)
         self.attributes = names
         if not names:
             raise InputError("there is no attribute to learn; name some in `model.network.init_args.attributes`")

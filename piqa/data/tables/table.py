@@ -44,8 +44,7 @@ class Table(ABC):
             - `score`: float64, higher is better; comparable within a scene only,
             - `scene`, and `split` ("train", "val" or "test"),
             - where known `score_std` (float64, of the score), `condition` and `device`,
-            - where known `score.<attribute>`, `score_std.<attribute>` and `class.<name>` (float64, NaN for an image
-              without), as `piqa.data.tables.more_labels` describes them.
+            - where known those of `piqa.data.tables.more_labels` (float64, NaN for an image without).
 
         Raises:
             InputError: If the labels or the files that they name cannot be used.

@@ -74,7 +74,6 @@ class Results:
             naive: More candidates that a model must beat.
         """
         board = without_places(self._compare(tables, subject, rivals, naive))
-        folder.mkdir(parents=True, exist_ok=True)
         reports = self._write_reports(tables, subject, folder)
         files = [*write_tables(board, folder, spreadsheet_safe=self.spreadsheet_safe != "none").values()]
         files.append(write_page(board, folder / "leaderboard.html"))
