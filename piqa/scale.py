@@ -88,6 +88,8 @@ def scale(
     ):
         if not low < value < high:
             raise InputError(f"`{name}` is {value:g}; it must lie between {max(low, 0):g} and {high:g}")
+    if bootstrap == 1:
+        raise InputError("`bootstrap` is 1; a standard error needs 2 resamples or more, some hundreds for an interval")
     if not rating_low < rating_high:
         raise InputError(f"ratings from {rating_low:g} to {rating_high:g} are no scale; give two ends")
     output = ScoreOutput(out)

@@ -86,8 +86,9 @@ class RatingScaling:
 
     Attributes:
         scores: Columns `image`, `score` (MOS, on the scale of the ratings), `scene`, `score_std` (its standard error
-            by the raters' inconsistencies), `low`, `high` (ends of the interval), `answers` (ratings), `mean` (plain
-            mean) and `rating_std` (sd of the image's ratings about the score, less biases; NaN of one rating).
+            by the raters' inconsistencies; NaN where no image has two raters), `low`, `high` (ends of the interval),
+            `answers` (ratings), `mean` (plain mean) and `rating_std` (sd of the image's ratings about the score, less
+            biases; NaN of one rating).
         raters: Columns `rater`, `answers`, `bias` (what the rater adds), `inconsistency` (sd of what is left),
             `bt500` (whether the screening of BT.500 rejects the rater), `repeats`, `repeat_rate` (repeats that are at
             most 1 away from the first rating), `seconds` (median), `outlier` and `why`.
@@ -142,8 +143,10 @@ def scale_ratings(ratings: pd.DataFrame, level: float = 0.95, ends: tuple[float,
     why = [_reasons(*row) for row in zip(_far_out(fit.inconsistency), rejected, fit.inconsistency, strict=True)]
     table["outlier"], table["why"] = [bool(words) for words in why], ["; ".join(words) for words in why]
     others = (ratings["kind"] != "new").sum()
-    notes = (f"{others} ratings of other kinds do not count for the scores",) if others else ()
-    return RatingScaling(scores, table, sos_parameter(votes, ends), notes)
+    notes = [f"{others} ratings of other kinds do not count for the scores"] if others else []
+    if np.isnan(fit.score_std).any():
+        notes.append("no image has two raters, so that the standard errors are not known")
+    return RatingScaling(scores, table, sos_parameter(votes, ends), tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,9 @@ class BiasedFit:
 
     Attributes:
         score: Shape (images,).
-        score_std: Its standard error, from the inconsistencies of who rated the image. The published code gives
-            `rating_std` / sqrt(votes), which knows nothing of the weights, and is 0 where two raters agree.
+        score_std: Its standard error, from the inconsistencies of who rated the image; NaN if no image has two raters.
+            The published code gives `rating_std` / sqrt(votes), which knows nothing of the weights, and is 0 where two
+            raters agree.
         rating_std: Population sd of what is left of the image's ratings; NaN of one rating.
         bias: Shape (raters,), with mean 0.
         inconsistency: Population sd of what is left of the rater's ratings.
@@ -202,13 +206,16 @@ def _standard_errors(left: Array, shares: Array) -> Array:
     """Return the standard error of each score, from what is left of the ratings and each rater's share in the score.
 
     The scores follow the raters who decide them, whose residuals are too small by their shares; and each bias is only
-    known from the rater's own ratings.
+    known from the rater's own ratings. A rater whose images nobody else rated says nothing of the own noise, and counts
+    as the mean of the others; where there are none, the errors are not known (NaN).
     """
     known = np.isfinite(left)
     of_rater = known.sum(0)
     freedom = np.where(known, 1 - shares, 0.0).sum(0) * (1 - 1 / np.maximum(of_rater, 2))
     variance = np.where(known, left, 0.0) ** 2
-    noise = variance.sum(0) / np.maximum(freedom, 1e-9)
+    several = freedom > 1e-9
+    noise = variance.sum(0) / np.where(several, freedom, 1.0)
+    noise = np.where(several, noise, noise[several].mean() if several.any() else np.nan)
     return np.asarray(np.sqrt((shares**2 * noise * (1 + 1 / of_rater)).sum(1)), np.float64)
 
 

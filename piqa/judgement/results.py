@@ -55,12 +55,7 @@ class Results:
 
         Parts of a scene that no answer connects are scenes of their own, as their scores are not comparable.
         """
-        table = self.scores[list(TABLE)].reset_index(drop=True)
-        if "component" in self.scores:
-            several = self.scores.groupby("scene")["component"].transform("max").to_numpy() > 1
-            parts = table["scene"] + " (part " + self.scores["component"].astype(str).to_numpy() + ")"
-            table["scene"] = table["scene"].where(~several, parts)
-        return table
+        return parts_as_scenes(self.scores)[list(TABLE)].reset_index(drop=True)
 
     def document(self) -> dict[str, Any]:
         """Return everything in JSON's types, the same keys in the same order."""
@@ -82,10 +77,11 @@ class Results:
         what = "answers to pairs" if self.mode == "pairs" else "ratings"
         raters = self.raters[~self.raters["left_out"]]
         lines = [f"{answers} {what} by {len(raters)} raters, {images} images in {len(self.scenes)} scenes"]
-        std = self.scores["score_std"].median()
-        spread = self.scores.groupby("scene")["score"].std().median()
         unit = "JOD" if self.mode == "pairs" else "MOS"
-        lines.append(f"median standard error {std:.2f} {unit}, median sd of the scores of a scene {spread:.2f} {unit}")
+        std = self.scores["score_std"].median()
+        known_std = "not known" if math.isnan(std) else f"{std:.2f} {unit}"
+        spread = self.scores.groupby("scene")["score"].std().median()
+        lines.append(f"median standard error {known_std}, median sd of the scores of a scene {spread:.2f} {unit}")
         named = {
             "split_half_srocc": "SROCC of split halves",
             "full_panel_srocc": "of the whole panel",
@@ -99,6 +95,15 @@ class Results:
             left = " (left out)" if row["left_out"] else ""
             lines.append(f"rater {row['rater']}{left}: {row['why']}")
         return lines + [f"note: {note}" for note in self.notes]
+
+
+def parts_as_scenes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores with parts of a scene that no answer connects as scenes of their own: `hall (part 2)`."""
+    if "component" not in scores:
+        return scores
+    several = scores.groupby("scene")["component"].transform("max") > 1
+    parts = scores["scene"] + " (part " + scores["component"].astype(str) + ")"
+    return scores.assign(scene=scores["scene"].where(~several, parts))
 
 
 def results_of_pairs(

@@ -135,6 +135,9 @@ def _scale_scene(name: str, rows: pd.DataFrame, options: ScalingOptions) -> _Par
     notes = []
     if parts > 1:
         notes.append(_unconnected(name, images, component, options))
+    if options.prior == "pwcmp":  # which is constant for two images
+        for number in np.flatnonzero(np.bincount(component) == 2):
+            _check_finite(counts.among(np.flatnonzero(component == number)), name, "with the prior `pwcmp`")
     fit = fit_scene(counts, component, options, name)
     centre = _centring(component)
     score, covariance = centre @ fit.score, centre @ fit.covariance @ centre
@@ -174,6 +177,8 @@ def fit_scene(counts: Counts, component: Places, options: ScalingOptions, name: 
     for number in range(int(component.max()) + 1):
         places = np.flatnonzero(component == number)
         part = counts.among(places)
+        if len(places) == 1:  # nobody compared it
+            continue
         if options.prior == "none":
             _check_finite(part, name)
         fit = fit_pwcmp(part) if options.prior == "pwcmp" else fit_free(part)
@@ -196,12 +201,12 @@ def _connected(counts: Counts, directed: bool) -> Places:
     return np.asarray(connected_components(graph, directed, connection="strong")[1], np.intp)
 
 
-def _check_finite(counts: Counts, name: str) -> None:
+def _check_finite(counts: Counts, name: str, how: str = "without a prior") -> None:
     """Raise InputError unless each image lost, over any others, to each other one: else scores run to infinity."""
     groups = int(_connected(counts, directed=True).max()) + 1
     if groups > 1:
         raise InputError(
-            f"scene {name} has no finite scores without a prior, as its images fall into {groups} groups between which "
+            f"scene {name} has no finite scores {how}, as its images fall into {groups} groups between which "
             "all answers go one way; take the prior `normal`"
         )
 
@@ -241,7 +246,7 @@ def _bootstrap(tally: RaterTally, fit: Fit, component: Places, options: ScalingO
         else:
             score = fit_scene(counts, component, kept, name).score
         drawn.append(centre @ score)
-    if len(drawn) < options.bootstrap / 2:
+    if len(drawn) < max(2, options.bootstrap / 2):
         raise InputError(
             f"scene {name} comes apart in most resamples of its raters; take the prior `normal`, or no bootstrap"
         )

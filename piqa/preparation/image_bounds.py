@@ -74,10 +74,12 @@ def opened_file(path: str | Path) -> Iterator[io.FileIO]:
             raise InputError(f"{path} is {kind}, not an image file; name a file")
         with Path(path).open("rb", buffering=0) as file:
             yield file
+    except InputError:
+        raise
     except OSError as error:
         raise FileAccessError(f"cannot read {path}: {error.strerror}; check the path") from error
     except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(f"{path!r} is no path ({error})") from error
+        raise InputError(f"{path!r} is no path ({error})") from error
 
 
 def check_scans(content: bytes) -> None:

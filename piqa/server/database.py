@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from piqa.errors import InputError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x70697161  # of PostgreSQL: any number that nobody else takes
 BUSY_SECONDS = 30  # how long a writer waits for another one
 
 
@@ -39,7 +40,7 @@ class Database:
             self._migrate(url)
         except ModuleNotFoundError as error:
             raise InputError(f"the database needs {error.name}; `pip install 'dn-piqa[postgresql]'`") from error
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise InputError(
                 f"`--database` is no address of a database, such as postgresql+psycopg://host/piqa: {error}"
             ) from error
@@ -63,6 +64,8 @@ class Database:
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self.engine.begin() as connection:
             config.attributes["connection"] = connection
+            if connection.dialect.name == "postgresql":  # two servers that start at once: the second one waits
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATION_LOCK})
             try:
                 command.upgrade(config, "head")
             except Exception as error:
@@ -75,7 +78,10 @@ class Database:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        known = make_url(url)
+        if known.drivername in ("postgresql", "postgres"):  # SQLAlchemy would take another driver than ours
+            known = known.set(drivername="postgresql+psycopg")
+        return create_engine(known, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -6,14 +6,16 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from piqa.server.settings import ServerSettings
+from piqa.server.settings import MIB, ServerSettings
 
 COOKIE = "piqa_session"
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -29,6 +31,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+# What takes images bounds them itself, as they come; the body of any other request is held in memory, or as a whole.
+STREAMED = re.compile(r"/api/(score|explain|compare|projects/[^/]+/photos)|/login")
+MOST_BYTES = (("/rate/", MIB // 4), ("/judge/", 32 * MIB), ("", MIB))  # of a body, by how the path begins
 GRACE = 30.0  # seconds beyond those that a request may take to arrive, to be answered
 
 
@@ -76,7 +81,7 @@ class Guard:
             await _answer(send_with_headers, *refused)
             return
         try:
-            await asyncio.wait_for(self._app(scope, receive, send_with_headers), self._seconds)
+            await asyncio.wait_for(self._app(scope, _bounded(scope, receive), send_with_headers), self._seconds)
         except asyncio.TimeoutError:
             if not started:
                 await _answer(send_with_headers, 503, "this took longer than a request may take; try again", {})
@@ -113,6 +118,24 @@ class Guard:
     def _has_cookie(self, headers: Headers) -> bool:
         given = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         return self._session is not None and same_secret(given, self._session)
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """Return what receives the body of a request; it raises HTTPException where that is longer than is taken."""
+    path, read = scope["path"], 0
+    if STREAMED.fullmatch(path):
+        return receive
+    most = next(bound for beginning, bound in MOST_BYTES if path.startswith(beginning))
+
+    async def receive_bounded() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > most:
+            raise HTTPException(413, f"the request has more than the {most / MIB:g} MiB that are taken here")
+        return message
+
+    return receive_bounded
 
 
 def same_secret(given: str, known: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from piqa.errors import InputError
 from piqa.server.database import Database
@@ -104,12 +105,17 @@ class Jobs:
 
     def add(self, kind: str, arguments: Facts, project: str | None = None, total: int = 0) -> str:
         """Add a job; return its name."""
+        with self._database.session() as session:
+            job = self.add_to(session, kind, arguments, project, total)
+        self.wake()
+        return job
+
+    def add_to(self, session: Session, kind: str, arguments: Facts, project: str | None = None, total: int = 0) -> str:
+        """Add a job to a session, with what else it keeps; `wake` is for the caller, when that is committed."""
         if kind not in self._handlers:
             raise KeyError(kind)
         job = Job(id=new_id(), kind=kind, arguments=arguments, project_id=project, total=total)
-        with self._database.session() as session:
-            session.add(job)
-        self.wake()
+        session.add(job)
         return job.id
 
     def wake(self) -> None:

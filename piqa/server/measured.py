@@ -180,7 +180,8 @@ def _capture(file: str) -> dict[str, Any]:
 
 def _write_pictures(pictures: Any, folder: Path) -> None:
     """Write pictures as files; their list comes last, so that where it is they are."""
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():  # what was deleted meanwhile must not come back
+        raise InputError("it was deleted meanwhile")
     named = {PREVIEW: pictures.photo, THUMBNAIL: pictures.thumbnail}
     named |= {f"map_{one.name}.png": one.picture for one in pictures.maps}
     for name, uri in named.items():

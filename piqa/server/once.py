@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -104,9 +104,8 @@ class Once:
         there = [image for image in images if image.file is not None]
         for model in models:
             model.queue.check_room(len(there))
-        waiting: list[Future[Any]] = []
-        for model in models:
-            waiting += model.queue.submit([str(image.file) for image in there])
+        files = [str(image.file) for image in there]
+        waiting = _all(model.queue.submit(files) for model in models)
         rows = iter(await self._results(request, waiting))
         for model in models:
             for image in there:
@@ -122,7 +121,10 @@ class Once:
         pool.check_room(len(there))
         folders = [f"{image.file}.pictures" if maps and not self._is_named(image) else None for image in there]
         tasks = [Task(str(image.file), image.name, folder) for image, folder in zip(there, folders, strict=True)]
-        results = await self._results(request, [pool.submit(task, urgent=True) for task in tasks])
+        for folder in folders:
+            if folder is not None:
+                Path(folder).mkdir(exist_ok=True)
+        results = await self._results(request, _all([pool.submit(task, urgent=True)] for task in tasks))
         for image, found, folder in zip(there, results, folders, strict=True):
             if isinstance(found, Exception) or found[ERROR] is not None:
                 error = str(found) if isinstance(found, Exception) else found[ERROR]
@@ -138,17 +140,15 @@ class Once:
         if len(there) > MOST_EXPLAINED:
             raise RequestError(413, f"{len(there)} images are more than are explained at once, {MOST_EXPLAINED}")
         for model in models:
-            calls = [model.queue.call(self._features_of(str(image.file))) for image in there]
-            found = dict(zip([image.name for image in there], await self._results(request, calls), strict=True))
-            good = {name: one for name, one in found.items() if not isinstance(one, Exception)}
+            calls = _all([model.queue.call(self._features_of(str(image.file)))] for image in there)
+            found = await self._results(request, calls)
+            good = [one for one in found if not isinstance(one, Exception)]
             works = [
-                self._explain_of(good[image.name], [one for name, one in good.items() if name != image.name], maps)
-                for image in there
-                if image.name in good
+                self._explain_of(own, [one for other, one in enumerate(good) if other != place], maps)
+                for place, own in enumerate(good)
             ]
-            said = iter(await self._results(request, [model.queue.call(work) for work in works]))
-            for image in there:
-                features = found[image.name]
+            said = iter(await self._results(request, _all([model.queue.call(work)] for work in works)))
+            for image, features in zip(there, found, strict=True):
                 explained = features if isinstance(features, Exception) else next(said)
                 if isinstance(explained, Exception):
                     line = str(explained).replace(str(image.file), image.name)
@@ -190,6 +190,19 @@ class Once:
             for future in futures:
                 future.cancel()
         return [_result(future) for future in futures]
+
+
+def _all(submitted: Iterable[Sequence[Future[Any]]]) -> list[Future[Any]]:
+    """Return futures as they are submitted; where one is refused, for a full queue, those before it are given up."""
+    futures: list[Future[Any]] = []
+    try:
+        for some in submitted:
+            futures += some
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    return futures
 
 
 def _result(future: Future[Any]) -> Any:

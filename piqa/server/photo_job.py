@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 
 from piqa.errors import InputError
 from piqa.scoring.rows import COLUMNS, Row
@@ -25,6 +27,7 @@ SCORE = "score"  # kind of the job
 WAITING, MEASURED, FAILED = "waiting", "measured", "failed"
 FORGOTTEN = "its original was not kept"
 AHEAD = 8  # photos that are begun before the first of them is done, a worker and a model
+TRIES = 5  # to write down what is done
 PAUSE = 0.5  # seconds after which it is looked whether the job is to end
 
 
@@ -52,6 +55,7 @@ class PhotoJob:
         left = self._left(photos)
         done = len(photos) - len(left)
         job.tell(done, len(photos))
+        self._forget_done(photos, left)
         remaining = self._begun(left)
         most = AHEAD * (self._services.measuring.workers + len(self._services.models))
         working = list(islice(remaining, most))
@@ -110,6 +114,7 @@ class PhotoJob:
             file = services.storage.original(photo, services.settings.root)
             if photo.state == WAITING:
                 folder = services.storage.folder(photo.project_id, photo.id)
+                folder.mkdir(parents=True, exist_ok=True)
                 task = Task(str(file), photo.name, str(folder))
                 work.futures[""] = _failed_future() if file is None else services.measuring.submit(task)
             for model in services.models:
@@ -122,6 +127,15 @@ class PhotoJob:
         ready = [(work, name, work.futures.pop(name)) for work in working for name in _done(work)]
         if not ready:
             return
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._keep_ready(ready)
+                return
+            except (StaleDataError, IntegrityError):  # a photo was deleted between being looked up and written
+                if not tries_left:
+                    raise
+
+    def _keep_ready(self, ready: Sequence[tuple[_Work, str, Future[Any]]]) -> None:
         with self._database.session() as session:
             for work, name, future in ready:
                 photo = session.get(Photo, work.photo.id)
@@ -146,6 +160,15 @@ class PhotoJob:
     def _forget(self, photo: Photo) -> None:
         if self._services.settings.keep == "none" and photo.source is None:
             self._services.storage.forget(photo.project_id, photo.id)
+
+    def _forget_done(self, photos: Sequence[str], left: Sequence[str]) -> None:
+        """Forget the originals of what is done, which a server that was killed may have left."""
+        done = [*{*photos} - {*left}]
+        for at in range(0, len(done) if self._services.settings.keep == "none" else 0, 500):
+            with self._database.session() as session:
+                rows = session.scalars(select(Photo).where(Photo.id.in_(done[at : at + 500]))).all()
+            for photo in rows:
+                self._forget(photo)
 
     def _failed(self, photos: Sequence[str]) -> int:
         count = 0

@@ -210,7 +210,8 @@ class Photos:
 
     def _make_full(self, row: Photo, folder: Path) -> None:
         file = self._services.storage.original(row, self._services.settings.root)
-        if file is None:
+        forgotten = self._services.settings.keep == "none" and row.source is None  # soon, if it is not yet
+        if file is None or forgotten:
             raise RequestError(404, "the original of this photo is not kept; its preview is")
         folder.mkdir(parents=True, exist_ok=True)
         task = Task(str(file), row.name, str(folder), full=True)

@@ -95,18 +95,22 @@ class Projects:
     def delete(self, project: str) -> None:
         """Delete a project whole, with its photos, scores, jobs and files; its jobs stop."""
         self.get(project)
-        with self._database.session() as session:
-            session.execute(delete(Project).where(Project.id == project))
-        self._services.storage.remove(project)
+        with self._services.storage.unsettled() as note:
+            note(project, None)
+            with self._database.session() as session:
+                session.execute(delete(Project).where(Project.id == project))
+            self._services.storage.remove(project)
 
     def delete_photo(self, photo: str) -> None:
         """Delete a photo with its scores and files; RequestError if there is none of this name."""
-        with self._database.session() as session:
-            found = session.get(Photo, photo)
-            if found is None:
-                raise not_found("photo")
-            session.execute(delete(Photo).where(Photo.id == photo))
-        self._services.storage.remove(found.project_id, found.id)
+        with self._services.storage.unsettled() as note:
+            with self._database.session() as session:
+                found = session.get(Photo, photo)
+                if found is None:
+                    raise not_found("photo")
+                note(found.project_id, found.id)
+                session.execute(delete(Photo).where(Photo.id == photo))
+            self._services.storage.remove(found.project_id, found.id)
 
     def add(self, project: str, uploads: Sequence[Upload], refused: Sequence[Refused] = ()) -> Added:
         """Add images that were uploaded, and begin to measure and to score them.
@@ -117,44 +121,48 @@ class Projects:
         """
         self.get(project)
         added, made = Added(refused=[*refused]), []
-        with told_when_full():
+        with told_when_full(), self._services.storage.unsettled() as note:
             try:
                 with self._database.session() as session:
                     for upload in uploads:
                         photo = self._photo(session, project, upload.name, upload.digest, upload.size, None)
                         added.photos.append(photo)
                         if photo in session.new:
+                            note(project, photo.id)
                             self._services.storage.adopt(upload.path, project, photo.id)
                             made.append(photo.id)
                             session.flush()
+                    added.job = self._begin(session, project, made)
             except BaseException:
                 for name in made:
                     self._services.storage.remove(project, name)
                 raise
-            added.job = self._begin(project, made)
+        self._services.jobs.wake()
         return added
 
     def add_named(self, project: str, names: Sequence[str]) -> Added:
         """Add images below the server's root by their paths from there, likewise; they stay where they are."""
         self.get(project)
-        added, made, root = Added(), [], self._services.settings.root
-        with told_when_full():
-            with self._database.session() as session:
-                for name in names:
-                    try:
-                        path = below_root(root, name)
-                        size, digest = _looked_at(path, name, self._services.settings.limits.image_bytes)
-                    except InputError as error:
-                        added.refused.append(Refused(display_name(name[:250]), str(error)))
-                        continue
-                    assert root is not None
-                    source = path.relative_to(root.resolve()).as_posix()
-                    photo = self._photo(session, project, display_name(name), digest, size, source)
-                    added.photos.append(photo)
-                    if photo in session.new:
-                        made.append(photo.id)
-                        session.flush()
-            added.job = self._begin(project, made)
+        added, found, root = Added(), [], self._services.settings.root
+        for name in names:  # they are read before anything is written, as others could not write meanwhile
+            try:
+                path = below_root(root, name)
+                size, digest = _looked_at(path, name, self._services.settings.limits.image_bytes)
+            except InputError as error:
+                added.refused.append(Refused(display_name(name[:250]), str(error)))
+                continue
+            assert root is not None
+            found.append((display_name(name), digest, size, path.relative_to(root.resolve()).as_posix()))
+        made: list[str] = []
+        with told_when_full(), self._database.session() as session:
+            for one in found:
+                photo = self._photo(session, project, *one)
+                added.photos.append(photo)
+                if photo in session.new:
+                    made.append(photo.id)
+                    session.flush()
+            added.job = self._begin(session, project, made)
+        self._services.jobs.wake()
         return added
 
     def score_again(self, project: str) -> str | None:
@@ -162,12 +170,16 @@ class Projects:
         self.get(project)
         with self._database.session() as session:
             photos = list(session.scalars(select(Photo.id).where(Photo.project_id == project).order_by(Photo.added)))
-        return self._begin(project, photos)
+        with self._database.session() as session:
+            job = self._begin(session, project, photos)
+        self._services.jobs.wake()
+        return job
 
-    def _begin(self, project: str, photos: list[str]) -> str | None:
+    def _begin(self, session: Session, project: str, photos: list[str]) -> str | None:
+        """Add the job of photos to the session that adds these: a server that is killed keeps both, or neither."""
         if not photos:
             return None
-        return self._services.jobs.add(SCORE, {"photos": photos}, project, len(photos))
+        return self._services.jobs.add_to(session, SCORE, {"photos": photos}, project, len(photos))
 
     def _photo(self, session: Session, project: str, name: str, digest: str, size: int, source: str | None) -> Photo:
         """Return the photo of this name and content, which is there already or is added to the session."""

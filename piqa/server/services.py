@@ -17,6 +17,7 @@ from piqa.server.photo_job import SCORE, PhotoJob
 from piqa.server.photos import Photos
 from piqa.server.picks import MOMENTS, MomentsJob
 from piqa.server.projects import Projects
+from piqa.server.records import Photo, Project
 from piqa.server.settings import ServerSettings
 from piqa.server.storage import Storage
 from piqa.system.ownership import locked
@@ -43,7 +44,7 @@ class Services:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds photos of people, and raters' links
         self._held = ExitStack()
         if settings.database is None:
             self._held.enter_context(locked(settings.data, folder=True))
@@ -51,6 +52,7 @@ class Services:
             undo.callback(self._held.close)
             self.storage = Storage(settings.data, settings.limits.free_bytes)
             self.database = Database(settings.database_url)
+            self.storage.settle(self._is_kept)
             self.models = Models(settings)
             undo.pop_all()
         self.measuring = MeasuringPool(settings.scoring.workers or None, settings.limits.waiting_images)
@@ -60,6 +62,10 @@ class Services:
         self.jobs.register(MOMENTS, MomentsJob(self))
         self.jobs.register(PRINT, PrintJob(self))
         self.jobs.register(COMPARE, DevicesJob(self))
+
+    def _is_kept(self, project: str, photo: str | None) -> bool:
+        with self.database.session() as session:
+            return (session.get(Project, project) if photo is None else session.get(Photo, photo)) is not None
 
     def start(self) -> None:
         """Start what works in the background."""

@@ -5,6 +5,8 @@ data/photos/PROJECT/PHOTO/preview.jpg   upright, sRGB, without metadata; likewis
 data/photos/PROJECT/PHOTO/pictures.json what the maps show
 data/results/PROJECT/            what jobs made of a project: report.pdf, JOB.html of a comparison of devices
 data/incoming/SERVER.../                what is being received; removed when the request ends, or the server has
+data/unsettled/SERVER...                which photos are being added or deleted; where that server has ended, the
+                                        database says whether their files stay
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -25,6 +27,8 @@ from piqa.system.ownership import claim_folder
 
 WHAT = "data of a server"
 ORIGINAL = "original"
+ID = re.compile("[0-9a-f]{32}")
+COPIES = ("full.jpg", "judged*")  # of all pixels of an original
 
 
 class Storage:
@@ -42,6 +46,8 @@ class Storage:
         self._disk = data
         self._photos.mkdir(exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
+        self._unsettled = data / "unsettled"
+        self._unsettled.mkdir(exist_ok=True)
         self._remove_leftovers()
 
     def folder(self, project: str, photo: str) -> Path:
@@ -62,14 +68,46 @@ class Storage:
         received.replace(folder / ORIGINAL)
 
     def forget(self, project: str, photo: str) -> None:
-        """Remove an original."""
-        (self.folder(project, photo) / ORIGINAL).unlink(missing_ok=True)
+        """Remove an original, and copies of all its pixels."""
+        folder = self.folder(project, photo)
+        for path in [folder / ORIGINAL, *(path for name in COPIES for path in folder.glob(name))]:
+            path.unlink(missing_ok=True)
 
     def remove(self, project: str, photo: str | None = None) -> None:
         """Remove all files of a photo, or of a whole project with what was made of it."""
         shutil.rmtree(self._photos / project / (photo or ""), ignore_errors=True)
         if photo is None:
             shutil.rmtree(self._results / project, ignore_errors=True)
+
+    @contextmanager
+    def unsettled(self) -> Iterator[Callable[[str, str | None], None]]:
+        """Yield a function that notes a photo, or a whole project, whose files and rows do not come or go at once."""
+        path = self._unsettled / f"{HERE}.{os.getpid()}.{uuid4().hex}"
+
+        def note(project: str, photo: str | None) -> None:
+            with suppress(OSError), path.open("a", encoding="utf-8") as file:  # what fills a disk can be deleted
+                file.write(f"{project}/{photo or ''}\n")
+
+        try:
+            yield note
+        finally:
+            path.unlink(missing_ok=True)
+
+    def settle(self, is_there: Callable[[str, str | None], bool]) -> None:
+        """Remove what servers that were killed had noted, and the database does not have.
+
+        Args:
+            is_there: Whether the database has a project, or a photo of one.
+        """
+        for path in self._unsettled.iterdir():
+            if not (_server_is_gone(path.name) or time.time() - path.stat().st_mtime > OLD):
+                continue
+            for line in path.read_text(encoding="utf-8").splitlines():
+                project, _, photo = line.partition("/")
+                known = ID.fullmatch(project) and (not photo or ID.fullmatch(photo))
+                if known and not is_there(project, photo or None):
+                    self.remove(project, photo or None)
+            path.unlink(missing_ok=True)
 
     def results(self, project: str) -> Path:
         """Return the folder of what jobs make of a project: its PDF, comparisons of devices."""

@@ -58,12 +58,15 @@ def shown_file(photo: Path, folder: Path, spoiling: str | None) -> Path:
     for ending in TYPES:
         if (path := folder / f"{name}{ending}").exists():
             return path
-    with AT_ONCE:
-        content, ending = _shown(read_file(photo), spoiling)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}{ending}"
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with AT_ONCE:
+            content, ending = _shown(read_file(photo), spoiling)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}{ending}"
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except InputError as error:  # raters learn no path of the server
+        raise InputError(str(error).replace(str(photo), "the photo").replace(f"{folder}/", "")) from error
     return path
 
 

@@ -17,6 +17,7 @@ from piqa.errors import InputError
 from piqa.judgement.agreement import split_half_of_pairs, split_half_of_ratings
 from piqa.judgement.raters import judge_raters
 from piqa.judgement.ratings import RatingScaling, scale_ratings, votes_matrix
+from piqa.judgement.results import parts_as_scenes
 from piqa.judgement.scaling import Scaling, ScalingOptions, scale_pairs
 from piqa.server.studies import StudyContent, raters_of, read_answers, with_names
 from piqa.server.study_records import Rater
@@ -88,7 +89,7 @@ def _computed(answers: pd.DataFrame, pairs: bool) -> Results:
     except InputError as error:
         return Results(answers, pd.DataFrame(), str(error))
     rows = {str(row["rater"]): row for row in _records(raters)}
-    return Results(answers, scaling.scores, "", scaling.notes, rows, agreed)
+    return Results(answers, parts_as_scenes(scaling.scores), "", scaling.notes, rows, agreed)
 
 
 def _agreement(used: pd.DataFrame, scores: pd.DataFrame, pairs: bool) -> float | None:
@@ -164,7 +165,8 @@ def _given_when_done(rater: Rater, given: int, content: StudyContent) -> int | N
 
 def _csv(frame: pd.DataFrame) -> str:
     columns = [column.tolist() for _, column in frame.items()]
-    return csv_line(frame.columns) + "".join(csv_line(cells) for cells in zip(*columns, strict=True))
+    rows = zip(*columns, strict=True)
+    return csv_line(frame.columns) + "".join(csv_line(cells, spreadsheet_safe=True) for cells in rows)
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:
