@@ -275,6 +275,13 @@ def test_matched_squares_are_free_of_mean_and_scale_and_follow_pearsons_correlat
     assert constant.grad.isfinite().all()
 
 
+def test_a_group_to_which_the_teacher_gives_one_score_has_no_squares_and_a_gradient_of_zero():
+    student = torch.tensor([0.0, 1.0, 2.0, 0.5, 0.7], requires_grad=True)
+    teacher, group = torch.tensor([1.0, 1.0, 1.0, 2.0, 3.0]), torch.tensor([0, 0, 0, 1, 1])
+    matched_squares(student, teacher, group).sum().backward()
+    assert student.grad.isfinite().all() and (student.grad[:3] == 0).all()
+
+
 def test_a_student_learns_its_teachers_order_and_none_from_a_shuffled_teacher():
     """Pixels of one number each: the brighter, the better to the teacher. Held-out images of the same kind decide."""
     generator = torch.Generator().manual_seed(1)
