@@ -192,6 +192,17 @@ def test_what_cannot_be_is_told_in_one_line(arguments, message, config, pictures
     assert message in one_line(capsys, lambda: distil.main([*given, *arguments]))
 
 
+def test_a_student_does_not_replace_its_teacher(config, pictures, tmp_path, capsys):
+    teacher = tmp_path / "run"
+    teacher.mkdir()
+    (teacher / "model.safetensors").write_bytes(b"precious")
+    for named in (teacher, teacher / "model.safetensors", tmp_path / "run" / ".." / "run"):
+        given = ["--config", str(config), "--pictures", str(pictures), "--out", str(teacher), "--overwrite", "true"]
+        told = one_line(capsys, lambda given=given, named=named: distil.main([*given, "--teacher", str(named)]))
+        assert "choose another `--out`" in told
+    assert [path.name for path in teacher.iterdir()] == ["model.safetensors"]
+
+
 def test_nothing_to_learn_from_is_told(config, tmp_path, capsys):
     given = ["--config", str(config), "--out", str(tmp_path / "run")]
     assert "`--pictures`, or a `data.table`" in one_line(capsys, lambda: distil.main(given))
