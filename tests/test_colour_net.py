@@ -127,9 +127,7 @@ def test_labels_without_a_value_in_training_are_refused(csv):
     table.loc[table["split"] == "train", "score.quality"] = np.nan
     other = csv.with_name("only_val.csv")
     table.to_csv(other, index=False)
-    with pytest.raises(
-        InputError, match=r"no image of the train split of only_val.csv, its own split has a score\.qual"
-    ):
+    with pytest.raises(InputError, match=r"no image of the train split of only_val.csv.* has a score\.quality"):
         trainer_of(1).fit(tiny_task(), data_of(other))
     with pytest.raises(InputError, match=r"has no training image with a score\.quality"):
         trainer_of(1).fit(AttributesTask(ColourNet(**TINY)), data_of(other))

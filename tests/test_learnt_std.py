@@ -111,9 +111,7 @@ def test_raters_order_teaches_the_deviation_alone():
     calm = order_loss(torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([2.0]), torch.tensor([1.0]))
     equal = order_loss(torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([1.0]), torch.tensor([1.0]))
     wrong = order_loss(torch.tensor([0.1]), torch.tensor([0.9]), torch.tensor([2.0]), torch.tensor([1.0]))
-    assert (calm.item(), equal.item(), unknown.item()) == (0.0, 0.0, 0.0) and wrong.item() == pytest.approx(
-        MARGIN + 0.8
-    )
+    assert calm.item() == equal.item() == unknown.item() == 0 and wrong.item() == pytest.approx(MARGIN + 0.8)
 
 
 def test_raters_need_the_column(tmp_path):

@@ -105,7 +105,7 @@ class ScoringTask(LightningModule, ABC):
     def refuse_unlearnt(self, learnt: Iterable[str]) -> None:
         """Check that the task learns all that the network is made to answer.
 
-        An output without a loss would keep the weights that were drawn at first, and its numbers would look like others.
+        An output without a loss keeps the weights that were drawn at first, and its numbers look like any others.
 
         Args:
             learnt: Outputs that the task learns besides the score.
@@ -119,7 +119,7 @@ class ScoringTask(LightningModule, ABC):
         if left:
             raise InputError(
                 f"{type(self.network).__name__} answers {', '.join(left)}, which {type(self).__name__} does not learn; "
-                "leave it out of `model.network`, name its labels, or take a task that learns it, such as AttributesTask"
+                "leave it out of `model.network`, name its labels, or take a task that learns it (AttributesTask)"
             )
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:

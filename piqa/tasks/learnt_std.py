@@ -57,7 +57,7 @@ def order_loss(std_a: Tensor, std_b: Tensor, measured_a: Tensor, measured_b: Ten
         >>> [round(loss, 3) for loss in two.tolist()]
         [0.0, 0.425]
     """
-    order = (measured_a - measured_b).sign().nan_to_num()
+    order = torch.nan_to_num((measured_a - measured_b).sign())
     return order.abs() * (MARGIN - order * (std_a - std_b)).clamp_min(0)
 
 
