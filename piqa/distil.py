@@ -63,8 +63,8 @@ class DistilCLI(PiqaCLI):
         teacher, out = Path(self.config.teacher).resolve(), Path(self.config.out).resolve()
         if teacher == out or out in teacher.parents:
             raise InputError(
-                f"the teacher {self.config.teacher} lies in {self.config.out}, where the student would replace it; choose "
-                "another `--out`"
+                f"the teacher {self.config.teacher} lies in {self.config.out}, where the student would replace it; "
+                "choose another `--out`"
             )
         super().before_instantiate_classes()
 

@@ -116,7 +116,7 @@ def test_an_ensemble_needs_the_scale_of_every_model_and_one_kind(models, tmp_pat
 
 def test_models_of_other_scales_or_without_deviations_are_refused(models, tmp_path):
     elsewhere = replace(FACT, source="other.csv, split test", images=90)
-    with pytest.raises(InputError, match="was found on 90 images of other.csv, split test, that of"):
+    with pytest.raises(InputError, match=r"was found on 90 images of other\.csv, split test, that of"):
         load_ensemble([models[0], with_fact(tmp_path / "e", elsewhere, 3, score_std=True)])
     with pytest.raises(InputError, match="one states `score_std` and the other does not"):
         load_ensemble([models[0], with_fact(tmp_path / "f", FACT, 3)])

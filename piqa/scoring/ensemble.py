@@ -193,7 +193,8 @@ def _check_alike(scorers: Sequence[Scorer], paths: Sequence[str | Path]) -> None
             )
         if (STD in scorer.numbers) != (STD in scorers[0].numbers):
             raise InputError(
-                f"of {path} and {paths[0]} one states `{STD}` and the other does not; an ensemble needs models of one kind"
+                f"of {path} and {paths[0]} one states `{STD}` and the other does not; an ensemble needs models of one "
+                "kind"
             )
 
 
@@ -207,6 +208,6 @@ def _check_scales(scales: Sequence[ScoreUncertainty], paths: Sequence[str | Path
         if found_on(scale) != found_on(scales[0]):
             own, first = (f"{one.images} images of {one.source or 'an unknown table'}" for one in (scale, scales[0]))
             raise InputError(
-                f"the scale of {path} was found on {own}, that of {paths[0]} on {first}; let `piqa evaluate` see both on "
-                "the same images"
+                f"the scale of {path} was found on {own}, that of {paths[0]} on {first}; let `piqa evaluate` see both "
+                "on the same images"
             )
