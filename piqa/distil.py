@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
+from pathlib import Path
 
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -52,6 +53,20 @@ class DistilCLI(PiqaCLI):
         parser.add_argument("--scoring", type=KeepingOptions, default=KeepingOptions(), help="How the teacher scores.")
         parser.add_argument("--limits", type=Limits, default=Limits(), help="What the student may take.")
         parser.link_arguments("pictures", "data.pictures")
+
+    def before_instantiate_classes(self) -> None:
+        """Check that the student does not take its teacher's place.
+
+        Raises:
+            InputError: If the teacher lies in the folder of the run.
+        """
+        teacher, out = Path(self.config.teacher).resolve(), Path(self.config.out).resolve()
+        if teacher == out or out in teacher.parents:
+            raise InputError(
+                f"the teacher {self.config.teacher} lies in {self.config.out}, where the student would replace it; "
+                "choose another `--out`"
+            )
+        super().before_instantiate_classes()
 
     def after_instantiate_classes(self) -> None:
         """Count the student's arithmetic, give the data their teacher, and check that the parts fit."""

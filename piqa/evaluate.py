@@ -186,6 +186,8 @@ def evaluate(
             load = partial(_load, options=scoring, trust=trust)
             scored = scored_candidates(models, scorer, labels, used, max_failed, scoring, load, attributes)
             tables = [*scored, *tables]
+        for one in tables:
+            one.frame.attrs["std_of_ratings"] = table is not None and table.std_of_ratings
         rivals, centred = (None, None) if table is None else (table.rival_scores(), table.centred_score)
         results = Results(labels, models, options, spreadsheet_safe, preference, centred)
         written = results.write(tables, subject, folder, rivals)

@@ -89,6 +89,7 @@ def _write_model(cli: PiqaCLI, best: str | None, facts: dict[str, object], more:
 @rank_zero_only
 def _write_report(cli: PiqaCLI, facts: dict[str, object]) -> None:
     told, folder = ReportFacts.from_dict(facts), cli.out / "test"
+    cli.model.test_table.attrs["std_of_ratings"] = cli.datamodule.table.std_of_ratings
     of_attributes = write_attribute_reports(cli.model.test_table, cli.model.attributes, folder, told)
     print_report(write_report(cli.model.test_table, folder, told), Console())
     for attribute, report in of_attributes.items():

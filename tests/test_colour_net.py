@@ -11,7 +11,8 @@ from rated_images import data_of, trainer_of
 from piqa import Scorer
 from piqa.errors import InputError
 from piqa.models import ColourNet, DualBranch, Regressor
-from piqa.tasks import AttributesTask, FactorTask, GradNorm
+from piqa.tasks import AttributesTask, FactorTask, GradNorm, RankingTask
+from piqa.tasks.distillation import DistillationTask
 from piqa.weights import model_file
 
 TINY = {"backbone": "test_byobnet", "image_size": 64, "hidden": 32, "dropout": 0.0}
@@ -107,6 +108,29 @@ def test_labels_that_the_table_or_the_network_lacks_are_named(csv):
         trainer_of(1).fit(task, data_of(csv))
     with pytest.raises(InputError, match="must name the labels of `score`"):
         tiny_task(labels={"quality": "score.quality"})
+
+
+def test_an_output_that_nothing_teaches_is_refused(csv, tmp_path):
+    told = "ColourNet answers quality, which FactorTask does not learn"
+    with pytest.raises(InputError, match=told):
+        trainer_of(1).fit(tiny_task(labels=None), data_of(csv))
+    network = DualBranch("test_byobnet", ["whole"], 64, attributes=("details",), score_std=True)
+    with pytest.raises(InputError, match="DualBranch answers details, which RankingTask does not learn"):
+        trainer_of(1).fit(RankingTask(network), data_of(csv))
+    task = DistillationTask(DualBranch("test_byobnet", ["whole"], 64, score_std=True))
+    with pytest.raises(InputError, match="DualBranch answers score_std, which DistillationTask does not learn"):
+        trainer_of(1).fit(task, data_of(csv))
+
+
+def test_labels_without_a_value_in_training_are_refused(csv):
+    table = pd.read_csv(csv)
+    table.loc[table["split"] == "train", "score.quality"] = np.nan
+    other = csv.with_name("only_val.csv")
+    table.to_csv(other, index=False)
+    with pytest.raises(InputError, match=r"no image of the train split of only_val.csv.* has a score\.quality"):
+        trainer_of(1).fit(tiny_task(), data_of(other))
+    with pytest.raises(InputError, match=r"has no training image with a score\.quality"):
+        trainer_of(1).fit(AttributesTask(ColourNet(**TINY)), data_of(other))
 
 
 def test_the_last_layers_of_the_backbones_are_shared_where_a_network_names_none():

@@ -192,6 +192,17 @@ def test_what_cannot_be_is_told_in_one_line(arguments, message, config, pictures
     assert message in one_line(capsys, lambda: distil.main([*given, *arguments]))
 
 
+def test_a_student_does_not_replace_its_teacher(config, pictures, tmp_path, capsys):
+    teacher = tmp_path / "run"
+    teacher.mkdir()
+    (teacher / "model.safetensors").write_bytes(b"precious")
+    for named in (teacher, teacher / "model.safetensors", tmp_path / "run" / ".." / "run"):
+        given = ["--config", str(config), "--pictures", str(pictures), "--out", str(teacher), "--overwrite", "true"]
+        told = one_line(capsys, lambda given=given, named=named: distil.main([*given, "--teacher", str(named)]))
+        assert "choose another `--out`" in told
+    assert [path.name for path in teacher.iterdir()] == ["model.safetensors"]
+
+
 def test_nothing_to_learn_from_is_told(config, tmp_path, capsys):
     given = ["--config", str(config), "--out", str(tmp_path / "run")]
     assert "`--pictures`, or a `data.table`" in one_line(capsys, lambda: distil.main(given))
@@ -273,6 +284,13 @@ def test_matched_squares_are_free_of_mean_and_scale_and_follow_pearsons_correlat
     constant = torch.zeros(9, requires_grad=True)
     matched_squares(constant, teacher, group).sum().backward()
     assert constant.grad.isfinite().all()
+
+
+def test_a_group_to_which_the_teacher_gives_one_score_has_no_squares_and_a_gradient_of_zero():
+    student = torch.tensor([0.0, 1.0, 2.0, 0.5, 0.7], requires_grad=True)
+    teacher, group = torch.tensor([1.0, 1.0, 1.0, 2.0, 3.0]), torch.tensor([0, 0, 0, 1, 1])
+    matched_squares(student, teacher, group).sum().backward()
+    assert student.grad.isfinite().all() and (student.grad[:3] == 0).all()
 
 
 def test_a_student_learns_its_teachers_order_and_none_from_a_shuffled_teacher():

@@ -114,6 +114,14 @@ def test_an_ensemble_needs_the_scale_of_every_model_and_one_kind(models, tmp_pat
         load_ensemble([models[0], with_fact(tmp_path / "d", FACT, 3, image_size=24)])
 
 
+def test_models_of_other_scales_or_without_deviations_are_refused(models, tmp_path):
+    elsewhere = replace(FACT, source="other.csv, split test", images=90)
+    with pytest.raises(InputError, match=r"was found on 90 images of other\.csv, split test, that of"):
+        load_ensemble([models[0], with_fact(tmp_path / "e", elsewhere, 3, score_std=True)])
+    with pytest.raises(InputError, match="one states `score_std` and the other does not"):
+        load_ensemble([models[0], with_fact(tmp_path / "f", FACT, 3)])
+
+
 def test_what_is_no_single_network_says_so(models):
     for scorer in (load_ensemble(models), with_dropout(Scorer.load(models[0]), 3)):
         with pytest.raises(InputError, match="scores and does nothing else"):

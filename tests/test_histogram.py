@@ -42,6 +42,14 @@ def test_bins_of_any_value_sum_to_one_whatever_is_learnt(circular):
     assert (bins(values) >= 0).all() and (bins.centres().diff() > 0).all()
 
 
+def test_bins_more_than_half_a_turn_apart_sum_to_one_too():
+    bins, values = TriangularBins(3, circular=True), np.linspace(0, 1, 51)
+    with torch.no_grad():
+        bins.distances.copy_(torch.tensor([3.0, 0.0, 0.0]))
+    found = bins(torch.tensor(values[None], dtype=torch.float32)).detach().numpy()[0]
+    assert found == pytest.approx(in_numpy(values, bins.centres().detach().numpy(), True), abs=1e-5)
+
+
 def test_fixed_values_fall_into_the_bins_of_numpys_histogram():
     # At the centres themselves nothing is shared with a neighbour: a hard histogram.
     values = np.random.default_rng(2).integers(0, 5, 300) / 4

@@ -107,10 +107,11 @@ def test_raters_order_teaches_the_deviation_alone():
     slope = torch.sigmoid(torch.tensor(0.0)).item()  # of softplus
     assert network.spread.grad.tolist() == pytest.approx([-slope, slope])  # nothing of the preference's loss
     assert network.score.grad.abs().sum() > 0
+    unknown = order_loss(torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([float("nan")]), torch.tensor([1.0]))
     calm = order_loss(torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([2.0]), torch.tensor([1.0]))
     equal = order_loss(torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([1.0]), torch.tensor([1.0]))
     wrong = order_loss(torch.tensor([0.1]), torch.tensor([0.9]), torch.tensor([2.0]), torch.tensor([1.0]))
-    assert (calm.item(), equal.item()) == (0.0, 0.0) and wrong.item() == pytest.approx(MARGIN + 0.8)
+    assert calm.item() == equal.item() == unknown.item() == 0 and wrong.item() == pytest.approx(MARGIN + 0.8)
 
 
 def test_raters_need_the_column(tmp_path):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,19 @@ def test_votes_are_learnt_where_there_are_any_and_else_the_score():
     target = task.target({"votes": votes, "score": torch.tensor([3.0, 2.5])})
     assert target[0].tolist() == [0] * 9 + [1]
     assert (target[1] * torch.arange(1, 11)).sum().item() == pytest.approx(2.5, abs=1e-5)
+
+
+def test_votes_of_another_scale_than_ten_are_refused():
+    votes = np.zeros((4, 10))
+    votes[[0, 1, 2, 3], [0, 2, 3, 4]] = 5  # as CADB has them: five raters, 1 to 5
+    frame = pd.DataFrame(votes, columns=[f"votes_{mark}" for mark in range(1, 11)]).assign(image=list("abcd"))
+    frame["score"] = [1.0, 3.0, 4.0, 5.0]
+    data = SimpleNamespace(table=SimpleNamespace(name="CADB"), splits={"train": frame})
+    five, ten = (tiny_task(score_range=given) for given in ((1, 5), (1, 10)))
+    five._trainer = ten._trainer = SimpleNamespace(datamodule=data)
+    ten.setup("fit")
+    with pytest.raises(InputError, match=r"not of ratings from 1 to 10: their means lie 3\.1 from"):
+        five.setup("fit")
 
 
 def test_scores_are_marks_by_their_place_in_the_range():

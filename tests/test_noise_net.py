@@ -120,6 +120,7 @@ def test_scenes_are_split_whole():
     assert len(split) == 10
     assert sorted(split.values()) == ["test"] * 2 + ["train"] * 6 + ["val"] * 2
     assert sorted(splits_of(["a", "b", "c"], 0.15, 0).values()) == ["test", "train", "val"]
+    assert "train" in splits_of(["a", "b", "c", "d"], 0.4, 0).values()
 
 
 @pytest.fixture(scope="module")

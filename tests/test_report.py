@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 from rich.console import Console
 
+from piqa.data import CADB, CSVTable, Mix
 from piqa.errors import InputError
 from piqa.evaluation.metrics import per_scene
 from piqa.evaluation.predictions import read_predictions
@@ -232,3 +233,14 @@ def test_pyplot_is_left_alone_and_evaluation_needs_no_torch():
     code = "import sys, piqa.evaluation.report; print({'matplotlib.pyplot', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_the_spread_of_single_ratings_is_not_taken_for_the_noise_of_their_mean(tmp_path):
+    rated = predictions().assign(score_std=3.0)
+    of_scores = write_report(rated, tmp_path / "scores", FACTS).doubt.uncertainty
+    rated.attrs["std_of_ratings"] = True
+    found = write_report(rated, tmp_path / "rated", FACTS).doubt.uncertainty
+    assert found == write_report(predictions(), tmp_path / "plain", FACTS).doubt.uncertainty
+    assert of_scores.std < found.std / 5  # all errors would be the labels'
+    assert CADB("data/cadb").std_of_ratings and not CSVTable("scores.csv").std_of_ratings
+    assert Mix([CSVTable("scores.csv"), CADB("data/cadb")]).std_of_ratings

@@ -61,10 +61,13 @@ Split = Literal["train", "val", "test"]
 
 
 def splits_of(scenes: Sequence[str], held_out: float, seed: int) -> dict[str, Split]:
-    """Return the split of each scene: `held_out` of them, at least one, for validation, and as many for the test."""
+    """Return the split of each scene: `held_out` of them for validation, and as many for the test.
+
+    Each split has one at least, where there are three scenes.
+    """
     names = sorted(set(scenes))
     order = np.random.default_rng([seed, zlib.crc32(b"split")]).permutation(len(names))
-    count = max(1, round(held_out * len(names)))
+    count = max(1, min(round(held_out * len(names)), (len(names) - 1) // 2))
     split: dict[str, Split] = {}
     for place, number in enumerate(order):
         split[names[number]] = "val" if place < count else "test" if place < 2 * count else "train"

@@ -37,6 +37,7 @@ def attribute_table(table: pd.DataFrame, attribute: str) -> pd.DataFrame:
     own = {f"{kind}.{attribute}": kind for kind in ("score", "score_std", "prediction")}
     others = [name for name in map(str, known) if name.startswith(("score", "prediction")) and name not in own]
     of_attribute = known.drop(columns=others).rename(columns=own).reset_index(drop=True)
+    of_attribute.attrs = dict(table.attrs)
     first = [name for name in table if name in of_attribute]  # `score` where it stood
     return of_attribute[[*first, *(name for name in of_attribute if name not in first)]]
 

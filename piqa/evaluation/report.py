@@ -129,7 +129,8 @@ def write_report(
         predictions: One row an image with columns `image`, `scene`, `score` and `prediction`; others are written along.
             What `read_predictions` leaves in its `attrs` is counted in the summary, and `failed`, the images that
             have no prediction because they are broken. `prediction_std`, what the network states of its predictions,
-            is judged, and so is `uncertainty` in `attrs`, what the model's card says of them.
+            is judged, and so is `uncertainty` in `attrs`, what the model's card says of them. Where `std_of_ratings`
+            in `attrs` is true, `score_std` is not taken for the noise of the scores, which are means of ratings.
         folder: Where to write; created if it does not exist. Earlier reports in it are replaced.
         facts: What was evaluated.
         spreadsheet_safe: As for `write_csv`.
@@ -146,7 +147,10 @@ def write_report(
     calibration = _calibrated(calibrate, predictions, facts) if preference else None
     if calibration is not None:
         summary["preference"] = calibration.to_dict()
-    doubt = _calibrated(_measure_doubt(predictions), predictions, facts) if preference else None
+    doubt = None
+    if preference:
+        noise_known = not attrs.get("std_of_ratings")
+        doubt = _calibrated(_measure_doubt(predictions), predictions, facts, noise_known)
     if doubt is not None:
         summary["uncertainty"] = doubt.to_dict()
     table, measured, numbers, plotted = (folder / name for name in FILES)
@@ -179,10 +183,12 @@ def write_attribute_reports(
     return reports
 
 
-def _calibrated(fit: Callable[..., Found], predictions: pd.DataFrame, facts: ReportFacts) -> Found:
-    """Return what `fit` finds in the images with a prediction and a score."""
+def _calibrated(
+    fit: Callable[..., Found], predictions: pd.DataFrame, facts: ReportFacts, noise_known: bool = True
+) -> Found:
+    """Return what `fit` finds in the images with a prediction and a score, and with `score_std` where it is told."""
     known = predictions[_usable(predictions)]
-    std = known["score_std"] if "score_std" in known else None
+    std = known["score_std"] if "score_std" in known and noise_known else None
     source = ", ".join(filter(None, [facts.table, facts.split and f"split {facts.split}", facts.attribute]))
     scenes = known["scene"].astype(str)
     return fit(known["prediction"], known["score"], scenes, score_std=std, source=source)

@@ -108,6 +108,7 @@ class ColourNet(ScoringModule):
     """
 
     inputs = ("whole",)
+    attributes = ("quality",)
 
     def __init__(
         self,

@@ -53,11 +53,12 @@ class TriangularBins(nn.Module):
         steps = self.distances.softmax(dim=0)
         distance = values.unsqueeze(1) - self.centres()[None, :, None]
         if self.circular:
-            distance = distance - distance.round()  # half a turn at most
             above, below = 1 / steps, 1 / steps.roll(1)
-        else:
-            edge = steps.new_zeros(1)  # a slope of 0: what lies beyond belongs to the outer bin
-            above, below = torch.cat([1 / steps, edge]), torch.cat([edge, 1 / steps])
+            # Up from the centre and down from it: neighbours may be more than half a turn apart.
+            up = distance - distance.floor()
+            return relu(1 - up * above[None, :, None]) + relu(1 - (1 - up) * below[None, :, None])
+        edge = steps.new_zeros(1)  # a slope of 0: what lies beyond belongs to the outer bin
+        above, below = torch.cat([1 / steps, edge]), torch.cat([edge, 1 / steps])
         return relu(1 - relu(distance) * above[None, :, None] - relu(-distance) * below[None, :, None])
 
 

@@ -3,7 +3,7 @@
 Each ranking model has a scale and a zero of its own. The cards of runs that `piqa evaluate` has seen tell both: how
 many units of the measured score one unit of the model's is (`gain`), and the mean score of the evaluated images
 (`centre`).
-All scores are put on the scale of the first model,
+That holds for models that were evaluated on the same images only. All scores are put on the scale of the first model,
 
     f'_m = centre_1 + (f_m - centre_m) gain_m / gain_1
 
@@ -68,7 +68,7 @@ def load_ensemble(paths: Sequence[str | Path], load: Callable[..., Scorer] = Sco
 
     Raises:
         InputError: If a model cannot be loaded, its card does not tell its scale, or two models are prepared for
-            otherwise or are the same one.
+            otherwise, were evaluated on other images, or are the same one; or if some state `score_std` and others not.
     """
     if len(paths) < 2:
         raise InputError("an ensemble needs two models or more, such as runs of the same config with other seeds")
@@ -76,6 +76,7 @@ def load_ensemble(paths: Sequence[str | Path], load: Callable[..., Scorer] = Sco
     scales = [_scale_of(scorer.card, path) for scorer, path in zip(scorers, paths, strict=True)]
     settings = [scorer.settings(find_model(path)) for scorer, path in zip(scorers, paths, strict=True)]
     _check_alike(scorers, paths)
+    _check_scales(scales, paths)
     if len({str(one["model"]) for one in settings}) < len(paths):
         raise InputError("an ensemble has a model twice; name runs with other seeds")
     members = []
@@ -189,4 +190,24 @@ def _check_alike(scorers: Sequence[Scorer], paths: Sequence[str | Path]) -> None
             raise InputError(
                 f"{path} and {paths[0]} were trained with other preparations, views, crops or inputs; an ensemble "
                 "needs models of one kind, such as runs of the same config with other seeds"
+            )
+        if (STD in scorer.numbers) != (STD in scorers[0].numbers):
+            raise InputError(
+                f"of {path} and {paths[0]} one states `{STD}` and the other does not; an ensemble needs models of one "
+                "kind"
+            )
+
+
+def _check_scales(scales: Sequence[ScoreUncertainty], paths: Sequence[str | Path]) -> None:
+    """Check that the scales were found on the same images: else means and units of their scores are not the same."""
+
+    def found_on(scale: ScoreUncertainty) -> tuple[object, ...]:
+        return scale.source, scale.scenes, scale.images
+
+    for scale, path in zip(scales[1:], paths[1:], strict=True):
+        if found_on(scale) != found_on(scales[0]):
+            own, first = (f"{one.images} images of {one.source or 'an unknown table'}" for one in (scale, scales[0]))
+            raise InputError(
+                f"the scale of {path} was found on {own}, that of {paths[0]} on {first}; let `piqa evaluate` see both "
+                "on the same images"
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
+from piqa.errors import InputError
 from piqa.scoring.engine import Values
 from piqa.scoring.stated_std import STD
 
@@ -34,3 +35,12 @@ def by_image(outputs: Mapping[str, Values], classes: Mapping[str, Sequence[str]]
 def is_finite(value: Cell) -> bool:
     """Whether a cell is anything but NaN or an infinity."""
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def factor_module() -> Any:
+    """Return the module of the factors' columns, which needs SciPy; a run without factors starts the faster."""
+    try:
+        from piqa.scoring import factor_columns
+    except ImportError as error:
+        raise InputError(f"`factors` need {error.name}, which is not installed: `pip install {error.name}`") from error
+    return factor_columns

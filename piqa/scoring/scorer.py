@@ -20,7 +20,7 @@ from piqa.scoring.engine import Device, ScoringEngine, Values
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.scoring.options import Precision, check_inside, check_scoring
 from piqa.scoring.pictures import Pictures, pictures
-from piqa.scoring.rows import BOX, COLUMNS, by_image, is_finite
+from piqa.scoring.rows import BOX, COLUMNS, by_image, factor_module, is_finite
 from piqa.scoring.rows import Cell as Cell
 from piqa.scoring.rows import Row as Row
 from piqa.scoring.runtime_engine import RuntimeEngine, digest_of_exported, load_exported_parts
@@ -210,7 +210,7 @@ class Scorer:
         """
         if not factors:
             return self.columns
-        of_factors: list[str] = _factors().FACTOR_COLUMNS
+        of_factors: list[str] = factor_module().FACTOR_COLUMNS
         if taken := [name for name in self.columns if name in of_factors]:
             raise InputError(f"the network returns {', '.join(taken)}, which is a factor's column; rename the output")
         return self.columns + of_factors
@@ -226,7 +226,7 @@ class Scorer:
         made_of = {"model": digest_of_exported(Path(model)) if exported else digest_of(model)}
         seen: dict[str, object] = {"view": self.view, "crop": self.crop_size, "preparation": preparation}
         if factors:
-            seen["factors"] = _factors().factor_settings()
+            seen["factors"] = factor_module().factor_settings()
         if self.std_factor != 1 and STD in self.columns:
             seen["score_std_factor"] = self.std_factor
         return {**made_of, **self.engine.settings(self.card), **seen}
@@ -397,12 +397,3 @@ class Scorer:
         types = dict.fromkeys((name for name in columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
         return pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
-
-
-def _factors() -> Any:
-    """Return the module of the factors' columns, which needs SciPy; a run without factors starts the faster."""
-    try:
-        from piqa.scoring import factor_columns
-    except ImportError as error:
-        raise InputError(f"`factors` need {error.name}, which is not installed: `pip install {error.name}`") from error
-    return factor_columns

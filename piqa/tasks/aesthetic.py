@@ -26,6 +26,7 @@ from piqa.tasks.two_groups import TwoGroupTask
 
 Scores = TypeVar("Scores", Tensor, np.ndarray)
 
+OTHER_SCALE = 1.0  # ratings that the mean of the votes and the score may differ by
 LOWEST = {"emd": 1.0, "mse": 0.0}  # rating of the worst score: AVA's votes begin at 1, TAD66K's scale at 0
 
 
@@ -139,6 +140,21 @@ class AestheticTask(TwoGroupTask):
                     f"{beyond['score'].iloc[0]:g} of {beyond['image'].iloc[0]}, lie outside {self._range[0]:g} .. "
                     f"{self._range[1]:g}; set `model.score_range`"
                 )
+            if self._loss == "emd" and set(VOTES) <= set(frame):
+                self._check_votes(frame, f"the {split} split of {data.table.name}")
+
+    def _check_votes(self, frame: pd.DataFrame, source: str) -> None:
+        """Check that votes are on the scale of the ratings, 1 to 10: of a scale of five, a 5 would be a middling 5."""
+        votes = frame[list(VOTES)].to_numpy(np.float64)
+        total = votes.sum(axis=1)
+        means = votes @ np.arange(1, RATING_LEVELS + 1) / np.where(total > 0, total, np.nan)
+        off = np.abs(means - self.ratings(frame["score"].to_numpy(np.float64)))
+        if np.isfinite(off).any() and float(np.nanmedian(off)) > OTHER_SCALE:
+            raise InputError(
+                f"the votes of {source} are not of ratings from 1 to 10: their means lie {np.nanmedian(off):.1f} from "
+                "the scores, by the median; take piqa.tasks.CompositionTask for ratings from 1 to 5, or correct "
+                "`model.score_range`"
+            )
 
     def ratings(self, score: Scores) -> Scores:
         """Return scores of the table as ratings: 1 to 10, or 0 to 10 for the loss `mse`."""

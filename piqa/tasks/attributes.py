@@ -100,7 +100,7 @@ class AttributesTask(RankingTask):
         for name in self.attributes:
             if name in train:
                 raise InputError(f"an attribute is called {name!r}, as a column of {data.table.name} is; rename it")
-            missing = [kind + name for kind in kinds if kind + name not in train]
+            missing = [kind + name for kind in kinds if kind + name not in train or train[kind + name].isna().all()]
             if stage == "fit" and missing:
                 raise InputError(
                     f"{data.table.name} has no training image with a {missing[0]}, which the network is to learn; take "

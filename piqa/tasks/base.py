@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from piqa.data.dataset import Batch
+from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.contract import as_scoring_network, network_outputs
 from piqa.tasks.gathered_predictions import Predictions
@@ -100,6 +101,26 @@ class ScoringTask(LightningModule, ABC):
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return all outputs of the network on images, taken together over crops or frames by `network_outputs`."""
         return network_outputs(self.network, batch, self.compute_options.arrange)
+
+    def refuse_unlearnt(self, learnt: Iterable[str]) -> None:
+        """Check that the task learns all that the network is made to answer.
+
+        An output without a loss keeps the weights that were drawn at first, and its numbers look like any others.
+
+        Args:
+            learnt: Outputs that the task learns besides the score.
+
+        Raises:
+            InputError: If the network answers an attribute, or `score_std`, that is not learnt.
+        """
+        answered = [*getattr(self.network, "attributes", ())]
+        answered += ["score_std"] if self.network.init_args.get("score_std") else []
+        left = [name for name in answered if name not in set(learnt)]
+        if left:
+            raise InputError(
+                f"{type(self.network).__name__} answers {', '.join(left)}, which {type(self).__name__} does not learn; "
+                "leave it out of `model.network`, name its labels, or take a task that learns it (AttributesTask)"
+            )
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return the loss on one batch of a step, for a task that learns from more outputs than the score."""

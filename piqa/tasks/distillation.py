@@ -43,6 +43,8 @@ class DistillationTask(RankingTask):
         InputError: If a number is out of range.
     """
 
+    learns = ()  # the score alone
+
     def __init__(
         self,
         network: nn.Module,
@@ -65,7 +67,9 @@ class DistillationTask(RankingTask):
         self.licence: Arguments = {}  # of the teacher, which the student takes over; the command sets it
 
     def setup(self, stage: str) -> None:
-        """Check that there are true scores, where they are to count."""
+        """Check that there are true scores, where they are to count, and that the student answers the score alone."""
+        if stage == "fit":
+            self.refuse_unlearnt(self.learns)
         if self._label_weight:
             super().setup(stage)
             if stage == "fit" and self.trainer.datamodule.scored is None:  # type: ignore[attr-defined]
@@ -89,7 +93,7 @@ class DistillationTask(RankingTask):
         return loss
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Return the loss of the scores; a standard deviation that the student answers beside is not learnt."""
+        """Return the loss of the scores."""
         return self.loss(outputs["score"], batch)
 
     def measures(self, table: pd.DataFrame) -> dict[str, float]:
@@ -131,6 +135,7 @@ def matched_squares(predicted: Tensor, teacher: Tensor, group: Tensor) -> Tensor
         return own, zeros.index_add(0, place, own.square()) / sizes
 
     (ours, our_variance), (theirs, their_variance) = centred(predicted), centred(teacher)
-    # The floor keeps the slope finite where the student gives one score to all.
-    scale = (their_variance / our_variance.clamp_min(1e-12)).sqrt()
+    # The floor keeps the slope finite where the student gives one score to all. The root of the quotient would have an
+    # infinite slope where the teacher does.
+    scale = their_variance.sqrt() / our_variance.clamp_min(1e-12).sqrt()
     return (scale[place] * ours - theirs).square()

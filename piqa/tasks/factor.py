@@ -80,14 +80,23 @@ class FactorTask(ScoringTask):
         self.combine_losses = summed
 
     def setup(self, stage: str) -> None:
-        """Check that the table has the labels of every output."""
+        """Check that the table has the labels of every output, and that every output is learnt."""
+        if stage == "fit":
+            self.refuse_unlearnt(self._labels)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         for split in ("train", "val") if stage == "fit" else ():
-            lacking = [name for name in self._labels.values() if name not in data.splits[split]]
+            frame = data.splits[split]
+            lacking = [name for name in self._labels.values() if name not in frame]
             if lacking:
                 raise InputError(
                     f"{data.table.name} has no column {', '.join(lacking)}, which `model.labels` names; name columns "
                     "of the table, or leave the output out"
+                )
+            empty = [name for name in self._labels.values() if frame[name].isna().all()]
+            if empty:
+                raise InputError(
+                    f"no image of the {split} split of {data.table.name} has a {empty[0]}, which `model.labels` names; "
+                    "leave the output out, or draw the splits otherwise"
                 )
 
     def shared_weights(self) -> Sequence[nn.Parameter]:

@@ -50,14 +50,14 @@ def anchor_loss(std_a: Tensor, std_b: Tensor) -> Tensor:
 def order_loss(std_a: Tensor, std_b: Tensor, measured_a: Tensor, measured_b: Tensor) -> Tensor:
     """Return by how much standard deviations miss the order of the measured ones and the margin, shape (pairs,).
 
-    Pairs whose measured standard deviations are equal have no order and cost nothing.
+    Pairs whose measured standard deviations are equal, or not both known (NaN), have no order and cost nothing.
 
     Examples:
         >>> two = order_loss(torch.tensor([0.5, 0.5]), torch.tensor([0.2, 0.9]), torch.ones(2), torch.zeros(2))
         >>> [round(loss, 3) for loss in two.tolist()]
         [0.0, 0.425]
     """
-    order = (measured_a - measured_b).sign()
+    order = torch.nan_to_num((measured_a - measured_b).sign())
     return order.abs() * (MARGIN - order * (std_a - std_b)).clamp_min(0)
 
 
@@ -76,4 +76,4 @@ def std_terms(
         return in_standard_deviations(difference, *stds), ANCHOR * anchor_loss(*stds)
     assert measured is not None
     fixed = [std.detach() for std in stds]
-    return in_standard_deviations(difference, *fixed), order_loss(*stds, *map(torch.nan_to_num, measured))
+    return in_standard_deviations(difference, *fixed), order_loss(*stds, *measured)

@@ -48,6 +48,8 @@ class RankingTask(ScoringTask):
         InputError: If `layer_decay` is out of range.
     """
 
+    learns: tuple[str, ...] = ("score_std",)  # besides the score and the attributes, where the network answers it
+
     def __init__(
         self,
         network: nn.Module,
@@ -67,7 +69,9 @@ class RankingTask(ScoringTask):
         self._loss, self._target, self._learnt_std = LOSSES[loss], target, learnt_std
 
     def setup(self, stage: str) -> None:
-        """Check that the table has the column that the target, or the standard deviation that is learnt, needs."""
+        """Check that the table has what is learnt, and that all that the network answers is learnt."""
+        if stage == "fit":
+            self.refuse_unlearnt([*self.attributes, *self.learns])
         for setting, value, other in (("target", "score_std", "published"), ("learnt_std", "raters", "joint")):
             if stage == "fit" and getattr(self, f"_{setting}") == value:
                 data = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -67,6 +67,11 @@ class Database(Table):
         """The worst and the best score on the database's own scale, reversed where it counts downwards."""
 
     @property
+    def std_of_ratings(self) -> bool:
+        """Whether `score_std` is that of single people's ratings: yes."""
+        return True
+
+    @property
     def score_range(self) -> tuple[float, float]:
         """The worst and the best possible `score`."""
         return (0.0, 1.0) if self.unit_range else self.own_range

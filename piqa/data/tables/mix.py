@@ -50,6 +50,11 @@ class Mix(Table):
         """The names of all its tables."""
         return f"mix of {'; '.join(table.name for table in self.tables)}"
 
+    @property
+    def std_of_ratings(self) -> bool:
+        """Whether `score_std` is that of single people's ratings: where it is in one of the tables."""
+        return any(table.std_of_ratings for table in self.tables)
+
     def load(self) -> pd.DataFrame:
         """Load every table and concatenate them in order."""
         parts = [_marked(table.load(), name) for table, name in zip(self.tables, self.names, strict=True)]

@@ -65,6 +65,11 @@ class Table(ABC):
         """The mean score of every scene, where scores are centred by definition, as JODs are on 0; else None."""
         return None
 
+    @property
+    def std_of_ratings(self) -> bool:
+        """Whether `score_std` is that of single people's ratings, which does not tell how noisy their mean is."""
+        return False
+
     def rival_scores(self) -> dict[str, "pd.Series[float]"]:
         """Load other scores of the same images by name, each indexed by `image`, to be compared as predictions."""
         return {}
