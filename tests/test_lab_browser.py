@@ -1,4 +1,4 @@
-"""One way through the whole of it in Chromium: photographs are uploaded, seen, compared and judged, and train a model."""
+"""One way through all pages in Chromium: photographs are uploaded, seen, compared and judged, and train a model."""
 
 import pandas as pd
 import pytest
