@@ -1,5 +1,7 @@
 """The composition network: its saliency, its labels, and what a small training learns."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,10 +144,21 @@ def test_a_trained_network_names_the_composition(trained, folder, tmp_path):
     assert set(COMPOSITIONS) < set(table) and "distribution" not in table
 
 
-def test_a_table_without_votes_or_classes_is_refused(folder):
-    from rated_images import data_of as rated_data
-    from rated_images import write_rated
+def test_a_table_without_votes_is_refused_and_absent_classes_are_told(folder):
+    task = tiny_task()
+    table = pd.DataFrame({"class.center": [1.0, 0.0], "class.curved": [np.nan, np.nan]})
+    data = SimpleNamespace(table=SimpleNamespace(name="some.csv"), splits={"train": table})
+    task._trainer = SimpleNamespace(datamodule=data)
+    with pytest.raises(InputError, match=r"some.csv has no votes, .* piqa.data.CADB"):
+        task.setup("fit")
+    data.splits["train"] = table.assign(**{f"votes_{mark}": 1.0 for mark in range(1, 11)})
+    with pytest.warns(UserWarning, match="of the classes rule_of_thirds, .*, curved, .* mean nothing"):
+        task.setup("fit")
 
-    csv = write_rated(folder.parent / "rated", 12)
-    with pytest.raises(InputError, match=r"neither votes nor classes .* piqa.data.CADB"):
-        trainer_of(1).fit(tiny_task(), rated_data(csv))
+
+def test_a_batch_without_votes_leaves_a_gradient_of_zero():
+    distribution = torch.full((2, 5), 0.2, requires_grad=True)
+    outputs = {"score": torch.zeros(2), "distribution": distribution, "logits": torch.zeros(2, 9, requires_grad=True)}
+    batch = {"index": torch.arange(2), "group": torch.zeros(2), "groups": torch.tensor(1)}
+    tiny_task().loss_of(outputs, batch | {"class.center": torch.ones(2)}).backward()
+    assert distribution.grad.abs().max() == 0 and outputs["logits"].grad.abs().max() > 0

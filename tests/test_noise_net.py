@@ -115,6 +115,13 @@ def test_patches_are_cut_where_the_clean_picture_has_some_texture():
     assert textured_corners(np.full((128, 64, 3), 9, np.uint8), 64, 5, np.random.default_rng(0)) == [(0, 0)]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 2)])
+def test_an_image_of_few_pixels_has_a_score(shape):
+    image = torch.randint(0, 256, (1, 3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert NoiseNet("test_byobnet").eval()(image)["score"].isfinite().all()
+
+
 def test_scenes_are_split_whole():
     split = splits_of([f"s{number % 10}" for number in range(40)], 0.2, seed=3)
     assert len(split) == 10

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from piqa.errors import InputError
 from piqa.models.backbone import Backbone
-from piqa.models.contract import ScoringModule
-from piqa.models.texture import patch_entropy
+from piqa.models.contract import ScoringModule, is_traced
+from piqa.models.texture import CELL, patch_entropy
 
 BAND = (2.0, 4.0)  # bits of `patch_entropy`: flat patches show noise to the eye, those with more texture hide it
 MIDDLE, REACH = 30.0, 8.0  # dB: about the mean and the standard deviation of the labels
@@ -72,6 +72,7 @@ class NoiseNet(ScoringModule):
             Patches, (images, patches, 3, height, width), of the type of the images, and weights, (images, patches),
             that sum to 1 for each image: all of those in the band alike, or of all where none lies in it.
         """
+        whole = _widened(whole)
         height, width = (torch.sym_min(size, self.patch) for size in whole.shape[2:])  # exported, sizes are symbols
         rows, columns = whole.shape[2] // height, whole.shape[3] // width
         grid = whole[:, :, : rows * height, : columns * width].reshape(-1, 3, rows, height, columns, width)
@@ -102,3 +103,11 @@ class NoiseNet(ScoringModule):
             values: Tensor = self.head(features)  # (images * patches, 1)
             score = (values.view(weights.shape) * weights).sum(dim=1)
         return {"score": MIDDLE + REACH * score}
+
+
+def _widened(whole: Tensor) -> Tensor:
+    """Return images with at least as many rows and columns as a value of the entropy needs, the last ones repeated."""
+    if is_traced() or min(whole.shape[2:]) >= CELL:
+        return whole
+    rows, columns = (torch.arange(max(size, CELL), device=whole.device).clamp(max=size - 1) for size in whole.shape[2:])
+    return whole[:, :, rows][:, :, :, columns]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Optimizer
@@ -72,15 +73,20 @@ class CompositionTask(TwoGroupTask):
         self._class_weight = class_weight
 
     def setup(self, stage: str) -> None:
-        """Check that the table has something to learn from."""
+        """Check that the table has votes to learn from; tell which classes it has not."""
         if stage != "fit":
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         known = data.splits["train"]
-        if not set(VOTES) <= set(known) and not any(CLASS + name in known for name in COMPOSITIONS):
+        if not set(VOTES) <= set(known) or known[list(VOTES)].isna().any(axis=1).all():
             raise InputError(
-                f"{data.table.name} has neither votes nor classes of composition; take a table with the columns "
+                f"{data.table.name} has no votes, which the score is learnt from; take a table with the columns "
                 f"votes_1 .. votes_{RATINGS}, such as piqa.data.CADB"
+            )
+        absent = [name for name in COMPOSITIONS if CLASS + name not in known or known[CLASS + name].isna().all()]
+        if absent:
+            rank_zero_warn(
+                f"{data.table.name} has no labels of the classes {', '.join(absent)}: their columns will mean nothing"
             )
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
@@ -89,7 +95,8 @@ class CompositionTask(TwoGroupTask):
 
     def loss_of(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return EMD plus the weighted cross-entropy, each the mean over the images that have such labels."""
-        losses = torch.zeros(len(batch["index"]), device=outputs["score"].device)
+        # Every weight has a gradient, if of 0: DistributedDataParallel waits for all of them.
+        losses = 0 * outputs["distribution"].sum(dim=1)
         if "votes" in batch:
             voted = batch["votes"].isfinite().all(dim=1)
             if voted.any():
