@@ -59,7 +59,12 @@ class Services:
         self.measuring = MeasuringPool(settings.scoring.workers or None, settings.limits.waiting_images)
         self.jobs = Jobs(self.database)
         self.projects, self.photos, self.once = Projects(self), Photos(self), Once(self)
-        kinds = {SCORE: PhotoJob(self), MOMENTS: MomentsJob(self), PRINT: PrintJob(self), COMPARE: DevicesJob(self)}
+        kinds: dict[str, Handler] = {
+            SCORE: PhotoJob(self),
+            MOMENTS: MomentsJob(self),
+            PRINT: PrintJob(self),
+            COMPARE: DevicesJob(self),
+        }
         for kind, handler in kinds.items():
             self.jobs.register(kind, self._tidied(handler))
 
