@@ -112,6 +112,15 @@ def test_spaq_brings_scenes_in_liqe_s_words_and_what_the_camera_noted(spaq):
     assert not {"scene_tags", "exif_iso"} & set(SPAQ(spaq).load())
 
 
+def test_spaq_tells_attributes_beyond_its_scale(spaq):
+    file = spaq / "Annotations" / "MOS and Image attribute scores.csv"
+    table = pd.read_csv(file)
+    table.loc[[2, 5], "Noisiness"] = 300.0
+    table.to_csv(file, index=False)
+    with pytest.warns(UserWarning, match=r"2 values of score\.noisiness of .* such as 300, lie outside 0 \.\. 100"):
+        SPAQ(spaq).load()
+
+
 def test_spaq_by_numbers_tests_what_lies_beyond_10000(spaq):
     table = SPAQ(spaq, split="numbered", val_fraction=0.2).load()
     assert table.loc[table["split"] == "test", "image"].tolist() == [f"{number}.jpg" for number in range(10001, 10007)]
