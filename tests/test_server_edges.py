@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
-from judging import answer_all, begin, new_project, new_rater, new_study, picture, quiet_server
+from judging import NAMES, answer_all, begin, form, new_project, new_rater, new_study, picture, quiet_server
 from postgresql import new_database, postgresql  # noqa: F401 -- a fixture
 from sqlalchemy import delete, select
 from sqlalchemy.exc import OperationalError
@@ -18,6 +18,7 @@ from piqa.errors import InputError
 from piqa.judgement.answers import answers_table
 from piqa.preparation.image_bounds import read_file
 from piqa.server.database import Database
+from piqa.server.devices import DevicesJob
 from piqa.server.disk import is_full
 from piqa.server.jobs import Running
 from piqa.server.measured import Measuring, Task
@@ -58,6 +59,7 @@ def set_photos(client, **values):
     [
         ("/rate/unknown/answers", "application/json", 300_000),
         ("/api/projects", "application/json", 1_100_000),
+        ("/devices", "multipart/form-data; boundary=x", 34_000_000),
         ("/judge/studies", "multipart/form-data; boundary=x", 34_000_000),
     ],
 )
@@ -213,6 +215,18 @@ def test_what_is_measured_of_a_deleted_photo_is_not_written(tmp_path):
     assert "deleted" in found["error"] and not (tmp_path / "photos").exists()
 
 
+def test_a_job_leaves_nothing_of_a_project_that_was_deleted_meanwhile(client, tmp_path):
+    project, storage = new_project(client, {}), services(client).storage
+
+    def work(job):
+        services(client).projects.delete(job.project)
+        (storage.results(job.project) / "report.pdf").write_bytes(b"")
+        return {}
+
+    services(client)._tidied(work)(Running("job", "pdf", project, {}, Quiet()))
+    assert not [*(tmp_path / "data").glob(f"*/{project}")]
+
+
 def test_a_photo_that_is_deleted_while_its_result_is_written_costs_itself(client, monkeypatch):
     project = new_project(client, {"a.jpg": picture(0), "b.jpg": picture(1)})
     a, b = photos_of(client, project)
@@ -261,6 +275,23 @@ def test_raters_learn_no_path_of_the_server(client, tmp_path):
 
 def test_the_folder_of_photos_is_closed_to_other_users(client, tmp_path):
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_no_serial_number_tells_two_devices_apart(client):
+    project = new_project(client, {"a.jpg": picture(0), "b.jpg": picture(1)})
+    facts = {"camera": {"device": "Maker X"}, "capture": {"camera": "Maker X 0815"}}
+    set_photos(client, facts=facts, state="measured")
+    assert DevicesJob(services(client))._cameras(project) == {"a.jpg": "Maker X", "b.jpg": "Maker X"}
+
+
+def test_a_table_of_devices_and_of_scenes_may_be_long(client):
+    project = new_project(client)
+    table = b"image,scene\n" + b"".join(b"%s,s\n" % name.encode() for name in NAMES) + b"x,y\n" * 1_000_000
+    sent = {"files": {"csv": ("a.csv", table, "text/csv")}, "follow_redirects": False}
+    answer = client.post("/judge/studies", data=form(project, scenes="csv"), **sent)
+    assert answer.status_code == 303
+    answer = client.post("/devices", data={"project": project, "column": "csv", "judge": "factor:no"}, **sent)
+    assert answer.status_code != 413
 
 
 def test_files_of_a_study_run_nothing_in_a_spreadsheet(client):

@@ -16,7 +16,6 @@ from piqa.comparison.shots import Account, Scenes, Shot, require_pairs
 from piqa.comparison.verdict import in_words
 from piqa.errors import InputError
 from piqa.server.jobs import Running
-from piqa.server.measured import CAPTURE
 from piqa.server.photos import PhotoSeen
 from piqa.server.records import Facts
 from piqa.system.csv_text import read_csv, require_columns
@@ -101,7 +100,8 @@ class DevicesJob:
 
     def _cameras(self, project: str) -> dict[str, str]:
         kept = self._services.photos.kept_facts(project)
-        return {name: str(facts.get(CAPTURE, {}).get("camera") or "") for name, facts in kept}
+        # Maker and model alone; what is noted of the capture has the serial number of the camera, too.
+        return {name: str(facts.get("camera", {}).get("device") or "") for name, facts in kept}
 
 
 def places_by(column: str, photos: Sequence[PhotoSeen], cameras: Mapping[str, str]) -> Places:

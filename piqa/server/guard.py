@@ -33,7 +33,12 @@ HEADERS = {
 }
 # What takes images bounds them itself, as they come; the body of any other request is held in memory, or as a whole.
 STREAMED = re.compile(r"/api/(score|explain|compare|projects/[^/]+/photos)|/login")
-MOST_BYTES = (("/rate/", MIB // 4), ("/judge/", 32 * MIB), ("", MIB))  # of a body, by how the path begins
+MOST_BYTES = (
+    ("/rate/", MIB // 4),
+    ("/judge/studies", 32 * MIB),
+    ("/devices", 32 * MIB),
+    ("", MIB),
+)  # of a body, by how the path begins
 GRACE = 30.0  # seconds beyond those that a request may take to arrive, to be answered
 
 

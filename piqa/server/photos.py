@@ -145,6 +145,8 @@ class Photos:
     def has_full(self, photo: str) -> bool:
         """Whether all pixels of a photo can be had: a copy of them is there, or the original is."""
         row = self._row(photo)
+        if self._is_forgotten(row):
+            return False
         original = self._services.storage.original(row, self._services.settings.root)
         copied = (self._services.storage.folder(row.project_id, row.id) / FULL).exists()
         return copied or (original is not None and original.is_file())
@@ -208,10 +210,13 @@ class Photos:
             for row in rows
         ]
 
+    def _is_forgotten(self, row: Photo) -> bool:
+        """Whether the original of a photo is forgotten, or will be as soon as it is scored."""
+        return self._services.settings.keep == "none" and row.source is None
+
     def _make_full(self, row: Photo, folder: Path) -> None:
         file = self._services.storage.original(row, self._services.settings.root)
-        forgotten = self._services.settings.keep == "none" and row.source is None  # soon, if it is not yet
-        if file is None or forgotten:
+        if file is None or self._is_forgotten(row):
             raise RequestError(404, "the original of this photo is not kept; its preview is")
         folder.mkdir(parents=True, exist_ok=True)
         task = Task(str(file), row.name, str(folder), full=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from fastapi import Request
+from sqlalchemy.exc import SQLAlchemyError
 
 from piqa.server.database import Database
 from piqa.server.devices import COMPARE, DevicesJob
-from piqa.server.jobs import Jobs
+from piqa.server.jobs import Handler, Jobs, Running
 from piqa.server.measured import MeasuringPool
 from piqa.server.models import Models
 from piqa.server.once import Once
@@ -17,7 +18,7 @@ from piqa.server.photo_job import SCORE, PhotoJob
 from piqa.server.photos import Photos
 from piqa.server.picks import MOMENTS, MomentsJob
 from piqa.server.projects import Projects
-from piqa.server.records import Photo, Project
+from piqa.server.records import Facts, Photo, Project
 from piqa.server.settings import ServerSettings
 from piqa.server.storage import Storage
 from piqa.system.ownership import locked
@@ -58,10 +59,22 @@ class Services:
         self.measuring = MeasuringPool(settings.scoring.workers or None, settings.limits.waiting_images)
         self.jobs = Jobs(self.database)
         self.projects, self.photos, self.once = Projects(self), Photos(self), Once(self)
-        self.jobs.register(SCORE, PhotoJob(self))
-        self.jobs.register(MOMENTS, MomentsJob(self))
-        self.jobs.register(PRINT, PrintJob(self))
-        self.jobs.register(COMPARE, DevicesJob(self))
+        kinds = {SCORE: PhotoJob(self), MOMENTS: MomentsJob(self), PRINT: PrintJob(self), COMPARE: DevicesJob(self)}
+        for kind, handler in kinds.items():
+            self.jobs.register(kind, self._tidied(handler))
+
+    def _tidied(self, handler: Handler) -> Handler:
+        """Return what does a job, and leaves no file of a project that was deleted meanwhile."""
+
+        def handle(job: Running) -> Facts:
+            try:
+                return handler(job)
+            finally:
+                with suppress(SQLAlchemyError):
+                    if job.project is not None and not self._is_kept(job.project, None):
+                        self.storage.remove(job.project)
+
+        return handle
 
     def _is_kept(self, project: str, photo: str | None) -> bool:
         with self.database.session() as session:
