@@ -112,6 +112,15 @@ def test_spaq_brings_scenes_in_liqe_s_words_and_what_the_camera_noted(spaq):
     assert not {"scene_tags", "exif_iso"} & set(SPAQ(spaq).load())
 
 
+def test_spaq_tells_attributes_beyond_its_scale(spaq):
+    file = spaq / "Annotations" / "MOS and Image attribute scores.csv"
+    table = pd.read_csv(file)
+    table.loc[[2, 5], "Noisiness"] = 300.0
+    table.to_csv(file, index=False)
+    with pytest.warns(UserWarning, match=r"2 values of score\.noisiness of .* such as 300, lie outside 0 \.\. 100"):
+        SPAQ(spaq).load()
+
+
 def test_spaq_by_numbers_tests_what_lies_beyond_10000(spaq):
     table = SPAQ(spaq, split="numbered", val_fraction=0.2).load()
     assert table.loc[table["split"] == "test", "image"].tolist() == [f"{number}.jpg" for number in range(10001, 10007)]
@@ -200,7 +209,9 @@ def test_cadb_s_official_split_is_the_listed_one_with_validation_drawn_from_trai
         ),
         ("composition_scores", "{", "[", "is not JSON that can be read"),
         ("composition_elements", '"diagonal"', '"spiral"', "has the class 'spiral' of 10010.jpg"),
+        ("composition_elements", '"10003.jpg": {', '"10003.jpg": 3, "x.jpg": {', "has 3 of 10003.jpg, which names no"),
         ("scene_categories", '"static"', '"sea"', "has the scene 'sea' of 10010.jpg"),
+        ("scene_categories", '"static"', '["sea"]', "has the scene ['sea'] of 10010.jpg"),
         ("split", '"10003.jpg", ', "", "has 1 of the rated images in no split, such as 10003.jpg"),
         ("split", '"test": [', '"test": ["10003.jpg", ', "has 10003.jpg in both train and test"),
         ("split", '"test"', '"proof"', "lists no test images"),
@@ -209,6 +220,11 @@ def test_cadb_s_official_split_is_the_listed_one_with_validation_drawn_from_trai
 def test_cadb_refuses_files_that_are_not_its_own(cadb, file, old, new, complaint):
     change(cadb / f"{file}.json", old, new)
     assert complaint in refused(CADB(cadb))
+
+
+def test_cadb_without_its_scores_says_so(cadb):
+    (cadb / "composition_scores.json").unlink()
+    assert "No such file" in refused(CADB(cadb))
 
 
 def test_fivek_scores_what_is_exposed_as_by_the_expert_highest(fivek):

@@ -285,7 +285,7 @@ def test_two_photos_have_one_zoom_a_slider_and_their_differences(server, project
     for name in ("sharp/hopper.jpg", "soft/hopper.jpg"):
         page.check(f"input[value='{project[1][name]}']")
     page.get_by_role("button", name="Compare the two chosen").click()
-    page.wait_for_selector(".viewer")
+    page.wait_for_url("**/two?*")
     assert project[1]["sharp/hopper.jpg"] in page.url
     sizes = "[...document.querySelectorAll('.pane img')].map(image => image.naturalWidth)"
     page.wait_for_function(f"{sizes}.every(width => width === 256)")  # all pixels
@@ -304,8 +304,9 @@ def test_two_photos_have_one_zoom_a_slider_and_their_differences(server, project
     first = page.url.partition("a=")[2].startswith(project[1]["sharp/hopper.jpg"])
     assert f"{'A' if first else 'B'} is better by" in told and "no preference" in page.inner_text("#score")
     assert page.locator("#maps img[alt]:not([alt=''])").count() == 8
+    second = page.url.partition("b=")[2]
     page.get_by_role("link", name="Swap A and B").click()
-    page.wait_for_selector(".viewer")
+    page.wait_for_url(f"**/two?a={second}&*")
     assert f"{'B' if first else 'A'} is better by" in page.inner_text("#told")
 
 
@@ -318,7 +319,7 @@ def test_devices_are_compared_and_too_few_scenes_are_said(server, project, brows
     page.wait_for_selector(".verdicts")
     assert "2 shared scenes, and at least 6 are needed" in page.inner_text(".verdicts")
     page.get_by_role("link", name="Open the page").click()
-    page.wait_for_selector("h1")
+    page.wait_for_url("**/page")
     assert "sharp" in page.inner_text("main")
     page.goto(f"{page.address}/devices?project={project[0]}")
     page.check("[value=csv]")

@@ -205,6 +205,17 @@ def test_a_card_with_nonsense_is_refused(content, told):
         ScoreUncertainty.from_dict(content)
 
 
+def test_an_error_rate_holds_where_the_preference_was_found_on_other_scenes_than_its_threshold():
+    """The least difference of scores that is told stays, whatever scale makes probabilities of differences."""
+    values = [round(one / 20, 2) for one in range(1, 20)]
+    card = ScoreUncertainty(1.0, 0.0, 1.0, nonconformity=values, one_scale=2.0)
+    least = [PairProbability(Preference(scale), card).least(0.1) for scale in (1.0, 2.0, 4.0)]
+    assert least[1] == pytest.approx(0.9)  # the 18th of 19
+    differences = [norm.ppf(one) * scale for one, scale in zip(least, (1.0, 2.0, 4.0), strict=True)]
+    assert differences == pytest.approx([norm.ppf(0.9) * 2.0] * 3)
+    assert ScoreUncertainty.from_dict(card.to_dict()) == card
+
+
 def test_the_probability_of_a_pair_takes_deviations_where_they_are_known():
     pair = PairProbability(Preference(2.0), ScoreUncertainty(1.0, 0.0, 1.0, 1.0, 0.5))
     found = pair([1.0, 1.0], [0.0, 0.0], [3.0, math.nan], [4.0, 4.0])

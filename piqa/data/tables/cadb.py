@@ -160,6 +160,8 @@ class CADB(Database):
         rows = []
         for image in images:
             own = elements.get(image)
+            if not isinstance(own, dict | list | None):
+                raise InputError(f"{source} has {own!r} of {image}, which names no classes; {MEND}")
             unknown = [name for name in own or () if name not in (*CLASSES, NO_CLASS)]
             if unknown:
                 raise InputError(f"{source} has the class {unknown[0]!r} of {image}, which is none of CADB's; {MEND}")
@@ -172,7 +174,7 @@ class CADB(Database):
             return pd.DataFrame(index=range(len(images)))
         scenes = _read(source)
         for image in images:
-            if scenes.get(image, "other") not in SCENES:
+            if not isinstance(scene := scenes.get(image, "other"), str) or scene not in SCENES:
                 raise InputError(
                     f"{source} has the scene {scenes[image]!r} of {image}, which is none of CADB's; {MEND}"
                 )
@@ -193,8 +195,9 @@ def _ratings(scores: dict[str, Any], source: Path) -> pd.DataFrame:
 
 
 def _read(source: Path) -> dict[str, Any]:
+    text = read_text(source)
     try:
-        content = json.loads(read_text(source))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not JSON that can be read; {MEND}") from error
     if not isinstance(content, dict) or not content:

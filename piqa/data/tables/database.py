@@ -102,17 +102,18 @@ class Database(Table):
 
     def _to_scale(self, table: pd.DataFrame, source: str | Path) -> pd.DataFrame:
         low, high = self.own_range
-        beyond = ~table["score"].between(low, high)
-        if beyond.any():
-            worst = table.loc[beyond, "score"].iloc[0]
-            warnings.warn(
-                f"{beyond.sum()} scores of {source}, such as {worst:g}, lie outside {low:g} .. {high:g}, the scale of "
-                f"{self.title}; is it the right file?",
-                stacklevel=4,
-            )
+        scores = ["score", *(name for name in more_of(table) if name.startswith(SCORE))]
+        for name in scores:
+            beyond = table[name].notna() & ~table[name].between(low, high)
+            if beyond.any():
+                what = "scores" if name == "score" else f"values of {name}"
+                warnings.warn(
+                    f"{beyond.sum()} {what} of {source}, such as {table.loc[beyond, name].iloc[0]:g}, lie outside "
+                    f"{low:g} .. {high:g}, the scale of {self.title}; is it the right file?",
+                    stacklevel=4,
+                )
         if self.unit_range:
-            table["score"] = (table["score"] - low) / (high - low)
-            for name in [name for name in more_of(table) if name.startswith(SCORE)]:
+            for name in scores:
                 table[name] = (table[name] - low) / (high - low)
             for name in [name for name in ("score_std", *more_of(table)) if name in table and "score_std" in name]:
                 table[name] /= high - low

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtr, ndtri
 
 from piqa.errors import InputError
 from piqa.evaluation.measures import Array
@@ -87,4 +88,8 @@ class PairProbability:
                 "the model's card does not say which error rates it keeps; `piqa evaluate` finds that, where the model "
                 "is a run of piqa's"
             )
-        return least_probability(threshold(of_scenes, error_rate))
+        q, own = threshold(of_scenes, error_rate), self.uncertainty.one_scale if self.uncertainty else None
+        if own is not None and self.preference is not None and not self.by_image:
+            # The card's preference may come from other scenes: the same difference of scores in its probabilities.
+            q = float(ndtr(ndtri(q) * own / self.preference.scale))
+        return least_probability(q)

@@ -52,6 +52,7 @@ class ScoreUncertainty:
         first_two: The same of the first two of a few images.
         scenes, images: How many it was fitted on.
         source: Where those scenes come from, in words.
+        one_scale: The scale for all images that `nonconformity` is by, where there is no `scale`.
     """
 
     gain: float
@@ -64,10 +65,11 @@ class ScoreUncertainty:
     scenes: int = 0
     images: int = 0
     source: str = ""
+    one_scale: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("gain", "centre", "std", "factor", "scale"):
-            value, optional = getattr(self, name), name in ("factor", "scale")
+        for name in ("gain", "centre", "std", "factor", "scale", "one_scale"):
+            value, optional = getattr(self, name), name in ("factor", "scale", "one_scale")
             if value is None and optional:
                 continue
             if not _is_number(value) or (name != "centre" and value <= 0):
@@ -213,7 +215,8 @@ def fit_uncertainty(images: Images, source: str = "", seed: int = 0) -> ScoreUnc
     drawn = nonconformity_of_scenes(images.prediction, images.score, images.scene, probability, images.score_std, seed)
     of_pairs, of_first = (tuple(round(one, 6) for one in sorted(values)) for values in drawn)
     centre, count = float(images.prediction.mean()), len(images.prediction)
-    return ScoreUncertainty(gain, centre, std, factor, scale, of_pairs, of_first, images.scenes, count, source)
+    own = None if scale is not None else one_scale
+    return ScoreUncertainty(gain, centre, std, factor, scale, of_pairs, of_first, images.scenes, count, source, own)
 
 
 def fit_factor(images: Images) -> tuple[float, float] | None:
