@@ -51,6 +51,12 @@ def set_photos(client, **values):
                 setattr(photo, name, value)
 
 
+@pytest.mark.parametrize("address", ["/api/photos/a%00b", "/api/projects?x=%00", "/photos/%00"])
+def test_an_address_holds_no_nul(client, address):
+    answer = client.get(address)
+    assert (answer.status_code, answer.json()) == (400, {"error": "an address holds no NUL"})
+
+
 # Too much at once
 
 

@@ -97,6 +97,8 @@ class Guard:
         host = _host(headers.get("host", ""))
         if self._token is None and host not in self._hosts:
             return 421, "this server answers to its own address alone, such as http://localhost", {}
+        if "\0" in path or b"%00" in scope["query_string"]:
+            return 400, "an address holds no NUL", {}  # PostgreSQL takes none in a text
         unsafe = scope["method"] not in SAFE
         if unsafe and _is_foreign(headers):
             return 403, "this request comes from another site", {}

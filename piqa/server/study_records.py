@@ -107,8 +107,8 @@ class Answer(Base):
     question: Mapped[str] = mapped_column(unique=True)
     number: Mapped[int]
     kind: Mapped[str]
-    image_a: Mapped[str] = mapped_column(ForeignKey("study_images.id", ondelete="CASCADE"))
-    image_b: Mapped[str | None] = mapped_column(ForeignKey("study_images.id", ondelete="CASCADE"))
+    image_a: Mapped[str] = mapped_column(ForeignKey("study_images.id", ondelete="CASCADE"), index=True)
+    image_b: Mapped[str | None] = mapped_column(ForeignKey("study_images.id", ondelete="CASCADE"), index=True)
     left: Mapped[str | None]
     winner: Mapped[str | None]
     expected: Mapped[str | None]
