@@ -1,7 +1,7 @@
 """Judge the demo's images by a simulated panel over HTTP, train on the scores, and compare with the true scores.
 
     make demo && python scripts/judged_demo.py    the demo's own data and model; half an hour of two cores
-    python scripts/judged_demo.py --small true    18 scenes and a smaller model; two minutes
+    python scripts/judged_demo.py --small true    28 scenes and a smaller model; two minutes
 
 The panel's raters see the pairs that the server shows them, and answer as people with Thurstone's noise would, from the
 demo's true scores (`piqa.judgement.panel`). The images of the test scenes are not judged. Two models are trained alike,
@@ -34,7 +34,7 @@ from piqa.judgement.panel import SimulatedRater
 from piqa.system.progress import progress
 
 SEED = 0
-SCENES, TEST_SCENES, EPOCHS, SIDE = 18, 6, 16, 96  # of the small run
+SCENES, TEST_SCENES, EPOCHS, SIDE = 28, 16, 16, 96  # of the small run; 12 scenes are judged
 SMALL = [
     *("--config", "demo.yaml", "--model.network.init_args.branches", "[whole]", "--model.init", "{whole: scratch}"),
     *("--model.network.init_args.image_size", str(SIDE), "--data.inputs.crop_size", str(SIDE)),

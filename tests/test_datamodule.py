@@ -194,7 +194,7 @@ def test_preparing_draws_no_random_number_of_the_training(tmp_path):
         ({"pairs": "databases", "images_per_database": {}}, "`data.sampling.images_per_database` names no database"),
         ({"pairs": "all"}, "`data.sampling` has no pairs 'all'; choose one of groups, reference, databases"),
         ({"view": "faces"}, "`data.inputs` has no view 'faces'; choose one of crops, whole, windows"),
-        ({"test_crops": "ten"}, "`data.inputs` has no test_crops 'ten'; choose one of five, one"),
+        ({"test_crops": "six"}, "`data.inputs` has no test_crops 'six'; choose one of five, one"),
         ({"max_failed": 1.1}, "`data.store.max_failed` must lie between 0 and 1, not 1.1"),
         ({"workers": -1}, "`data.loading.workers` must be 0 or more processes, not -1"),
     ],

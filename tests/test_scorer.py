@@ -273,7 +273,7 @@ def test_an_answer_named_as_a_column_is_refused(images):
     ("settings", "message"),
     [
         ({"batch_size": 0}, "`batch_size` is 0; at least 1 is needed"),
-        ({"test_crops": "ten"}, "`test_crops` is 'ten'; choose one of five, one"),
+        ({"test_crops": "six"}, "`test_crops` is 'six'; choose one of five, one"),
     ],
 )
 def test_impossible_settings_of_a_call_are_refused(talkative, images, settings, message):

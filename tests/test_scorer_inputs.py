@@ -153,7 +153,7 @@ def test_settings_are_checked_when_a_stream_is_asked_for(scorer, files):
         {"batch_size": "4"},
         {"batch_size": True},
         {"workers": -1},
-        {"test_crops": "ten"},
+        {"test_crops": "six"},
     ):
         name = next(iter(settings))
         assert f"`{name}` is {next(iter(settings.values()))!r}" in refusal(scorer.stream, files, **settings)
