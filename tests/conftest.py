@@ -53,6 +53,7 @@ LONGEST = (
     "predict_faults",
     "serve",
     "server",
+    "server_refusals",
     "judge_browser",
     "lab_browser",
     "distil",

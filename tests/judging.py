@@ -6,10 +6,12 @@ from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from piqa.server.app import create_app
 from piqa.server.settings import ServerSettings
+from piqa.server.study_records import StudyImage
 
 WINDOW = {"window": [1280, 900], "pixel_ratio": 2.0, "zoom": 0.5}
 NAMES = ["hall/a.jpg", "hall/b.jpg", "hall/c.jpg", "hall/d.jpg", "park/e.jpg", "park/f.jpg"]
@@ -92,3 +94,17 @@ def rows_of(client, study):
     import pandas as pd
 
     return pd.read_csv(io.StringIO(client.get(f"{study}/answers.csv").text), keep_default_na=False)
+
+
+def database(client):
+    return client.app.state.services.database
+
+
+def records(client, table):
+    with database(client).session() as session:
+        return list(session.scalars(select(table)))
+
+
+def name_of(client, address):
+    """The photo behind an address that a rater sees."""
+    return next(one.name for one in records(client, StudyImage) if one.id == address.rpartition("/")[2])

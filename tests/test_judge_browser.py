@@ -212,12 +212,15 @@ def test_an_answer_is_sent_again_when_the_connection_was_lost(server, project, b
 
 
 def test_answers_are_given_by_tab_and_enter_too(server, project, browse):
-    rater = new_rater(server, new_study(server, project, name="Tab"))
+    study = new_study(server, project, name="Tab")
+    rater = new_rater(server, study)
     with browse() as page:
         shown = start(page, rater)
         tab_to(page, "[data-answer=right]")
         page.keyboard.press("Enter")
         next_question(page, shown)
+    answer = pd.read_csv(io.StringIO(server.get(f"{study}/answers.csv").text)).iloc[0]
+    assert answer["winner"] != answer["left"]  # the right one
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
