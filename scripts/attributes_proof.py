@@ -154,12 +154,12 @@ def main() -> None:
     """Write the demo data, train both ways, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default, text in (
-        ("seeds", 2, "Trainings of each way."),
-        ("epochs", 12, "Of every training."),
-        ("scenes", 48, "Of the demo data, 16 images each."),
-        ("test_scenes", 16, "How many of them are tested."),
+        ("--seeds", 2, "Trainings of each way."),
+        ("--epochs", 12, "Of every training."),
+        ("--scenes", 48, "Of the demo data, 16 images each."),
+        ("--test_scenes", 16, "How many of them are tested."),
     ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} Default: {default}.")
+        parser.add_argument(name, type=int, default=default, help=f"{text} Default: {default}.")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
