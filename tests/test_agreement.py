@@ -86,5 +86,26 @@ def test_answers_to_a_pair_are_one_unit_whatever_its_sides():
     row = {"image_a": "x", "image_b": "y", "scene": "s", "rater": "kim", "winner": "a"}
     other = {**row, "image_a": "y", "image_b": "x", "rater": "lee"}
     units = pair_units(answers_table([row, {**other, "winner": "same"}, {**row, "winner": "b"}, {**row, "scene": "t"}]))
-    assert units.shape == (2, 2)
-    assert units[0].tolist() == [1.0, 0.5]
+    assert units.shape == (4, 2)
+    assert units[0].tolist() == [1.0, 0.5] and units[2].tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("names", ["mnopqr", "rqponm", "oqmrnp"])
+def test_agreement_on_pairs_does_not_depend_on_the_names_of_the_images(names):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"image_a": names[a], "image_b": names[b], "winner": "a" if rng.random() < 0.95 else "b", "scene": "s"}
+        | {"rater": f"r{rater}"}
+        for rater in range(5)
+        for a in range(6)
+        for b in range(a + 1, 6)
+    ]
+    alpha = krippendorff_alpha(pair_units(answers_table(rows)), "nominal")
+    assert alpha == pytest.approx(0.81, abs=0.07)  # 2 x 0.95 x 0.05 of two answers differ, where chance gives a half
+
+
+def test_halves_that_disagree_have_no_figure_for_the_whole_panel():
+    pair = {"image_a": "x", "image_b": "y", "scene": "s"}
+    rows = [{**pair, "rater": "kim", "winner": "a"}, {**pair, "rater": "lee", "winner": "b"}]
+    found = split_half_of_pairs(answers_table(rows), splits=2)
+    assert found.srocc == pytest.approx(-1) and np.isnan(found.full)

@@ -350,6 +350,13 @@ def test_scores_of_parts_that_no_answer_connects_are_scenes_of_their_own():
     found = {row["image"]: row["scene"] for row in csv.DictReader(io.StringIO(text))}
     one, other = "hall (part 1)", "hall (part 2)"
     assert found == {"a.jpg": one, "b.jpg": one, "c.jpg": other, "d.jpg": other}
+    rows.append({"image_a": "e.jpg", "image_b": "f.jpg", "winner": "a", "scene": one, "rater": "Ann"})
+    text = scores_csv(_computed(answers_table(rows), True))
+    by_scene = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        by_scene.setdefault(row["scene"], []).append(row["image"])
+    assert sorted(map(sorted, by_scene.values())) == [["a.jpg", "b.jpg"], ["c.jpg", "d.jpg"], ["e.jpg", "f.jpg"]]
+    assert one in by_scene and other in by_scene
 
 
 # Databases

@@ -28,7 +28,7 @@ class SplitHalf:
 
     Attributes:
         srocc: Mean over splits and scenes of Spearman's correlation of the halves' scores.
-        full: The same for the whole panel, by Spearman and Brown: 2 r / (1 + r).
+        full: The same for the whole panel, by Spearman and Brown: 2 r / (1 + r); NaN where the halves disagree.
         splits: How many splits gave a correlation.
     """
 
@@ -101,10 +101,12 @@ def split_half_of_ratings(votes: Array, scene: ArrayLike, splits: int = SPLITS, 
 
 
 def pair_units(answers: pd.DataFrame) -> Array:
-    """Return the answers as units for `krippendorff_alpha`: a row a pair, a column a rater.
+    """Return the answers as units for `krippendorff_alpha`: two rows a pair, a column a rater.
 
     A cell is 1 where the image whose name comes first was preferred, 0 where the other one, 0.5 for "same". Of several
-    answers of a rater to a pair the first counts.
+    answers of a rater to a pair the first counts. Each pair stands there twice, the second time the other way round:
+    else the disagreement that chance explains would depend on the names, and raters who agree that `a` to `z` fall in
+    quality would seem to agree by chance.
     """
     used = answers[(answers["kind"] == "new").to_numpy(bool)]
     swapped = (used["image_a"] > used["image_b"]).to_numpy(bool)
@@ -116,7 +118,7 @@ def pair_units(answers: pd.DataFrame) -> Array:
     cells = cells.drop_duplicates(["unit", "rater"])
     units = np.full((unit.max(initial=-1) + 1, rater.max(initial=-1) + 1), np.nan)
     units[cells["unit"], cells["rater"]] = cells["share"]
-    return units
+    return np.concatenate([units, 1 - units])
 
 
 def krippendorff_alpha(units: Array, level: Level = "interval") -> float:
@@ -242,4 +244,5 @@ def _summed(found: Array) -> SplitHalf:
         return SplitHalf(math.nan, math.nan, 0)
     rows = found[defined.any(1)]
     mean = float(np.nanmean(np.nanmean(rows, 1)))
-    return SplitHalf(mean, spearman_brown(mean) if mean > -1 else math.nan, len(rows))
+    # The formula tells what a longer test gains; halves that disagree measure nothing, and it runs to minus infinity.
+    return SplitHalf(mean, spearman_brown(mean) if mean >= 0 else math.nan, len(rows))

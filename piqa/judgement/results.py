@@ -81,7 +81,8 @@ class Results:
         std = self.scores["score_std"].median()
         known_std = "not known" if math.isnan(std) else f"{std:.2f} {unit}"
         spread = self.scores.groupby("scene")["score"].std().median()
-        lines.append(f"median standard error {known_std}, median sd of the scores of a scene {spread:.2f} {unit}")
+        known_spread = "not known of one image" if math.isnan(spread) else f"{spread:.2f} {unit}"
+        lines.append(f"median standard error {known_std}, median sd of the scores of a scene {known_spread}")
         named = {
             "split_half_srocc": "SROCC of split halves",
             "full_panel_srocc": "of the whole panel",
@@ -102,8 +103,15 @@ def parts_as_scenes(scores: pd.DataFrame) -> pd.DataFrame:
     if "component" not in scores:
         return scores
     several = scores.groupby("scene")["component"].transform("max") > 1
-    parts = scores["scene"] + " (part " + scores["component"].astype(str) + ")"
-    return scores.assign(scene=scores["scene"].where(~several, parts))
+    keys = list(zip(scores["scene"], scores["component"], several, strict=True))
+    taken, names = {*scores["scene"]}, {}
+    for key in dict.fromkeys(keys):
+        scene, part, is_part = key
+        while is_part and scene in taken:  # a scene may be called so already, and its scores are not comparable
+            scene = f"{scene} (part {part})"
+        names[key] = scene
+        taken.add(scene)
+    return scores.assign(scene=[names[key] for key in keys])
 
 
 def results_of_pairs(
