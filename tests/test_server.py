@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,8 @@ def place(tmp_path_factory, images):
     (root / "day 1" / "a.jpg").write_bytes(Path(images[0]).read_bytes())
     (root / "out.jpg").symlink_to(images[1])
     (root / "outside").symlink_to(Path(images[1]).parent)
+    with suppress(OSError):  # a disk may take UTF-8 alone
+        (root / "latin 1 \udce9.jpg").write_bytes(Path(images[0]).read_bytes())
     return root
 
 
@@ -138,8 +142,12 @@ def test_images_below_the_root_are_named_and_nothing_outside_is_read(server):
         "nothing.jpg",
         "day 1",
         "",
+        "latin 1 \udce9.jpg",  # as Python lists a name that is no UTF-8
     ]
-    answer = server.post(f"/api/projects/{project}/photos", json={"names": names})
+    content = json.dumps({"names": names})  # httpx itself would send the last name as it cannot be
+    answer = server.post(
+        f"/api/projects/{project}/photos", content=content, headers={"Content-Type": "application/json"}
+    )
     assert [photo["name"] for photo in answer.json()["photos"]] == ["day 1/a.jpg"]
     refused = answer.json()["refused"]
     assert len(refused) == len(names) - 1
@@ -194,6 +202,11 @@ def test_images_are_scored_for_one_answer(server, model, images, tmp_path):
     assert rows[6]["scores"]["tiny"]["error"].startswith("bad.jpg is not an image")
     text = server.post("/api/score?format=csv&factors=true", files=images_of([*images[:1], bad])).text
     first, second = csv.DictReader(io.StringIO(text))
+    nothing = [("images", ("empty.jpg", b"")), ("images", ("n" * 300, b"x"))]
+    mixed = server.post("/api/score", files=[nothing[0], *images_of(images[:1]), nothing[1], *images_of([bad])]).json()
+    assert [row["name"][:5] for row in mixed] == ["empty", "00000", "...nn", "bad.j"]  # as they were sent
+    pair = server.post("/api/compare", files=[nothing[0], *images_of(images[:1])]).json()
+    assert (pair["a"], pair["b"]) == ("empty.jpg", "00000.jpg")
     assert float(first["score"]) == pytest.approx(expected[0], abs=1e-5) and float(first["megapixels"]) == 0.003
     assert second["score"] == "" and second["error"].startswith("bad.jpg is not an image")
     assert server.post("/api/score", json={"names": ["day 1/a.jpg"]}).json()[0]["scores"]["tiny"]["error"] is None

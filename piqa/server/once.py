@@ -26,7 +26,7 @@ from piqa.server.names import below_root, display_name
 from piqa.server.photo_job import score_of
 from piqa.server.photos import ScoreSeen, maps_in, report_facts
 from piqa.server.refusals import RequestError
-from piqa.server.uploads import receive
+from piqa.server.uploads import Upload, receive
 
 if TYPE_CHECKING:
     from piqa.explanation.explainer import Explainer, ImageFeatures, ScoreExplanation
@@ -83,8 +83,10 @@ class Once:
         """
         with self._services.storage.incoming() as folder:
             received = await receive(request, folder, self._services.settings.limits)
-            images = [Given(upload.name, upload.path) for upload in received.uploads]
-            images += [Given(name, None, error) for name, error in received.refused]
+            images = [
+                Given(one.name, one.path) if isinstance(one, Upload) else Given(one[0], None, one[1])
+                for one in received.images  # in their order, by which a client knows them
+            ]
             for name in received.names:
                 try:
                     path = await run_in_threadpool(below_root, self._services.settings.root, name)

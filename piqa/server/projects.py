@@ -147,12 +147,13 @@ class Projects:
         for name in names:  # they are read before anything is written, as others could not write meanwhile
             try:
                 path = below_root(root, name)
+                assert root is not None
+                source = _as_text(path.relative_to(root.resolve()))
                 size, digest = _looked_at(path, name, self._services.settings.limits.image_bytes)
             except InputError as error:
                 added.refused.append(Refused(display_name(name[:250]), str(error)))
                 continue
-            assert root is not None
-            found.append((display_name(name), digest, size, path.relative_to(root.resolve()).as_posix()))
+            found.append((display_name(name), digest, size, source))
         made: list[str] = []
         with told_when_full(), self._database.session() as session:
             for one in found:
@@ -195,6 +196,16 @@ class Projects:
         photo = Photo(id=new_id(), project_id=project, name=name, digest=digest, size=size, source=source, facts={})
         session.add(photo)
         return photo
+
+
+def _as_text(path: Path) -> str:
+    """Return a path as databases keep it."""
+    text = path.as_posix()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of {display_name(text)} is no UTF-8; rename it, or upload the file") from error
+    return text
 
 
 def _looked_at(path: Path, name: str, most: int) -> tuple[int, str]:

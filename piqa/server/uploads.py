@@ -42,16 +42,25 @@ class Received:
     """What a request brought.
 
     Attributes:
-        uploads: Its images, in their order.
-        refused: Name of each image that was too large, or is called something that no image may be, and why.
+        images: Its images in their order; of one that was too large, or is called something that no image may be, its
+            name, and why.
         fields: Its other fields by name, the last of several.
         names: Images below the server's root that it names, of a request as JSON.
     """
 
-    uploads: list[Upload] = field(default_factory=list)
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    images: list[Upload | tuple[str, str]] = field(default_factory=list)
     fields: dict[str, Any] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """The images that were taken."""
+        return [one for one in self.images if isinstance(one, Upload)]
+
+    @property
+    def refused(self) -> list[tuple[str, str]]:
+        """Name of each of the others, and why."""
+        return [one for one in self.images if not isinstance(one, Upload)]
 
 
 async def receive(request: Request, folder: Path, limits: Limits) -> Received:
@@ -236,9 +245,9 @@ class _Parts:
             self._error = f"{self._name} is empty"
         if self._error is not None:
             path.unlink(missing_ok=True)
-            self.received.refused.append((self._name, self._error))
+            self.received.images.append((self._name, self._error))
         else:
-            self.received.uploads.append(Upload(self._name, path, self._size, self._digest.hexdigest()))
+            self.received.images.append(Upload(self._name, path, self._size, self._digest.hexdigest()))
 
     def _end(self) -> None:
         self.ended = True
