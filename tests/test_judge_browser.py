@@ -223,6 +223,38 @@ def test_answers_are_given_by_tab_and_enter_too(server, project, browse):
     assert answer["winner"] != answer["left"]  # the right one
 
 
+def test_time_runs_while_the_images_are_seen_and_whole_images_stay_whole(server, project, browse):
+    study = new_study(server, project, name="Time")
+    rater = new_rater(server, study)
+    with browse() as page:
+        page.add_init_script("""
+            let away = false, seen = null;
+            const decode = HTMLImageElement.prototype.decode;
+            Object.defineProperty(document, "hidden", { get: () => away });
+            HTMLImageElement.prototype.decode = async function () { await seen; return decode.call(this); };
+            window.hold = () => new Promise((held) => (seen = new Promise((see) => { window.see = see; held(); })));
+            window.hide = (value) => { away = value; document.dispatchEvent(new Event("visibilitychange")); };
+        """)
+        shown, wide = start(page, rater), page.inner_text(".percent")
+        page.set_viewport_size({"width": 400, "height": 700})
+        page.wait_for_function("wide => document.querySelector('.percent').innerText !== wide", arg=wide)
+        narrow = page.inner_text(".percent")
+        page.click("[data-zoom=whole]")
+        assert page.inner_text(".percent") == narrow
+        page.evaluate("hold()")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("figure.loading")
+        page.evaluate("hide(true)")
+        page.wait_for_timeout(100)  # the images of the second question come now, and are seen later
+        page.evaluate("see()")
+        shown = next_question(page, shown)
+        page.evaluate("hide(false)")
+        page.keyboard.press("ArrowLeft")
+        next_question(page, shown)
+        assert page.inner_text("#status") == ""
+    assert len(pd.read_csv(io.StringIO(server.get(f"{study}/answers.csv").text))) == 2  # no negative time was refused
+
+
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_pages_have_no_fault_at_any_width_in_any_language(server, project, browse, width, scheme):
     study = new_study(server, project, name=f"Looks {width} {scheme}", same="yes", training=1)

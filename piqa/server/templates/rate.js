@@ -8,11 +8,12 @@ const viewer = find("#viewer");
 const figures = [...viewer.querySelectorAll("figure")];
 const answers = [...document.querySelectorAll("[data-answer]")];
 const LONGEST_WAIT = 10_000; // ms between two tries
+const LONGEST = 86_400; // seconds of an answer that the server takes: who comes back days later still answers
 let state = null;
 let busy = false;
 let zoomed = false; // by the rater, who then keeps the zoom for the next images
 let shown = null; // when the images were seen, in ms, moved on by the time when the page was hidden
-let hidden = null;
+let hidden = null; // since when the page is hidden, after the images were seen
 let preloaded = [];
 
 function say(text, alert = false) {
@@ -88,6 +89,7 @@ async function showQuestion(question) {
   viewer.dispatchEvent(new CustomEvent("change-images", { detail: { whole: !zoomed } }));
   for (const figure of figures) figure.classList.remove("loading");
   shown = performance.now();
+  if (document.hidden) hidden = shown; // they are seen when the rater comes back
   viewer.dataset.question = question.id;
   preloaded = state.next.map((address) => {
     const image = new Image();
@@ -115,7 +117,7 @@ async function load(figure, { address: source, face }, boxed) {
 
 async function answer(choice) {
   if (shown === null || state.phase !== "question" || busy) return;
-  const seconds = (performance.now() - shown) / 1000;
+  const seconds = Math.min(Math.max((performance.now() - shown) / 1000, 0), LONGEST);
   const zoom = parseFloat(figures[0].querySelector(".percent").textContent) / 100;
   const reply = await request("answers", {
     question: state.question.id, choice, seconds, zoom: Number.isFinite(zoom) ? zoom : null,
@@ -208,6 +210,9 @@ find("#undo_last").addEventListener("click", undo);
 for (const button of viewer.querySelectorAll("[data-zoom]")) {
   button.addEventListener("click", () => (zoomed = button.dataset.zoom !== "whole"));
 }
+window.addEventListener("resize", () => { // a phone is turned: who has not zoomed sees the whole images again
+  if (!zoomed && shown !== null) viewer.dispatchEvent(new CustomEvent("change-images", { detail: { whole: true } }));
+});
 for (const kind of ["wheel", "pointermove"]) {
   viewer.addEventListener(kind, (event) => { if (kind === "wheel" || event.buttons) zoomed = true; }, { passive: true });
 }
