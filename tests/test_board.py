@@ -42,7 +42,19 @@ def test_evaluations_of_one_table_stand_together_the_best_first(client, data):
     assert str(data) not in page
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"official": 1}', '{"images": "x", "scenes": 1, "official": {}}', "\0"])
+BROKEN = [
+    "",
+    "[]",
+    "\0",
+    '{"official": 1}',
+    '{"images": "x", "scenes": 1, "official": {}}',
+    '{"images": Infinity, "scenes": 1, "official": {}}',
+    '{"images": 1, "scenes": 1, "official": {}, "facts": [1]}',
+    pytest.param("[" * 100_000, id="deep"),
+]
+
+
+@pytest.mark.parametrize("content", BROKEN)
 def test_a_file_that_is_no_evaluation_is_left_out(client, data, content):
     (data / "run").mkdir()
     (data / "run" / "metrics.json").write_text(content)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from piqa.errors import InputError
 from piqa.judgement.answers import answers_table
 from piqa.preparation.image_bounds import read_file
+from piqa.server import study_images
 from piqa.server.database import Database
 from piqa.server.devices import DevicesJob
 from piqa.server.disk import is_full
@@ -277,6 +278,21 @@ def test_raters_learn_no_path_of_the_server(client, tmp_path):
         path.mkdir()
     answer = client.get(address)
     assert answer.status_code == 400 and str(tmp_path) not in answer.text and "the photo" in answer.json()["error"]
+
+
+def test_what_raters_see_of_a_project_that_is_deleted_meanwhile_does_not_stay(client, tmp_path, monkeypatch):
+    project = new_project(client)
+    address = begin(client, new_rater(client, new_study(client, project)))["question"]["images"][0]["address"]
+    read = study_images.read_file
+
+    def slow(path):
+        content = read(path)
+        client.delete(f"/api/projects/{project}")
+        return content
+
+    monkeypatch.setattr(study_images, "read_file", slow)
+    assert client.get(address).status_code == 404
+    assert not (tmp_path / "data" / "photos" / project).exists()
 
 
 def test_the_folder_of_photos_is_closed_to_other_users(client, tmp_path):

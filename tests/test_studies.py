@@ -1,5 +1,8 @@
 """Studies over HTTP: how they are made, and what comes out of them."""
 
+import html
+import re
+
 import pandas as pd
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -8,6 +11,7 @@ from judging import (
     NAMES,
     answer_all,
     begin,
+    database,
     form,
     give,
     name_of,
@@ -20,10 +24,12 @@ from judging import (
     rows_of,
 )
 from PIL import Image
+from sqlalchemy import update
 
 from piqa.data import CSVTable
 from piqa.judgement.answers import read_answers
 from piqa.server.database import Base, Database
+from piqa.server.records import Photo
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
 
 
@@ -98,6 +104,10 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(client, files, more, word
     made = client.post("/judge/studies", data=form(project, **more))
     assert made.status_code == 400 and words in made.text and 'role="alert"' in made.text
     assert records(client, Study) == []
+    for name, value in form(project, **more).items():  # what was filled in stays
+        assert re.search(f'name="{name}"[^>]* value="{value}"|value="{value}"[^>]* (checked|selected)', made.text), name
+    chinese = html.unescape(re.search(r'href="(/language/zh[^"]*)"', made.text)[1])
+    assert client.get(chinese).status_code == 200  # a page, not the address of the answer
 
 
 def test_ratings_need_one_image(client):
@@ -169,6 +179,43 @@ def test_two_raters_have_two_names(client, project):
     assert client.post(f"{study}/raters", data={"name": " Ann "}).status_code == 409
     assert client.post(f"{study}/raters", data={"name": " "}).status_code in (400, 422)
     assert len(records(client, Rater)) == 1
+
+
+def test_names_are_one_line_which_files_can_hold_and_fingers_type(client, project):
+    study = new_study(client, project, name="Day  1\n\0of\u202e 2", question="own", words="Which\0?")
+    rater = new_rater(client, study, "An\0n\u202e")
+    answer_all(client, rater, lambda _: "left", most=1)
+    assert [one.name for one in (*records(client, Study), *records(client, Rater))] == ["Day 1 of 2", "Ann"]
+    assert "\0" not in client.get(rater).text + client.get(f"{study}/answers.csv").text
+    assert client.post(f"{study}/delete", data={"confirm": "Day 1  of 2"}).status_code == 200
+    assert records(client, Study) == []
+
+
+def test_links_of_raters_are_those_of_the_proxy_in_front(client, project):
+    study = new_study(client, project)
+    new_rater(client, study)
+    assert 'value="http://localhost/rate/' in client.get(study).text
+    assert 'value="https://localhost/rate/' in client.get(study, headers={"X-Forwarded-Proto": "https"}).text
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_photo_that_proves_unreadable_is_asked_about_no_more(client, begun):
+    files = {f"s/{name}.jpg": picture(number) for number, name in enumerate("abc")}
+    study = new_study(client, new_project(client, files), training=3)
+    rater = new_rater(client, study)
+    if begun:
+        answer_all(client, rater, lambda _: "left", most=5)
+    with database(client).session() as session:
+        session.execute(update(Photo).where(Photo.name == "s/b.jpg").values(state="failed", error="no image"))
+    seen = set()
+
+    def choose(addresses):
+        seen.update(name_of(client, address) for address in addresses)
+        return "left"
+
+    assert answer_all(client, rater, choose)["phase"] == "done"
+    assert seen <= {"s/a.jpg", "s/c.jpg"} and (seen or begun)
+    assert client.get(study).status_code == 200 and client.get(f"{study}/answers.csv").status_code == 200
 
 
 def test_a_study_goes_with_its_answers_when_its_name_is_typed_and_with_its_project(client, project):

@@ -88,19 +88,14 @@ def _evaluation(folder: Path, data: Path) -> dict[str, Any] | None:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
-        official, facts = found["official"], found.get("facts", {})
+        official, facts = found["official"], found.get("facts") or {}
         values = {name: _number(official.get(name)) for name in ("srocc", "krocc", "plcc", "mae")}
         counts = {name: int(found[name]) for name in ("images", "scenes")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        told = {name: str(facts.get(name) or "") for name in ("table", "split", "attribute", "selected_on")}
+        accuracy = _number(found.get("pair_accuracy"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    return {
-        **values,
-        **counts,
-        "name": folder.relative_to(data).as_posix(),
-        "pair_accuracy": _number(found.get("pair_accuracy")),
-        "selected_on": str(facts.get("selected_on") or ""),
-        **{name: str(facts.get(name) or "") for name in ("table", "split", "attribute")},
-    }
+    return {**values, **counts, **told, "name": folder.relative_to(data).as_posix(), "pair_accuracy": accuracy}
 
 
 def _number(value: object) -> float | None:

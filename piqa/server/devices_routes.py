@@ -109,6 +109,7 @@ def _form(request: Request, here: Services, project: str, error: str = "", statu
         request,
         "devices.html",
         status=status,
+        home="/devices",
         projects=projects,
         project=project,
         columns=COLUMNS,

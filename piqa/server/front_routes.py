@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from python_multipart.multipart import parse_options_header
 
 from piqa.server.guard import COOKIE, same_secret, session_of
-from piqa.server.pages import LANGUAGE_COOKIE, LANGUAGES, page
+from piqa.server.pages import LANGUAGE_COOKIE, LANGUAGES, is_secure, page
 from piqa.server.refusals import RequestError, not_found
 from piqa.server.services import Services, services_of
 
@@ -46,10 +46,9 @@ async def log_in(request: Request, here: Here) -> Response:
     if token is None:
         return RedirectResponse(target, 303)
     if not same_secret(form.get("token", [""])[0].strip(), token):
-        return page(request, "login.html", status=401, next=target, wrong=True)
+        return page(request, "login.html", status=401, home="/login", next=target, wrong=True)
     answer = RedirectResponse(target, 303)
-    secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, session_of(token), httponly=True, samesite="strict", secure=secure)
+    answer.set_cookie(COOKIE, session_of(token), httponly=True, samesite="strict", secure=is_secure(request))
     return answer
 
 

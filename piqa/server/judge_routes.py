@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
@@ -11,7 +13,8 @@ from sqlalchemy import delete, func, select
 from piqa.errors import InputError
 from piqa.judgement.choice import Choice
 from piqa.judgement.study import Mode
-from piqa.server.pages import language_of, page, translator
+from piqa.server.names import plain_text
+from piqa.server.pages import address_of, language_of, page, translator
 from piqa.server.project_routes import csv_response
 from piqa.server.records import Photo, Project
 from piqa.server.refusals import RequestError
@@ -25,6 +28,10 @@ from piqa.web.text import number
 
 Here = Annotated[Services, Depends(services_of)]
 QUESTIONS = tuple(kind for kind in TRAINED_BY if kind != "own")
+NOTHING_GIVEN = {
+    **{"name": "", "project": "", "scenes": "folders", "question": "overall", "words": "", "mode": "pairs"},
+    **{"same": False, "choice": "active", "answers": 100, "training": 3, "repeats": 5, "break_every": 50},
+}  # what the form of a new study shows first
 router = APIRouter(prefix="/judge", include_in_schema=False)
 
 
@@ -56,11 +63,11 @@ def create(
     t = translator(language_of(request))
     moments = _moments(here, project) if scenes == "moments" else None
     wanted = StudyRequest(
-        name=name,
+        name=plain_text(name),
         project=project,
         scenes=scenes,
         question_kind=question,
-        question=words if question == "own" else t(_question_key(question, mode)),
+        question=plain_text(words) if question == "own" else t(_question_key(question, mode)),
         mode=mode,
         same_allowed=bool(same) and mode == "pairs",
         choice=choice,
@@ -77,7 +84,8 @@ def create(
         with here.database.session() as session:
             study = create_study(session, wanted)
     except InputError as error:
-        return _list(request, here, str(error), getattr(error, "status", 400))
+        given = asdict(wanted) | {"name": name, "question": question, "words": words, "same": bool(same)}
+        return _list(request, here, str(error), getattr(error, "status", 400), given)
     return RedirectResponse(f"/judge/studies/{study.id}", status_code=303)
 
 
@@ -93,7 +101,7 @@ def add_rater(study: str, request: Request, here: Here, name: Annotated[str, For
     with here.database.session() as session:
         read_study(session, study)
         taken = set(session.scalars(select(Rater.name).where(Rater.study_id == study)))
-        shown = " ".join(name.split())
+        shown = plain_text(name)
         if shown and shown not in taken:
             session.add(Rater(study_id=study, name=shown))
     if not shown or shown in taken:
@@ -107,7 +115,7 @@ def remove(study: str, request: Request, here: Here, confirm: Annotated[str, For
     """Delete a study with its answers, if its name is given."""
     with here.database.session() as session:
         content = read_study(session, study)
-        if confirm.strip() == content.study.name:
+        if plain_text(confirm) == plain_text(content.study.name):
             session.execute(delete(Study).where(Study.id == study))
             return RedirectResponse("/judge", status_code=303)
     return _study(request, here, study, translator(language_of(request))("study.delete_wrong"), 400)
@@ -149,7 +157,9 @@ def question_of(content: StudyContent, t: Any) -> str:
     return content.settings.question if kind == "own" else t(_question_key(kind, content.settings.mode))
 
 
-def _list(request: Request, here: Services, error: str = "", status: int = 200) -> HTMLResponse:
+def _list(
+    request: Request, here: Services, error: str = "", status: int = 200, given: Mapping[str, Any] = NOTHING_GIVEN
+) -> HTMLResponse:
     with here.database.session() as session:
         counts = {
             table: dict(session.execute(select(table.study_id, func.count()).group_by(table.study_id)).all())  # type: ignore[arg-type]
@@ -181,10 +191,12 @@ def _list(request: Request, here: Services, error: str = "", status: int = 200) 
         request,
         "judge.html",
         status=status,
+        home="/judge",
         studies=rows,
         projects=shown_projects,
         questions=QUESTIONS,
         error=error,
+        given=given,
     )
 
 
@@ -193,13 +205,14 @@ def _study(request: Request, here: Services, study: str, error: str = "", status
     with here.database.session() as session:
         content = read_study(session, study)
         results = study_results(session, content)
-        raters = rater_rows(session, content, results, t, str(request.base_url).rstrip("/"))
+        raters = rater_rows(session, content, results, t, address_of(request))
         pairs = content.settings.mode == "pairs"
         sections = score_sections(results, t, t("study.unit_jod") if pairs else "")
         return page(
             request,
             "study.html",
             status=status,
+            home=f"/judge/studies/{study}",
             study=content.study,
             settings=content.settings,
             question=question_of(content, t),

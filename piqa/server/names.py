@@ -13,6 +13,7 @@ from piqa.errors import InputError
 MOST = 250  # characters of a name
 DRIVE = re.compile(r"[A-Za-z]:")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a model
+JOINERS = "\u200c\u200d"  # which some scripts are not written without
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories: control, format (which turns text around), ...
 
 
@@ -29,10 +30,21 @@ def display_name(given: str) -> str:
     if len(given) > MOST:
         raise InputError(f"a name of {len(given)} characters; {MOST} at most are taken")
     text = unicodedata.normalize("NFC", given).replace("\\", "/")
-    text = "".join(letter for letter in text if unicodedata.category(letter) not in HIDDEN)
+    text = "".join(letter for letter in text if not _is_hidden(letter))
     parts = [part.strip() for part in text.split("/")]
     kept = [part for part in parts if part not in ("", ".", "..") and not DRIVE.fullmatch(part)]
     return "/".join(kept) or "image"
+
+
+def plain_text(given: str) -> str:
+    r"""Return what somebody has typed as one line: no control characters, and none that turn text around.
+
+    Examples:
+        >>> plain_text(" Ann\r\n  \0Lee\u202e ")
+        'Ann Lee'
+    """
+    kept = (letter for letter in given if letter in JOINERS or letter.isspace() or not _is_hidden(letter))
+    return " ".join("".join(kept).split()).strip(JOINERS)
 
 
 def free_name(name: str, taken: Container[str]) -> str:
@@ -50,6 +62,10 @@ def free_name(name: str, taken: Container[str]) -> str:
         number += 1
         free = f"{stem} ({number}){dot}{ending}"
     return free
+
+
+def _is_hidden(letter: str) -> bool:
+    return unicodedata.category(letter) in HIDDEN
 
 
 def below_root(root: Path | None, name: str) -> Path:

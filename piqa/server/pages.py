@@ -46,6 +46,18 @@ def language_of(request: Request) -> str:
     return "en"
 
 
+def is_secure(request: Request) -> bool:
+    """Whether the browser speaks HTTPS, to this server or to the proxy in front of it, if that says so."""
+    told = request.headers.get("x-forwarded-proto", "").partition(",")[0]
+    return "https" in (request.url.scheme, told.strip().lower())
+
+
+def address_of(request: Request) -> str:
+    """Return the address of this server as the browser knows it, without a final slash."""
+    address = str(request.base_url.replace(scheme="https") if is_secure(request) else request.base_url)
+    return address.rstrip("/")
+
+
 def words_of(language: str, table: str) -> dict[str, str]:
     """Return all strings of a table of a language, such as `upload`, for a script; values are not filled in."""
     return {name.partition(".")[2]: text for name, text in strings(language).items() if name.startswith(f"{table}.")}
@@ -61,25 +73,27 @@ def translator(language: str) -> Translator:
     return t
 
 
-def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def page(request: Request, template: str, *, status: int = 200, home: str = "/", **values: Any) -> HTMLResponse:
     """Return a page.
 
     Args:
         request: What was asked.
         template: A file of `templates/`, which extends `frame.html`.
         status: Of HTTP.
+        home: Address of the page that has the form which this page answers, as nobody can go to that of an answer.
         **values: What the template names, besides `t` (strings), `lang`, `languages`, `navigation`, `here` and
             `address_here` (with the query).
     """
     language = language_of(request)
+    here, query = (request.url.path, request.url.query) if request.method in ("GET", "HEAD") else (home, "")
     text = render_page(
         HERE / "templates" / template,
         t=translator(language),
         lang=language,
         languages=LANGUAGES,
         navigation=NAVIGATION,
-        here=request.url.path,
-        address_here=f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
+        here=here,
+        address_here=f"{here}?{query}" if query else here,
         **values,
     )
     return own_page(text, status)

@@ -157,7 +157,7 @@ def _projects(request: Request, here: Services, error: str = "", status: int = 2
         {"id": one.id, "name": one.name, "photos": count, "created": one.created.strftime("%Y-%m-%d %H:%M")}
         for one, count in here.projects.all()
     ]
-    return page(request, "projects.html", status=status, projects=rows, error=error)
+    return page(request, "projects.html", status=status, home="/photos", projects=rows, error=error)
 
 
 def _project(
@@ -184,6 +184,7 @@ def _project(
         request,
         "project.html",
         status=status,
+        home=f"/photos/{project}",
         project=found,
         error=error,
         photos=len(seen),

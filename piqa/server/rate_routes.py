@@ -14,7 +14,7 @@ from piqa.server import rating_session
 from piqa.server.judge_routes import question_of
 from piqa.server.pages import language_of, page, translator
 from piqa.server.rating_session import Conditions, GivenAnswer, change
-from piqa.server.records import Photo
+from piqa.server.records import Photo, Project
 from piqa.server.refusals import RequestError, not_found
 from piqa.server.services import Services, services_of
 from piqa.server.study_images import TYPES, shown_file
@@ -108,4 +108,9 @@ def image(link: str, image: str, here: Here) -> FileResponse:
     if original is None:
         raise RequestError(410, "the server has forgotten this photo")
     path = shown_file(original, here.storage.folder(photo.project_id, photo.id), found.spoiling)
+    with here.database.session() as session:
+        if session.get(Photo, photo.id) is None:  # it was deleted while its file was made, which must not stay
+            is_whole = session.get(Project, photo.project_id) is None
+            here.storage.remove(photo.project_id, None if is_whole else photo.id)
+            raise not_found("image")
     return FileResponse(path, media_type=TYPES[path.suffix], headers=KEPT)

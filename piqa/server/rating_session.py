@@ -187,7 +187,8 @@ def _look_ahead(session: Session, rater: Rater, content: StudyContent) -> None:
     """Draw questions until enough are known; a question that waits counts as answered meanwhile, by "same"."""
     known: dict[str, Any] = {"queue": [], "breaks": 0, "begun": False} | rater.state
     # The images of a photo that was deleted are gone.
-    queue = [one for one in known["queue"] if {*_sides(one)} <= {*content.images}]
+    seen = {*content.images} - content.unreadable
+    queue = [one for one in known["queue"] if {*_sides(one)} <= seen]
     if len(queue) < AHEAD:
         table = read_answers(session, content)
         shown = _on_other_screens(session, rater)

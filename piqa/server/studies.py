@@ -28,13 +28,16 @@ class StudyContent:
         study: Its record.
         settings: What it asks, and how.
         images: All images by id, spoilt copies included.
-        scenes: Ids of the images of each scene, without spoilt copies.
+        scenes: Ids of the images of each scene, without spoilt copies and what cannot be read.
+        unreadable: Ids of images whose photo could not be read when it was measured, which may come out after the study
+            was made; nobody is asked about them.
     """
 
     study: Study
     settings: StudySettings
     images: Mapping[str, StudyImage]
     scenes: Mapping[str, Sequence[str]]
+    unreadable: frozenset[str] = frozenset()
 
     @property
     def question_kind(self) -> str:
@@ -53,14 +56,17 @@ def read_study(session: Session, study_id: str) -> StudyContent:
         raise not_found("study")
     rows = session.scalars(select(StudyImage).where(StudyImage.study_id == study_id).order_by(StudyImage.name))
     images = {one.id: one for one in rows}
+    of_failed = select(StudyImage.id).join(Photo, Photo.id == StudyImage.photo_id).where(Photo.state == "failed")
+    unreadable = frozenset(session.scalars(of_failed.where(StudyImage.study_id == study_id)))
     scenes: dict[str, list[str]] = {}
     for one in images.values():
-        if one.spoiling is None:
+        if one.spoiling is None and one.id not in unreadable:
             scenes.setdefault(one.scene, []).append(one.id)
     settings = {name: value for name, value in study.settings.items() if name != QUESTION_KIND}
     found = StudySettings.from_dict(settings)
-    there = tuple(one for one in found.training if {*_images_of(one)} <= {*images})  # a photo may have been deleted
-    return StudyContent(study, replace(found, training=there), images, scenes)
+    seen = {*images} - unreadable  # a photo may have been deleted
+    there = tuple(one for one in found.training if {*_images_of(one)} <= seen)
+    return StudyContent(study, replace(found, training=there), images, scenes, unreadable)
 
 
 def read_answers(session: Session, content: StudyContent, times: bool = False) -> pd.DataFrame:

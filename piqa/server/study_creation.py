@@ -145,6 +145,8 @@ def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("the CSV of the scenes is no UTF-8 text; save it as UTF-8") from error
+    if "\0" in text:
+        raise InputError("the CSV of the scenes holds a NUL byte, which no text has; save it anew as UTF-8")
     try:
         rows = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
     except csv.Error as error:
