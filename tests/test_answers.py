@@ -40,6 +40,10 @@ def test_optional_columns_have_their_types_and_defaults(tmp_path):
 def test_columns_of_other_names_are_mapped(tmp_path):
     answers = read(tmp_path, "x,y,a,s,kim", head="image_a,image_b,winner,scene,observer", columns={"rater": "observer"})
     assert answers["rater"].tolist() == ["kim"]
+    swapped = {"image_a": "image_b", "image_b": "image_a", "scene": "rater", "rater": "rater"}
+    answers = read(tmp_path, "x,y,a,s,kim", columns=swapped)
+    shown = answers[["image_a", "image_b", "winner", "scene", "rater"]].to_numpy().tolist()
+    assert shown == [["y", "x", "a", "kim", "kim"]]
 
 
 @pytest.mark.parametrize(

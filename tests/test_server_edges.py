@@ -5,7 +5,9 @@ import csv
 import io
 import stat
 import threading
+import time
 from concurrent.futures import Future
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +26,7 @@ from piqa.server.disk import is_full
 from piqa.server.jobs import Running
 from piqa.server.measured import Measuring, Task
 from piqa.server.once import Given, _all
+from piqa.server.pages import shown_time
 from piqa.server.photo_job import SCORE, PhotoJob, _Work
 from piqa.server.records import Job, Photo, Project
 from piqa.server.refusals import RequestError
@@ -304,6 +307,33 @@ def test_no_serial_number_tells_two_devices_apart(client):
     facts = {"camera": {"device": "Maker X"}, "capture": {"camera": "Maker X 0815"}}
     set_photos(client, facts=facts, state="measured")
     assert DevicesJob(services(client))._cameras(project) == {"a.jpg": "Maker X", "b.jpg": "Maker X"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("hall/a.jpg,one,s\nhall/a.jpg,two,s\nhall/b.jpg,one,s\n", "hall/a.jpg"),
+        ("elsewhere/a.png,one,s\nb.png,two,s\n", "names none of the project"),
+    ],
+)
+def test_a_table_that_says_two_things_of_a_photo_or_nothing_of_any_is_refused(client, rows, told):
+    project = new_project(client)
+    for address, head, more in (
+        ("/devices", "file,device,scene", {"column": "csv", "judge": "factor:noise"}),
+        ("/judge/studies", "image,scene,more", form(project, scenes="csv")),
+    ):
+        sent = {"files": {"csv": ("a.csv", f"{head}\n{rows}".encode())}, "follow_redirects": False}
+        answer = client.post(address, data={"project": project, **more}, **sent)
+        assert answer.status_code == 400 and told in answer.text, address
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be set")
+def test_times_are_those_of_the_clock_beside_the_server(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    assert shown_time(datetime(2026, 11, 27, 16, 23)) == "2026-11-28 00:23"
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_a_table_of_devices_and_of_scenes_may_be_long(client):

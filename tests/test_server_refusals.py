@@ -112,6 +112,8 @@ DISPOSITION = b'--x\r\nContent-Disposition: form-data; name="images"; filename="
 def test_a_request_that_cannot_be_read_is_refused_in_one_line(server, kind, body, status):
     answer = server.post("/api/score", content=body, headers={"content-type": kind})
     assert (answer.status_code, bool(line_of(answer))) == (status, True)
+    photos = f"/api/projects/{new_project(server)}/photos"
+    assert server.post(photos, content=body, headers={"content-type": kind}).status_code == status
     assert list((server.app.state.services.settings.data / "incoming").iterdir()) == []
 
 
@@ -206,7 +208,7 @@ def test_a_token_is_needed_where_there_is_one(tmp_path):
             assert answer.status_code == 401 and "token" in line_of(answer)
         assert client.get("/api/projects", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
         page = client.get("/photos?x=1", headers={"accept": "text/html"})
-        assert (page.status_code, page.headers["location"]) == (303, "/login?next=/photos")
+        assert (page.status_code, page.headers["location"]) == (303, "/login?next=/photos%3Fx%3D1")
         wrong = client.post("/login", data={"token": "wrong", "next": "/photos"})
         assert wrong.status_code == 401 and "set-cookie" not in wrong.headers
         done = client.post("/login", data={"token": TOKEN, "next": "//elsewhere.example/"})

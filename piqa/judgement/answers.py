@@ -89,8 +89,8 @@ def renamed(
     if unknown := [ours for ours in mapping if ours not in names]:
         raise InputError(f"`columns` maps {', '.join(unknown)}, which is none of {', '.join(known)}; correct it")
     require_columns(frame, mapping.values(), source, "correct `columns`")
-    taken = [ours for ours, theirs in mapping.items() if ours in frame and ours != theirs]
-    return frame.drop(columns=taken).rename(columns={theirs: ours for ours, theirs in mapping.items()})
+    mapped = {ours: frame[theirs] for ours, theirs in mapping.items()}  # two of ours may be one of theirs, or swapped
+    return frame.drop(columns=[*{*mapping.values()}]).assign(**mapped)
 
 
 def check_answers(frame: pd.DataFrame, source: str | Path) -> pd.DataFrame:

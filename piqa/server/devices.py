@@ -149,6 +149,7 @@ def places_in(csv: bytes) -> Places:
     found: Places = {}
     for row in frame.to_dict("records"):
         name = str(row["file"]).replace("\\", "/")
-        scene = str(row.get("scene") or PurePosixPath(name).parent.as_posix())
-        found[name] = (scene, str(row["device"]))
+        place = (str(row.get("scene") or PurePosixPath(name).parent.as_posix()), str(row["device"]))
+        if found.setdefault(name, place) != place:
+            raise InputError(f"the CSV gives {name} two devices or scenes; keep one of its rows")
     return found

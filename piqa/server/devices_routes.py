@@ -12,7 +12,7 @@ from piqa.errors import InputError
 from piqa.factors.families import FACTORS
 from piqa.server.devices import COLUMNS, COMPARE, places_in
 from piqa.server.jobs import DONE, ENDED
-from piqa.server.pages import language_of, own_page, page, translator, words_of
+from piqa.server.pages import language_of, own_page, page, shown_time, translator, words_of
 from piqa.server.photo_table import factor_title
 from piqa.server.records import Job
 from piqa.server.refusals import RequestError, not_found
@@ -52,7 +52,9 @@ def compare(
             content = b"" if csv is None else csv.file.read(MOST_CSV + 1)
             if not content or len(content) > MOST_CSV:
                 raise RequestError(400, translator(language_of(request))("devices.no_csv"))
-            arguments["places"] = places_in(content)
+            arguments["places"] = places = places_in(content)
+            if not any(photo.name in places for photo in here.photos.all(project)):
+                raise InputError("the CSV names none of the project's photos; write their names as they are shown")
     except InputError as error:
         return _form(request, here, project, str(error), getattr(error, "status", 400))
     job = here.jobs.add(COMPARE, arguments, project)
@@ -118,7 +120,7 @@ def _form(request: Request, here: Services, project: str, error: str = "", statu
         made=[
             {
                 "id": job.id,
-                "created": job.created.strftime("%Y-%m-%d %H:%M"),
+                "created": shown_time(job.created),
                 "state": t(f"job.{job.state}"),
                 "judge": job.arguments.get("model") or t(f"factor.{job.arguments.get('factor')}"),
                 "verdict": next(iter(job.result.get("verdicts", [])), job.error or ""),

@@ -111,7 +111,8 @@ class Guard:
                 return 403, "a request with a cookie must say that it comes from this site; send the token instead", {}
             return None
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            return 303, "log in first", {"Location": f"/login?next={quote(path)}"}
+            query = scope["query_string"].decode("latin-1")
+            return 303, "log in first", {"Location": f"/login?next={quote(f'{path}?{query}' if query else path)}"}
         return (
             401,
             "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`",

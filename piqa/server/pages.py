@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from functools import cache
 from html import unescape
 from pathlib import Path
@@ -44,6 +45,11 @@ def language_of(request: Request) -> str:
         if (code := wanted.split(";")[0].strip().lower().partition("-")[0]) in LANGUAGES:
             return code
     return "en"
+
+
+def shown_time(time: datetime) -> str:
+    """Return a time of the database, which is UTC, as the clocks beside the server show it."""
+    return time.replace(tzinfo=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def is_secure(request: Request) -> bool:

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from piqa.errors import InputError
 from piqa.report.pages import PDF, portrait_view
 from piqa.server.jobs import DONE, ENDED
-from piqa.server.pages import Translator, language_of, page, translator, words_of
+from piqa.server.pages import Translator, language_of, page, shown_time, translator, words_of
 from piqa.server.pdf_job import PRINT
 from piqa.server.photo_table import factor_columns, factor_title, families, group_of, photo_rows, place_words
 from piqa.server.photos import PhotoSeen, id_of
@@ -154,7 +154,7 @@ def _scores(here: Services, seen: PhotoSeen) -> list[dict[str, Any]]:
 
 def _projects(request: Request, here: Services, error: str = "", status: int = 200) -> HTMLResponse:
     rows = [
-        {"id": one.id, "name": one.name, "photos": count, "created": one.created.strftime("%Y-%m-%d %H:%M")}
+        {"id": one.id, "name": one.name, "photos": count, "created": shown_time(one.created)}
         for one, count in here.projects.all()
     ]
     return page(request, "projects.html", status=status, home="/photos", projects=rows, error=error)

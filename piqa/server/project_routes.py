@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from piqa.server.projects import Refused
+from piqa.server.refusals import RequestError
 from piqa.server.schemas import ERRORS, AddedOut, JobOut, ModelOut, PhotoOut, ProjectIn, ProjectOut
 from piqa.server.services import Services, services_of
 from piqa.server.uploads import receive
@@ -94,6 +95,8 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
         else:
             refused = [Refused(name, error) for name, error in received.refused]
             added = await run_in_threadpool(here.projects.add, project, received.uploads, refused)
+    if not added.photos and not added.refused:
+        raise RequestError(400, "the request holds no image")
     seen = await run_in_threadpool(here.photos.these, [photo.id for photo in added.photos])
     return AddedOut.of(added, seen)
 

@@ -156,16 +156,16 @@ def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
         raise InputError(f"the CSV of the scenes has no column {' and no column '.join(missing)}")
     image, scene = head.index("image"), head.index("scene")
     whole = [row for row in rows[1:] if len(row) > max(image, scene)]
-    given = {row[image].strip().replace("\\", "/"): row[scene].strip() for row in whole}
+    given = dict.fromkeys((row[image].strip().replace("\\", "/"), row[scene].strip()) for row in whole)
     files: dict[str, list[str]] = {}
     for name in names:
         files.setdefault(PurePosixPath(name).name, []).append(name)
-    found = {}
-    for name, own in given.items():
+    found: dict[str, str] = {}
+    for name, own in given:
         same_file = files.get(PurePosixPath(name).name, [])
         known = name if name in set(same_file) else same_file[0] if len(same_file) == 1 else None
-        if known is not None and own:
-            found[known] = own
+        if known is not None and own and found.setdefault(known, own) != own:
+            raise InputError(f"the CSV of the scenes puts {known} into {found[known]} and {own}; keep one of its rows")
     if not found:
         raise InputError(
             "the CSV of the scenes names none of the project's photos; write their names as they are shown"
