@@ -28,6 +28,7 @@ from sqlalchemy import update
 
 from piqa.data import CSVTable
 from piqa.judgement.answers import read_answers
+from piqa.server import study_creation
 from piqa.server.database import Base, Database
 from piqa.server.records import Photo
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
@@ -96,7 +97,7 @@ def test_moments_are_scenes(client):
         ({"a/1.jpg": 1, "a/2.jpg": 1}, {}, "no scene of two different images"),
         ({"a/1.jpg": 1, "a/2.jpg": 2}, {"question": "own", "words": " "}, "needs a question"),
         ({"a/1.jpg": 1, "a/2.jpg": 2}, {"name": "  "}, "needs a name"),
-        ({"a/1.jpg": 1, "a/2.jpg": 2}, {"scenes": "csv"}, "choose a CSV"),
+        ({"a/1.jpg": 1, "a/2.jpg": 2}, {"scenes": "csv"}, "Choose a CSV"),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_in_one_line(client, files, more, words):
@@ -108,6 +109,13 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(client, files, more, word
         assert re.search(f'name="{name}"[^>]* value="{value}"|value="{value}"[^>]* (checked|selected)', made.text), name
     chinese = html.unescape(re.search(r'href="(/language/zh[^"]*)"', made.text)[1])
     assert client.get(chinese).status_code == 200  # a page, not the address of the answer
+
+
+def test_a_scene_of_pairs_is_not_larger_than_the_choice_can_look_at(client, project, monkeypatch):
+    monkeypatch.setattr(study_creation, "MOST_IN_SCENE", 3)
+    made = client.post("/judge/studies", data=form(project))
+    assert made.status_code == 400 and "Scene hall has 4 images, and 3 at most are compared" in made.text
+    new_study(client, project, mode="ratings")
 
 
 def test_ratings_need_one_image(client):

@@ -29,6 +29,7 @@ TRAINED_BY = {"overall": ("blurred", "darker"), "detail": ("blurred",), "exposur
 SPOILT_RATING = 2.0  # expected of a spoilt copy; an answer at most 1 away is right
 ONE_SCENE = "all"
 MOST_CSV = 20_000_000  # bytes
+MOST_IN_SCENE = 2000  # images of a scene of pairs: the choice of the next pair looks at all of them, in some seconds
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,12 @@ def _usable(scenes: Mapping[str, Sequence[Photo]], mode: Mode) -> dict[str, list
         for photo in own:
             first.setdefault(photo.digest, photo)
         distinct[scene] = list(first.values())
+    if mode == "pairs" and (large := [scene for scene, own in distinct.items() if len(own) > MOST_IN_SCENE]):
+        count = len(distinct[large[0]])
+        raise InputError(
+            f"scene {large[0]} has {count} images, and {MOST_IN_SCENE} at most are compared; choose smaller scenes, or "
+            "ratings"
+        )
     least = 2 if mode == "pairs" else 1
     usable = {scene: own for scene, own in distinct.items() if len(own) >= least}
     if not usable:
