@@ -144,6 +144,9 @@ def test_the_files_are_read_by_scale_and_by_fit(client, project, tmp_path):
     for name in ("Ann", "Bob", "=Eve"):
         answer_all(client, new_rater(client, study, name), choose)
     (tmp_path / "answers.csv").write_text(client.get(f"{study}/answers.csv").text)
+    seen = ["window_width", "window_height", "pixel_ratio", "zoom", "light", "distance", "screen"]
+    told = {tuple(row) for row in rows_of(client, study)[seen].astype(str).to_numpy()}
+    assert told == {("1280", "900", "2.0", "0.5", "dim", "60.0", "2560x1440")}
     assert len(read_answers(tmp_path / "answers.csv")) == 3 * 8
     scores = client.get(f"{study}/scores.csv")
     assert scores.headers["content-type"].startswith("text/csv")

@@ -17,6 +17,7 @@ from piqa.server.records import Photo
 from piqa.server.refusals import not_found
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
 
+VIEWING = ("window_width", "window_height", "pixel_ratio", "zoom")  # columns of `Answer`
 QUESTION_KIND = "question_kind"  # `overall`, `detail`, `exposure` or `own`
 
 
@@ -75,14 +76,17 @@ def read_answers(session: Session, content: StudyContent, times: bool = False) -
     Args:
         session: Of the database.
         content: The study.
-        times: Whether to tell when each was given; it takes as long as all else.
+        times: Whether to tell when each was given, and in the columns `VIEWING` how it was seen; it takes as long as
+            all else.
     """
     pairs = content.settings.mode == "pairs"
     chosen = (Answer.winner, Answer.left, Answer.expected) if pairs else (Answer.rating,)
     columns = (Answer.image_a, Answer.image_b, Answer.rater_id, Answer.kind, Answer.seconds, *chosen)
-    columns = (*columns, Answer.answered) if times else columns
+    seen = VIEWING if times else ()
+    columns = (*columns, *(getattr(Answer, name) for name in seen), Answer.answered) if times else columns
     found = session.execute(select(*columns).where(Answer.study_id == content.study.id).order_by(Answer.id)).all()
-    names = ["image_a" if pairs else "image", "image_b", "rater", "kind", "seconds", *(one.key for one in chosen)]
+    names = ["image_a" if pairs else "image", "image_b", "rater", "kind", "seconds"]
+    names += [*(one.key for one in chosen), *seen]
     own: dict[str, Sequence[Any]] = {name: () for name in names} | dict(
         zip(names, zip(*found, strict=True), strict=False)
     )
@@ -90,10 +94,10 @@ def read_answers(session: Session, content: StudyContent, times: bool = False) -
     own["time"] = [f"{row[-1].isoformat(timespec='seconds')}Z" for row in found] if times else [""] * len(found)
     if pairs:
         own["expected"] = [value or "" for value in own["expected"]]
-    numbers = {"seconds", "rating"}
+    types = dict.fromkeys(("seconds", "rating", *seen), float) | dict.fromkeys(seen[:2], int)
     made = {
-        name: pd.Series(own[name], dtype=float if name in numbers else str)
-        for name in (pair_answers.COLUMNS if pairs else ratings.COLUMNS)
+        name: pd.Series(own[name], dtype=types.get(name, str))
+        for name in (*(pair_answers.COLUMNS if pairs else ratings.COLUMNS), *seen)
     }
     table = pd.DataFrame(made)
     table.index = pd.RangeIndex(1, len(table) + 1)

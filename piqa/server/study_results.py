@@ -26,6 +26,7 @@ from piqa.system.progress import without_progress
 from piqa.web import charts
 
 SPLITS = 10
+ROOM = ("light", "distance", "screen")  # what raters tell when they begin
 KEPT = 32  # results of studies that are kept in memory
 Row = dict[str, Any]
 Translator = Callable[..., str]
@@ -38,7 +39,8 @@ class Results:
     """What a study has found.
 
     Attributes:
-        answers: All answers, with names, in the columns of `piqa.judgement.answers` or `piqa.judgement.ratings`.
+        answers: All answers, with names, in the columns of `piqa.judgement.answers` or `piqa.judgement.ratings`, and
+            how they were seen: `VIEWING` and `ROOM`.
         scores: What `piqa fit` reads: `image`, `score`, `scene`, `score_std`, and more; empty where there are none.
         why: Why there are no scores.
         notes: What a reader of the scores must know.
@@ -59,8 +61,10 @@ _found: OrderedDict[tuple[str, str], Results] = OrderedDict()
 
 def study_results(session: Session, content: StudyContent) -> Results:
     """Return what a study has found so far. It is computed once for the same answers."""
-    names = {one.id: one.name for one in raters_of(session, content.study.id)}
-    answers = with_names(read_answers(session, content, times=True), content, names)
+    raters = raters_of(session, content.study.id)
+    table = read_answers(session, content, times=True)
+    room = {name: table["rater"].map({one.id: _room(one, name) for one in raters}) for name in ROOM}
+    answers = with_names(table.assign(**room), content, {one.id: one.name for one in raters})
     key = (content.study.id, hashlib.blake2b(answers.to_csv().encode(), digest_size=16).hexdigest())
     with _lock:
         known = _found.get(key)
@@ -100,6 +104,12 @@ def _agreement(used: pd.DataFrame, scores: pd.DataFrame, pairs: bool) -> float |
         scenes = new.drop_duplicates(["scene", "image"])["scene"]  # in the order of the votes' rows
         found = split_half_of_ratings(votes_matrix(used), scenes, splits=SPLITS).srocc
     return found if math.isfinite(found) else None
+
+
+def _room(rater: Rater, name: str) -> str:
+    """Return what a rater told of the room or the screen, "" where that is not known."""
+    told = rater.conditions.get(name)
+    return "x".join(map(str, told)) if isinstance(told, list) else "" if told is None else str(told)
 
 
 def answers_csv(results: Results) -> str:
