@@ -49,7 +49,7 @@ def scale(
     bootstrap: int = 0,
     level: float = 0.95,
     disconnected: Literal["refuse", "mark"] = "refuse",
-    leave_out: list[str] | None = None,
+    leave_out: list[str] | str | None = None,
     splits: int = SPLITS,
     rating_low: float = 1,
     rating_high: float = 5,
@@ -92,19 +92,27 @@ def scale(
         raise InputError("`bootstrap` is 1; a standard error needs 2 resamples or more, some hundreds for an interval")
     if not rating_low < rating_high:
         raise InputError(f"ratings from {rating_low:g} to {rating_high:g} are no scale; give two ends")
-    output = ScoreOutput(out)
+    out_of_it, output = _raters(leave_out), ScoreOutput(out)
     with sigterm_stops(), locked(output.table):
         output.check()
         if (_mode_of(judgements, columns) if mode == "auto" else mode) == "pairs":
             options = ScalingOptions(prior, prior_sd, ties, repeats, bootstrap, level, disconnected, seed)
-            results = results_of_pairs(read_answers(judgements, columns, root), options, leave_out or (), splits)
+            results = results_of_pairs(read_answers(judgements, columns, root), options, out_of_it, splits)
         else:
             ratings = read_ratings(judgements, columns)
-            results = results_of_ratings(ratings, level, (rating_low, rating_high), leave_out or (), splits, seed)
+            results = results_of_ratings(ratings, level, (rating_low, rating_high), out_of_it, splits, seed)
         _write(results, output, judgements)
     for line in results.lines():
         print(printable(line))
     print(output.table)
+
+
+def _raters(given: list[str] | str | None) -> list[str]:
+    """Return names of raters; a text is one, or a list whose names are no texts to YAML, such as `[1, 007]`."""
+    if not isinstance(given, str):
+        return given or []
+    names = given.strip().removeprefix("[").removesuffix("]").split(",")
+    return [name.strip().strip("'\"") for name in names]
 
 
 def _mode_of(judgements: str, columns: dict[str, str] | None) -> Mode:

@@ -83,6 +83,10 @@ def test_files_with_the_same_content_are_no_pair(tmp_path):
     assert len(read(tmp_path, f"{names[0]},{names[1]},a,s,r", root=tmp_path)) == 1
     with pytest.raises(InputError, match=r"same content: .* and copy.png \(row 2\)"):
         read(tmp_path, f"{names[0]},copy.png,a,s,r", root=tmp_path)
+    for root, words in (("nowhere", "nowhere is no folder"), ("elsewhere", "none of the images")):
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=words):
+            read(tmp_path, f"{names[0]},copy.png,a,s,r", root=tmp_path / root)
     assert identical_images({"one": first, "two": second, "three": tmp_path / "copy.png"}) == [["one", "three"]]
 
 

@@ -82,6 +82,18 @@ def test_outliers_are_left_out_only_when_asked(pairs):
     assert "left out: the raters coin" in read("some.json")["notes"]
 
 
+@pytest.mark.parametrize(("given", "out"), [("[007, 1]", "1, 007"), ("1", "1"), ("[1, kim]", "1, kim"), ("kim", "kim")])
+def test_raters_may_be_called_by_numbers(tmp_path, monkeypatch, given, out):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(
+        f"x.jpg,y.jpg,{winner},s,{rater}\n" for rater, winner in (("1", "a"), ("007", "b"), ("kim", "a"), ("2", "a"))
+    )
+    Path("pairs.csv").write_text(f"image_a,image_b,winner,scene,rater\n{rows}")
+    scale.main(["pairs.csv", "--splits", "0", "--leave_out", given])
+    raters = {row["rater"] for row in read("scores.json")["raters"] if row["left_out"]}
+    assert raters == {*out.split(", ")}
+
+
 def test_ratings_are_known_by_their_columns(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ratings_of(published_votes()).to_csv("ratings.csv", index=False)

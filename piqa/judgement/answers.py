@@ -71,8 +71,13 @@ def read_answers(
     require_columns(frame, NEEDED, csv, "rename it, or map it in `columns`, such as {rater: observer}")
     answers = check_answers(frame, csv)
     if root is not None:
+        if not Path(root).is_dir():
+            raise InputError(f"`root` {root} is no folder; name the folder of the images")
         names = pd.unique(answers[["image_a", "image_b"]].to_numpy().ravel())
-        same = identical_images({str(name): Path(root) / str(name) for name in names})
+        files = {str(name): Path(root) / str(name) for name in names}
+        if len(files) and not any(file.is_file() for file in files.values()):
+            raise InputError(f"none of the images of {csv} lies in `root` {root}; name the folder that they lie in")
+        same = identical_images(files)
         first = {name: group[0] for group in same for name in group}
         twins = answers["image_a"].map(first).notna() & (answers["image_a"].map(first) == answers["image_b"].map(first))
         if twins.any():
