@@ -3,10 +3,12 @@
 import asyncio
 import csv
 import io
+import shutil
 import stat
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from piqa.errors import InputError
 from piqa.judgement.answers import answers_table
 from piqa.preparation.image_bounds import read_file
-from piqa.server import study_images
+from piqa.server import pages, study_images
 from piqa.server.database import Database
 from piqa.server.devices import DevicesJob
 from piqa.server.disk import is_full
@@ -59,6 +61,32 @@ def set_photos(client, **values):
 def test_an_address_holds_no_nul(client, address):
     answer = client.get(address)
     assert (answer.status_code, answer.json()) == (400, {"error": "an address holds no NUL"})
+
+
+def test_no_request_waits_while_the_disk_is_slow_for_another_one(tmp_path, monkeypatch):
+    waited, did = [], []
+
+    def noted(module, name):
+        work = getattr(module, name)
+
+        def do(*arguments, **settings):
+            did.append(name)
+            with suppress(RuntimeError):  # of a thread that no other request waits for
+                waited.append((name, asyncio.get_running_loop()))
+            return work(*arguments, **settings)
+
+        monkeypatch.setattr(module, name, do)
+
+    with quiet_server(tmp_path / "data", token="a token of many characters") as client:
+        client.headers["Authorization"] = "Bearer a token of many characters"
+        project = new_project(client, {})
+        for module, name in ((shutil, "disk_usage"), (shutil, "rmtree"), (pages, "render_page")):
+            noted(module, name)
+        sent = [("images", ("a.jpg", picture(1), "image/jpeg"))]
+        assert client.post(f"/api/projects/{project}/photos", files=sent).status_code == 202
+        assert client.post("/login", data={"token": "none"}).status_code == 401
+        assert client.get("/photos/none", headers={"Accept": "text/html"}).status_code == 404
+    assert did == ["disk_usage", "rmtree", "render_page", "render_page"] and waited == []
 
 
 # Too much at once

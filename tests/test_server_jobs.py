@@ -139,6 +139,28 @@ def test_a_job_is_stopped_and_one_whose_server_ends_waits(database):
     assert (jobs.get(stopped).state, jobs.get(later).state) == ("stopped", "waiting")
 
 
+def test_a_job_that_the_database_refuses_each_time_fails_in_one_line_and_one_that_it_refuses_once_does_not(database):
+    begun = []
+
+    def work(job):
+        begun.append(time.monotonic())
+        if job.arguments["always"] or len(begun) == 1:
+            with database.session() as session:
+                session.execute(text("INSERT INTO projects (id) VALUES (NULL)"))
+        return {"tries": len(begun)}
+
+    jobs = jobs_of(database, work, heartbeat=0.02)
+    jobs.start()
+    for always in (False, True):
+        begun.clear()
+        job = jobs.add("work", {"always": always})
+        wait_for(lambda job=job: jobs.get(job).state in ("done", "failed"))
+        assert len(begun) == (6 if always else 2)
+    assert begun[-1] - begun[-2] > 0.02 * 2**4
+    assert "refused this 6 times: " in jobs.get(job).error and "\n" not in jobs.get(job).error
+    jobs.close()
+
+
 # Migrations
 
 

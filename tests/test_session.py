@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from piqa.errors import InputError
+from piqa.judgement.answered import CompactAnswers
 from piqa.judgement.answers import answers_table
 from piqa.judgement.ratings import ratings_table
 from piqa.judgement.session import (
@@ -164,6 +165,29 @@ def test_ratings_show_each_image_once_those_seldom_rated_first():
     assert not {step.image for step in others[1:]} & done
     removed = ratings_table(rows).iloc[-1]
     assert step_again(settings, SCENES, ratings_table(rows[:-1]), removed).image == rows[-1]["image"]
+
+
+@pytest.mark.parametrize("mode", ["pairs", "ratings"])
+def test_answers_as_small_numbers_lead_to_the_same_steps_as_their_table(mode):
+    training = KNOWN if mode == "pairs" else (KnownRating("hall", "h0", 5),)
+    settings = StudySettings(mode=mode, repeat_fraction=0.2, break_every=0, training=training, gold_fraction=0)
+    make, rows = (answers_table if mode == "pairs" else ratings_table), []
+    compact = CompactAnswers.of({image: scene for scene, images in SCENES.items() for image in images})
+    for turn, winner in enumerate(("a", "same", "b", "b", "a") * 5):
+        rater = "kim" if turn % 5 else "lee"
+        step = next_step(settings, SCENES, compact, rater)
+        if turn % 4 == 0:
+            assert next_step(settings, SCENES, make(rows), rater) == step
+        if isinstance(step, EndStep):
+            continue
+        rows.append(answer_of(step, rater, winner))
+        names = ("image_a" if mode == "pairs" else "image", "image_b", "kind", "left", "winner")
+        compact = compact.plus(rater, [tuple(rows[-1].get(name) for name in names)])
+    removed = make(rows).iloc[-1]
+    left = compact.without_last(removed["rater"])
+    assert step_again(settings, SCENES, left, removed) == step_again(settings, SCENES, make(rows[:-1]), removed)
+    assert len(compact) == len(rows) > 15 and (mode == "ratings" or "repeat" in {row["kind"] for row in rows})
+    assert compact.among(dict.fromkeys(SCENES["hall"])).in_scenes() == {"hall": compact.in_scenes()["hall"]}
 
 
 def test_a_study_without_pairs_ends_at_once():

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from piqa.judgement.answered import Answered, AnswerTable
 from piqa.judgement.answers import SIDES
 from piqa.judgement.choice import next_pairs
 from piqa.judgement.study import KnownPair, KnownRating, StudySettings
-from piqa.judgement.wins import wins_of
 
 Scenes = Mapping[str, Sequence[str]]
 Shown = Collection[tuple[str, str, str]]
@@ -96,7 +96,7 @@ class Feedback:
 def next_step(
     settings: StudySettings,
     scenes: Scenes,
-    answers: pd.DataFrame,
+    answers: pd.DataFrame | Answered,
     rater: str,
     breaks: int = 0,
     shown: Shown = (),
@@ -106,12 +106,14 @@ def next_step(
     Args:
         settings: Of the study.
         scenes: The images of each scene.
-        answers: All answers of all raters, as of `answers_table`, or in a study of ratings `ratings_table`.
+        answers: All answers of all raters, as of `answers_table`, or in a study of ratings `ratings_table`; or what
+            keeps them otherwise.
         rater: The rater.
         breaks: How many breaks the rater has ended.
         shown: Pairs (scene, image, image) that other raters see now; others are preferred.
     """
-    own = answers[(answers["rater"] == rater).to_numpy(bool)]
+    given = AnswerTable(answers) if isinstance(answers, pd.DataFrame) else answers
+    own = given.own(rater)
     trained = int((own["kind"] == "training").sum())
     own = own[(own["kind"] != "training").to_numpy(bool)]
     answered, of = len(own), _most(settings, scenes)
@@ -122,9 +124,9 @@ def next_step(
     rng = _draws(settings.seed, rater, answered)
     step: Step
     if settings.mode == "ratings":
-        step = _next_rating(settings, scenes, answers, own, of, rng)
+        step = _next_rating(settings, scenes, given, own, of, rng)
     else:
-        step = _next_pair(settings, scenes, answers, own, of, set(shown), rng)
+        step = _next_pair(settings, scenes, given, own, of, set(shown), rng)
     due = answered // settings.break_every if settings.break_every else 0
     if due > breaks and not isinstance(step, EndStep):
         return BreakStep(answered, of)
@@ -146,17 +148,18 @@ def last_answer(answers: pd.DataFrame, rater: str) -> Any | None:
 
 
 def step_again(
-    settings: StudySettings, scenes: Scenes, answers: pd.DataFrame, removed: Mapping[str, Any]
+    settings: StudySettings, scenes: Scenes, answers: pd.DataFrame | Answered, removed: Mapping[str, Any]
 ) -> PairStep | RatingStep:
     """Return the step of an answer that was undone, so that the same question is shown the same way.
 
     Args:
         settings: Of the study.
         scenes: The images of each scene.
-        answers: What is left.
+        answers: What is left, as of `next_step`.
         removed: The row that was removed.
     """
-    own = answers[(answers["rater"] == removed["rater"]).to_numpy(bool)]
+    given = AnswerTable(answers) if isinstance(answers, pd.DataFrame) else answers
+    own = given.own(str(removed["rater"]))
     trained = int((own["kind"] == "training").sum())
     answered, of = len(own) - trained, _most(settings, scenes)
     if removed["kind"] == "training":
@@ -198,7 +201,7 @@ def _training(settings: StudySettings, trained: int, answered: int, of: int, rat
 def _next_pair(
     settings: StudySettings,
     scenes: Scenes,
-    answers: pd.DataFrame,
+    given: Answered,
     own: pd.DataFrame,
     of: int,
     shown: set[tuple[str, str, str]],
@@ -219,13 +222,12 @@ def _next_pair(
     for scene, others in _seen(_reserved(settings)).items():  # their answers are told, or known
         for image, more in others.items():
             asked.setdefault(scene, {}).setdefault(image, set()).update(more)
-    new = answers[(answers["kind"] == "new").to_numpy(bool)]
-    for scene in _scenes_in_turn(scenes, new, rng):
+    for scene in _scenes_in_turn(scenes, given.in_scenes(), rng):
         images = list(scenes[scene])
         allowed = _allowed(images, asked.get(scene, {}))
         if not allowed.any():
             continue
-        pairs = next_pairs(wins_of(new, scene, images), SPARE, rng, settings.choice, allowed)
+        pairs = next_pairs(given.wins(scene, images), SPARE, rng, settings.choice, allowed)
         free = [
             pair
             for pair in pairs
@@ -241,7 +243,7 @@ def _next_pair(
 def _next_rating(
     settings: StudySettings,
     scenes: Scenes,
-    ratings: pd.DataFrame,
+    given: Answered,
     own: pd.DataFrame,
     of: int,
     rng: np.random.Generator,
@@ -251,8 +253,7 @@ def _next_rating(
         row = own.iloc[again[0]]
         return RatingStep(row["scene"], row["image"], "repeat", len(own), of)
     done = set(zip(own["scene"], own["image"], strict=True))
-    new = ratings[(ratings["kind"] == "new").to_numpy(bool)]
-    counts = new.groupby(["scene", "image"]).size().to_dict()
+    counts = given.of_images()
     open_images = [(scene, image) for scene, images in scenes.items() for image in images if (scene, image) not in done]
     if not open_images:
         return EndStep(len(own), len(own))
@@ -307,9 +308,8 @@ def _allowed(images: Sequence[str], asked: Mapping[str, Collection[str]]) -> np.
     return allowed
 
 
-def _scenes_in_turn(scenes: Scenes, new: pd.DataFrame, rng: np.random.Generator) -> Iterator[str]:
+def _scenes_in_turn(scenes: Scenes, counts: Mapping[str, int], rng: np.random.Generator) -> Iterator[str]:
     """Yield scenes of two images and more, those with the fewest answers an image first, equal ones at random."""
-    counts = new["scene"].value_counts().to_dict()
     names = [scene for scene, images in scenes.items() if len(images) > 1]
     order = rng.permutation(len(names))
     yield from sorted(

@@ -77,37 +77,37 @@ def _tell_faults(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, InputError)
         if is_no_room(error):
-            return answer(request, 507, FULL)
+            return await answer(request, 507, FULL)
         if isinstance(error, RequestError):
-            return answer(request, error.status, str(error), error.headers)
-        return answer(request, 400, str(error))
+            return await answer(request, error.status, str(error), error.headers)
+        return await answer(request, 400, str(error))
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         words = {404: "there is nothing here", 405: "this cannot be done here"}
-        return answer(request, error.status_code, words.get(error.status_code, str(error.detail)), error.headers)
+        return await answer(request, error.status_code, words.get(error.status_code, str(error.detail)), error.headers)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
-        return answer(request, 422, " ".join(f"{place}: {first['msg']}".split()))
+        return await answer(request, 422, " ".join(f"{place}: {first['msg']}".split()))
 
     async def of_database(request: Request, error: Exception) -> Response:
         if is_no_room(error):
-            return answer(request, 507, FULL)
+            return await answer(request, 507, FULL)
         if isinstance(error, IntegrityError):
-            return answer(request, 409, "this changed meanwhile; look again")
-        return answer(request, 503, "the database does not answer; try again", {"Retry-After": "5"})
+            return await answer(request, 409, "this changed meanwhile; look again")
+        return await answer(request, 503, "the database does not answer; try again", {"Retry-After": "5"})
 
     async def of_machine(request: Request, error: Exception) -> Response:
         if is_no_room(error):
-            return answer(request, 507, FULL)
+            return await answer(request, 507, FULL)
         line = "the server could not do this; its operator finds the reason in its log"
-        return answer(request, 500, line, {"Connection": "close"})  # uvicorn closes it after such a fault
+        return await answer(request, 500, line, {"Connection": "close"})  # uvicorn closes it after such a fault
 
     async def gone(request: Request, error: Exception) -> Response:
-        return answer(request, 400, "the client is gone")
+        return await answer(request, 400, "the client is gone")
 
     app.add_exception_handler(InputError, refused)
     app.add_exception_handler(HTTPException, of_http)
@@ -118,12 +118,12 @@ def _tell_faults(app: FastAPI) -> None:
     app.add_exception_handler(Exception, of_machine)
 
 
-def answer(request: Request, status: int, line: str, headers: object = None) -> Response:
+async def answer(request: Request, status: int, line: str, headers: object = None) -> Response:
     """Return a line as JSON, or as a page where a browser asks for one."""
     more = dict(headers) if isinstance(headers, dict) else {}
     more |= HEADERS  # the answer to what nobody expected does not pass the guard
     if not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", ""):
-        told = page(request, "error.html", status=status, line=line)
+        told = await run_in_threadpool(page, request, "error.html", status=status, line=line)
         told.headers.update(more)
         return told
     return JSONResponse({"error": line}, status, more | {"Content-Security-Policy": POLICY})

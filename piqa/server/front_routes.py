@@ -6,6 +6,7 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 from python_multipart.multipart import parse_options_header
 
@@ -46,7 +47,7 @@ async def log_in(request: Request, here: Here) -> Response:
     if token is None:
         return RedirectResponse(target, 303)
     if not same_secret(form.get("token", [""])[0].strip(), token):
-        return page(request, "login.html", status=401, home="/login", next=target, wrong=True)
+        return await run_in_threadpool(page, request, "login.html", status=401, home="/login", next=target, wrong=True)
     answer = RedirectResponse(target, 303)
     answer.set_cookie(COOKIE, session_of(token), httponly=True, samesite="strict", secure=is_secure(request))
     return answer

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from piqa.errors import InputError
@@ -30,6 +30,11 @@ from piqa.system.files import HERE
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 DISK = "the server's disk is full"
+TRIES = 6  # of a job that the database refuses each time: after a minute and a half it has failed
+FORGIVEN = 600.0  # seconds after which a try in vain does not count any more
+REFUSED = "the database takes neither the result of this job nor why it failed"
+LONGEST = 300  # characters of a reason
+AWAY = (OperationalError, InterfaceError)  # what a database says that does not answer for a moment
 ENDED = (DONE, FAILED, STOPPED)
 
 
@@ -91,6 +96,7 @@ class Jobs:
         self._active: set[str] = set()  # jobs that run here
         self._to_end: set[str] = set()  # those of them that are to end
         self._seen: dict[str, tuple[datetime | None, float]] = {}  # of jobs elsewhere: the last sign, and since when
+        self._refused: dict[str, tuple[int, float]] = {}  # jobs' tries in vain, and until when each rests
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._work, name=f"jobs-{at}") for at in range(threads)]
         self._threads.append(threading.Thread(target=self._live, name="jobs-life"))
@@ -186,7 +192,12 @@ class Jobs:
 
     def _claimed(self) -> Running | None:
         with self._database.session() as session:
-            gone = [job for job, state in self._running(session).items() if self._is_gone(job, *state)]
+            resting = {job for job, (_, until) in self._refused.copy().items() if until > time.monotonic()}
+            gone = [
+                job
+                for job, (owner, seen) in self._running(session).items()
+                if job not in resting and (owner == self.owner or self._is_gone(job, owner, seen))
+            ]
             free = select(Job).where(Job.kind.in_(self._handlers), or_(Job.state == WAITING, Job.id.in_(gone)))
             job = session.scalars(free.order_by(Job.created).limit(1).with_for_update(skip_locked=True)).first()
             if job is None:
@@ -232,15 +243,17 @@ class Jobs:
             self._run(running)
 
     def _run(self, running: Running) -> None:
-        """Run a job, and keep how it ended; one that ends as the database is away is claimed anew."""
+        """Run a job, and keep how it ended; one that ends as the database is away, or refuses it, is claimed anew."""
         try:
             result = self._handlers[running.kind](running)
             self._finish(running, {"state": DONE, "result": result})
         except (JobStoppedError, DBAPIError) as error:
-            if is_no_room(error):
+            if isinstance(error, JobStoppedError):
+                self._refused.pop(running.id, None)
+            elif is_no_room(error):
                 self._finish(running, {"state": FAILED, "error": DISK})
-            elif isinstance(error, DBAPIError):
-                self._end.wait(self._heartbeat)
+            else:
+                self._rest(running, error)
         except Exception as error:
             if not self.ending:
                 line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
@@ -249,14 +262,38 @@ class Jobs:
         finally:
             self._active.discard(running.id)
 
+    def _rest(self, running: Running, error: DBAPIError) -> None:
+        """Let a job that the database refused rest before it is claimed anew, longer each time; at last it has failed.
+
+        Where the database is away, no job can be claimed, so that its absence counts as one try, however long it is.
+        """
+        tries, until = self._refused.get(running.id, (0, 0.0))
+        tries = 1 if time.monotonic() - until > FORGIVEN else tries + 1
+        self._refused[running.id] = (tries, time.monotonic() + self._heartbeat * 2 ** (tries - 1))
+        if tries >= TRIES:
+            reason = " ".join(str(error.orig).split())[:LONGEST]
+            self._finish(running, {"state": FAILED, "error": f"the database refused this {tries} times: {reason}"})
+
     def _finish(self, running: Running, values: dict[str, object]) -> None:
-        """Keep how a job ended, as soon as the database can be written."""
+        """Keep how a job ended, as soon as the database can be written.
+
+        Raises:
+            DBAPIError: If the database is there, and refuses a result.
+        """
         while not self.ending:
             try:
                 self.update_own(running.id, {**values, "finished": now()})
-                return
-            except DBAPIError:
+            except AWAY:
                 self._end.wait(self._heartbeat)
+            except DBAPIError:
+                if values["state"] == DONE:
+                    raise
+                if values["error"] == REFUSED:
+                    return
+                values = {**values, "error": REFUSED}
+            else:
+                self._refused.pop(running.id, None)
+                return
 
     def _live(self) -> None:
         """Say now and then that this server lives, and hear which of its jobs are to end."""

@@ -81,7 +81,7 @@ class Once:
 
         Those that were uploaded are gone when the block ends.
         """
-        with self._services.storage.incoming() as folder:
+        async with self._services.storage.incoming() as folder:
             received = await receive(request, folder, self._services.settings.limits)
             images = [
                 Given(one.name, one.path) if isinstance(one, Upload) else Given(one[0], None, one[1])
@@ -121,11 +121,8 @@ class Once:
         there = [image for image in images if image.file is not None]
         pool = self._services.measuring
         pool.check_room(len(there))
-        folders = [f"{image.file}.pictures" if maps and not self._is_named(image) else None for image in there]
+        folders = await run_in_threadpool(self._folders_of_maps, there) if maps else [None] * len(there)
         tasks = [Task(str(image.file), image.name, folder) for image, folder in zip(there, folders, strict=True)]
-        for folder in folders:
-            if folder is not None:
-                Path(folder).mkdir(exist_ok=True)
         results = await self._results(request, _all([pool.submit(task, urgent=True)] for task in tasks))
         for image, found, folder in zip(there, results, folders, strict=True):
             if isinstance(found, Exception) or found[ERROR] is not None:
@@ -158,6 +155,14 @@ class Once:
                 else:
                     image.scores[model.name] = ScoreSeen(explained.score)
                     image.said[model.name] = _said(explained)
+
+    def _folders_of_maps(self, images: Sequence[Given]) -> list[str | None]:
+        """Make a folder beside each uploaded image; return them, None of an image below the root."""
+        folders = [None if self._is_named(image) else f"{image.file}.pictures" for image in images]
+        for folder in folders:
+            if folder is not None:
+                Path(folder).mkdir(exist_ok=True)
+        return folders
 
     def _is_named(self, image: Given) -> bool:
         """Whether an image lies below the root, where nothing is written."""

@@ -100,7 +100,7 @@ async def _begun(request: Request, here: Here) -> JSONResponse:
     project = await run_in_threadpool(here.projects.create, name)
     added = Added()
     try:
-        with here.storage.incoming() as folder:
+        async with here.storage.incoming() as folder:
             received = await receive(request, folder, here.settings.limits)
             if received.names:
                 added = await run_in_threadpool(here.projects.add_named, project.id, received.names)

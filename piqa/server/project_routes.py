@@ -88,7 +88,7 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
     `refused`; the others are added all the same.
     """
     await run_in_threadpool(here.projects.get, project)
-    with here.storage.incoming() as folder:
+    async with here.storage.incoming() as folder:
         received = await receive(request, folder, here.settings.limits)
         if received.names:
             added = await run_in_threadpool(here.projects.add_named, project, received.names)

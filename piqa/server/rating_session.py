@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from piqa.judgement.answered import OneAnswer
+from piqa.judgement.answers import SAME
 from piqa.judgement.session import (
     EndStep,
     PairStep,
@@ -25,10 +26,11 @@ from piqa.judgement.session import (
     next_step,
     step_again,
 )
+from piqa.server.answer_memory import known_answers
 from piqa.server.database import Database
 from piqa.server.records import new_id, now
 from piqa.server.refusals import RequestError, not_found
-from piqa.server.studies import StudyContent, faces_of, read_answers, read_study
+from piqa.server.studies import StudyContent, faces_of, read_study
 from piqa.server.study_records import Answer, Rater
 
 TRIES = 10
@@ -81,7 +83,7 @@ def change(database: Database, link: str, act: Callable[[Session, Rater, StudyCo
 def state(session: Session, rater: Rater, content: StudyContent) -> Reply:
     """Return what the rater's page shows now."""
     _look_ahead(session, rater, content)
-    answered, trained = _counts(session, rater)
+    answered, trained = _counts(session, rater, content)
     queue, training = rater.state["queue"], len(content.settings.training)
     reply: Reply = {
         "answers": answered + trained,
@@ -119,7 +121,7 @@ def begin(session: Session, rater: Rater, content: StudyContent, conditions: Con
 def go_on(session: Session, rater: Rater, content: StudyContent) -> Reply:
     """End a break."""
     _look_ahead(session, rater, content)
-    due = _breaks_due(content, _counts(session, rater)[0])
+    due = _breaks_due(content, _counts(session, rater, content)[0])
     rater.state = {**rater.state, "breaks": max(due, rater.state["breaks"])}
     return {"state": state(session, rater, content)}
 
@@ -172,11 +174,12 @@ def undo(session: Session, rater: Rater, content: StudyContent, answers: int) ->
     """Take back the last answer, if there are as many as the rater's page knows of, and show its question again."""
     _look_ahead(session, rater, content)
     last = session.scalar(select(Answer).where(Answer.rater_id == rater.id).order_by(Answer.number.desc()).limit(1))
-    if last is None or sum(_counts(session, rater)) != answers:
+    if last is None or sum(_counts(session, rater, content)) != answers:
         return {"state": state(session, rater, content), "undone": False}
-    table = read_answers(session, content)
-    place = table.index[(table["rater"] == rater.id).to_numpy(bool)][-1]
-    again = step_again(content.settings, content.scenes, table.drop(index=place), table.loc[place].to_dict())
+    question = {name: getattr(last, name) for name in ("kind", "left", "image_a", "image_b", "expected")}
+    removed = question | {"rater": rater.id, "scene": content.images[last.image_a].scene, "image": last.image_a}
+    given = known_answers(session, content).without_last(rater.id)
+    again = step_again(content.settings, content.scenes, given, removed | {"expected": last.expected or ""})
     session.delete(last)
     session.flush()
     rater.state = {**rater.state, "queue": [_question(again), *rater.state["queue"]][:AHEAD]}
@@ -190,10 +193,10 @@ def _look_ahead(session: Session, rater: Rater, content: StudyContent) -> None:
     seen = {*content.images} - content.unreadable
     queue = [one for one in known["queue"] if {*_sides(one)} <= seen]
     if len(queue) < AHEAD:
-        table = read_answers(session, content)
+        answers = known_answers(session, content)
         shown = _on_other_screens(session, rater)
         while len(queue) < AHEAD:
-            waiting = pd.concat([table, _as_answers(table, rater, queue)], ignore_index=True) if queue else table
+            waiting = answers.plus(rater.id, map(_as_answer, queue))
             step = next_step(content.settings, content.scenes, waiting, rater.id, NO_BREAKS, shown)
             if isinstance(step, EndStep):
                 break
@@ -203,9 +206,10 @@ def _look_ahead(session: Session, rater: Rater, content: StudyContent) -> None:
         rater.state = now_known
 
 
-def _as_answers(table: pd.DataFrame, rater: Rater, queue: list[dict[str, Any]]) -> pd.DataFrame:
-    given = {"winner": "same", "rating": 3.0, "rater": rater.id, "seconds": 1.0, "time": ""}
-    return pd.DataFrame([{**question, **given} for question in queue])[list(table.columns)]
+def _as_answer(question: Mapping[str, Any]) -> OneAnswer:
+    if "image" in question:
+        return question["image"], None, question["kind"], None, None
+    return question["image_a"], question["image_b"], question["kind"], question["left"], SAME
 
 
 def _on_other_screens(session: Session, rater: Rater) -> set[tuple[str, str, str]]:
@@ -250,12 +254,9 @@ def _choice_of(answer: Answer) -> str:
     return "same" if answer.winner == "same" else "left" if answer.winner == answer.left else "right"
 
 
-def _counts(session: Session, rater: Rater) -> tuple[int, int]:
+def _counts(session: Session, rater: Rater, content: StudyContent) -> tuple[int, int]:
     """Return how many answers a rater has given, without training and in training."""
-    rows = session.execute(select(Answer.kind, func.count()).where(Answer.rater_id == rater.id).group_by(Answer.kind))
-    by_kind = {kind: count for kind, count in rows}
-    trained = by_kind.pop("training", 0)
-    return sum(by_kind.values()), trained
+    return known_answers(session, content).count_of(rater.id)
 
 
 def _breaks_due(content: StudyContent, answered: int) -> int:

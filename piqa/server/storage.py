@@ -15,10 +15,13 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from anyio import CancelScope
+from fastapi.concurrency import run_in_threadpool
 
 from piqa.server.records import Photo
 from piqa.server.refusals import FULL, RequestError
@@ -115,21 +118,25 @@ class Storage:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    @contextmanager
-    def incoming(self) -> Iterator[Path]:
-        """Yield a folder for the files of a request; it is gone when the block ends.
+    @asynccontextmanager
+    async def incoming(self) -> AsyncIterator[Path]:
+        """Yield a folder for the files of a request, gone when the block ends; no other request waits for the disk.
 
         Raises:
             RequestError: If there is no room.
         """
+        folder = self._incoming / f"{HERE}.{os.getpid()}.{uuid4().hex}"
+        try:
+            await run_in_threadpool(self._make_room, folder)
+            yield folder
+        finally:  # of a request that is given up as well
+            with CancelScope(shield=True):
+                await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+
+    def _make_room(self, folder: Path) -> None:
         if shutil.disk_usage(self._disk).free < self._free_bytes:
             raise RequestError(507, FULL)
-        folder = self._incoming / f"{HERE}.{os.getpid()}.{uuid4().hex}"
         folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_leftovers(self) -> None:
         """Remove what servers that were killed were receiving."""

@@ -83,7 +83,8 @@ async def receive(request: Request, folder: Path, limits: Limits) -> Received:
         await body.drain()
         raise body.too_large()
     if kind == b"application/json":
-        return _from_json(b"".join([chunk async for chunk in body.chunks()]), limits)
+        content = b"".join([chunk async for chunk in body.chunks()])
+        return await run_in_threadpool(_from_json, content, limits)
     if kind != b"multipart/form-data" or not (boundary := options.get(b"boundary")):
         await body.drain()
         raise RequestError(415, "send images as multipart/form-data, or as application/json with their `names`")
