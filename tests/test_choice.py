@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import entr, ndtr
 
-from piqa.judgement.choice import gain_of, information_gain, next_pairs
+from piqa.judgement.choice import gain_of, information_gain, next_pairs, posterior
 from piqa.judgement.thurstone import SIGMA
 
 CHOICES = ("active", "random")
@@ -63,6 +63,32 @@ def test_a_batch_of_the_active_choice_connects_all_images(answers):
     assert reached == set(range(images))
 
 
+def test_each_pair_of_a_batch_is_the_best_once_those_before_are_answered():
+    images = 12
+    wins = random_wins(images, 60)
+    pairs = next_pairs(wins, images - 1, np.random.default_rng(1))
+    fit = posterior(wins)
+    covariance, part = fit.covariance.copy(), np.arange(images)
+    first, second = np.triu_indices(images, 1)
+    for one, other in pairs:
+        variance = np.diag(covariance)
+        spread = variance[:, None] + variance - 2 * covariance
+        gain = gain_of(fit.score[first] - fit.score[second], spread[first, second])
+        joins = part[first] != part[second]
+        chosen = gain[(first == one) & (second == other)][0]
+        assert joins[(first == one) & (second == other)][0] and chosen > 0.9999 * gain[joins].max()
+        part[part == part[other]] = part[one]
+        toward, before = covariance[one] - covariance[other], spread[one, other]
+        covariance -= np.outer(toward, toward) / before * (1 - np.exp(-2 * chosen))
+        after = covariance[one, one] + covariance[other, other] - 2 * covariance[one, other]
+        assert np.log(before / after) / 2 == pytest.approx(chosen)
+
+
+def test_without_answers_every_image_is_seen_once_before_any_twice():
+    pairs = next_pairs(np.zeros((12, 12)), 6, np.random.default_rng(3))
+    assert sorted(end for pair in pairs for end in pair) == list(range(12))
+
+
 @pytest.mark.parametrize("method", CHOICES)
 def test_only_allowed_pairs_are_asked(method):
     allowed = np.zeros((5, 5), bool)
@@ -73,6 +99,6 @@ def test_only_allowed_pairs_are_asked(method):
 
 @pytest.mark.parametrize("method", CHOICES)
 def test_the_draws_decide(method):
-    wins = random_wins(8, 30)
+    wins = np.zeros((8, 8))  # all pairs are alike
     one, again, other = (next_pairs(wins, 5, np.random.default_rng(seed), method) for seed in (1, 1, 2))
     assert one == again != other

@@ -2,10 +2,11 @@
 
 The active choice fits the answers so far, which gives every difference a mean and a variance, and takes the expected
 information gain (EIG) of an answer: its entropy less that which the rater's noise would leave if the difference were
-known. A batch is the minimum spanning tree of 1 / EIG: it connects all images, so that no part of the scale hangs in
-the air, as it does where only neighbours are compared.
+known. A batch is chosen pair by pair, as if those before had been answered, and as a tree: it connects all images, so
+that no part of the scale hangs in the air, as it does where only neighbours are compared.
 
-Reference: Mikhailiuk et al. 2020, arXiv 2004.05691; Li et al. 2018 (Hybrid-MST), whose EIG needs no message passing.
+Reference: Mikhailiuk et al. 2020, arXiv 2004.05691, whose batch is the minimum spanning tree of 1 / EIG, in which an
+image of which little is known stands in many pairs; Li et al. 2018 (Hybrid-MST), whose EIG needs no message passing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.special import entr, ndtr
 
-from piqa.judgement.thurstone import SIGMA, USUAL_SD, Array, Counts, Places, fit_normal
+from piqa.judgement.thurstone import SIGMA, USUAL_SD, Array, Counts, Fit, Places, fit_normal
 
 Choice = Literal["active", "random"]
 Allowed = NDArray[np.bool_]
@@ -30,6 +29,7 @@ FINE, FAR = 0.01, 9.0  # step and end of the table of entropies; beyond the end 
 _at = ndtr(np.arange(0, FAR + FINE, FINE))
 ENTROPIES: Array = np.asarray(entr(_at) + entr(1 - _at), np.float64)  # of an answer, in nats, by |difference| / SIGMA
 TINY = 1e-12  # nats: the least gain that is told apart from none
+TOP = 32  # pairs whose gain is computed anew at once
 
 
 def next_pairs(
@@ -46,8 +46,8 @@ def next_pairs(
             (images, images).
         count: How many pairs at most.
         rng: Draws.
-        method: "active" takes the spanning tree of the most informative pairs in a random order, then the tree of what
-            is left, and so on; "random" takes any.
+        method: "active" takes the most informative pair, then the one that will be when the former is answered, and so
+            on until a tree connects all images, then begins another tree; "random" takes any.
         allowed: Pairs that may be asked, symmetric, shape (images, images); None: all.
 
     Returns:
@@ -63,7 +63,7 @@ def next_pairs(
     if method == "random":
         taken = rng.permutation(len(first))[:count].tolist()
     else:
-        taken = _in_trees(first, second, information_gain(wins, first, second), size, count, rng)
+        taken = _in_trees(posterior(wins), first, second, count, rng)
     return [(int(first[at]), int(second[at])) for at in taken]
 
 
@@ -76,11 +76,26 @@ def information_gain(wins: Array, first: Places, second: Places, prior_sd: float
         second: The other one.
         prior_sd: Of the scores, in JOD; None: two steps from the usual one towards what the answers say.
     """
+    return _gains(posterior(wins, prior_sd), first, second)
+
+
+def posterior(wins: Array, prior_sd: float | None = None) -> Fit:
+    """Return the scores and the covariance of their errors as the choice needs them.
+
+    Args:
+        wins: As of `next_pairs`.
+        prior_sd: As of `information_gain`.
+    """
     counts = Counts.of(np.asarray(wins, np.float64))
     fit = fit_normal(counts, prior_sd or USUAL_SD, close=NEAR)
     for _ in range(0 if prior_sd else SD_STEPS):  # of the algorithm EM
         sd = float(np.sqrt(np.mean(fit.score**2 + np.diag(fit.covariance))))
         fit = fit_normal(counts, sd, fit.score, NEAR)
+    return fit
+
+
+def _gains(fit: Fit, first: Places, second: Places) -> Array:
+    """Return the expected information gain of an answer to each pair, in nats, shape (pairs,)."""
     variance = np.diag(fit.covariance)
     spread = variance[first] + variance[second] - 2 * fit.covariance[first, second]
     return gain_of(fit.score[first] - fit.score[second], np.maximum(spread, 0))
@@ -106,14 +121,43 @@ def _entropy(x: Array) -> Array:
     return np.asarray(ENTROPIES[below] + (place - below) * (ENTROPIES[below + 1] - ENTROPIES[below]))
 
 
-def _in_trees(first: Places, second: Places, gain: Array, size: int, count: int, rng: np.random.Generator) -> list[int]:
-    """Return places of pairs: those of the best spanning tree in a random order, then those of the next tree."""
-    left, taken = np.arange(len(first)), list[int]()
-    weight = (1 + 1e-6 * rng.random(len(first))) / gain  # of equal pairs, any
-    while len(taken) < count and len(left):
-        graph = coo_matrix((weight[left], (first[left], second[left])), shape=(size, size))
-        tree = minimum_spanning_tree(graph.tocsr()).tocoo()
-        chosen = np.isin(first[left] * size + second[left], tree.row.astype(np.int64) * size + tree.col)
-        taken += rng.permutation(left[chosen]).tolist()
-        left = left[~chosen]
-    return taken[:count]
+def _in_trees(fit: Fit, first: Places, second: Places, count: int, rng: np.random.Generator) -> list[int]:
+    """Return places of pairs: each joins two parts of its tree, and is the best once those before are answered."""
+    noise = 1 + 1e-6 * rng.random(len(first))  # of equal pairs, any
+    gain, part, left = noise * _gains(fit, first, second), np.arange(len(fit.score)), np.ones(len(first), bool)
+    taken = list[int]()
+    while len(taken) < count and left.any():
+        joins = left & (part[first] != part[second])
+        if not joins.any():  # the tree is complete: the next one
+            part = np.arange(len(part))
+            continue
+        best = _best(fit, first, second, gain, noise, np.flatnonzero(joins))
+        taken.append(best)
+        left[best] = False
+        one, other = first[best], second[best]
+        part[part == part[other]] = part[one]
+        fit = _answered(fit, one, other, gain[best])
+    return taken
+
+
+def _best(fit: Fit, first: Places, second: Places, gain: Array, noise: Array, among: Places) -> int:
+    """Return the place of the best pair; `gain` may be of an earlier fit and is renewed where that matters.
+
+    Answers make gains smaller, so a pair whose old gain is below the best new one need not be computed.
+    """
+    while True:
+        top = among[np.argpartition(gain[among], -min(TOP, len(among)))[-TOP:]]
+        gain[top] = noise[top] * _gains(fit, first[top], second[top])
+        best = top[gain[top].argmax()]
+        if gain[best] >= gain[among].max():
+            return int(best)
+
+
+def _answered(fit: Fit, one: int, other: int, gain: float) -> Fit:
+    """Return the fit with the covariance after an answer to a pair: after a normal one that tells as much, gain nats.
+
+    Such an answer divides the variance of the difference by exp(2 gain). The scores stay, as it is not known yet.
+    """
+    toward = fit.covariance[one] - fit.covariance[other]
+    share = -np.expm1(-2 * gain) / max(toward[one] - toward[other], TINY)
+    return Fit(fit.score, fit.covariance - share * np.outer(toward, toward), fit.prior_sd)
