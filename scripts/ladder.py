@@ -1,9 +1,11 @@
-"""Train a recipe step by step, each step with one switch more, and tell what each is worth, with intervals.
+r"""Train a recipe step by step, each step with one switch more, and tell what each is worth, with intervals.
 
     python scripts/ladder.py                                   the demo, reduced: some minutes of two cores
-    python scripts/ladder.py --config piqa_plus.yaml --epochs 0 --seeds 5 --common --data.table.root data/piq23
     python scripts/ladder.py --alone                           each switch against the plain recipe
+    python scripts/ladder.py --config piqa_plus.yaml --epochs 0 --seeds 5 --ema_decay 0.999 \
+        --attributes details exposure --common --data.table.root data/piq23 --data.table.also '[details, exposure]'
 
+The plain recipe is the config with the switches off, whether the config has them or not; its backbone is the config's.
 Every step is trained with the same seeds, and measured by its SROCC in each test scene. A step's value is the mean over
 scenes and seeds; its interval is a bootstrap over scenes. It is compared with the step before, scene by scene, seed by
 seed. What it prints holds for the table that it names and for no other.
@@ -35,6 +37,8 @@ from piqa.system.json_text import write_json
 
 DRAWS = 5000
 Arguments = tuple[str, ...]
+OFF: Arguments = ("--model.target", "published", "--ema_decay", "null", "--model.layer_decay", "1")  # the plain recipe
+DEMO, DEMO_ATTRIBUTES = "demo.yaml", ("detail", "exposure")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Rung:
 
 
 def rungs(options: argparse.Namespace) -> list[Rung]:
-    """Return the steps in order; those that the table cannot serve are left out."""
+    """Return the steps in order; that of another backbone and that of attributes only where some are named."""
     steps = [
         Rung("plain"),
         Rung("label noise in the target", ("--model.target", "score_std")),
@@ -80,12 +84,12 @@ def main() -> None:
     options = parse()
     folder = Path(options.out)
     common: Arguments = tuple(options.common)
-    if not common and options.config == "demo.yaml":
+    if not common and options.config == DEMO:
         demo = write_demo(folder / "demo", options.demo_seed, options.scenes, options.test_scenes)
         common = ("--data.table.csv", str(demo))
     if options.epochs:
         common += ("--trainer.max_epochs", str(options.epochs), "--trainer.check_val_every_n_epoch", "1")
-        common += ("--model.schedule.T_max", str(options.epochs)) if options.config == "demo.yaml" else ()
+        common += ("--model.schedule.T_max", str(options.epochs)) if options.config == DEMO else ()
     steps, costs = rungs(options), []
     found: dict[str, NDArray[np.float64]] = {}
     with one_line_errors():
@@ -105,7 +109,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="demo.yaml", help="the plain recipe")
+    parser.add_argument("--config", default=DEMO, help="the plain recipe")
     parser.add_argument("--out", default="runs/ladder", help="folder of runs and results; what is trained is not again")
     parser.add_argument("--seeds", type=int, default=2, help="runs of each step")
     parser.add_argument("--epochs", type=int, default=8, help="epochs of each run; 0 for those of the config")
@@ -115,12 +119,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ema_decay", type=float, default=0.95)
     parser.add_argument("--layer_decay", type=float, default=0.75)
     parser.add_argument("--backbone", default="", help="timm name; by default the step is left out")
-    parser.add_argument(
-        "--attributes", nargs="*", default=["detail", "exposure"], help="attributes that the table has scores of"
-    )
+    text = "attributes that the table has scores of; by default the demo's, and none of another config"
+    parser.add_argument("--attributes", nargs="*", help=text)
     parser.add_argument("--alone", action="store_true", help="each switch alone, against the plain recipe")
     parser.add_argument("--common", nargs=argparse.REMAINDER, default=[], help="arguments of all runs, last")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.attributes is None:
+        options.attributes = list(DEMO_ATTRIBUTES) if options.config == DEMO else []
+    return options
 
 
 def of_run(
@@ -130,7 +136,7 @@ def of_run(
     run = run_of(folder, given, seed)
     if not (run / "test" / "predictions.csv").is_file():
         own = ["--out", str(run), "--seed_everything", str(seed), "--ckpt_path", "last"]
-        python("piqa.fit", ["--config", options.config, *common, *given, *own])
+        python("piqa.fit", ["--config", options.config, *OFF, *common, *given, *own])
     if not at_test:
         return by_scene(run / "test" / "predictions.csv")
     out = run / "at_test"

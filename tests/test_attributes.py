@@ -1,5 +1,7 @@
 """One network for several attributes: what it learns from, and what it is judged by."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from piqa.evaluation.output.all_files import Results
 from piqa.evaluation.statistics.options import StatisticsOptions
 from piqa.models import DualBranch
 from piqa.tasks import AttributesTask, RankingTask
+from piqa.training.grad_norm import summed
 
 NAN = float("nan")
 
@@ -187,6 +190,29 @@ def test_the_checkpoint_is_chosen_by_what_the_config_says(selection, measure):
 )
 def test_settings_that_do_not_fit_are_refused(settings, complaint):
     assert complaint in refusal(AttributesTask, Numbers(1), **settings)
+
+
+def set_up(task, train, val):
+    table = SimpleNamespace(name="a table")
+    task._trainer = SimpleNamespace(datamodule=SimpleNamespace(table=table, splits={"train": train, "val": val}))
+    task.setup("fit")
+
+
+def test_an_attribute_of_which_no_pair_can_be_learnt_or_chosen_by_is_refused():
+    whole = a_table()
+    one_a_scene = whole.assign(**{"score.detail": whole["score.detail"].where(whole.index % 8 == 0)})
+    alike = whole.assign(**{"score.detail": 3.0})
+    for poor in (one_a_scene, alike):
+        assert "no training scene of a table has two" in refusal(set_up, AttributesTask(Numbers(1)), poor, whole)
+        assert "by which the checkpoint is chosen" in refusal(set_up, AttributesTask(Numbers(1)), whole, poor)
+        set_up(AttributesTask(Numbers(1), selection="overall"), whole, poor)
+
+
+def test_weights_that_a_callback_would_replace_are_refused():
+    task = AttributesTask(Numbers(1), weights={"detail": 3.0})
+    set_up(task, a_table(), a_table())
+    task.combine_losses = summed
+    assert "`model.weights` would do nothing beside GradNorm" in refusal(set_up, task, a_table(), a_table())
 
 
 def test_a_network_without_an_output_that_is_to_be_learnt_is_refused():

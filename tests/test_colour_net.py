@@ -1,5 +1,7 @@
 """The colour network and its task: what they learn, that GradNorm balances them, how the model is kept."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,6 +100,15 @@ def test_measures_leave_out_images_without_a_label():
     ).assign(quality=[3.0, 9, 1, 2])
     measures = tiny_task().measures(table)
     assert measures["srocc"] == pytest.approx(0.8) and measures["srocc_quality"] == pytest.approx(1)
+
+
+def test_a_factor_of_which_no_two_images_differ_is_refused():
+    frame = pd.DataFrame({"scene": list("aabb"), "score": [1.0, 2, 3, 4], "score.quality": [5.0, np.nan, np.nan, 6]})
+    data = SimpleNamespace(table=SimpleNamespace(name="a table"), splits={"train": frame, "val": frame})
+    task = tiny_task()
+    task._trainer = SimpleNamespace(datamodule=data)
+    with pytest.raises(InputError, match=r"no training scene of a table has two images with different score\.quality"):
+        task.setup("fit")
 
 
 def test_labels_that_the_table_or_the_network_lacks_are_named(csv):

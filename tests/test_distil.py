@@ -215,6 +215,15 @@ def test_nothing_to_learn_from_is_told(config, tmp_path, capsys):
         assert "no folder with two pictures" in refusal(one.load)
 
 
+@pytest.mark.parametrize("folders", [1, 2])
+def test_too_few_folders_are_told_as_folders(folders, tmp_path):
+    names = [str(tmp_path / f"{folder}" / f"{number}.jpg") for folder in range(folders) for number in range(2)]
+    data = DistillationData(pictures=str(tmp_path))
+    data.unscored.find = lambda named: names
+    told = refusal(lambda: data._assigned(choosing=True))
+    assert f"too few folders with two pictures or more ({folders})" in told and "split column" not in told
+
+
 def test_configs_of_a_student_can_be_read():
     class Reader(distil.DistilCLI):
         def before_instantiate_classes(self):

@@ -252,5 +252,8 @@ def test_pictures_of_a_folder_are_drawn_by_folder_where_there_are_three(tmp_path
     assert len(table) == 6 and set(table["split"]) == {"train", "val", "test"}
     assert table.groupby(table["image"].str[0])["split"].nunique().eq(1).all()
     assert Pictures(tmp_path, "c/*", 0, 0).load()["image"].tolist() == ["c/1.png", "c/2.png"]
+    by_default = Pictures(tmp_path).load()  # a tenth of three folders is none, and each split needs one
+    assert by_default.groupby(by_default["image"].str[0])["split"].unique().map(list).explode().nunique() == 3
     assert "leave one for val" in refusal(Pictures(tmp_path, "[ab]/*", 0.25, 0).load)
+    assert "leave none for val" in refusal(Pictures(tmp_path, "[ab]/*", 0.1, 0).load)
     assert "0 pictures match '*'" in refusal(Pictures(tmp_path, "*").load)

@@ -234,3 +234,11 @@ def test_the_steps_are_switches_that_fit_understands(ladder, tiny_config, monkey
     assert config.model.network.init_args.backbone == "test_resnet"
     assert steps[-1].at_test and not steps[-1].arguments
     parsed("evaluate", ["--ckpt_path", "runs/piqa", *steps[-1].at_test], monkeypatch)
+    plain = parsed("fit", ["--config", "piqa_plus.yaml", *ladder.OFF], monkeypatch)  # has the switches itself
+    assert (plain.ema_decay, plain.model.layer_decay, plain.model.target) == (None, 1.0, "published")
+
+
+def test_only_the_demo_has_attributes_that_need_not_be_named(ladder, monkeypatch):
+    for given, attributes in (([], ["detail", "exposure"]), (["--config", "piqa_plus.yaml"], [])):
+        monkeypatch.setattr("sys.argv", ["ladder.py", *given])
+        assert ladder.parse().attributes == attributes

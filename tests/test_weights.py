@@ -101,6 +101,11 @@ def test_a_model_does_not_start_from_a_backbone(tmp_path):
         assert f"has the layout '{layout}', which is no model that scores" in refused(model_file.load_model, path)
 
 
+def test_weights_of_a_piqa_model_without_their_card_are_told_as_such(model, tmp_path):
+    path = saved(tmp_path / "bare.pth", model[1].state_dict())
+    assert "without the card that says of which; give the run's folder" in refused(model_file.load_model, path)
+
+
 def test_what_is_no_liqe_is_not_taken_for_it(tmp_path):
     path = saved(tmp_path / "LIQE.pt", official_state("gfiqa"))
     assert "has the layout 'gfiqa', not that of LIQE" in refused(state_dicts.load_liqe, path)

@@ -85,7 +85,21 @@ class PictureFolders(Table):
             raise InputError(f"{self.root} has no folder with two pictures, which could be compared")
         if not self._test_fraction:
             return frame
-        return hold_out_scenes(frame, self._test_fraction, self._seed, target="test")
+        return self.hold_out(frame, self._test_fraction, self._seed, "test")
+
+    def hold_out(self, frame: pd.DataFrame, fraction: float, seed: int, target: str) -> pd.DataFrame:
+        """Return the table with whole folders moved from training to another split, as `hold_out_scenes`.
+
+        Raises:
+            InputError: If training has a single folder.
+        """
+        if frame.loc[frame["split"] == "train", "scene"].nunique() < 2:
+            raise InputError(
+                f"{self.root} has too few folders with two pictures or more ({frame['scene'].nunique()}): those that "
+                "train, validate and test must be others; divide the pictures into three folders or more, a scene "
+                "each, or name scored images (`data.table`)"
+            )
+        return hold_out_scenes(frame, fraction, seed, target)
 
 
 class DistillationData(PortraitData):
@@ -140,7 +154,10 @@ class DistillationData(PortraitData):
         frame = self._frame
         if not choosing or "val" in set(frame["split"]):
             return frame
-        own = frame[LABELLED] if self.scored is not None else ~frame[LABELLED]
+        if self.scored is None:
+            assert self.unscored is not None
+            return self.unscored.hold_out(frame, self.validation_fraction, self.seed, "val")
+        own = frame[LABELLED]
         chosen = hold_out_scenes(frame[own], self.validation_fraction, self.seed)
         return pd.concat([chosen, frame[~own]], ignore_index=True)
 

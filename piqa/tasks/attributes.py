@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from piqa.data.dataset import Batch
-from piqa.data.tables.more_labels import SCORE, SCORE_STD
+from piqa.data.tables.more_labels import SCORE, SCORE_STD, can_be_compared
 from piqa.errors import InputError
 from piqa.evaluation.attributes import OVERALL, PREDICTION, attribute_table
 from piqa.evaluation.metrics import pair_accuracy, per_scene
@@ -92,8 +92,10 @@ class AttributesTask(RankingTask):
         self.monitor = _measure("srocc", None if selection == OVERALL else selection)
 
     def setup(self, stage: str) -> None:
-        """Check that the table has the labels that are learnt, and no column called like an attribute."""
+        """Check that the table has the labels that are learnt and chosen by, and no column called like an attribute."""
         super().setup(stage)
+        if stage == "fit" and self.combine_losses != self.weighted_mean and set(self.loss_weights.values()) != {1.0}:
+            raise InputError("`model.weights` would do nothing beside GradNorm, which sets the weights; leave one out")
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         train = data.splits["train"]
         kinds = (SCORE, SCORE_STD) if self._target == "score_std" else (SCORE,)
@@ -106,6 +108,27 @@ class AttributesTask(RankingTask):
                     f"{data.table.name} has no training image with a {missing[0]}, which the network is to learn; take "
                     "a table that has it, or leave the attribute out of the network"
                 )
+            if stage == "fit":
+                self._check_comparable(name, train.dropna(subset=[kind + name for kind in kinds]))
+
+    def _check_comparable(self, name: str, known: pd.DataFrame) -> None:
+        """Check that an attribute can be learnt from training images, and that the checkpoint can be chosen by it.
+
+        Raises:
+            InputError: If no two images of a scene differ in it: its output would stay as it was drawn at first.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not can_be_compared(known, SCORE + name):
+            raise InputError(
+                f"no training scene of {data.table.name} has two images with different {SCORE + name}, so that nothing "
+                "of it can be learnt; add labels, or leave the attribute out of the network"
+            )
+        chooses = self.monitor in (_measure("srocc", MEAN), _measure("srocc", name))
+        if chooses and not can_be_compared(data.splits["val"], SCORE + name):
+            raise InputError(
+                f"no validation scene of {data.table.name} has two images with different {SCORE + name}, by which the "
+                "checkpoint is chosen; hold out other scenes, or set `model.selection: overall`"
+            )
 
     def task_losses(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the loss of each task, by `overall` and attribute; 0, with a graph, where no pair has its labels.

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from piqa.data.dataset import Batch
+from piqa.data.tables.more_labels import can_be_compared
 from piqa.errors import InputError
 from piqa.evaluation.metrics import plcc, srocc
 from piqa.models.backbone import Backbone
@@ -97,6 +98,13 @@ class FactorTask(ScoringTask):
                 raise InputError(
                     f"no image of the {split} split of {data.table.name} has a {empty[0]}, which `model.labels` names; "
                     "leave the output out, or draw the splits otherwise"
+                )
+            # An output that no group has two labels of keeps the weights that were drawn at first.
+            alike = [name for name in self._labels.values() if split == "train" and not can_be_compared(frame, name)]
+            if alike:
+                raise InputError(
+                    f"no training scene of {data.table.name} has two images with different {alike[0]}, which "
+                    "`model.labels` names, so that nothing of it can be learnt; leave the output out, or add labels"
                 )
 
     def shared_weights(self) -> Sequence[nn.Parameter]:

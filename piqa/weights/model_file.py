@@ -109,6 +109,11 @@ def load_model(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringModu
         published = (
             "; if it is a published file, `piqa models` lists the names of those that do" if layout in NAMED else ""
         )
+        if layout == "piqa model":
+            raise InputError(
+                f"{path} has weights of a piqa model without the card that says of which; give the run's folder, its "
+                "model.safetensors with model.json beside it, or a checkpoint of it"
+            )
         raise InputError(f"{path} has the layout '{layout}', which is no model that scores portraits{published}")
     load_strictly(network, state, path)
     return network.eval(), card

@@ -47,6 +47,17 @@ def attributes_of(columns: Iterable[object]) -> list[str]:
     return [name.removeprefix(SCORE) for name in more_of(columns) if name.startswith(SCORE)]
 
 
+def can_be_compared(table: pd.DataFrame, column: str) -> bool:
+    """Whether two images of one scene have different values in a column: nothing can be learnt of it otherwise.
+
+    Examples:
+        >>> table = pd.DataFrame({"scene": list("aab"), "score.details": [1.0, float("nan"), 2.0]})
+        >>> can_be_compared(table, "score.details"), can_be_compared(table.assign(scene="a"), "score.details")
+        (False, True)
+    """
+    return bool((table.groupby("scene")[column].nunique() > 1).any())
+
+
 def more_numbers(table: pd.DataFrame, source: str | Path) -> dict[str, pd.Series[float]]:
     """Return the labels beside the score as numbers, NaN where a cell is empty; a column without any counts as absent.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from piqa.data.tables.splits import check_fractions, draw_splits
+from piqa.data.tables.splits import check_fractions, draw_splits, splits_with
 from piqa.data.tables.table import Table, validate
 from piqa.errors import InputError
 
@@ -16,7 +16,8 @@ class Pictures(Table):
     """The pictures of a folder, without scores, such as well-exposed photographs for `piqa.tasks.ExposureTask`.
 
     The column `score` is 0 throughout, and all pictures are one scene. Splits: folders are drawn where there are three
-    or more that hold pictures, so that pictures of one folder stay together; else single pictures.
+    or more that hold pictures, so that pictures of one folder stay together, and at least one for each split; else
+    single pictures.
 
     Args:
         root: The folder.
@@ -65,14 +66,16 @@ class Pictures(Table):
             raise InputError(f"{len(files)} pictures match {self.pattern!r} in {self.root}; two or more are needed")
         images = [file.relative_to(self.root).as_posix() for file in files]
         folders = [image.rpartition("/")[0] for image in images]
-        splits = draw_splits(
-            folders if len(set(folders)) >= 3 else images, self.val_fraction, self.test_fraction, self.seed
-        )
-        for split in ("train", "val", "test"):
-            if splits.count(split) == 1:
+        fractions, count = (self.val_fraction, self.test_fraction), len(set(folders))
+        if by_folder := count >= 3:  # a tenth of five folders would be none
+            val, test = (max(fraction, 1 / count) if fraction else 0.0 for fraction in fractions)
+            fractions = (val, test) if val + test < 1 else fractions
+        splits = draw_splits(folders if by_folder else images, *fractions, self.seed)
+        for split in splits_with(val=self.val_fraction, test=self.test_fraction):
+            if (left := splits.count(split)) < 2:
                 raise InputError(
-                    f"{len(files)} pictures in {self.root} leave one for {split}, which is too few; add pictures, or "
-                    "change `val_fraction` and `test_fraction`"
+                    f"{len(files)} pictures in {self.root} leave {'one' if left else 'none'} for {split}, which is too "
+                    "few; add pictures, or change `val_fraction` and `test_fraction`"
                 )
         frame = pd.DataFrame({"image": images, "path": [str(file) for file in files], "score": 0.0, "scene": SCENE})
         return validate(frame.assign(split=splits), self.root, required_splits=("train",), check_files=False)
