@@ -273,7 +273,7 @@ class PiqaCLI(LightningCLI):
         """Check that the network takes the images that the data give.
 
         Raises:
-            InputError: If it takes images of another size, or needs LIQE's logits and there are none.
+            InputError: If it takes images of another size, or what the data lack: LIQE's logits, or face boxes.
         """
         network, data = self.model.network, self.datamodule
         if not network.init_args:  # a network of the user's own; the model's card must say how to build it
@@ -290,6 +290,12 @@ class PiqaCLI(LightningCLI):
             raise InputError(
                 "the network has the branch `liqe`, which needs LIQE's weights: set `data.preparation.liqe` to the "
                 "file, or leave the branch out as no_liqe.yaml does"
+            )
+        if "face_box" in network.inputs and (data.clip is not None or data.inputs.view == "windows"):
+            raise InputError("the network takes `face_box`, which neither videos nor windows have; take another view")
+        if "face_box" in network.inputs and data.preparation.face_rule == "none":
+            rank_zero_warn(
+                "the network takes the face box, and no face is looked for; set `data.preparation.face_rule: largest`"
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

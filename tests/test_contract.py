@@ -109,7 +109,7 @@ def test_a_network_that_takes_any_keyword_must_declare_its_inputs():
         def forward(self, **inputs):
             return {"score": inputs["whole"].mean(dim=(1, 2, 3))}
 
-    assert "declare some of whole, face_crop, liqe_logits, motion by `inputs`" in refusal(
+    assert "declare some of whole, face_crop, face_box, liqe_logits, motion by `inputs`" in refusal(
         as_scoring_network, Keywords()
     )
     network = Keywords()

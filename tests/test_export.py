@@ -60,6 +60,7 @@ NETWORKS = {
     "MultiScaleNet": lambda: MultiScaleNet("test_byobnet", SIDE),
     "MultiScaleNet, any size": lambda: MultiScaleNet("test_byobnet"),
     "CompositionNet": lambda: CompositionNet("test_byobnet", SIDE),
+    "CompositionNet, face": lambda: CompositionNet("test_byobnet", SIDE, face=True),
     "ExposureMap": lambda: ExposureMap(width=4, image_size=SIDE),
     "LIQE, scenes": lambda: LIQE(["scene"], architecture=VIT),
     "CLIP-IQA": lambda: CLIPIQA(["quality", "happy"], architecture=RESNET),
@@ -94,6 +95,8 @@ def random_batch(network, images, crops, seed, sizes=(70, 90)):
     shape = (images, crops, 3, *sides)
     batch = {name: torch.randint(0, 256, shape, dtype=torch.uint8, generator=draw) for name in ("whole", "face_crop")}
     windows = torch.randint(0, 256, (images, 4, 3, 224, 224), dtype=torch.uint8, generator=draw)
+    batch["face_box"] = 2 * torch.rand((images, crops, 4), generator=draw).sort().values - 0.5  # some pass the border
+    batch["face_box"][0] = 0  # no face
     return batch, windows
 
 
@@ -147,7 +150,7 @@ def test_a_network_of_patches_takes_images_of_any_size_also_smaller_than_a_patch
         assert largest_difference(expected(network, None, batch, None), found) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["all branches", "LIQE, scenes", "CLIP-IQA"])
+@pytest.mark.parametrize("name", ["all branches", "LIQE, scenes", "CLIP-IQA", "CompositionNet, face"])
 @pytest.mark.parametrize("suffix", [".xml", ".ts"])
 def test_other_formats_score_alike(name, suffix, tmp_path):
     assert_scores_alike(*written(tmp_path / f"m{suffix}", name))

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
+from portraits import COLLINS_FACE, HOPPER_FACE, collins, hopper
 from refusals import refusal
 from scipy import ndimage
 
@@ -153,6 +154,61 @@ def test_a_mask_of_another_shape_is_refused():
             return pixels[:, :1, ::2, ::2]
 
     assert "returns the shape (1, 1, 120, 100)" in refusal(Focus(Small()), bokeh(1, 1))
+
+
+def two_planes(person, face, window, sharp_face):
+    """A real portrait whose face and body are sharp and whose background is blurred, or the reverse.
+
+    Args:
+        person: Returns the portrait.
+        face: Its face by eye, left, top, right, bottom.
+        window: What of the portrait is shown, so that the face is not in the middle.
+        sharp_face: Whether the face is the sharp one.
+    """
+    image = person()
+    soft = image.filter(ImageFilter.GaussianBlur(3))
+    x1, y1, x2, y2 = face
+    width, height = x2 - x1, y2 - y1
+    near = Image.new("L", image.size)
+    draw = ImageDraw.Draw(near)
+    draw.ellipse((x1 - 0.35 * width, y1 - 0.35 * height, x2 + 0.35 * width, y2 + 0.35 * height), fill=255)
+    middle, half = (x1 + x2) / 2, 1.2 * width
+    draw.rectangle((middle - half, y2, middle + half, image.height), fill=255)
+    planes = (image, soft) if sharp_face else (soft, image)
+    return Image.composite(*planes, near.filter(ImageFilter.GaussianBlur(4))).crop(window)
+
+
+def test_the_face_is_the_subject_of_a_portrait(tmp_path):
+    people = ((collins, COLLINS_FACE, (120, 0, 512, 512)), (hopper, HOPPER_FACE, (140, 0, 512, 600)))
+    files = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, file in enumerate(files):
+        two_planes(*people[number // 2], sharp_face=number % 2 == 0).save(file)
+    table = Scorer.load("focus.yaml", device="cpu").score(files)
+    assert table["face_found"].all()
+    sharp, soft = table.iloc[::2].reset_index(), table.iloc[1::2].reset_index()
+    # Above the middle, where the face is not, the gaps of the sharp ones are -0.2 and 0.04.
+    assert (sharp["gap"] > 0.5).all() and (soft["gap"] < -1).all()
+    assert (sharp["score"] > soft["score"] + 1.5).all()
+    assert sharp["depth_of_field"][0] == "shallow" and (soft["depth_of_field"] == "deep").all()
+
+
+def test_of_each_image_the_subject_is_its_own_face_or_the_usual_place():
+    pixels = torch.rand(3, 3, 120, 100, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([[0.6, 0.1, 0.9, 0.4], [0, 0, 0, 0], [0.5, 0.5, 0.55, 0.55]])  # the last is 5 px wide
+    mask, usual = Focus().mask(pixels, boxes), Focus().mask(pixels)
+    assert torch.equal(mask[1:], usual[1:]) and not torch.equal(mask[0], usual[0])
+    rows, columns = np.nonzero(mask[0, 0].numpy() == 1)
+    # Semi-axes are 0.42 x 30 and 0.48 x 36 px about (75, 30).
+    assert (columns.min(), columns.max()) == (62, 87) and (rows.min(), rows.max()) == (13, 46)
+    assert mask[0, 0, 100, 75] == 0.5 and mask[0, 0, 5, 20] == 0 and mask[0, 0, 100, 20] == 0
+
+
+def test_a_network_of_ones_own_is_asked_in_place_of_the_face(masks):
+    import own_masks
+
+    pixels = torch.rand(1, 3, 120, 100, generator=torch.Generator().manual_seed(0))
+    box = torch.tensor([[0.6, 0.1, 0.9, 0.4]])
+    assert torch.equal(Focus(own_masks.LeftHalf()).mask(pixels, box)[0, 0, 0], (torch.arange(100) < 50).float())
 
 
 def test_the_config_is_the_model(tmp_path):

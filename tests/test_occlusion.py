@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from piqa import Scorer
+from piqa.data.cuts import crop_corners
 from piqa.data.transforms import scoring_crops
 from piqa.explanation.explainer import NO_FACE, Explainer, one_scale
-from piqa.explanation.geometry import MOST_WINDOWS, WindowGrid, crop_corners, image_values, profiles
+from piqa.explanation.geometry import MOST_WINDOWS, WindowGrid, image_values, profiles
 from piqa.explanation.occlusion import occluded
 from piqa.explanation.seen_image import Seer
 from piqa.models import DualBranch

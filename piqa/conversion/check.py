@@ -89,7 +89,7 @@ def prepared_portraits(
 
 
 def graph_inputs(inputs: Sequence[str], batch: ImageBatch, by_image: bool) -> Arrays:
-    """Return the inputs of a graph for a batch of one image, uint8.
+    """Return the inputs of a graph for a batch of one image.
 
     Args:
         inputs: The graph's.

@@ -27,15 +27,16 @@ from piqa.models.liqe_windows import WINDOW
 
 CropsAveraged = Literal["inside", "outside"]
 LIQE_WINDOWS = "liqe_windows"  # the input that takes the place of LIQE's logits
+FACE_BOX = "face_box"  # the one input that holds no pixels
 TEXT_TOWER = ("transformer", "token_embedding", "ln_final", "text_projection", "positional_embedding", "attn_mask")
 
 
 @dataclass(frozen=True)
 class GraphInput:
-    """An input of the graph, uint8.
+    """An input of the graph, uint8, or float32 if it is the face box.
 
     Attributes:
-        name: `whole`, `face_crop` or `liqe_windows`.
+        name: `whole`, `face_crop`, `face_box` or `liqe_windows`.
         axes: Names of the axes that may have any length, by their place; all others are as in `example`.
         example: A shape that it takes.
     """
@@ -98,16 +99,24 @@ class GraphModule(nn.Module):
         if self.network.pools_windows:
             return GraphInput(name, {0: "images", 1: "windows"}, (2, 3, 3, WINDOW, WINDOW))
         axes, shape = ({0: "images", 1: "crops"}, (2, 3)) if self._takes_crops else ({0: "images"}, (2,))
+        if name == FACE_BOX:
+            return GraphInput(name, axes, (*shape, 4))
         height, width = (side, side) if side is not None else (96, 128)
         if side is None:
             axes = {**axes, len(shape) + 1: "height", len(shape) + 2: "width"}
         return GraphInput(name, axes, (*shape, 3, height, width))
 
     def examples(self) -> tuple[Tensor, ...]:
-        """Return inputs that the graph takes, of random bytes."""
+        """Return inputs that the graph takes, of random bytes, and boxes within the images, of which one is empty."""
         generator = torch.Generator().manual_seed(0)
-        shapes = [one.example for one in self.inputs]
-        return tuple(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator) for shape in shapes)
+        found = []
+        for one in self.inputs:
+            values = torch.randint(0, 256, one.example, dtype=torch.uint8, generator=generator)
+            if one.name == FACE_BOX:
+                values = (values / 255).sort().values
+                values[-1] = 0
+            found.append(values)
+        return tuple(found)
 
     def named(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Return all outputs by name, first dimension images: as of `piqa.models.contract.network_outputs`."""

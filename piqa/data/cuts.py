@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from piqa.data.face_boxes import Boxes, box_in_window, mirrored_boxes
 from piqa.errors import InputError
 from piqa.models.image_sides import SMALLEST
 from piqa.models.liqe_windows import LIQE_RULE, WINDOW, window_pixels
@@ -55,14 +56,34 @@ def portrait_seen(portrait: Portrait, size: int, crops: Crops, view: View = "cro
     """Return what a network sees of a portrait to score it, uint8.
 
     `whole` is (crops, 3, size, size), crop i of the whole with crop i of the face; or the whole image as one crop,
-    (1, 3, height, width); or (windows, 3, 224, 224). LIQE's logits come along, where the portrait has them.
+    (1, 3, height, width); or (windows, 3, 224, 224). LIQE's logits come along, where the portrait has them, and but for
+    windows `face_box`, (crops, 4): where the face is in each crop of the whole, as `piqa.data.face_boxes` tells.
     """
     seen: Seen = {} if portrait.liqe_logits is None else {"liqe_logits": portrait.liqe_logits}
+    if view == "whole":
+        seen["face_box"] = whole_box(portrait)[None]
     if view != "crops":
         return {"whole": image_pixels(portrait.whole, view)} | seen
     crops = differing_crops(portrait, size, crops)
+    seen["face_box"] = crop_boxes(portrait, size, crops)
     whole, face = (crop_pixels(pixels, size, crops) for pixels in (portrait.whole, portrait.face_crop))
     return {"whole": whole, "face_crop": face} | seen
+
+
+def whole_box(portrait: Portrait) -> Boxes:
+    """Return where the face is in the whole image, float32, (4,)."""
+    shape = portrait.whole.shape[:2]
+    return box_in_window(portrait.relative_box, shape, (0, 0), shape)
+
+
+def crop_boxes(portrait: Portrait, size: int, crops: Crops) -> Boxes:
+    """Return where the face is in each crop that `crop_pixels` cuts of the whole image, float32, (crops, 4)."""
+    if crops in MIRRORED:
+        upright = crop_boxes(portrait, size, MIRRORED[crops])
+        return np.concatenate([upright, mirrored_boxes(upright)])
+    shape, box = portrait.whole.shape[:2], portrait.relative_box
+    corners = crop_corners(shape[0], shape[1], size, crops)
+    return np.stack([box_in_window(box, shape, corner, (size, size)) for corner in corners])
 
 
 def differing_crops(portrait: Portrait, size: int, crops: Crops) -> Crops:
@@ -104,11 +125,18 @@ def crop_pixels(pixels: Pixels, size: int, crops: Crops) -> Pixels:
     if above or before:
         padding = ((0, 0), (above // 2, above - above // 2), (before // 2, before - before // 2))
         image = np.pad(image, padding)
-        height, width = image.shape[1:]
-    low, right = height - size, width - size
-    corners = [] if crops == "one" else [(0, 0), (0, right), (low, 0), (low, right)]
-    corners.append((round(low / 2), round(right / 2)))
+    corners = [(y + above // 2, x + before // 2) for y, x in crop_corners(height, width, size, crops)]
     return np.stack([image[:, y : y + size, x : x + size] for y, x in corners])
+
+
+def crop_corners(height: int, width: int, size: int, crops: Crops) -> list[tuple[int, int]]:
+    """Return the top left corners (y, x) of the crops, but for mirror images, that `crop_pixels` cuts, in its order.
+
+    That of a crop with a black border, of an image smaller than it, is negative.
+    """
+    low, right = height - size, width - size
+    y, x = (round(left / 2) if left >= 0 else -(-left // 2) for left in (low, right))
+    return [(y, x)] if crops == "one" else [(0, 0), (0, right), (low, 0), (low, right), (y, x)]
 
 
 def channels_first(pixels: Pixels) -> Pixels:

@@ -83,6 +83,7 @@ class PortraitData(LightningDataModule):
         self.validation_fraction, self.seed = validation_fraction, seed
         self.splits: dict[str, pd.DataFrame] = {}
         self.left_out: dict[str, int] = {}  # images of the table that are in no split, by the reason
+        self.unplaced = 0  # images in whose old entries of the store it is lost where the face is
         self._check_view()
 
     def _check_view(self) -> None:
@@ -116,6 +117,7 @@ class PortraitData(LightningDataModule):
             report = self._open_store().build(
                 paths, options.device, options.workers, options.max_failed, verify=verify, alone=alone
             )
+        self.unplaced = report.unplaced
         print(f"{self.table.name}: {report}")
 
     def setup(self, stage: str | None = None) -> None:

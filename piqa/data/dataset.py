@@ -1,8 +1,9 @@
 """Turn rows of a table into the tensors of a batch, out of the prepared store.
 
 A batch is a dictionary of tensors: `whole` (uint8; a list where images differ in size), `face_crop` where there
-are crops, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and
-where known `score_std`, `teacher_score`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and
+are crops, `face_box` (where the face is in `whole`, as `piqa.data.face_boxes` tells) where there are crops or whole
+images, `liqe_logits` where prepared, `score`, `index` (row of the table), in training `group` and `groups`, and where
+known `score_std`, `teacher_score`, `votes` (how many people gave each rating, 1 to 10), `scene_labels` and
 `distortion_label` (LIQE's), and `score.<attribute>`, `score_std.<attribute>` and `class.<name>`, NaN for an image that
 has none.
 """
@@ -20,7 +21,7 @@ from piqa.data.sampler import Draw, Step
 from piqa.data.tables.database import VOTES
 from piqa.data.tables.more_labels import more_of
 from piqa.data.transforms import Batch as Batch
-from piqa.data.transforms import TrainingCrops, collate, crops_of, training_image, vectors_of
+from piqa.data.transforms import TrainingCrops, collate, crops_of, training_box, training_image, vectors_of
 from piqa.models.liqe import distortion_labels, scene_labels
 from piqa.preparation.portrait import Portrait
 from piqa.preparation.store import PreparedStore
@@ -71,12 +72,15 @@ class TrainingPortraits(_Portraits):
 
     def _crop(self, item: Portrait | Clip, seed: int) -> Batch:
         if isinstance(item, Portrait):
-            if self._inputs.view != "crops":
-                image = training_image(item.whole, self._inputs.view, seed, self._inputs.flip)
-                return {"whole": image} | vectors_of(item)
-            whole, face = self._crops(item, seed)
-            return {"whole": whole, "face_crop": face} | vectors_of(item)
+            return self._seen(item, seed) | vectors_of(item)
         return {"whole": self._crops.of_frames(item.frames, seed)} | vectors_of(item)
+
+    def _seen(self, portrait: Portrait, seed: int) -> Batch:
+        view, flip = self._inputs.view, self._inputs.flip
+        if view == "crops":
+            return self._crops.inputs(portrait, seed)
+        box = {"face_box": training_box(portrait, seed, flip)} if view == "whole" else {}
+        return {"whole": training_image(portrait.whole, view, seed, flip)} | box
 
 
 class ScoringPortraits(_Portraits):

@@ -24,7 +24,7 @@ LARGEST_DOCUMENT = 10_000_000  # letters, as of a card
 LARGEST_FACES = 40_000_000  # letters; the published networks take 2.7 million
 FACE_NETWORKS = ("pnet", "rnet", "onet")  # of MTCNN, in the order in which they look
 
-GRAPH_INPUTS = ("whole", "face_crop", "liqe_windows")
+GRAPH_INPUTS = ("whole", "face_crop", "face_box", "liqe_windows")
 ExportPrecision = Literal["32", "16", "int8"]
 CropsWhere = Literal["inside", "outside"]
 
@@ -36,7 +36,8 @@ class ExportedModel:
     Args:
         card: The card of the model that was exported; its network is described, but never built.
         preparation: Settings of `piqa.preparation.portrait.Preparation` without its paths `liqe` and `yunet`.
-        inputs: The graph's inputs out of `whole`, `face_crop` and `liqe_windows`; uint8, normalised inside.
+        inputs: The graph's inputs out of `whole`, `face_crop` and `liqe_windows`, uint8, normalised inside; and
+            `face_box`, float32, as `piqa.data.face_boxes` tells.
         outputs: Names of the graph's outputs that become columns: one number an image; `score` is among them.
         liqe: Whether LIQE's image tower is inside, and with it the input `liqe_windows`.
         view: How the network sees an image, as in the card.

@@ -47,8 +47,8 @@ class ExportedNetwork:
 
         Args:
             batch: By the names of the graph's inputs, uint8, what each image shows, (images, crops, 3, height,
-                width), or of `liqe_windows` (images, windows, 3, 224, 224); a list of the images' own where these
-                differ.
+                width), or of `liqe_windows` (images, windows, 3, 224, 224); of `face_box` float32, (images, crops, 4);
+                a list of the images' own where these differ.
 
         Returns:
             Each output, (images,): numbers as float32, class indices as int64.

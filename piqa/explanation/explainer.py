@@ -13,7 +13,7 @@ from piqa.errors import InputError
 from piqa.explanation.difference import ScoreDifference, compare_factors
 from piqa.explanation.geometry import colour_limit
 from piqa.explanation.occlusion import Occlusion, Progress, score_image_map
-from piqa.explanation.parts import BRANCHES, Parts, PartsScorer
+from piqa.explanation.parts import BRANCHES, GOES_WITH, Parts, PartsScorer
 from piqa.explanation.seen_image import Seer
 from piqa.explanation.shapley import Names, shapley_shares, values_of_sets
 from piqa.factors.maps import ImageMap
@@ -108,7 +108,7 @@ class Explainer:
         self._parts, self._seer = PartsScorer(scorer), Seer(scorer, test_crops)
         self._occlusion = Occlusion(scorer, batch_size)
         self._one_map_crop = map_crops == "one" and test_crops == "five" and scorer.view == "crops"
-        self._device, self._inputs = scorer.device, list(scorer.network.inputs)
+        self._device, self._inputs = scorer.device, [one for one in scorer.network.inputs if one not in GOES_WITH]
         self._seen = lru_cache(maxsize=1)(self._seer)
         self._reference_inputs = lru_cache(maxsize=MOST_REFERENCES_SEEN)(lambda source: self._seer(source).inputs)
 
@@ -200,7 +200,7 @@ class Explainer:
             return {}, float(np.mean([one.score for one in references]))
         parts = self._parts_on_device(own)
         values = values_of_sets(self._parts, parts, [self._parts_on_device(one) for one in references])
-        shares = shapley_shares(list(parts), values)
+        shares = shapley_shares([name for name in parts if name not in GOES_WITH], values)
         return {BRANCHES[name]: share for name, share in shares.items()}, values[Names()]
 
     def _maps(self, own: ImageFeatures, progress: Progress | None) -> dict[str, ImageMap]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piqa.data.cuts import Crops
 from piqa.factors.measured_image import Values
 
 WINDOWS = 7  # along the short side; at 384 px windows of 96 px, 48 px apart
@@ -120,13 +119,6 @@ def image_values(
         seen += inside
     found: Values = np.where(seen > 0, total / np.maximum(seen, 1), np.nan).astype(np.float32)
     return found
-
-
-def crop_corners(height: int, width: int, size: int, crops: Crops) -> list[tuple[int, int]]:
-    """Return the top left corners (y, x) of the crops that `piqa.data.cuts.crop_pixels` cuts, in its order."""
-    centre = (round((height - size) / 2), round((width - size) / 2))
-    bottom, right = height - size, width - size
-    return [centre] if crops == "one" else [(0, 0), (0, right), (bottom, 0), (bottom, right), centre]
 
 
 def crop_place(corner: tuple[int, int], size: tuple[int, int], shown: tuple[int, int], place: Place) -> Place:

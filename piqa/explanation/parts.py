@@ -17,6 +17,7 @@ from piqa.scoring.scorer import Scorer
 Parts = dict[str, Tensor]  # of one image, by the name of the input; first dimension crops, or 1 for what all share
 
 BRANCHES = {"whole": "whole", "face_crop": "face", "liqe_logits": "liqe"}  # what the parts are called
+GOES_WITH = {"face_box": "whole"}  # a part that tells of another one, with which it is exchanged
 
 
 class PartsScorer:

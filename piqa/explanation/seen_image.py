@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from piqa.data.cuts import MIRRORED, Crops, differing_crops
+from piqa.data.cuts import MIRRORED, Crops, crop_corners, differing_crops
 from piqa.data.transforms import Batch, crops_of
 from piqa.errors import InputError
-from piqa.explanation.geometry import Place, crop_corners, crop_place
+from piqa.explanation.geometry import Place, crop_place
 from piqa.models.liqe_windows import LIQE_RULE, cut_windows
 from piqa.preparation.faces import relative_margin, turned_clockwise
 from piqa.preparation.image_file import open_image
@@ -47,7 +47,7 @@ class SeenImage:
 
     Attributes:
         inputs: What the network takes of this one image, on its device: `whole` and `face_crop` of shape
-            (crops, 3, height, width), `liqe_logits` of shape (495,).
+            (crops, 3, height, width), `face_box` of (crops, 4), `liqe_logits` of shape (495,).
         views: What can be blurred of it, crop by crop.
         width: Of the upright image, turned for its face, in pixels.
         height: Likewise.

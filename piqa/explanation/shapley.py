@@ -15,7 +15,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from piqa.explanation.parts import Parts, PartsScorer
+from piqa.explanation.parts import GOES_WITH, Parts, PartsScorer
 
 Names = frozenset[str]
 AT_ONCE = 32  # references in one pass through the head
@@ -55,7 +55,7 @@ def subsets(names: Sequence[str]) -> Iterator[Names]:
 
 def values_of_sets(scorer: PartsScorer, own: Parts, references: Sequence[Parts]) -> dict[Names, float]:
     """Return the mean score over references for every set of inputs that are the image's own."""
-    names = list(own)
+    names = [name for name in own if name not in GOES_WITH]
     mean_of = _mean_of_features if scorer.separable else _mean_of_inputs
     found = {one: mean_of(scorer, own, references, one) for one in subsets(names) if len(one) < len(names)}
     return found | {frozenset(names): scorer.score(own)}
@@ -67,9 +67,8 @@ def _mean_of_features(scorer: PartsScorer, own: Parts, references: Sequence[Part
     for start in range(0, len(references), AT_ONCE):
         some = references[start : start + AT_ONCE]
         crops = max(len(values) for values in own.values())
-        rows = {
-            name: torch.cat([_rows(own[name] if name in kept else one[name], crops) for one in some]) for name in own
-        }
+        mixed = [_exchanged(own, one, kept) for one in some]
+        rows = {name: torch.cat([_rows(one[name], crops) for one in mixed]) for name in own}
         total += float(scorer.crop_scores(rows).sum(dtype=torch.float64)) / crops
     return total / len(references)
 
@@ -80,5 +79,10 @@ def _rows(values: Tensor, crops: int) -> Tensor:
 
 
 def _mean_of_inputs(scorer: PartsScorer, own: Parts, references: Sequence[Parts], kept: Names) -> float:
-    scores = [scorer.score({name: own[name] if name in kept else one[name] for name in own}) for one in references]
+    scores = [scorer.score(_exchanged(own, one, kept)) for one in references]
     return math.fsum(scores) / len(scores)
+
+
+def _exchanged(own: Parts, other: Parts, kept: Names) -> Parts:
+    """Return the parts of an image with those that are not kept, and what goes with these, replaced by another's."""
+    return {name: (own if GOES_WITH.get(name, name) in kept else other)[name] for name in own}

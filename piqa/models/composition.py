@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from piqa.errors import InputError
 from piqa.models.backbone import Backbone
 from piqa.models.contract import ScoringModule
 from piqa.models.pixels import as_unit_floats
@@ -37,6 +38,8 @@ class CompositionNet(ScoringModule):
         dropout: Dropout rate in front of the two heads.
         saliency: Whether the network sees the spectral residual as well.
         hidden: Width of the shared layer.
+        face: Whether the network sees where the face is as well: how much of each of 8 x 8 fields its box covers. For
+            portraits; no published model does, as CADB shows what it will.
 
     Raises:
         InputError: If timm does not know the backbone.
@@ -50,8 +53,6 @@ class CompositionNet(ScoringModule):
         'rule_of_thirds'
     """
 
-    inputs = ("whole",)
-
     def __init__(
         self,
         backbone: str = "resnet18",
@@ -59,25 +60,29 @@ class CompositionNet(ScoringModule):
         dropout: float = 0.5,
         saliency: bool = True,
         hidden: int = 256,
+        face: bool = False,
     ) -> None:
         super().__init__()
         self.init_args = {"backbone": backbone, "image_size": image_size, "dropout": dropout}
-        self.init_args |= {"saliency": saliency, "hidden": hidden}
+        self.init_args |= {"saliency": saliency, "hidden": hidden} | ({"face": True} if face else {})
+        self.inputs = ("whole", "face_box") if face else ("whole",)
         self.image_size = image_size
         self.classes = {"composition": COMPOSITIONS}
         whole = Backbone(backbone, image_size)
         self.backbones = nn.ModuleDict({"whole": whole})
         self.saliency = SpectralResidual() if saliency else None
-        seen = whole.features + (GRID**2 if saliency else 0)
+        seen = whole.features + GRID**2 * (saliency + face)
         self.shared = nn.Sequential(nn.Linear(seen, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.ratings = nn.Linear(hidden, RATINGS)
         self.compositions = nn.Linear(hidden, len(COMPOSITIONS))
 
-    def forward(self, whole: Tensor) -> dict[str, Tensor]:
+    def forward(self, whole: Tensor, face_box: Tensor | None = None) -> dict[str, Tensor]:
         """Judge the composition of images.
 
         Args:
             whole: uint8 or float in [0, 1], (images, 3, image_size, image_size).
+            face_box: x1, y1, x2, y2 of the face as fractions of the image's sides, float, (images, 4), four zeros
+                where there is none; taken with `face` only.
 
         Returns:
             float32, even under autocast: `score` (images,), the mean rating, 1 to 5, higher is better; `std`
@@ -91,6 +96,10 @@ class CompositionNet(ScoringModule):
             if self.saliency is not None:
                 salient = functional.avg_pool2d(self.saliency(as_unit_floats(whole)), SIDE // GRID)
                 features = torch.cat([features, salient.flatten(1)], dim=1)
+            if "face_box" in self.inputs:
+                if face_box is None:
+                    raise InputError("this CompositionNet was made with `face`, and is given no `face_box`")
+                features = torch.cat([features, covered(face_box).flatten(1)], dim=1)
             shared = self.shared(features)
             distribution = self.ratings(shared).softmax(dim=1)
             logits = self.compositions(shared)
@@ -101,3 +110,22 @@ class CompositionNet(ScoringModule):
         by_name = {name: probabilities[:, place] for place, name in enumerate(COMPOSITIONS)}
         together = {"distribution": distribution, "probabilities": probabilities, "logits": logits}
         return {"score": score, "std": variance.sqrt(), "composition": logits.argmax(dim=1), **by_name, **together}
+
+
+def covered(boxes: Tensor) -> Tensor:
+    """Return how much of each of 8 x 8 fields of an image a box covers, 0 to 1, float32, (images, 8, 8).
+
+    Args:
+        boxes: x1, y1, x2, y2 as fractions of the image's sides, (images, 4).
+
+    Examples:
+        >>> covered(torch.tensor([[0.0625, 0.25, 0.25, 0.375]]))[0, 2, :3].tolist()
+        [0.5, 1.0, 0.0]
+    """
+    starts = torch.arange(GRID, dtype=torch.float32, device=boxes.device) / GRID
+    left, top, right, bottom = boxes.float()[:, :, None].unbind(dim=1)
+    across, down = (
+        (torch.minimum(end, starts + 1 / GRID) - torch.maximum(start, starts)).clamp(min=0) * GRID
+        for start, end in ((left, right), (top, bottom))
+    )
+    return down[:, :, None] * across[:, None, :]

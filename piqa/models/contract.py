@@ -13,7 +13,7 @@ from torch.nn import functional
 from piqa.errors import InputError
 
 # The entries of a batch that a network may take. Pixels are uint8, or float in [0, 1]: a network normalises its own.
-INPUTS = ("whole", "face_crop", "liqe_logits", "motion")
+INPUTS = ("whole", "face_crop", "face_box", "liqe_logits", "motion")
 FORMER_INPUTS = {"full_image": "whole"}
 
 Arguments = dict[str, Any]  # of a constructor or a config, as JSON can hold them
@@ -28,7 +28,9 @@ class ScoringNetwork(Protocol):
     the signature of its `forward`, the others by the defaults named here.
 
     Attributes:
-        inputs: Names of the entries of a batch that it takes, out of `INPUTS`.
+        inputs: Names of the entries of a batch that it takes, out of `INPUTS`. `face_box`, float32, (images, 4), tells
+            where in `whole` the face is: x1, y1, x2, y2 as fractions of its width and height, and four zeros without a
+            face. Windows and videos come without one.
         classes: Names of the classes of each output that holds class indices; none by default.
         image_size: Side in pixels of the square images that it takes; None, the default, for any size.
         pools_windows: Whether it takes all crops of an image at once and answers for the image; False by default.
@@ -102,6 +104,8 @@ def as_scoring_network(network: nn.Module | Callable[..., Mapping[str, Tensor]])
             raise InputError(
                 f"the `{attribute}` of {name} is {value!r}; see piqa.models.contract.ScoringNetwork for what it must be"
             )
+    if declared.pools_windows and "face_box" in declared.inputs:
+        raise InputError(f"{name} takes all windows of an image, which come without `face_box`; leave that out")
     return declared
 
 
@@ -123,6 +127,8 @@ def _check_inputs(inputs: Sequence[str], name: str) -> None:
         if unknown in FORMER_INPUTS:
             raise InputError(f"{name} takes `{unknown}`, which is now called `{FORMER_INPUTS[unknown]}`; rename it")
         raise InputError(f"{name} takes `{unknown}`; a network can be given {', '.join(INPUTS)}")
+    if "face_box" in inputs and "whole" not in inputs:
+        raise InputError(f"{name} takes `face_box`, the place of the face in `whole`, and not `whole`; take both")
 
 
 def inputs_of(network: ScoringNetwork, batch: Images) -> dict[str, Tensor | list[Tensor]]:
@@ -139,9 +145,9 @@ def network_outputs(
 
     Args:
         network: As `as_scoring_network` returns it.
-        batch: `whole` and `face_crop` of shape (images, crops, 3, height, width), or without the axis of crops;
-            a list of the images' own where these differ. Crop i goes with crop i, and an image's one `liqe_logits`
-            vector goes with all of its crops. Of a clip, frames take the place of crops.
+        batch: `whole` and `face_crop` of shape (images, crops, 3, height, width), and `face_box`, (images, crops, 4),
+            or without the axis of crops; a list of the images' own where these differ. Crop i goes with crop i, and an
+            image's one `liqe_logits` vector goes with all of its crops. Of a clip, frames take the place of crops.
         arrange: What is done to the inputs of every call.
 
     Returns:

@@ -26,18 +26,24 @@ ENOUGH = 20  # edge pixels that a region needs, or it has no value
 SUBJECT, BACKGROUND = 0.6, 0.1  # of a mask: what lies between belongs to neither
 SHALLOW_GAP, SHALLOW_BLUR = 1.0, 0.004  # log2, and of the short side [own rule]
 DEPTHS = ("deep", "shallow", "unknown")
+# The face in its box as the measured factors have it: semi-axes of an ellipse, and by how much hair and neck exceed it.
+FACE_AXES, SURROUNDINGS = (0.42, 0.48), 1.7
+BODY = 1.5  # widths of the face box on either side of its middle, from there downwards [own rule]
+LEAST_FACE = 200  # pixels of the face that are seen, or it counts as none: fewer hold hardly ENOUGH edges [own rule]
 
 
 class Focus(ScoringModule):
     """Blur of the subject and of the background, from re-blurred gradients.
 
-    Where the subject is: by default where portraits have it, an upright ellipse above the middle; what lies below it
-    counts as neither. Or what a network says.
+    Where the subject is: in the face box, an ellipse, if a face was found; else where portraits have it, an upright
+    ellipse above the middle. What lies right around the ellipse, and below it, counts as neither. Or what a network
+    says.
 
     Args:
-        subject: A network that takes float pixels in [0, 1], (images, 3, height, width), and returns where the subject
-            is, or how near each place is, 0 to 1, (images, 1, height, width). A card names it by its import path, so
-            that a model file with one is loaded only where its package is trusted.
+        subject: A network, asked in place of the face box, that takes float pixels in [0, 1], (images, 3,
+            height, width), and returns where the subject is, or how near each place is, 0 to 1, (images, 1, height,
+            width). A card names it by its import path, so that a model file with one is loaded only where its package
+            is trusted.
 
     Raises:
         InputError: If it is exported.
@@ -50,7 +56,7 @@ class Focus(ScoringModule):
         ('deep', 'shallow', 'unknown')
     """
 
-    inputs = ("whole",)
+    inputs = ("whole", "face_box")
     classes = {"depth_of_field": DEPTHS}  # noqa: RUF012  (never changed)
 
     gaussian: Tensor
@@ -88,21 +94,28 @@ class Focus(ScoringModule):
         blur = SIGMA0 / (ratio**2 - 1).clamp(min=1e-6).sqrt()
         return blur.clamp(SHARPEST, max(SHARPEST, most)), size * ridge
 
-    def mask(self, pixels: Tensor) -> Tensor:
-        """Return where the subject is, 0 to 1, (images, 1, height, width)."""
+    def mask(self, pixels: Tensor, face_box: Tensor | None = None) -> Tensor:
+        """Return where the subject is, 0 to 1, (images, 1, height, width); arguments as of `forward`."""
         if self.subject is None:
-            return _usual_place(pixels)
+            usual = _usual_place(pixels)
+            if face_box is None:
+                return usual
+            faces = _place_of_faces(face_box, *pixels.shape[-2:])
+            seen = (faces >= SUBJECT).sum(dim=(1, 2, 3), keepdim=True) >= LEAST_FACE
+            return torch.where(seen, faces, usual)
         found: Tensor = self.subject(pixels)
         if found.shape != pixels[:, :1].shape:
             shapes = f"{tuple(found.shape)}; needed is {tuple(pixels[:, :1].shape)}"
             raise InputError(f"the `subject` network {type(self.subject).__name__} returns the shape {shapes}")
         return found.float()
 
-    def forward(self, whole: Tensor) -> dict[str, Tensor]:
+    def forward(self, whole: Tensor, face_box: Tensor | None = None) -> dict[str, Tensor]:
         """Measure the focus of images.
 
         Args:
             whole: uint8 or float in [0, 1], (images, 3, height, width), of any size.
+            face_box: x1, y1, x2, y2 of the face as fractions of the image's sides, float, (images, 4), four zeros
+                where there is none; None where none of the images has one.
 
         Returns:
             float32, (images,): `score`, minus log2 of the subject's blur in per cent of the short side, higher is
@@ -116,7 +129,7 @@ class Focus(ScoringModule):
         pixels = as_unit_floats(whole)
         with torch.autocast(pixels.device.type, enabled=False):
             blur, strength = self.edge_blur(pixels)
-            mask, side = self.mask(pixels), min(whole.shape[-2:])
+            mask, side = self.mask(pixels, face_box), min(whole.shape[-2:])
             subject = _blur_of(blur, strength, mask >= SUBJECT) / side
             background = _blur_of(blur, strength, mask <= BACKGROUND) / side
         subject = torch.where(subject.isnan(), torch.full_like(subject, BLUREST), subject)
@@ -148,6 +161,17 @@ def _usual_place(pixels: Tensor) -> Tensor:
     body = (radius < 2) | ((down > 0.42) & ((across - 0.5).abs() < 0.4))
     mask = torch.where(radius <= 1, 1.0, torch.where(body, 0.5, 0.0))
     return mask.expand(len(pixels), 1, height, width)
+
+
+def _place_of_faces(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Return 1 in an ellipse in each box, 0.5 right around it and on the body below it, and 0 elsewhere."""
+    left, top, right, bottom = (edge.view(-1, 1, 1, 1) for edge in boxes.float().unbind(dim=1))
+    down = ((torch.arange(height, device=boxes.device) + 0.5) / height)[:, None] - (top + bottom) / 2
+    across = ((torch.arange(width, device=boxes.device) + 0.5) / width)[None, :] - (left + right) / 2
+    a, b = (axis * (end - start) for axis, start, end in zip(FACE_AXES, (left, top), (right, bottom), strict=True))
+    radius = (across / a.clamp(min=1e-6)) ** 2 + (down / b.clamp(min=1e-6)) ** 2
+    body = (radius <= SURROUNDINGS**2) | ((down > 0) & (across.abs() < BODY * (right - left)))
+    return torch.where(radius <= 1, 1.0, torch.where(body, 0.5, 0.0))
 
 
 def _gradient(values: Tensor) -> tuple[Tensor, Tensor]:

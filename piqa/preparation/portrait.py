@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from piqa.preparation.store_entry import StoredArrays
 
 STORED_WHOLE = "full_image"  # the name of the whole image in existing stores
+SIZE = "original_size"  # of the original, among an entry's facts
 PREPARATION_VERSION = 1  # raise it when the same settings give other pixels
 
 MOST_PIXELS = 10_000  # of a side or a margin; a model's card could ask for all the memory there is
@@ -171,7 +172,16 @@ class Preparation:
             turned=int(facts.get("turned", 0)),
             face_points=_points(json.loads(facts.get("face_points", "null"))),
             other_faces=int(facts.get("other_faces", 0)),
+            original_size=self._original_size(facts, arrays[STORED_WHOLE].shape[:2]),
         )
+
+    def _original_size(self, facts: Mapping[str, str], shape: Sequence[int]) -> tuple[int, int] | None:
+        """Return the stored size of an original; where it lacks, that of the whole image, if this was not resized."""
+        if SIZE in facts:
+            width, height = json.loads(facts[SIZE])
+            return width, height
+        same = self.resize == "keep" or (self.resize == "shrink" and min(shape) < self.short_side)
+        return (shape[1], shape[0]) if same else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +198,8 @@ class Portrait:
         face_points: x, y of the eyes, the nose and the corners of the mouth, in pixels like the box, the left of the
             picture first; None without a face, and in stores made before version 0.2.0.
         other_faces: How many other faces were found that count.
+        original_size: Width and height in pixels of the upright original, to which the box belongs; None in stores made
+            before version 0.2.0 of images that were resized.
 
     Examples:
         >>> portrait = Preparation(short_side=64, face_rule="none").preparer()("a.jpg")
@@ -202,11 +214,20 @@ class Portrait:
     turned: int = 0
     face_points: Points | None = None
     other_faces: int = 0
+    original_size: tuple[int, int] | None = None
 
     @property
     def face_found(self) -> bool:
         """Whether `face_crop` shows a face rather than the whole image."""
         return self.face_box is not None
+
+    @property
+    def relative_box(self) -> Box | None:
+        """The face box as fractions of the image's width and height; None without a face, or where these are lost."""
+        if self.face_box is None or self.original_size is None:
+            return None
+        (x1, y1, x2, y2), (width, height) = self.face_box, self.original_size
+        return x1 / width, y1 / height, x2 / width, y2 / height
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Return arrays and facts for the prepared store."""
@@ -216,6 +237,8 @@ class Portrait:
         if self.liqe_logits is not None:
             arrays["liqe_logits"] = self.liqe_logits
         facts = {"face_box": json.dumps(self.face_box)}
+        if self.original_size is not None:
+            facts[SIZE] = json.dumps(self.original_size)
         if self.turned:
             facts["turned"] = str(self.turned)
         if self.face_points is not None:
@@ -268,7 +291,7 @@ class Preparer:
             margin = settings.face_margin if fraction is None else relative_margin(box, fraction)
             crop = np.asarray(resized(crop_face(image, box, margin), settings))
         logits = None if self._liqe is None else self._liqe.logits(image)
-        return Portrait(whole, crop, box, logits, turn, points, others)
+        return Portrait(whole, crop, box, logits, turn, points, others, image.size)
 
 
 def _points(stored: list[list[float]] | None) -> Points | None:

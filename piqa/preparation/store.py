@@ -29,11 +29,13 @@ from rich.console import Console
 
 from piqa.errors import InputError
 from piqa.preparation.digests import Digests
+from piqa.preparation.portrait import SIZE
 from piqa.preparation.store_build import EntryJob, EntryResult, ItemPreparation, prepare, worker_count
 from piqa.preparation.store_entry import (
     EntryDamagedError,
     EntryNotFoundError,
     Packable,
+    StoreEntry,
     open_entry,
     write_entry,
 )
@@ -64,6 +66,7 @@ class BuildReport:
     failed: list[tuple[str, str]] = field(default_factory=list)  # path, and why it could not be prepared
     replaced: int = 0  # of those newly prepared or failed, the images whose entry was damaged or of another version
     turned: int = 0  # of those prepared and reused, the images that were turned to find a face
+    unplaced: int = 0  # of those reused, the images with a face of which it is lost where in the image it is
 
     def __str__(self) -> str:
         counts = f"{self.prepared} prepared, {self.reused} reused, {self.no_face} no face, {len(self.failed)} failed"
@@ -219,13 +222,15 @@ class PreparedStore(Generic[Item]):
     def _missing(self, paths: Sequence[str], report: BuildReport, verify: bool, quiet: bool) -> dict[Path, list[str]]:
         """Return the entries to be prepared, each with its files; count those that are there or cannot be read."""
 
-        def look(path: str) -> tuple[bool, bool] | Exception:
-            """Return whether the entry shows a face, and was turned for it, or why it cannot be used."""
+        def look(path: str) -> tuple[bool, bool, bool] | Exception:
+            """Return whether the entry shows a face, was turned for it, and tells its place, or why it is of no use."""
             try:
                 with open_entry(self.entry(path)) as entry:
                     if verify:
                         entry.read()
-                    return entry.facts.get("face_box") != "null", "turned" in entry.facts
+                    faceless = entry.facts.get("face_box", "null") == "null"  # or a video
+                    placed = faceless or SIZE in entry.facts or self._is_placed(entry, path)
+                    return entry.facts.get("face_box") != "null", "turned" in entry.facts, placed
             except (InputError, EntryNotFoundError, EntryDamagedError) as error:
                 return error
 
@@ -246,7 +251,13 @@ class PreparedStore(Generic[Item]):
                     report.reused += 1
                     report.no_face += not found[0]
                     report.turned += found[1]
+                    report.unplaced += not found[2]
         return missing
+
+    def _is_placed(self, entry: StoreEntry, path: str) -> bool:
+        """Whether it follows from an old entry where in the image the face is."""
+        item = self.settings.unpack(entry.read(late=True), entry.facts, path)
+        return getattr(item, "original_size", None) is not None
 
     def _prepare(
         self, jobs: Sequence[EntryJob], device: str, workers: int, console: Console

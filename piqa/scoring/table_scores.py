@@ -87,7 +87,10 @@ def scored_candidates(
 def score_stored(scorer: Scorer, paths: pd.Series[str], options: ScoringOptions) -> tuple[Scores, Broken]:
     """Return the scores of images by way of the store, and the images that could not be prepared."""
     prepared = PreparedStore(options.store, scorer.preparation)
-    broken = [*prepared.build(paths, str(scorer.device), max_failed=1).failed]
+    report = prepared.build(paths, str(scorer.device), max_failed=1)
+    if report.unplaced and "face_box" in scorer.engine.inputs:
+        return score_files(scorer, paths, options)  # an old store has lost where the faces are
+    broken = [*report.failed]
     failed = {path for path, _ in broken}
     usable = [path for path in paths if path not in failed]
     with progress(len(usable)) as advance:

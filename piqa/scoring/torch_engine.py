@@ -104,7 +104,9 @@ class TorchEngine:
 
     def settings(self, card: ModelCard) -> dict[str, object]:
         """Return what the outputs depend on besides the model's file and the preparation."""
-        return {"network": self.network.init_args, "weights": card.weights, "precision": self.precision}
+        found = {"network": self.network.init_args, "weights": card.weights, "precision": self.precision}
+        # Of a Focus, whose card says nothing of it, former versions did not see the face.
+        return found | ({"face_box": True} if "face_box" in self.network.inputs else {})
 
     @contextmanager
     def inference(self) -> Iterator[None]:

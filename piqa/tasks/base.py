@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -133,6 +134,15 @@ class ScoringTask(LightningModule, ABC):
     def configure_model(self) -> None:
         """Apply the compute options; Lightning calls it before the optimiser is made."""
         self.compute_options.apply(self.network)
+
+    def on_fit_start(self) -> None:
+        """Tell where a network that takes the face box is not given it."""
+        unplaced = getattr(self.trainer.datamodule, "unplaced", 0)  # type: ignore[attr-defined]
+        if unplaced and "face_box" in self.network.inputs:
+            rank_zero_warn(
+                f"the network sees no face in {unplaced} images, since the store keeps them as a version before 0.2.0 "
+                "prepared them, without the place of the face; name another `data.store.folder`"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Start the mean loss of the epoch; not called where an epoch is resumed in its middle."""
