@@ -12,11 +12,12 @@ from piqa.errors import InputError
 from piqa.factors.families import FACTORS
 from piqa.server.devices import COLUMNS, COMPARE, places_in
 from piqa.server.jobs import DONE, ENDED
-from piqa.server.pages import language_of, own_page, page, translator, words_of
+from piqa.server.pages import Translator, language_of, own_page, page, translator, words_of
 from piqa.server.photo_table import factor_title
 from piqa.server.records import Job
-from piqa.server.refusals import RequestError, not_found
+from piqa.server.refusals import RequestError, line_of, not_found
 from piqa.server.services import Services, services_of
+from piqa.system.phrases import unpacked
 
 Here = Annotated[Services, Depends(services_of)]
 MOST_CSV = 20_000_000  # bytes
@@ -54,7 +55,7 @@ def compare(
                 raise RequestError(400, translator(language_of(request))("devices.no_csv"))
             arguments["places"] = places_in(content)
     except InputError as error:
-        return _form(request, here, project, str(error), getattr(error, "status", 400))
+        return _form(request, here, project, line_of(error), getattr(error, "status", 400))
     job = here.jobs.add(COMPARE, arguments, project)
     return RedirectResponse(f"/devices/{job}", 303)
 
@@ -71,6 +72,8 @@ def show(job: str, request: Request, here: Here) -> HTMLResponse:
         job=found,
         project=here.projects.get(found.project_id or ""),
         column=t(f"devices.by_{found.arguments['column']}"),
+        judge=_judge(found, t),
+        result=unpacked(found.result),
         page_of_it=found.state == DONE and _path(here, found).is_file(),
         data={"jobs": [] if found.state in ENDED else [job], "kinds": words_of(language, "job"), "words": {}},
     )
@@ -90,6 +93,11 @@ def _job(here: Services, job: str) -> Job:
     if found.kind != COMPARE or found.project_id is None:
         raise not_found("comparison")
     return found
+
+
+def _judge(job: Job, t: Translator) -> str:
+    """Return what photos are judged by: a model's name, or the title of a factor."""
+    return job.arguments.get("model") or t(f"factor.{job.arguments.get('factor')}")
 
 
 def _path(here: Services, job: Job) -> Any:
@@ -119,8 +127,8 @@ def _form(request: Request, here: Services, project: str, error: str = "", statu
                 "id": job.id,
                 "created": job.created.strftime("%Y-%m-%d %H:%M"),
                 "state": t(f"job.{job.state}"),
-                "judge": job.arguments.get("model") or t(f"factor.{job.arguments.get('factor')}"),
-                "verdict": next(iter(job.result.get("verdicts", [])), job.error or ""),
+                "judge": _judge(job, t),
+                "verdict": next(iter(unpacked(job.result.get("verdicts", []))), job.error or ""),
             }
             for job in made[:SHOWN]
         ],

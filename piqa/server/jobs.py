@@ -27,9 +27,10 @@ from piqa.server.records import Facts, Job, new_id, now
 from piqa.server.refusals import is_no_room, not_found
 from piqa.server.storage import process_is_gone
 from piqa.system.files import HERE
+from piqa.system.phrases import Phrase
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
-DISK = "the server's disk is full"
+DISK = Phrase("the server's disk is full")
 ENDED = (DONE, FAILED, STOPPED)
 
 
