@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 import time
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 from browser import SCREENS, faults, needs_browser, tab_to
@@ -361,6 +363,62 @@ def test_what_is_not_there_is_said(server, project):
     assert server.post("/photos", data={"name": " "}).status_code == 400
     refused = server.post("/devices", data={"project": project[0], "judge": "factor:face_stops"})
     assert refused.status_code == 400 and "Neither more nor less" in refused.text
+
+
+class Seen(HTMLParser):
+    """What a reader sees, hears or is shown on demand of a page, but for what is marked as English."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.texts, self._silent, self._open = [], 0, []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        own = dict(attributes)
+        silent = tag in ("script", "style") or own.get("lang") == "en"
+        self.texts += [text for name, text in own.items() if name in SHOWN and text and not silent and not self._silent]
+        if tag not in VOID:
+            self._open.append(silent)
+            self._silent += silent
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            self._silent -= self._open.pop()
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.texts.append(data)
+
+
+SHOWN = {"aria-label", "alt", "title", "aria-roledescription", "data-tip"}
+DEVICES = ("sharp", "soft")
+VOID = {"meta", "link", "img", "input", "br", "wbr", "line", "rect", "path", "polyline", "polygon"}
+COLUMNS = {"file", "device", "scene"}  # of a CSV
+NAMES = COLUMNS | set("sharp soft hopper collins notes jpg people Two tiny JPEG CSV PDF ISO OFIQ log English".split())
+
+
+def test_chinese_pages_have_no_english_but_names(server, project):
+    """Sentences, places, advice, moments, verdicts and refusals; in English they are what they were."""
+    made, photos = project
+    hopper_page, two = f"/photos/{made}/{photos['sharp/hopper.jpg']}", [photos[f"{one}/hopper.jpg"] for one in DEVICES]
+    server.post(f"/photos/{made}/moments")
+    compared = server.post("/devices", data={"project": made, "judge": "factor:noise"}).url.path
+    for job in server.get(f"/api/projects/{made}/jobs").json():
+        finished(server, job["id"])
+    chinese = {"accept-language": "zh-CN", "accept": "text/html"}
+    addresses = [hopper_page, f"/photos/{made}", f"/two?a={two[0]}&b={two[1]}", "/devices", compared, "/devices/none"]
+    for address in addresses:
+        html = server.get(address, headers=chinese).text
+        words = {word for text in Seen(html).texts for word in re.findall(r"[A-Za-z]{3,}", text)}
+        assert words - NAMES == set(), address
+        assert '<html lang="zh">' in html
+    assert "共同场景只有 2 个" in server.get(compared, headers=chinese).text
+    assert "瞬间 " in server.get(hopper_page, headers=chinese).text
+    assert "2 shared scenes, and at least 6 are needed" in server.get(compared).text
+    said = server.get(f"/api/jobs/{compared.rpartition('/')[2]}").json()["result"]["verdicts"]
+    assert said == ["No verdict on sharp and soft: 2 shared scenes, and at least 6 are needed"]
+    refused = server.post("/api/projects", json={"name": " "}, headers={"accept-language": "zh"})
+    assert refused.json() == {"error": "项目需要名称"}
 
 
 def test_titles_of_factors_are_those_of_the_measures():

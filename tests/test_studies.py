@@ -97,7 +97,7 @@ def test_moments_are_scenes(client):
         ({"a/1.jpg": 1, "a/2.jpg": 1}, {}, "no scene of two different images"),
         ({"a/1.jpg": 1, "a/2.jpg": 2}, {"question": "own", "words": " "}, "needs a question"),
         ({"a/1.jpg": 1, "a/2.jpg": 2}, {"name": "  "}, "needs a name"),
-        ({"a/1.jpg": 1, "a/2.jpg": 2}, {"scenes": "csv"}, "choose a CSV"),
+        ({"a/1.jpg": 1, "a/2.jpg": 2}, {"scenes": "csv"}, "Choose a CSV"),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_in_one_line(client, files, more, words):

@@ -19,6 +19,7 @@ from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.factors.families import FACTORS
 from piqa.scoring.options import ModelOptions
 from piqa.scoring.stated_std import STD
+from piqa.system.phrases import Phrase
 from piqa.system.progress import told_if_slow
 from piqa.weights.model_file import read_card
 
@@ -146,22 +147,26 @@ def _scored(source: Source, shots: Sequence[Shot], folder: Path, account: Accoun
                 "the model's card states no preference, so that P(A better) is not known; `piqa evaluate` fits it"
             )
         name = Path(source.model.ckpt_path).name
-        found = Gathered((), (), nothing, preference, "units of the model's score", name, uncertainty=uncertainty)
+        found = Gathered(
+            (), (), nothing, preference, Phrase("units of the model's score"), name, uncertainty=uncertainty
+        )
         return _with_scores(shots, numbers_of(rows, "score"), numbers_of(rows, STD)), found
     if source.model is not None:  # predictions, and the model that made them: its card alone is read
         card = read_card(source.model.ckpt_path)
         preference = None if card is None else Preference.from_dict(card.preference)
         name = Path(source.model.ckpt_path).name
-        return list(shots), Gathered((), (), nothing, preference, "units of the predictions", f"predictions of {name}")
+        return list(shots), Gathered(
+            (), (), nothing, preference, Phrase("units of the predictions"), f"predictions of {name}"
+        )
     rows = measure_files(files, folder, source.workers)
     account.unreadable |= errors_of(rows, names)
     values = {name: numbers_of(rows, name) for name in FACTORS}
     if source.factor is None:
         done = {file: 0.0 for file, row in rows.items() if not row["error"]}
-        found = Gathered((), (), nothing, None, "steps", "factors alone", values)
+        found = Gathered((), (), nothing, None, Phrase("steps"), "factors alone", values)
         return _with_scores(shots, done), found
     factor = factor_named(source.factor)
-    found = Gathered((), (), nothing, None, "steps", f"the factor {factor.title}", values)
+    found = Gathered((), (), nothing, None, Phrase("steps"), f"the factor {factor.title}", values)
     steps = in_steps(factor, values[source.factor])
     for file in files:
         if file not in steps and names[file] not in account.unreadable:
@@ -177,6 +182,8 @@ def _with_scores(
 
 
 def _by_labels(source: Source) -> Gathered:
-    unit = "units of the predictions" if source.predictions is not None else "units of the table's scores"
+    unit = (
+        Phrase("units of the predictions") if source.predictions is not None else Phrase("units of the table's scores")
+    )
     judged = "predictions" if source.predictions is not None else "labels"
     return Gathered((), (), Scenes(()), None, unit, judged)

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Literal
 
+from piqa.system.phrases import Phrase
+
 Match = Literal["auto", "path", "folder", "stem"]
 WORDS = {
-    "path": "the path below each folder, without the ending",
-    "folder": "the folder in which the images lie",
-    "stem": "the image's own name, without folder and ending",
+    "path": Phrase("the path below each folder, without the ending"),
+    "folder": Phrase("the folder in which the images lie"),
+    "stem": Phrase("the image's own name, without folder and ending"),
 }
 ENOUGH = 0.5  # of the images with a partner: the first way that reaches this is taken
 FOLDERS, REPEATS = 6, 10  # so many folders at least, with so many images of a device on average at most, are scenes

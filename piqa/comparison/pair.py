@@ -21,6 +21,7 @@ from piqa.evaluation.statistics.conformal import Answer
 from piqa.evaluation.statistics.pair_probability import PairProbability
 from piqa.evaluation.statistics.preference import Preference
 from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
+from piqa.system.phrases import Phrase
 
 Measure = Literal["preference", "difference", "win rate"]
 TESTS: tuple[PrimaryTest, ...] = ("t", "sign", "flip")
@@ -46,7 +47,7 @@ class Settings:
     margin: float = 0.0
     alpha: float = 0.025
     preference: Preference | None = None
-    unit: str = "units of the score"
+    unit: str = Phrase("units of the score")
     seed: int = 0
     uncertainty: ScoreUncertainty | None = None
     error_rate: float | None = None

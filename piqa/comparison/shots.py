@@ -11,8 +11,10 @@ import numpy as np
 from piqa.comparison.intervals import Array
 from piqa.errors import InputError
 from piqa.system.csv_text import listed
+from piqa.system.phrases import Phrase, as_phrase
 
 DATA_FAULT = 4  # exit status
+SHOWN = 3  # names of a line, at most
 
 
 class DataError(InputError):
@@ -111,25 +113,24 @@ class Account:
         """Return what was left out, a line a kind, with the first names."""
         lines = list(self.notes)
         if merged := self.devices.merged():
-            lines.append(
-                f"{len(merged)} devices stand under several spellings, and count once each: {listed(merged, '; ')}"
-            )
+            spellings = "{count} devices stand under several spellings, and count once each: {names}"
+            lines.append(Phrase(spellings, count=len(merged), names=_named(merged, "; ")))
         if self.matched_by:
-            lines.append(f"scenes are matched by {self.matched_by}")
+            lines.append(Phrase("scenes are matched by {column}", column=as_phrase(self.matched_by)))
         if self.unpaired:
-            lines.append(
-                f"{len(self.unpaired)} of {self.scenes} scenes have fewer than two devices: {listed(self.unpaired)}"
-            )
+            alone, names = "{count} of {scenes} scenes have fewer than two devices: {names}", _named(self.unpaired)
+            lines.append(Phrase(alone, count=len(self.unpaired), scenes=self.scenes, names=names))
         if self.unreadable:
-            first = next(iter(self.unreadable.values()))
-            lines.append(f"{len(self.unreadable)} of {self.shots} images have no score; the first: {first}")
+            first = as_phrase(next(iter(self.unreadable.values())))
+            without = "{count} of {images} images have no score; the first: {reason}"
+            lines.append(Phrase(without, count=len(self.unreadable), images=self.shots, reason=first))
         if self.repeated:
-            lines.append(
-                f"{len(self.repeated)} copies of a device's shots of a scene are left out: {listed(self.repeated)}"
-            )
+            copies = "{count} copies of a device's shots of a scene are left out: {names}"
+            lines.append(Phrase(copies, count=len(self.repeated), names=_named(self.repeated)))
         if self.same_content:
             pairs = [f"{a} = {b}" for a, b in self.same_content]
-            lines.append(f"{len(pairs)} images of two devices have the same content: {listed(pairs, '; ')}")
+            same = "{count} images of two devices have the same content: {names}"
+            lines.append(Phrase(same, count=len(pairs), names=_named(pairs, "; ")))
         return lines
 
     def check(self, max_missing: float) -> None:
@@ -148,6 +149,13 @@ class Account:
         ):
             if missing > max_missing * total:
                 raise DataError(f"{missing} of {total} {what}; mend them, or raise `max_missing` (now {max_missing:g})")
+
+
+def _named(items: Sequence[str], separator: str = ", ") -> str:
+    """Return the first three items, and how many more there are."""
+    if len(items) <= SHOWN:
+        return listed(items, separator)
+    return Phrase("{names} and {more} more", names=listed(items[:SHOWN], separator), more=len(items) - SHOWN)
 
 
 class Scenes:

@@ -17,6 +17,7 @@ from piqa.comparison.pair import FEWEST, PairResult
 from piqa.comparison.shots import DeviceNames, normalised
 from piqa.errors import InputError
 from piqa.evaluation.statistics.significance import holm
+from piqa.system.phrases import Phrase, as_phrase, joined
 from piqa.web.text import number
 
 Verdict = Literal["better", "worse", "equivalent", "not decided", "no verdict"]
@@ -48,25 +49,49 @@ def _against_margin(pair: PairResult) -> str:
 
 def in_words(pair: PairResult, names: DeviceNames) -> str:
     """Return the verdict as a sentence, with the test, the scenes, the estimate and the margin."""
-    a, b, n = names.title(pair.a), names.title(pair.b), len(pair.scenes)
-    where = f" under {pair.condition}" if pair.condition else ""
-    verdict, settings = verdict_of(pair), pair.settings
-    if verdict == "no verdict":
-        shared = f"{n} shared scene{'' if n == 1 else 's'}"
-        return f"No verdict on {a} and {b}{where}: {shared}, and at least {FEWEST} are needed"
+    n, settings = len(pair.scenes), pair.settings
+    two = {"a": names.title(pair.a), "b": names.title(pair.b)}
+    if not pair.enough:
+        said = _under(Phrase("No verdict on {a} and {b}", **two), pair)
+        if n == 1:
+            one = "{verdict}: {scenes} shared scene, and at least {fewest} are needed"
+            return Phrase(one, verdict=said, scenes=n, fewest=FEWEST)
+        shared = "{verdict}: {scenes} shared scenes, and at least {fewest} are needed"
+        return Phrase(shared, verdict=said, scenes=n, fewest=FEWEST)
     if pair.all_tied:
-        return f"Not decided{where}: {a} and {b} are tied in all {n} scenes, so that nothing tells them apart"
-    margin = margin_words(pair)
-    head = {
-        "better": f"{a} is better than {b}",
-        "worse": f"{a} is worse than {b}",
-        "equivalent": f"{a} and {b} are equivalent within {margin}",
-        "not decided": f"Not decided between {a} and {b}",
-    }[verdict]
-    if verdict in ("better", "worse") and settings.margin:
-        head += f", by {_against_margin(pair)} than {margin}" if _against_margin(pair) else ""
+        tied = "{verdict}: {a} and {b} are tied in all {scenes} scenes, so that nothing tells them apart"
+        return Phrase(tied, verdict=_under(Phrase("Not decided"), pair), scenes=n, **two)
     p = f"p = {pair.p_adjusted:.3g}" if pair.p_adjusted >= 0.0001 else "p < 0.0001"
-    return f"{head}{where}: {estimate_words(pair, a)} over {n} scenes; {settings.test} test, {p}"
+    return Phrase(
+        "{verdict}: {estimate} over {scenes} scenes; {test} test, {p}",
+        verdict=_under(_verdict(pair, two), pair),
+        estimate=estimate_words(pair, two["a"]),
+        scenes=n,
+        test=Phrase(settings.test),
+        p=p,
+    )
+
+
+def _under(verdict: Phrase, pair: PairResult) -> Phrase:
+    """Return a verdict with the condition that it is on, if any."""
+    if not pair.condition:
+        return verdict
+    return Phrase("{verdict} under {condition}", verdict=verdict, condition=pair.condition)
+
+
+def _verdict(pair: PairResult, two: Mapping[str, str]) -> Phrase:
+    """Return what the primary test says of two devices; where one is better, also by less or more than the margin."""
+    verdict, margin = verdict_of(pair), margin_words(pair)
+    if verdict == "equivalent":
+        return Phrase("{a} and {b} are equivalent within {margin}", **two, margin=margin)
+    if verdict == "not decided":
+        return Phrase("Not decided between {a} and {b}", **two)
+    better, worse = Phrase("{a} is better than {b}", **two), Phrase("{a} is worse than {b}", **two)
+    said = better if verdict == "better" else worse
+    against = _against_margin(pair) if pair.settings.margin else ""
+    if against == "less":
+        return Phrase("{verdict}, by less than {margin}", verdict=said, margin=margin)
+    return Phrase("{verdict}, by more than {margin}", verdict=said, margin=margin) if against else said
 
 
 def answers_in_words(pair: PairResult, names: DeviceNames) -> str | None:
@@ -77,28 +102,46 @@ def answers_in_words(pair: PairResult, names: DeviceNames) -> str | None:
     counts = Counter(one.answer for one in pair.scenes)
     a, b = names.title(pair.a), names.title(pair.b)
     repeats = any(one.shots_a > 1 or one.shots_b > 1 for one in pair.scenes)
-    note = "; scenes with repeats are told by their mean P, for which that is not proved" if repeats else ""
-    return (
-        f"scene by scene, with an error rate of {rate:g}: {a} is better in {counts['A']} scenes, {b} in {counts['B']}, "
-        f"and {counts['cannot tell']} cannot be told{note}"
+    said = Phrase(
+        "scene by scene, with an error rate of {rate:g}: {a} is better in {of_a} scenes, {b} in {of_b}, and {neither} "
+        "cannot be told",
+        rate=rate,
+        a=a,
+        of_a=counts["A"],
+        b=b,
+        of_b=counts["B"],
+        neither=counts["cannot tell"],
     )
+    note = Phrase("scenes with repeats are told by their mean P, for which that is not proved")
+    return joined([said, note]) if repeats else said
 
 
 def estimate_words(pair: PairResult, a: str = "A") -> str:
     """Return the primary measure with its 95 % interval; `a` is what A is called."""
     if pair.settings.measure == "win rate":
-        return f"win rate {number(pair.estimate, 3)} ({_ends(pair.win_interval.ends, 3)})"
+        rate, ends = number(pair.estimate, 3), _ends(pair.win_interval.ends, 3)
+        return Phrase("win rate {rate} ({interval})", rate=rate, interval=ends)
     found = pair.interval()
     if pair.settings.measure == "preference":
-        return f"P({a} better) {number(pair.estimate, 3)} ({_ends(found.ends, 3)})"
+        p, ends = number(pair.estimate, 3), _ends(found.ends, 3)
+        return Phrase("P({a} better) {p} ({interval})", a=a, p=p, interval=ends)
     digits = digits_for(found.high - found.low)
-    return f"difference {number(pair.estimate, digits, sign=True)} ({_ends(found.ends, digits)}) {pair.settings.unit}"
+    return Phrase(
+        "difference {difference} ({interval}) {unit}",
+        difference=number(pair.estimate, digits, sign=True),
+        interval=_ends(found.ends, digits),
+        unit=as_phrase(pair.settings.unit),
+    )
 
 
 def margin_words(pair: PairResult) -> str:
     """Return the margin with its unit."""
-    kind = {"win rate": "in win rate", "preference": "in P(A better)", "difference": pair.settings.unit}
-    return f"{pair.settings.margin:g} {kind[pair.settings.measure]}"
+    margin = pair.settings.margin
+    if pair.settings.measure == "win rate":
+        return Phrase("{margin:g} in win rate", margin=margin)
+    if pair.settings.measure == "preference":
+        return Phrase("{margin:g} in P(A better)", margin=margin)
+    return Phrase("{margin:g} {unit}", margin=margin, unit=as_phrase(pair.settings.unit))
 
 
 def digits_for(width: float) -> int:
@@ -107,7 +150,7 @@ def digits_for(width: float) -> int:
 
 
 def _ends(ends: tuple[float, float], digits: int) -> str:
-    return f"{number(ends[0], digits)} to {number(ends[1], digits)}"
+    return Phrase("{low} to {high}", low=number(ends[0], digits), high=number(ends[1], digits))
 
 
 @dataclass(frozen=True)

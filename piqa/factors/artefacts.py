@@ -21,6 +21,7 @@ from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.native import Window
 from piqa.preparation.file_facts import FileFacts
 from piqa.preparation.image_file import Pixels
+from piqa.system.phrases import Phrase
 
 BLOCK = 8  # pixels on a side of JPEG's blocks
 LINES = 192  # rows, and columns, in which blocks are looked for
@@ -124,28 +125,31 @@ def _middle_of(grey: Values) -> Values:
 
 def _say_blocks(value: float) -> Words:
     if value < 1.15:
-        return "no blocks of compression are seen", ""
-    return f"steps at the borders of 8 px blocks are {value:.2f} times those elsewhere", "use the original file"
+        return Phrase("no blocks of compression are seen"), ""
+    said = Phrase("steps at the borders of 8 px blocks are {times:.2f} times those elsewhere", times=value)
+    return said, Phrase("use the original file")
 
 
 def _say_quality(value: float) -> Words:
-    return f"saved at a JPEG quality of about {value:.0f}", "use the original file" if value < 50 else ""
+    advice = Phrase("use the original file") if value < 50 else ""
+    return Phrase("saved at a JPEG quality of about {quality:.0f}", quality=value), advice
 
 
 def _say_chroma(value: float) -> Words:
     if value == 1:
-        return "colour is stored at full resolution", ""
-    return f"colour is stored for one in {1 / value:.0f} pixels", ""
+        return Phrase("colour is stored at full resolution"), ""
+    return Phrase("colour is stored for one in {pixels:.0f} pixels", pixels=1 / value), ""
 
 
 def _say_halo(value: float) -> Words:
-    return f"fine bands along the strongest edges are {value:.3f} of the edges' gradient", ""
+    return Phrase("fine bands along the strongest edges are {share:.3f} of the edges' gradient", share=value), ""
 
 
 def _say_levels(value: float) -> Words:
     if value > 0.75:
-        return "shades are smooth", ""
-    return f"shades use {100 * value:.0f} % of the levels that they span: bands", "edit at 16 bits a channel"
+        return Phrase("shades are smooth"), ""
+    said = Phrase("shades use {percent:.0f} % of the levels that they span: bands", percent=100 * value)
+    return said, Phrase("edit at 16 bits a channel")
 
 
 FACTORS = (
@@ -194,10 +198,12 @@ def measure(image: MeasuredImage) -> dict[str, Measurement]:
     blocks, levels = blockiness(image.pixels), levels_used(image.pixels)
     halos = halo(image.native.face + image.native.tiles)
     return {
-        "blockiness": Measurement(blocks, "" if blocks is not None else "the image is too small to show blocks"),
+        "blockiness": Measurement(
+            blocks, "" if blocks is not None else Phrase("the image is too small to show blocks")
+        ),
         **_of_file(image.file),
-        "halo": Measurement(halos, "" if halos is not None else "there are too few edges"),
-        "levels_used": Measurement(levels, "" if levels is not None else "there are too few even shades"),
+        "halo": Measurement(halos, "" if halos is not None else Phrase("there are too few edges")),
+        "levels_used": Measurement(levels, "" if levels is not None else Phrase("there are too few even shades")),
     }
 
 
@@ -205,13 +211,16 @@ def _of_file(file: FileFacts | None) -> dict[str, Measurement]:
     """Return what the file says of its compression."""
     names = ("jpeg_quality", "chroma_resolution")
     if file is None:
-        return dict.fromkeys(names, Measurement(None, "the image is in memory, not in a file"))
+        return dict.fromkeys(names, Measurement(None, Phrase("the image is in memory, not in a file")))
     if not file.quantization or len(file.quantization[0]) != len(LUMINANCE):
-        return dict.fromkeys(names, Measurement(None, "the file is no JPEG"))
+        return dict.fromkeys(names, Measurement(None, Phrase("the file is no JPEG")))
     quality, distance = jpeg_quality(file.quantization[0])
-    other = f"its own tables of numbers differ by {distance:.1f} on average from the nearest standard one"
-    chroma = Measurement(None, "the file holds no colour")
+    differs = "its own tables of numbers differ by {distance:.1f} on average from the nearest standard one"
+    chroma = Measurement(None, Phrase("the file holds no colour"))
     if len(file.subsampling) >= 3:
         luma, blue, red = file.subsampling[:3]
         chroma = Measurement((blue[0] * blue[1] + red[0] * red[1]) / (2 * luma[0] * luma[1]))
-    return {"jpeg_quality": Measurement(float(quality), detail=other if distance else ""), "chroma_resolution": chroma}
+    return {
+        "jpeg_quality": Measurement(float(quality), detail=Phrase(differs, distance=distance) if distance else ""),
+        "chroma_resolution": chroma,
+    }

@@ -14,44 +14,55 @@ from piqa.factors.hue import hue_shares, hue_type
 from piqa.factors.measured_image import LINEAR, MeasuredImage
 from piqa.factors.skin import GREY
 from piqa.preparation.image_file import Pixels
+from piqa.system.phrases import Phrase
 
 DARKEST = 1e-4  # of white, added to mean channels
-HARDLY = "there is hardly any colour in the image"
+HARDLY = Phrase("there is hardly any colour in the image")
 # Hasler and Süsstrunk 2003, table 2
-COLOURFUL = ((0, "not"), (15, "slightly"), (33, "moderately"), (45, "averagely"), (59, "quite"), (82, "highly"))
-MOST_COLOURFUL = (109, "extremely")
+COLOURFUL = (
+    *((0, Phrase("not")), (15, Phrase("slightly")), (33, Phrase("moderately")), (45, Phrase("averagely"))),
+    *((59, Phrase("quite")), (82, Phrase("highly"))),
+)
+MOST_COLOURFUL = (109, Phrase("extremely"))
 
 
 def _say_blue(value: float) -> Words:
     if abs(value) < 0.05:
-        return "over the whole image, blue and red are equal", ""
-    where = "over" if value > 0 else "under"
-    return f"over the whole image, blue is {abs(value):.1f} stops {where} red", ""
+        return Phrase("over the whole image, blue and red are equal"), ""
+    if value > 0:
+        return Phrase("over the whole image, blue is {stops:.1f} stops over red", stops=value), ""
+    return Phrase("over the whole image, blue is {stops:.1f} stops under red", stops=-value), ""
 
 
 def _say_green(value: float) -> Words:
     if abs(value) < 0.05:
-        return "over the whole image, green lies between red and blue", ""
-    where = "over" if value > 0 else "under"
-    return f"over the whole image, green is {abs(value):.1f} stops {where} the middle of red and blue", ""
+        return Phrase("over the whole image, green lies between red and blue"), ""
+    if value > 0:
+        over = "over the whole image, green is {stops:.1f} stops over the middle of red and blue"
+        return Phrase(over, stops=value), ""
+    under = "over the whole image, green is {stops:.1f} stops under the middle of red and blue"
+    return Phrase(under, stops=-value), ""
 
 
 def _say_colourfulness(value: float) -> Words:
     words = (*COLOURFUL, MOST_COLOURFUL)
     if value >= MOST_COLOURFUL[0]:
-        return f"the image is extremely colourful ({value:.0f}) in the words of Hasler and Süsstrunk", ""
+        extremely = "the image is extremely colourful ({value:.0f}) in the words of Hasler and Süsstrunk"
+        return Phrase(extremely, value=value), ""
     (low, less), (high, more) = next(pair for pair in pairwise(words) if value < pair[1][0])
-    return f"the image is between {less} ({low}) and {more} ({high}) colourful: {value:.0f}", ""
+    between = "the image is between {less} ({low}) and {more} ({high}) colourful: {value:.0f}"
+    return Phrase(between, less=less, low=low, more=more, high=high, value=value), ""
 
 
 def _say_chroma(value: float) -> Words:
-    return f"colours are {value:.0f} away from grey on average (C*)", ""
+    return Phrase("colours are {chroma:.0f} away from grey on average (C*)", chroma=value), ""
 
 
 def _say_harmony(value: float) -> Words:
     if value < 0.05:
-        return "all hues lie within half of the hue circle, or in two opposite quarters", ""
-    return f"hues reach {value:.1f} degrees on average beyond half of the hue circle or two opposite quarters", ""
+        return Phrase("all hues lie within half of the hue circle, or in two opposite quarters"), ""
+    beyond = "hues reach {degrees:.1f} degrees on average beyond half of the hue circle or two opposite quarters"
+    return Phrase(beyond, degrees=value), ""
 
 
 CONTENT = "Content decides as much as light: compare images of the same scene."
@@ -133,7 +144,7 @@ def _harmony(pixels: Pixels) -> Measurement:
         return Measurement(None, HARDLY)
     found = distances(hues)
     fits = smallest(found)
-    detail = (
-        "they fit no template" if fits is None else f"the smallest template that they fit is {fits.name}: {fits.words}"
-    )
-    return Measurement(min(found), detail=detail)
+    if fits is None:
+        return Measurement(min(found), detail=Phrase("they fit no template"))
+    fitted = Phrase("the smallest template that they fit is {name}: {words}", name=fits.name, words=fits.words)
+    return Measurement(min(found), detail=fitted)

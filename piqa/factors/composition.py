@@ -8,8 +8,9 @@ from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.regions import Regions
 from piqa.preparation.faces import Box, Points
+from piqa.system.phrases import Phrase
 
-NO_FACE = "no face was found"
+NO_FACE = Phrase("no face was found")
 TOP_OF_HEAD = 1.2  # distances of eyes and chin from the eyes up: they lie half-way, and hair adds a little [estimate]
 TURNED = 0.15  # distances of the eyes by which the nose of a turned head lies beside their middle [own rule]
 TILTED = 5.0  # degrees [own rule]
@@ -17,36 +18,48 @@ THIRDS = (1 / 3, 2 / 3)
 
 
 def _say_size(value: float) -> Words:
-    return f"the face takes {100 * value:.0f} % of the height", ""
+    return Phrase("the face takes {percent:.0f} % of the height", percent=100 * value), ""
 
 
-def _say_place(what: str, side: str) -> Words:
-    return f"the middle of the face lies at {what} of the {side}", ""
+def _say_across(value: float) -> Words:
+    return Phrase("the middle of the face lies at {percent:.0f} % of the width, from the left", percent=100 * value), ""
+
+
+def _say_down(value: float) -> Words:
+    return Phrase("the middle of the face lies at {percent:.0f} % of the height, from the top", percent=100 * value), ""
 
 
 def _say_eyes(value: float) -> Words:
-    return f"the eyes lie at {100 * value:.0f} % of the height, from the top", ""
+    return Phrase("the eyes lie at {percent:.0f} % of the height, from the top", percent=100 * value), ""
 
 
-def _say_distance(value: float, what: str) -> Words:
-    return f"the middle of the face is {100 * value:.0f} % of the diagonal away from {what}", ""
+def _say_thirds(value: float) -> Words:
+    thirds = "the middle of the face is {percent:.0f} % of the diagonal away from the nearest crossing of the thirds"
+    return Phrase(thirds, percent=100 * value), ""
+
+
+def _say_centre(value: float) -> Words:
+    centre = "the middle of the face is {percent:.0f} % of the diagonal away from the centre of the image"
+    return Phrase(centre, percent=100 * value), ""
 
 
 def _say_head_room(value: float) -> Words:
     if value < 0:
-        return "the top of the head seems to be cut off", "leave room above the head"
-    return f"the room above the head is {100 * value:.0f} % of the height", ""
+        return Phrase("the top of the head seems to be cut off"), Phrase("leave room above the head")
+    return Phrase("the room above the head is {percent:.0f} % of the height", percent=100 * value), ""
 
 
 def _say_look_room(value: float) -> Words:
-    return f"{100 * value:.0f} % of the room beside the face lies on the side to which it is turned", ""
+    room = "{percent:.0f} % of the room beside the face lies on the side to which it is turned"
+    return Phrase(room, percent=100 * value), ""
 
 
 def _say_tilt(value: float) -> Words:
     if abs(value) <= TILTED:
-        return f"the eyes are level within {abs(value):.0f} degrees", ""
-    way = "clockwise" if value > 0 else "anticlockwise"
-    return f"head or camera is tilted by {abs(value):.0f} degrees {way}", ""
+        return Phrase("the eyes are level within {degrees:.0f} degrees", degrees=abs(value)), ""
+    if value > 0:
+        return Phrase("head or camera is tilted by {degrees:.0f} degrees clockwise", degrees=value), ""
+    return Phrase("head or camera is tilted by {degrees:.0f} degrees anticlockwise", degrees=-value), ""
 
 
 FACTORS = (
@@ -59,12 +72,12 @@ FACTORS = (
     Factor(
         *("face_x", "place of the face across", "composition", "", "middle", "face"),
         step=0.1,
-        say=lambda value: _say_place(f"{100 * value:.0f} %", "width, from the left"),
+        say=_say_across,
     ),
     Factor(
         *("face_y", "place of the face from the top", "composition", "", "middle", "face"),
         step=0.1,
-        say=lambda value: _say_place(f"{100 * value:.0f} %", "height, from the top"),
+        say=_say_down,
     ),
     Factor(
         *("eyes_height", "height of the eyes", "composition", "", "middle", "eyes"),
@@ -74,12 +87,12 @@ FACTORS = (
     Factor(
         *("thirds_distance", "distance from the rule of thirds", "composition", "", "middle", "face"),
         step=0.05,
-        say=lambda value: _say_distance(value, "the nearest crossing of the thirds"),
+        say=_say_thirds,
     ),
     Factor(
         *("centre_distance", "distance from the centre", "composition", "", "middle", "face"),
         step=0.05,
-        say=lambda value: _say_distance(value, "the centre of the image"),
+        say=_say_centre,
     ),
     Factor(
         *("head_room", "room above the head", "composition", "", "middle", "face"),
@@ -149,8 +162,8 @@ def _eyes(regions: Regions, box: Box, points: Points) -> dict[str, Measurement]:
 def _look_room(width: int, box: Box, turn: float) -> Measurement:
     """Return the fraction of the room beside the face that lies on the side to which the nose points."""
     if abs(turn) < TURNED:
-        return Measurement(None, "the face is turned to neither side")
+        return Measurement(None, Phrase("the face is turned to neither side"))
     left, right = max(0.0, box[0]), max(0.0, width - box[2])
     if left + right <= 0:
-        return Measurement(None, "the face leaves no room beside it")
+        return Measurement(None, Phrase("the face leaves no room beside it"))
     return Measurement((right if turn > 0 else left) / (left + right))

@@ -8,21 +8,23 @@ from piqa.factors.cielab import lightness
 from piqa.factors.exposure import NO_FACE
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import LINEAR, LUMINANCE, MeasuredImage, Values
+from piqa.system.phrases import Phrase
 
 TILES = 16  # along each side
 DARKNESS = "Darkening lowers it too, as lightness does not follow stops."
 
 
 def _say_face(value: float) -> Words:
-    return f"lightness in the face varies by {value:.0f} of 100 about its mean", ""
+    return Phrase("lightness in the face varies by {lightness:.0f} of 100 about its mean", lightness=value), ""
 
 
 def _say_range(value: float) -> Words:
-    return f"lightness in the face spans {value:.0f} of 100 between its darkest and brightest twentieth", ""
+    span = "lightness in the face spans {lightness:.0f} of 100 between its darkest and brightest twentieth"
+    return Phrase(span, lightness=value), ""
 
 
 def _say_local(value: float) -> Words:
-    return f"within small parts of the image, lightness varies by {value:.1f} of 100", ""
+    return Phrase("within small parts of the image, lightness varies by {lightness:.1f} of 100", lightness=value), ""
 
 
 FACTORS = (

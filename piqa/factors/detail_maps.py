@@ -12,6 +12,7 @@ from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.native import Window
 from piqa.factors.sharpness import gradient_and_removed
+from piqa.system.phrases import Phrase
 
 MOST_CELLS = 160  # in each direction
 MARGIN = 8  # pixels around a row of cells that its filters reach
@@ -30,7 +31,7 @@ def sharpness_map(image: MeasuredImage) -> ImageMap:
     strips = [_sharpness_of_row(image, top, bottom, columns) for top, bottom in pairwise(rows.tolist())]
     sharpness, gradient = (np.stack([strip[at] for strip in strips]) for at in (0, 1))
     values = np.where(gradient >= lowest, sharpness, np.nan).astype(np.float32)
-    legend = ((SHARP[0], "blurred"), (sum(SHARP) / 2, "between"), (SHARP[1], "sharp"))
+    legend = ((SHARP[0], Phrase("blurred")), (sum(SHARP) / 2, Phrase("between")), (SHARP[1], Phrase("sharp")))
     return ImageMap(
         "sharpness", "local sharpness; strong grain reads as sharp", "", values, "sequential", SHARP, legend
     )
@@ -62,7 +63,7 @@ def noise_map(image: MeasuredImage) -> ImageMap | None:
     values = _noise_of_cells(image, usable_only=True)
     if values is None:
         return None
-    legend = ((NOISY[0], "none"), (sum(NOISY) / 2, "visible"), (NOISY[1], "strong"))
+    legend = ((NOISY[0], Phrase("none")), (sum(NOISY) / 2, Phrase("visible")), (NOISY[1], Phrase("strong")))
     return ImageMap("noise", "local noise, with fine texture", "grey levels", values, "sequential", NOISY, legend)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage, Values
+from piqa.system.phrases import Phrase
 
 MID_GREY = 0.18  # of white: zone V
 LEAST_LIGHT = 1e-3  # of white, below which there is noise
@@ -21,48 +22,50 @@ CLIPPED = 254  # encoded value from which on a channel is taken to be at its end
 LEAST_AREA = 0.1  # per cent; lamps, and the sun in an eye, are less
 BACK_LIGHT = -1.0  # stops [own rule]
 LOST = 1.0  # per cent of the face; OFIQ's scalar for over-exposure falls to half of its range there
-NO_FACE = "no face was found"
+NO_FACE = Phrase("no face was found")
 CHANNELS = ("red", "green", "blue")
 
 
 def _say_face(value: float) -> Words:
-    where = "above" if value >= 0 else "below"
-    return f"the face is {abs(value):.1f} stops {where} mid-grey", ""
+    if value >= 0:
+        return Phrase("the face is {stops:.1f} stops above mid-grey", stops=abs(value)), ""
+    return Phrase("the face is {stops:.1f} stops below mid-grey", stops=-value), ""
 
 
 def _say_against_surroundings(value: float) -> Words:
     if abs(value) < 0.05:
-        return "the face is as bright as its surroundings", ""
-    level = "over" if value > 0 else "under"
-    advice = "raise the exposure, add light, or turn to the light" if value <= BACK_LIGHT else ""
-    return f"the face is {abs(value):.1f} stops {level} the level of its surroundings", advice
+        return Phrase("the face is as bright as its surroundings"), ""
+    if value > 0:
+        return Phrase("the face is {stops:.1f} stops over the level of its surroundings", stops=value), ""
+    advice = Phrase("raise the exposure, add light, or turn to the light") if value <= BACK_LIGHT else ""
+    return Phrase("the face is {stops:.1f} stops under the level of its surroundings", stops=-value), advice
 
 
 def _say_under(value: float) -> Words:
-    return f"{value:.0f} % of the face is darker than a tenth of white", ""
+    return Phrase("{percent:.0f} % of the face is darker than a tenth of white", percent=value), ""
 
 
 def _say_over(value: float) -> Words:
     if value < LEAST_AREA:
-        return "no part of the face is white without detail", ""
-    advice = "expose less: detail cannot be brought back" if value >= LOST else ""
-    return f"{_percent(value)} of the face is white without detail", advice
+        return Phrase("no part of the face is white without detail"), ""
+    advice = Phrase("expose less: detail cannot be brought back") if value >= LOST else ""
+    return Phrase("{share} of the face is white without detail", share=_percent(value)), advice
 
 
 def _say_clipped_face(value: float) -> Words:
     if value < LEAST_AREA:
-        return "in the face no colour channel is at its end", ""
-    return f"in {_percent(value)} of the face a colour channel is at its end", ""
+        return Phrase("in the face no colour channel is at its end"), ""
+    return Phrase("in {share} of the face a colour channel is at its end", share=_percent(value)), ""
 
 
 def _say_clipped(value: float) -> Words:
     if value < LEAST_AREA:
-        return "no colour channel is at its end, but for spots", ""
-    return f"in {_percent(value)} of the image a colour channel is at its end", ""
+        return Phrase("no colour channel is at its end, but for spots"), ""
+    return Phrase("in {share} of the image a colour channel is at its end", share=_percent(value)), ""
 
 
 def _say_range(value: float) -> Words:
-    return f"the image spans {value:.1f} stops, from its darkest to its brightest hundredth", ""
+    return Phrase("the image spans {stops:.1f} stops, from its darkest to its brightest hundredth", stops=value), ""
 
 
 def _percent(value: float) -> str:
@@ -72,8 +75,9 @@ def _percent(value: float) -> str:
 def _channel(channel: str, step: float) -> Factor:
     def say(value: float) -> Words:
         if value < LEAST_AREA:
-            return f"{channel} is nowhere at its end, but for spots", ""
-        return f"{channel} is at its end in {_percent(value)} of the image", ""
+            return Phrase("{channel} is nowhere at its end, but for spots", channel=Phrase(channel)), ""
+        share = _percent(value)
+        return Phrase("{channel} is at its end in {share} of the image", channel=Phrase(channel), share=share), ""
 
     return Factor(
         *(f"clip_{channel}", f"clipped {channel}", "exposure", "%", "down", "whole"),
@@ -161,7 +165,7 @@ def _measure_face(image: MeasuredImage) -> dict[str, Measurement]:
     if luminance is None or image.face_pixels is None:
         return dict.fromkeys(names, Measurement(None, NO_FACE))
     around = image.surroundings
-    against = Measurement(None, "the face fills the image")
+    against = Measurement(None, Phrase("the face fills the image"))
     if around is not None and (rest := image.sampled(image.luminance)[image.sampled(around)]).size:
         against = Measurement(float(np.log2((luminance.mean() + 0.01) / (rest.mean() + 0.01))))
     return {

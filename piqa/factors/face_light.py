@@ -13,30 +13,36 @@ from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.regions import Square
 from piqa.preparation.faces import Point
+from piqa.system.phrases import Phrase
 
 DARKEST = 0.002  # of white, added to both sides: below, it is noise
 ONE_SIDED = 1.0  # stops [own rule]
 EVEN = 0.15  # stops; less is not seen
 TURNED = 0.15  # eye distances from the eyes' middle to the nose, along the line of the eyes
-TOO_SMALL = "the face is too small to compare its parts"
+TOO_SMALL = Phrase("the face is too small to compare its parts")
 LEAST_EYE_DISTANCE = 40  # pixels; below, what lies beside a zone counts in any blur
-SMALL_NOTE = "the face is small, so that its parts run into each other"
-TURNED_NOTE = "the head is turned, so that its two sides are not alike"
+SMALL_NOTE = Phrase("the face is small, so that its parts run into each other")
+TURNED_NOTE = Phrase("the head is turned, so that its two sides are not alike")
 
 
 def _say_cheeks(value: float) -> Words:
     if abs(value) < EVEN:
-        return "both sides of the face get the same light", ""
-    side = "left" if value > 0 else "right"
-    advice = "put a reflector on the darker side, or keep the light if it is meant" if abs(value) >= ONE_SIDED else ""
-    return f"the side of the face on the {side} of the picture gets {abs(value):.1f} stops more light", advice
+        return Phrase("both sides of the face get the same light"), ""
+    one_sided = Phrase("put a reflector on the darker side, or keep the light if it is meant")
+    advice = one_sided if abs(value) >= ONE_SIDED else ""
+    if value > 0:
+        left = "the side of the face on the left of the picture gets {stops:.1f} stops more light"
+        return Phrase(left, stops=value), advice
+    right = "the side of the face on the right of the picture gets {stops:.1f} stops more light"
+    return Phrase(right, stops=-value), advice
 
 
 def _say_overhead(value: float) -> Words:
     if abs(value) < EVEN:
-        return "forehead and chin are equally bright", ""
-    more, less = ("forehead", "chin") if value > 0 else ("chin", "forehead")
-    return f"the {more} is {abs(value):.1f} stops brighter than the {less}", ""
+        return Phrase("forehead and chin are equally bright"), ""
+    if value > 0:
+        return Phrase("the forehead is {stops:.1f} stops brighter than the chin", stops=value), ""
+    return Phrase("the chin is {stops:.1f} stops brighter than the forehead", stops=-value), ""
 
 
 FACTORS = (

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from piqa.system.phrases import Phrase, as_phrase, joined
+
 Family = Literal[
     "exposure",
     "contrast",
@@ -19,7 +21,7 @@ Family = Literal[
 ]
 Direction = Literal["up", "down", "middle"]  # more is better, less is better, neither: it depends on what is meant
 Region = Literal["face", "cheeks", "eyes", "surroundings", "whole", "file"]
-Words = tuple[str, str]  # a sentence on the value, and advice or ""
+Words = tuple[str, str]  # a sentence on the value, and advice or "", as phrases that pages say in other languages
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ class Reading:
         """What the value means, in words; why there is none."""
         if self.value is None:
             return self.note
-        said = "; ".join(filter(None, (self.factor.say(self.value)[0], self.detail)))
-        return f"{said} ({self.note})" if self.note else said
+        said = joined((self.factor.say(self.value)[0], self.detail))
+        return Phrase("{said} ({note})", said=said, note=as_phrase(self.note)) if self.note else said
 
     @property
     def advice(self) -> str:

@@ -9,46 +9,51 @@ from piqa.factors.edges import Edges, ImageEdges
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.sharpness import CLOSEST_EYES, NO_EDGES, NO_FACE
+from piqa.system.phrases import Phrase
 
 EYES, NOSE, SURROUNDINGS = 0, 1, 2
-PLANES = ("the eyes", "the nose", "the surroundings")
+PLANES = (
+    Phrase("the sharpest edges lie in the eyes"),
+    Phrase("the sharpest edges lie in the nose"),
+    Phrase("the sharpest edges lie in the surroundings"),
+)
+ON_THE_EYE = Phrase("focus on the nearer eye")
 AS_SHARP = 1.3  # eyes are sharp where their edges are at most so many times as wide as the sharpest [own rule]
 SHALLOW_GAP, SHALLOW_WIDTH = 1.0, 0.1  # log2, and parts of the distance of the eyes [own rule]
 
-TOO_SMALL = f"the eyes are less than {CLOSEST_EYES} px apart: too near to compare them with the nose"
+TOO_SMALL = Phrase(f"the eyes are less than {CLOSEST_EYES} px apart: too near to compare them with the nose")
 
 
 def _say_gap(value: float) -> Words:
     times = 2 ** abs(value)
     if abs(value) < math.log2(AS_SHARP):
-        return "the face is about as sharp as its surroundings", ""
+        return Phrase("the face is about as sharp as its surroundings"), ""
     if value < 0:
-        return f"edges of the face are {times:.1f} times as wide as those around it", "focus on the nearer eye"
-    return f"edges around the face are {times:.1f} times as wide as those in it", ""
+        return Phrase("edges of the face are {times:.1f} times as wide as those around it", times=times), ON_THE_EYE
+    return Phrase("edges around the face are {times:.1f} times as wide as those in it", times=times), ""
 
 
 def _say_eyes_nose(value: float) -> Words:
     times = 2**value
     if value <= math.log2(AS_SHARP):
-        return "the eyes are about as sharp as the nose, or sharper", ""
-    return (
-        f"edges at the eyes are {times:.1f} times as wide as at the nose: focus lies in front",
-        "focus on the nearer eye",
-    )
+        return Phrase("the eyes are about as sharp as the nose, or sharper"), ""
+    in_front = "edges at the eyes are {times:.1f} times as wide as at the nose: focus lies in front"
+    return Phrase(in_front, times=times), ON_THE_EYE
 
 
 def _say_plane(value: float) -> Words:
-    sharpest = PLANES[round(value)]
-    return f"the sharpest edges lie in {sharpest}", "" if round(value) == EYES else "focus on the nearer eye"
+    return PLANES[round(value)], "" if round(value) == EYES else ON_THE_EYE
 
 
 def _say_depth(value: float) -> Words:
-    shallow = "depth of field is shallow: the surroundings are blurred and the face is not"
-    return (shallow if value > 0.5 else "the surroundings are not much more blurred than the face"), ""
+    if value > 0.5:
+        return Phrase("depth of field is shallow: the surroundings are blurred and the face is not"), ""
+    return Phrase("the surroundings are not much more blurred than the face"), ""
 
 
 def _say_blur_around(value: float) -> Words:
-    return f"edges of the surroundings are {100 * value:.0f} % of the distance of the eyes wide", ""
+    wide = "edges of the surroundings are {percent:.0f} % of the distance of the eyes wide"
+    return Phrase(wide, percent=100 * value), ""
 
 
 FACTORS = (

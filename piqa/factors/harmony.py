@@ -15,6 +15,7 @@ from piqa.factors.cielab import lab
 from piqa.factors.hue import LEAST_CHROMA
 from piqa.factors.measured_image import LINEAR
 from piqa.preparation.image_file import Pixels
+from piqa.system.phrases import Phrase
 
 NEAR = 2.0  # degrees: mean distance below which hues fit a template
 
@@ -40,14 +41,14 @@ class Template(NamedTuple):
 
 # from the smallest; L and its mirror image are one
 TEMPLATES = (
-    Template("i", "one narrow range of hues", ((0, 0.05),)),
-    Template("I", "two narrow opposite ranges", ((0, 0.05), (0.5, 0.05))),
-    Template("V", "one range of a quarter of the circle", ((0, 0.26),)),
-    Template("L", "a narrow range and a wide one at a right angle", ((0, 0.05), (0.25, 0.22))),
-    Template("L", "a narrow range and a wide one at a right angle", ((0, 0.05), (0.75, 0.22))),
-    Template("Y", "a wide range and a narrow opposite one", ((0, 0.26), (0.5, 0.05))),
-    Template("T", "half of the circle", ((0.25, 0.5),)),
-    Template("X", "two wide opposite ranges", ((0, 0.26), (0.5, 0.26))),
+    Template("i", Phrase("one narrow range of hues"), ((0, 0.05),)),
+    Template("I", Phrase("two narrow opposite ranges"), ((0, 0.05), (0.5, 0.05))),
+    Template("V", Phrase("one range of a quarter of the circle"), ((0, 0.26),)),
+    Template("L", Phrase("a narrow range and a wide one at a right angle"), ((0, 0.05), (0.25, 0.22))),
+    Template("L", Phrase("a narrow range and a wide one at a right angle"), ((0, 0.05), (0.75, 0.22))),
+    Template("Y", Phrase("a wide range and a narrow opposite one"), ((0, 0.26), (0.5, 0.05))),
+    Template("T", Phrase("half of the circle"), ((0.25, 0.5),)),
+    Template("X", Phrase("two wide opposite ranges"), ((0, 0.26), (0.5, 0.26))),
 )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from piqa.factors.cielab import chroma, lab
 from piqa.factors.measured_image import LINEAR, MeasuredImage, Values
 from piqa.preparation.image_file import Pixels
+from piqa.system.phrases import Phrase, listed
 
 # Itten's twelve, from red; a sector is 30 degrees about its colour
 HUES = (
@@ -68,24 +69,23 @@ def hue_type(shares: tuple[float, ...]) -> str:
     count = len(shares)
     top = int(np.argmax(shares))
     if shares[top] > MOST:
-        return f"mostly one hue, {HUES[top]}"
+        return Phrase("mostly one hue, {hue}", hue=Phrase(HUES[top]))
     first = max(range(count), key=lambda at: sum(shares[(at + step) % count] for step in range(3)))
     neighbours = [(first + step) % count for step in range(3)]
     if sum(shares[at] for at in neighbours) > MOST:
-        return f"mostly neighbouring hues, {_listed(shares, neighbours)}"
+        return Phrase("mostly neighbouring hues, {hues}", hues=_listed(shares, neighbours))
     pairs = [(at, (at + apart) % count) for at in range(count) for apart in (5, 6, 7)]
     pair = max(pairs, key=lambda pair: shares[pair[0]] + shares[pair[1]])
     if shares[pair[0]] + shares[pair[1]] > MOST:
-        return f"mostly opposite hues, {_listed(shares, pair)}"
+        return Phrase("mostly opposite hues, {hues}", hues=_listed(shares, pair))
     triad = max(range(count // 3), key=lambda at: shares[at] + shares[at + 4] + shares[at + 8])
     three = (triad, triad + 4, triad + 8)
     if sum(shares[at] for at in three) > MOST and min(shares[at] for at in three) > 0.1:
-        return f"mostly three hues at equal distances, {_listed(shares, three)}"
-    return "many hues"
+        return Phrase("mostly three hues at equal distances, {hues}", hues=_listed(shares, three))
+    return Phrase("many hues")
 
 
-def _listed(shares: tuple[float, ...], at: list[int] | tuple[int, ...]) -> str:
+def _listed(shares: tuple[float, ...], at: list[int] | tuple[int, ...]) -> Phrase:
     """Return the names of hues, the largest share first: those with a tenth of all colour, at least two."""
     ordered = sorted(at, key=lambda one: -shares[one])
-    names = [HUES[one] for rank, one in enumerate(ordered) if rank < 2 or shares[one] >= 0.1]
-    return ", ".join(names[:-1]) + f" and {names[-1]}"
+    return listed([Phrase(HUES[one]) for rank, one in enumerate(ordered) if rank < 2 or shares[one] >= 0.1])

@@ -12,6 +12,7 @@ from piqa.factors.exposure import MID_GREY, at_end
 from piqa.factors.maps import ImageMap
 from piqa.factors.measured_image import LINEAR, MeasuredImage, Values
 from piqa.factors.skin import LEAST_CHROMA, cheek_colour
+from piqa.system.phrases import Phrase
 
 MAP_SIDE = 400  # most values on a side
 DARKEST = 1e-4  # of white
@@ -21,16 +22,16 @@ STOPS = 4.0  # at the ends of the colours
 DEGREES = 40.0  # of hue, likewise
 
 EXPOSURE_LEGEND = (
-    (-4.0, "too dark for detail: 4 stops or more below mid-grey"),
-    (-2.0, "dark: 2 stops below"),
-    (0.0, "right for a mid-tone: 18 % grey"),
-    (2.0, "bright: 2 stops above"),
-    (4.0, "clipped: a colour channel at its end, so that its light is unknown"),
+    (-4.0, Phrase("too dark for detail: 4 stops or more below mid-grey")),
+    (-2.0, Phrase("dark: 2 stops below")),
+    (0.0, Phrase("right for a mid-tone: 18 % grey")),
+    (2.0, Phrase("bright: 2 stops above")),
+    (4.0, Phrase("clipped: a colour channel at its end, so that its light is unknown")),
 )
 SKIN_LEGEND = (
-    (-DEGREES, "more magenta than the cheeks"),
-    (0.0, "the hue of the cheeks"),
-    (DEGREES, "more yellow or green than the cheeks"),
+    (-DEGREES, Phrase("more magenta than the cheeks")),
+    (0.0, Phrase("the hue of the cheeks")),
+    (DEGREES, Phrase("more yellow or green than the cheeks")),
 )
 
 

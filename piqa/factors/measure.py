@@ -25,13 +25,14 @@ from piqa.preparation.file_facts import FileFacts, file_facts
 from piqa.preparation.image_bounds import read_file
 from piqa.preparation.image_file import Pixels, decode_image, to_upright_rgb
 from piqa.preparation.portrait import Preparation, Preparer
+from piqa.system.phrases import Phrase
 
 if TYPE_CHECKING:
     import torch
 
 # Colours are converted to sRGB, so that a file measures like its twin in another colour space.
 PREPARATION = Preparation(colour="srgb", try_turns=True, face_margin_fraction=0.075)
-NO_NUMBER = "it cannot be measured in this image"
+NO_NUMBER = Phrase("it cannot be measured in this image")
 SMALLEST_SIDE = 8  # pixels; nothing can be said of less
 
 

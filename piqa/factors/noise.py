@@ -5,32 +5,35 @@ from __future__ import annotations
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.native import COMMON_EYE_DISTANCE
+from piqa.system.phrases import Phrase
 
 VISIBLE = 6.0  # grey levels; two grades of the spoiling
-TOO_FEW = "there are too few even places to measure noise"
-TOO_NEAR = f"the eyes are nearer than {COMMON_EYE_DISTANCE} px"
+TOO_FEW = Phrase("there are too few even places to measure noise")
+TOO_NEAR = Phrase(f"the eyes are nearer than {COMMON_EYE_DISTANCE} px")
 
 
 def _say_noise(value: float) -> Words:
     if value < 0.5:
-        return "hardly any noise is left; with soft edges that is smoothing, not a clean camera", ""
-    visible = "visible grain: " if value >= VISIBLE else ""
-    return f"{visible}even places vary by {value:.1f} grey levels", "lower ISO, more light" if visible else ""
+        return Phrase("hardly any noise is left; with soft edges that is smoothing, not a clean camera"), ""
+    if value >= VISIBLE:
+        said = Phrase("visible grain: even places vary by {levels:.1f} grey levels", levels=value)
+        return said, Phrase("lower ISO, more light")
+    return Phrase("even places vary by {levels:.1f} grey levels", levels=value), ""
 
 
 def _say_shadows(value: float) -> Words:
-    advice = "expose more, so that shadows need no lifting" if value >= VISIBLE else ""
-    return f"the darkest even places vary by {value:.1f} grey levels", advice
+    advice = Phrase("expose more, so that shadows need no lifting") if value >= VISIBLE else ""
+    return Phrase("the darkest even places vary by {levels:.1f} grey levels", levels=value), advice
 
 
 def _say_chroma(value: float) -> Words:
-    advice = "lower ISO, or reduce noise of colour" if value >= VISIBLE else ""
-    return f"colour varies by {value:.1f} grey levels in even places", advice
+    advice = Phrase("lower ISO, or reduce noise of colour") if value >= VISIBLE else ""
+    return Phrase("colour varies by {levels:.1f} grey levels in even places", levels=value), advice
 
 
 def _say_common(value: float) -> Words:
-    at = f"at the common size, eyes {COMMON_EYE_DISTANCE} px apart"
-    return f"{at}, even places vary by {value:.1f} grey levels", ""
+    common = "at the common size, eyes {distance} px apart, even places vary by {levels:.1f} grey levels"
+    return Phrase(common, distance=COMMON_EYE_DISTANCE, levels=value), ""
 
 
 SOURCE = (
@@ -81,7 +84,7 @@ def measure(image: MeasuredImage) -> dict[str, Measurement]:
     return {
         "noise": _found(found.luma),
         "shadow_noise": _found(found.shadows),
-        "chroma_noise": Measurement(None, "the image is grey") if image.is_grey else _found(found.chroma),
+        "chroma_noise": Measurement(None, Phrase("the image is grey")) if image.is_grey else _found(found.chroma),
         "noise_60": Measurement(None, missing_common(image)) if common is None else _found(common.luma),
     }
 
@@ -92,4 +95,4 @@ def _found(value: float | None) -> Measurement:
 
 def missing_common(image: MeasuredImage) -> str:
     """Return why an image has no values at the common size."""
-    return "no face was found" if image.regions.eye_distance is None else TOO_NEAR
+    return Phrase("no face was found") if image.regions.eye_distance is None else TOO_NEAR

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
+from piqa.system.phrases import Phrase
 
-NO_POINTS = "no face was found"
+NO_POINTS = Phrase("no face was found")
 FINE, ENOUGH = 120, 70  # pixels between the eyes: OFIQ's scalar is 92 and 50 of 100 there
 
 
 def _say_eyes(value: float) -> Words:
     if value < 40:
-        return f"the eyes are {value:.0f} px apart: too few to judge how sharp they are", "come nearer, or crop less"
-    return f"the eyes are {value:.0f} px apart", ""
+        said = Phrase("the eyes are {distance:.0f} px apart: too few to judge how sharp they are", distance=value)
+        return said, Phrase("come nearer, or crop less")
+    return Phrase("the eyes are {distance:.0f} px apart", distance=value), ""
 
 
 def _say_megapixels(value: float) -> Words:
-    return f"the image has {value:.1f} million pixels", ""
+    return Phrase("the image has {size:.1f} million pixels", size=value), ""
 
 
 FACTORS = (

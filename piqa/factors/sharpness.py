@@ -12,10 +12,11 @@ from piqa.factors.flat_patches import Values
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.native import COMMON_EYE_DISTANCE, Window
 from piqa.factors.noise import missing_common
+from piqa.system.phrases import Phrase
 
-NO_FACE = "no face was found"
-TOO_CLOSE = "the eyes are less than 40 px apart, so that few pixels show them"
-NO_EDGES = "there are too few edges to judge sharpness"
+NO_FACE = Phrase("no face was found")
+TOO_CLOSE = Phrase("the eyes are less than 40 px apart, so that few pixels show them")
+NO_EDGES = Phrase("there are too few edges to judge sharpness")
 CLOSEST_EYES = 40  # pixels between the eyes; in smaller faces the regions of the eyes hold too few pixels
 MEAN_FILTER = 11  # pixels of Crete's low-pass filter
 DIRECTED = 0.3  # anisotropy from which a direction is named: both portraits, which are sharp, have less [own rule]
@@ -91,34 +92,36 @@ def anisotropy(windows: Sequence[Window]) -> tuple[float, float] | None:
     return float(np.hypot(xx - yy, 2 * xy) / (xx + yy)), float((90 - across) % 180)
 
 
-def _say_width(where: str) -> Callable[[float], Words]:
-    return lambda value: (f"edges {where} are {value:.1f} px wide", "")
+def _say_width(where: Phrase) -> Callable[[float], Words]:
+    return lambda value: (Phrase("edges {where} are {width:.1f} px wide", where=where, width=value), "")
 
 
-def _say_blur(where: str) -> Callable[[float], Words]:
-    return lambda value: (f"blur of {where} is {value:.2f}, from 0 for pixels that differ at random to 1", "")
+def _say_blur(of: Phrase) -> Callable[[float], Words]:
+    template = "blur of {of} is {blur:.2f}, from 0 for pixels that differ at random to 1"
+    return lambda value: (Phrase(template, of=of, blur=value), "")
 
 
 def _say_relative(value: float) -> Words:
-    return f"edges in the face are {100 * value:.1f} % of the distance of the eyes wide", ""
+    return Phrase("edges in the face are {percent:.1f} % of the distance of the eyes wide", percent=100 * value), ""
 
 
 def _say_fineness(value: float) -> Words:
-    return f"fine detail of the face is {value:.1f} times its contrast", ""
+    return Phrase("fine detail of the face is {times:.1f} times its contrast", times=value), ""
 
 
 def _say_motion(value: float) -> Words:
     if value < DIRECTED:
-        return f"edges of the face run in no one direction ({value:.2f} of 1)", ""
-    return f"edges of the face run in one direction ({value:.2f} of 1), as motion smears them", "use a shorter exposure"
+        return Phrase("edges of the face run in no one direction ({share:.2f} of 1)", share=value), ""
+    said = Phrase("edges of the face run in one direction ({share:.2f} of 1), as motion smears them", share=value)
+    return said, Phrase("use a shorter exposure")
 
 
 def _say_angle(value: float) -> Words:
     if min(value, 180 - value) <= LEVEL:
-        return "edges are smeared from side to side", ""
+        return Phrase("edges are smeared from side to side"), ""
     if abs(value - 90) <= LEVEL:
-        return "edges are smeared up and down", ""
-    return f"edges are smeared along {value:.0f} degrees, anticlockwise from level", ""
+        return Phrase("edges are smeared up and down"), ""
+    return Phrase("edges are smeared along {degrees:.0f} degrees, anticlockwise from level", degrees=value), ""
 
 
 SIZE = "In pixels of the file: compare images whose eyes are equally far apart, or the value at the common size."
@@ -130,7 +133,7 @@ FACTORS = (
     Factor(
         *("edge_width_eyes", "width of edges at the eyes", "sharpness", "px", "down", "eyes"),
         step=1.7,
-        say=_say_width("at the eyes"),
+        say=_say_width(Phrase("at the eyes")),
         digits=1,
         caveat=f"{SIZE} {ENLARGED}",
         source=MARZILIANO,
@@ -138,7 +141,7 @@ FACTORS = (
     Factor(
         *("edge_width_face", "width of edges in the face", "sharpness", "px", "down", "face"),
         step=2.0,
-        say=_say_width("in the face"),
+        say=_say_width(Phrase("in the face")),
         digits=1,
         caveat=f"{SIZE} {ENLARGED}",
         source=MARZILIANO,
@@ -146,7 +149,7 @@ FACTORS = (
     Factor(
         *("edge_width_surroundings", "width of edges around", "sharpness", "px", "middle", "surroundings"),
         step=2.0,
-        say=_say_width("in the surroundings"),
+        say=_say_width(Phrase("in the surroundings")),
         digits=1,
         caveat=f"{SIZE} {ENLARGED} The surroundings hold the body.",
         source=MARZILIANO,
@@ -162,7 +165,7 @@ FACTORS = (
     Factor(
         *("edge_width_60", "width of edges at the common size", "sharpness", "px", "down", "face"),
         step=1.5,
-        say=_say_width(f"in the face, at {COMMON_EYE_DISTANCE} px between the eyes,"),
+        say=_say_width(Phrase("in the face, at {distance} px between the eyes,", distance=COMMON_EYE_DISTANCE)),
         digits=1,
         caveat=AT_COMMON,
         source=MARZILIANO,
@@ -170,28 +173,28 @@ FACTORS = (
     Factor(
         *("blur_eyes", "blur at the eyes", "sharpness", "", "down", "eyes"),
         step=0.06,
-        say=_say_blur("the eyes"),
+        say=_say_blur(Phrase("the eyes")),
         caveat=f"{SIZE} {ENLARGED}",
         source=CRETE,
     ),
     Factor(
         *("blur_face", "blur of the face", "sharpness", "", "down", "face"),
         step=0.06,
-        say=_say_blur("the face"),
+        say=_say_blur(Phrase("the face")),
         caveat=f"{SIZE} {ENLARGED}",
         source=CRETE,
     ),
     Factor(
         *("blur_surroundings", "blur of the surroundings", "sharpness", "", "middle", "surroundings"),
         step=0.06,
-        say=_say_blur("the surroundings"),
+        say=_say_blur(Phrase("the surroundings")),
         caveat=f"{SIZE} {ENLARGED} Noise reads as sharpness where the surroundings are even.",
         source=CRETE,
     ),
     Factor(
         *("blur_60", "blur of the face at the common size", "sharpness", "", "down", "face"),
         step=0.045,
-        say=_say_blur(f"the face, at {COMMON_EYE_DISTANCE} px between the eyes,"),
+        say=_say_blur(Phrase("the face, at {distance} px between the eyes,", distance=COMMON_EYE_DISTANCE)),
         caveat=AT_COMMON,
         source=CRETE,
     ),
@@ -257,7 +260,7 @@ def _motion(face: Sequence[Window]) -> dict[str, Measurement]:
         return {"motion": missing, "motion_direction": missing}
     amount, direction = found
     towards = _say_angle(direction)[0] if amount >= DIRECTED else ""
-    unsure = Measurement(None, "edges of the face have no common direction")
+    unsure = Measurement(None, Phrase("edges of the face have no common direction"))
     return {
         "motion": Measurement(amount, detail=towards),
         "motion_direction": Measurement(direction) if amount >= DIRECTED else unsure,

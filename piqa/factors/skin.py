@@ -14,25 +14,31 @@ from piqa.factors.exposure import NO_FACE
 from piqa.factors.face_light import TOO_SMALL
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage, Values, linear_light
+from piqa.system.phrases import Phrase
 
-GREY = "the image is grey"
+GREY = Phrase("the image is grey")
 LEAST_EYE_DISTANCE = 27  # pixels; below, a cheek is smaller than a block of JPEG
-SMALL_NOTE = "the face is small, so that JPEG moves its colour"
+SMALL_NOTE = Phrase("the face is small, so that JPEG moves its colour")
 LEAST_CHROMA = 4  # C*; below, a hue is chance
 # a* and b* of skin in neutral light (OFIQ v1.0.3, NaturalColour)
 NATURAL = ((5, 25), (5, 35))
 
 
 def _say_a(value: float) -> Words:
-    return f"the cheeks are {abs(value):.0f} to the {'red' if value >= 0 else 'green'} side of grey (a*)", ""
+    if value >= 0:
+        return Phrase("the cheeks are {amount:.0f} to the red side of grey (a*)", amount=abs(value)), ""
+    return Phrase("the cheeks are {amount:.0f} to the green side of grey (a*)", amount=-value), ""
 
 
 def _say_b(value: float) -> Words:
-    return f"the cheeks are {abs(value):.0f} to the {'yellow' if value >= 0 else 'blue'} side of grey (b*)", ""
+    if value >= 0:
+        return Phrase("the cheeks are {amount:.0f} to the yellow side of grey (b*)", amount=abs(value)), ""
+    return Phrase("the cheeks are {amount:.0f} to the blue side of grey (b*)", amount=-value), ""
 
 
 def _say_hue(value: float) -> Words:
-    return f"the hue of the cheeks is at {value:.0f} degrees, where 0 is magenta-red and 90 is yellow", ""
+    hue = "the hue of the cheeks is at {degrees:.0f} degrees, where 0 is magenta-red and 90 is yellow"
+    return Phrase(hue, degrees=value), ""
 
 
 AMOUNT = "It grows and shrinks with brightness, contrast and the strength of all colours; the hue hardly does."
@@ -71,8 +77,9 @@ def measure(image: MeasuredImage) -> dict[str, Measurement]:
         return dict.fromkeys((factor.name for factor in FACTORS), Measurement(None, note))
     a, b = float(colour[1]), float(colour[2])
     away = distance_from_natural(a, b)
-    detail = f"{away:.0f} outside of a* 5 to 25 and b* 5 to 35, where OFIQ expects it" if away >= 1 else ""
-    hardly = "the cheeks have hardly any colour" if math.hypot(a, b) < LEAST_CHROMA else ""
+    outside = Phrase("{away:.0f} outside of a* 5 to 25 and b* 5 to 35, where OFIQ expects it", away=away)
+    detail = outside if away >= 1 else ""
+    hardly = Phrase("the cheeks have hardly any colour") if math.hypot(a, b) < LEAST_CHROMA else ""
     return {
         "skin_a": Measurement(a, note),
         "skin_b": Measurement(b, note),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from piqa.factors.families import FACTORS
 from piqa.moments.measuring import Measured
+from piqa.system.phrases import Phrase
 
 FARTHEST = 6.0  # steps: as far as the strongest of the graded spoilings
 A_STEP = 1.0  # what shots differ in by less, a viewer does not see
@@ -40,18 +41,22 @@ class Aspect:
     """
 
     factors: tuple[str, ...]
-    better: str
-    worse: str
+    better: Phrase
+    worse: Phrase
 
 
 ASPECTS: dict[str, Aspect] = {
-    "eyes": Aspect(("blur_eyes", "edge_width_eyes"), "sharper eyes", "softer eyes"),
-    "face": Aspect(("blur_face", "edge_width_face"), "a sharper face", "a softer face"),
-    "motion": Aspect(("motion",), "less smear of motion", "more smear of motion"),
-    "light": Aspect(("unusual_light",), "a better exposed face", "a face that is too dark or too bright"),
-    "lost": Aspect(("over_face", "clip_face"), "less of the face lost in white", "more of the face lost in white"),
-    "noise": Aspect(("noise", "chroma_noise"), "less noise", "more noise"),
-    "compression": Aspect(("blockiness", "jpeg_quality"), "less compression", "more compression"),
+    "eyes": Aspect(("blur_eyes", "edge_width_eyes"), Phrase("sharper eyes"), Phrase("softer eyes")),
+    "face": Aspect(("blur_face", "edge_width_face"), Phrase("a sharper face"), Phrase("a softer face")),
+    "motion": Aspect(("motion",), Phrase("less smear of motion"), Phrase("more smear of motion")),
+    "light": Aspect(
+        ("unusual_light",), Phrase("a better exposed face"), Phrase("a face that is too dark or too bright")
+    ),
+    "lost": Aspect(
+        ("over_face", "clip_face"), Phrase("less of the face lost in white"), Phrase("more of the face lost in white")
+    ),
+    "noise": Aspect(("noise", "chroma_noise"), Phrase("less noise"), Phrase("more noise")),
+    "compression": Aspect(("blockiness", "jpeg_quality"), Phrase("less compression"), Phrase("more compression")),
 }
 
 

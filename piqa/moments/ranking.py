@@ -15,8 +15,9 @@ from piqa.moments.measuring import Measured
 from piqa.moments.moment import Moment, Shot
 from piqa.moments.pick import PickedMoment, RankedShot
 from piqa.moments.reasons import BRACKET, ONLY_READ, SINGLE, first_reason, later_reason
+from piqa.system.phrases import Phrase
 
-CLOSE = "too close to call"
+CLOSE = Phrase("too close to call")
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,12 @@ class Ranker:
 
     @staticmethod
     def _close_words(at: int, ahead: np.ndarray | None) -> str:
-        return CLOSE if ahead is None else f"{CLOSE} (P {ahead[at]:.2f} that the first is better)"
+        if ahead is None:
+            return CLOSE
+        return Phrase("too close to call (P {p:.2f} that the first is better)", p=float(ahead[at]))
 
     def _failed(self, shot: Shot, measured: Measured) -> RankedShot:
-        reason = (self.faults or {}).get(shot.file) or shot.fault or measured.error or "it has no score"
+        reason = (self.faults or {}).get(shot.file) or shot.fault or measured.error or Phrase("it has no score")
         return RankedShot(shot, None, False, None, None, None, reason)
 
 

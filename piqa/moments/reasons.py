@@ -10,37 +10,41 @@ from piqa.explanation.difference import FactorDifference, compare_factors
 from piqa.factors.measure import PortraitFactors
 from piqa.moments.aspects import ASPECTS, is_cut
 from piqa.moments.measuring import Measured
+from piqa.system.phrases import Phrase, joined, listed
 
 SEEN = 1.0  # steps; what differs by less is not seen
 MOST = 3  # differences that are told
-SINGLE = "the only shot of its moment: it has no rival"
-BRACKET = "an exposure bracket: its shots are no rivals and stay together"
-ONLY_READ = "the only shot of its moment that could be read"
-NO_DIFFERENCE = "nothing that is measured differs by what a viewer sees"
-NO_FACE, CUT = "no face was found", "the edge of the image cuts the face"
+SINGLE = Phrase("the only shot of its moment: it has no rival")
+BRACKET = Phrase("an exposure bracket: its shots are no rivals and stay together")
+ONLY_READ = Phrase("the only shot of its moment that could be read")
+NO_DIFFERENCE = Phrase("nothing that is measured differs by what a viewer sees")
+NO_FACE, CUT = Phrase("no face was found"), Phrase("the edge of the image cuts the face")
 # Factors whose advice is a fault of the shot, whatever the others of its moment are like.
 FAULTS = {
-    "over_face": "part of the face is white without detail",
-    "eyes_against_nose": "the focus lies in front of the eyes",
-    "motion": "the face is blurred or smeared by motion",
+    "over_face": Phrase("part of the face is white without detail"),
+    "eyes_against_nose": Phrase("the focus lies in front of the eyes"),
+    "motion": Phrase("the face is blurred or smeared by motion"),
 }
 # How a shot differs that is better, or worse, in a factor which no aspect has.
 WORDS = {
-    "under_face": ("less of the face in the dark", "more of the face in the dark"),
-    "clip_whole": ("less of the image lost in black or white", "more of the image lost in black or white"),
-    "range_stops": ("more dynamic range", "less dynamic range"),
-    "shadow_noise": ("less noise in the shadows", "more noise in the shadows"),
-    "noise_60": ("less noise", "more noise"),
-    "edge_width_relative": ("a sharper face", "a softer face"),
-    "edge_width_60": ("a sharper face", "a softer face"),
-    "blur_60": ("a sharper face", "a softer face"),
-    "fineness_face": ("finer detail in the face", "less detail in the face"),
-    "eyes_against_nose": ("the focus nearer to the eyes", "the focus farther from the eyes"),
-    "sharpest_plane": ("the focus nearer to the eyes", "the focus farther from the eyes"),
-    "halo": ("fewer halos of sharpening", "more halos of sharpening"),
-    "levels_used": ("smoother shades", "coarser shades"),
-    "eye_distance": ("a larger face", "a smaller face"),
-    "megapixels": ("more pixels", "fewer pixels"),
+    "under_face": (Phrase("less of the face in the dark"), Phrase("more of the face in the dark")),
+    "clip_whole": (
+        Phrase("less of the image lost in black or white"),
+        Phrase("more of the image lost in black or white"),
+    ),
+    "range_stops": (Phrase("more dynamic range"), Phrase("less dynamic range")),
+    "shadow_noise": (Phrase("less noise in the shadows"), Phrase("more noise in the shadows")),
+    "noise_60": (Phrase("less noise"), Phrase("more noise")),
+    "edge_width_relative": (Phrase("a sharper face"), Phrase("a softer face")),
+    "edge_width_60": (Phrase("a sharper face"), Phrase("a softer face")),
+    "blur_60": (Phrase("a sharper face"), Phrase("a softer face")),
+    "fineness_face": (Phrase("finer detail in the face"), Phrase("less detail in the face")),
+    "eyes_against_nose": (Phrase("the focus nearer to the eyes"), Phrase("the focus farther from the eyes")),
+    "sharpest_plane": (Phrase("the focus nearer to the eyes"), Phrase("the focus farther from the eyes")),
+    "halo": (Phrase("fewer halos of sharpening"), Phrase("more halos of sharpening")),
+    "levels_used": (Phrase("smoother shades"), Phrase("coarser shades")),
+    "eye_distance": (Phrase("a larger face"), Phrase("a smaller face")),
+    "megapixels": (Phrase("more pixels"), Phrase("fewer pixels")),
 } | {name: (one.better, one.worse) for one in ASPECTS.values() for name in one.factors}
 
 
@@ -53,13 +57,13 @@ def differences(first: Measured, second: Measured) -> list[FactorDifference]:
     return [one for one in found if one.factor.direction != "middle" and abs(one.telling) >= SEEN]
 
 
-def in_words(found: Sequence[FactorDifference], better: bool) -> list[str]:
+def in_words(found: Sequence[FactorDifference], better: bool) -> list[Phrase]:
     """Return in words what is better in the first of two shots, or what is worse."""
     signed = [one for one in found if (one.steps > 0) == better and one.factor.name in WORDS]
     return list(dict.fromkeys(WORDS[one.factor.name][0 if better else 1] for one in signed))[:MOST]
 
 
-def faults(measured: Measured) -> list[str]:
+def faults(measured: Measured) -> list[Phrase]:
     """Return what is wrong with a shot by itself: no face, a cut face, and the like."""
     if measured.face_box is None:
         return [NO_FACE] if measured.looked else []
@@ -80,14 +84,14 @@ def first_reason(first: Measured, second: Measured, close: str, by_model: bool) 
     found = differences(first, second)
     better, worse = in_words(found, better=True), in_words(found, better=False)
     if better:
-        text = f"{_listed(better)} than the second"
+        text = Phrase("{better} than the second", better=listed(better))
     elif by_model and (worse or not first.readings):
-        text = "the model prefers it"
+        text = Phrase("the model prefers it")
     elif by_model:
-        text = f"the model prefers it; {NO_DIFFERENCE}"
+        text = Phrase("{first}; {second}", first=Phrase("the model prefers it"), second=NO_DIFFERENCE)
     else:
         text = NO_DIFFERENCE
-    return _joined([close, text, f"but {_listed(worse)}" if worse else "", *faults(first)])
+    return joined([close, text, Phrase("but {worse}", worse=listed(worse)) if worse else "", *faults(first)])
 
 
 def later_reason(shot: Measured, first: Measured, close: str) -> str:
@@ -95,9 +99,9 @@ def later_reason(shot: Measured, first: Measured, close: str) -> str:
     found = differences(first, shot)
     # What is better in the first is worse in this one.
     worse = [WORDS[one.factor.name][1] for one in found if one.steps > 0 and one.factor.name in WORDS]
-    text = f"{_listed(list(dict.fromkeys(worse))[:MOST])} than the first" if worse else ""
-    nothing = NO_DIFFERENCE if first.readings else "the model prefers the first"
-    return _joined([close, text, *faults(shot)]) or nothing
+    text = Phrase("{worse} than the first", worse=listed(list(dict.fromkeys(worse))[:MOST])) if worse else ""
+    nothing = NO_DIFFERENCE if first.readings else Phrase("the model prefers the first")
+    return joined([close, text, *faults(shot)]) or nothing
 
 
 def _comparable(measured: Measured) -> PortraitFactors:
@@ -105,11 +109,3 @@ def _comparable(measured: Measured) -> PortraitFactors:
     points = None if measured.face_points is None else [tuple(point) for point in measured.face_points]
     size = {"width": measured.width, "height": measured.height, "face_points": points}
     return cast(PortraitFactors, SimpleNamespace(readings=measured.readings, **size))
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return "; ".join(filter(None, parts))

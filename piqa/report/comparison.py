@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from piqa.explanation.difference import FactorDifference, ScoreDifference, compare_factors, difference_lines
 from piqa.factors.factor import Reading
@@ -91,9 +91,9 @@ def comparison_page(pair: Pair, head: Heading, portraits: Portraits) -> str:
     return render_page("report/comparison.html", head=head, pair=pair, images=images, rows=rows, told=told)
 
 
-def difference_rows(pair: Pair) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+def difference_rows(pair: Pair) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return a row of words for each factor that differs, and those rows that a page begins with."""
-    rows: list[dict[str, object]] = [
+    rows: list[dict[str, Any]] = [
         {
             "factor": difference.factor,
             "a": _value(pair.a, difference),

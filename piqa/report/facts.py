@@ -17,10 +17,13 @@ from piqa.factors.maps import ImageMap
 from piqa.factors.measure import PortraitFactors
 from piqa.factors.overlays import legend, overlay
 from piqa.preparation.file_facts import FileFacts
+from piqa.system.phrases import Phrase
 
 PHOTO_SIDE, PHOTO_QUALITY = 1000, 82  # long side in pixels: about 150 kB
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 144, 72  # about 4 kB
 MAP_SIDE = 160  # long side in pixels; browsers smooth it
+
+ON_FILM = Phrase(" on 35 mm film")
 
 Stamp = list[int]  # size and time of change of a file
 
@@ -129,9 +132,15 @@ def map_picture(shown: ImageMap, size: tuple[int, int]) -> MapPicture:
     scale = MAP_SIDE / max(size)
     picture = overlay(shown, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
     low, high = shown.limits
-    unit = f" {shown.unit}" if shown.unit else ""
-    limits = f"colours from {low:.3g} to {high:.3g}{unit}".replace("-", "\N{MINUS SIGN}")
+    ends = {"low": _end(low), "high": _end(high)}
+    limits = Phrase("colours from {low} to {high}", **ends)
+    if shown.unit:
+        limits = Phrase("colours from {low} to {high} {unit}", **ends, unit=Phrase(shown.unit))
     return MapPicture(shown.name, shown.title, legend(shown), data_uri(picture), limits)
+
+
+def _end(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def score_pictures(maps: Mapping[str, ImageMap]) -> list[MapPicture]:
@@ -175,7 +184,7 @@ def camera_words(file: FileFacts) -> dict[str, str]:
     if file.focal_length is not None:
         words["focal length"] = f"{file.focal_length:.3g} mm"
     if file.focal_length_35mm is not None:
-        words["focal length"] = f"{words.get('focal length', '')} ({file.focal_length_35mm} mm on 35 mm film)".strip()
+        words["focal length"] = f"{words.get('focal length', '')} ({file.focal_length_35mm} mm{ON_FILM})".strip()
     if file.device is not None:
         words["device"] = file.device
     return words

@@ -15,6 +15,7 @@ from piqa.report.portraits import PORTRAITS, Portraits, ReportedImage
 from piqa.report.scenes import place_in_words
 from piqa.report.standouts import PRINCIPAL, StandOut
 from piqa.report.table import write_table
+from piqa.system.phrases import Phrase, joined
 from piqa.system.progress import Advance
 from piqa.system.written_files import WrittenFiles
 from piqa.web.page import render_page
@@ -26,9 +27,9 @@ PDF_PORTRAITS = 40  # that are printed at once: a browser holds all of them in m
 THUMBNAIL_BYTES = 12_000_000  # of all thumbnails of the index, so that a browser opens it at once
 
 DIRECTIONS: dict[Direction, str] = {
-    "up": "more is better",
-    "down": "less is better",
-    "middle": "neither direction is better in itself",
+    "up": Phrase("more is better"),
+    "down": Phrase("less is better"),
+    "middle": Phrase("neither direction is better in itself"),
 }
 
 SHORT_TITLES = {  # of maps, for the switch
@@ -201,7 +202,8 @@ def _cells(image: ReportedImage, learned: Learned) -> Iterator[dict[str, object]
 
 def _out_words(out: StandOut) -> tuple[str, str]:
     """Return the name of a factor that stands out, and its value and place."""
-    return out.reading.factor.title, ", ".join(filter(None, [value_words(out.reading), out.place]))
+    value = value_words(out.reading)
+    return out.reading.factor.title, Phrase("{value}, {place}", value=value, place=out.place) if out.place else value
 
 
 def _cell(reading: Reading) -> dict[str, object]:
@@ -218,7 +220,9 @@ def value_words(reading: Reading, unit: bool = True) -> str:
     text, of = number(reading.value, reading.factor.digits), reading.factor.unit
     if not unit or not of or reading.value is None:
         return text
-    return f"{text} ({of})" if ":" in of or " to " in of else f"{text} {of}"  # `1: yes` tells what numbers mean
+    if ":" in of or " to " in of:  # `1: yes` tells what numbers mean
+        return Phrase("{value} ({unit})", value=text, unit=Phrase(of))
+    return Phrase("{value} {unit}", value=text, unit=Phrase(of))
 
 
 def portrait_view(portraits: Portraits, image: ReportedImage) -> dict[str, Any]:
@@ -286,7 +290,7 @@ def _bar(reading: Reading) -> dict[str, object]:
         "sentence": reading.sentence,
         "advice": reading.advice,
         "percentile": reading.percentile,
-        "place": "; ".join(filter(None, [place_in_words(reading), DIRECTIONS[factor.direction]])),
+        "place": joined([place_in_words(reading), DIRECTIONS[factor.direction]]),
         "caveat": factor.caveat,
     }
 
@@ -300,12 +304,16 @@ def _by_family(readings: Iterable[Reading]) -> list[tuple[str, list[Reading]]]:
 
 def _notes(image: ReportedImage) -> list[str]:
     """Return what must be known of an image before its values are read."""
-    facts, notes = image.facts, []
+    facts = image.facts
+    notes: list[str] = []
     if facts.face_box is None:
-        notes.append("No face was found, so that what is measured at a face is left empty.")
+        notes.append(Phrase("No face was found, so that what is measured at a face is left empty."))
+    elif facts.other_faces == 1:
+        notes.append(Phrase("The outlined face is the one that is measured; another face was found."))
     elif facts.other_faces:
-        others = "another face was" if facts.other_faces == 1 else f"{facts.other_faces} other faces were"
-        notes.append(f"The outlined face is the one that is measured; {others} found.")
+        others = "The outlined face is the one that is measured; {others} other faces were found."
+        notes.append(Phrase(others, others=facts.other_faces))
     if facts.turned:
-        notes.append(f"The image was turned clockwise by {facts.turned} degrees, as its face did not stand upright.")
+        turned = "The image was turned clockwise by {degrees} degrees, as its face did not stand upright."
+        notes.append(Phrase(turned, degrees=facts.turned))
     return notes

@@ -13,6 +13,7 @@ from piqa.factors.factor import Reading
 from piqa.factors.families import FACTORS
 from piqa.factors.percentiles import ENOUGH_IMAGES, percentiles
 from piqa.report.names import folder_of
+from piqa.system.phrases import Phrase
 
 ScenesFrom = Literal["auto", "folders", "all"]
 
@@ -106,11 +107,16 @@ def place_in_words(reading: Reading) -> str:
     """
     if reading.percentile is None:
         return ""
-    others = f"the other {reading.images - 1} images"
-    if reading.percentile in (0, 100):
-        return f"the {'highest' if reading.percentile else 'lowest'} of {reading.images} images"
+    images, others = reading.images, reading.images - 1
+    if reading.percentile == 0:
+        return Phrase("the lowest of {images} images", images=images)
+    if reading.percentile == 100:
+        return Phrase("the highest of {images} images", images=images)
     if round(reading.percentile) == 50:
-        return f"in the middle of {reading.images} images"
-    higher = reading.percentile > 50
-    share = reading.percentile if higher else 100 - reading.percentile
-    return f"{'higher' if higher else 'lower'} than in {share:.0f} % of {others}"
+        return Phrase("in the middle of {images} images", images=images)
+    if reading.percentile > 50:
+        higher = "higher than in {share:.0f} % of the other {others} images"
+        return Phrase(higher, share=reading.percentile, others=others)
+    return Phrase(
+        "lower than in {share:.0f} % of the other {others} images", share=100 - reading.percentile, others=others
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from piqa.factors.factor import Reading
 from piqa.report.scenes import place_in_words
+from piqa.system.phrases import Phrase
 
 MOST = 5
 MOST_OF_A_FAMILY = 2  # factors of one family often move together
@@ -87,4 +88,6 @@ def _is_on_the_better_side(reading: Reading, steps: float | None) -> bool:
 def _distance(steps: float | None) -> str:
     if steps is None or abs(steps) < A_STEP:
         return ""
-    return f"clearly {'higher' if steps > 0 else 'lower'} than in most of these images"
+    if steps > 0:
+        return Phrase("clearly higher than in most of these images")
+    return Phrase("clearly lower than in most of these images")

@@ -27,10 +27,11 @@ from piqa.server import (
     two_routes,
 )
 from piqa.server.guard import HEADERS, POLICY, Guard
-from piqa.server.pages import page
-from piqa.server.refusals import FULL, RequestError, is_no_room
+from piqa.server.pages import language_of, page, translator
+from piqa.server.refusals import FULL, RequestError, is_no_room, line_of
 from piqa.server.services import Services, services_of
 from piqa.server.settings import ServerSettings
+from piqa.system.phrases import Phrase
 
 __all__ = ["Services", "create_app", "services_of"]
 PAGES = (photo_routes, two_routes, devices_routes, judge_routes, rate_routes, board_routes)
@@ -79,13 +80,13 @@ def _tell_faults(app: FastAPI) -> None:
         if is_no_room(error):
             return await answer(request, 507, FULL)
         if isinstance(error, RequestError):
-            return await answer(request, error.status, str(error), error.headers)
-        return await answer(request, 400, str(error))
+            return await answer(request, error.status, line_of(error), error.headers)
+        return await answer(request, 400, line_of(error))
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        words = {404: "there is nothing here", 405: "this cannot be done here"}
-        return await answer(request, error.status_code, words.get(error.status_code, str(error.detail)), error.headers)
+        words = {404: Phrase("there is nothing here"), 405: Phrase("this cannot be done here")}
+        return await answer(request, error.status_code, words.get(error.status_code, error.detail), error.headers)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -97,17 +98,17 @@ def _tell_faults(app: FastAPI) -> None:
         if is_no_room(error):
             return await answer(request, 507, FULL)
         if isinstance(error, IntegrityError):
-            return await answer(request, 409, "this changed meanwhile; look again")
-        return await answer(request, 503, "the database does not answer; try again", {"Retry-After": "5"})
+            return await answer(request, 409, Phrase("this changed meanwhile; look again"))
+        return await answer(request, 503, Phrase("the database does not answer; try again"), {"Retry-After": "5"})
 
     async def of_machine(request: Request, error: Exception) -> Response:
         if is_no_room(error):
             return await answer(request, 507, FULL)
-        line = "the server could not do this; its operator finds the reason in its log"
+        line = Phrase("the server could not do this; its operator finds the reason in its log")
         return await answer(request, 500, line, {"Connection": "close"})  # uvicorn closes it after such a fault
 
     async def gone(request: Request, error: Exception) -> Response:
-        return await answer(request, 400, "the client is gone")
+        return await answer(request, 400, Phrase("the client is gone"))
 
     app.add_exception_handler(InputError, refused)
     app.add_exception_handler(HTTPException, of_http)
@@ -119,11 +120,13 @@ def _tell_faults(app: FastAPI) -> None:
 
 
 async def answer(request: Request, status: int, line: str, headers: object = None) -> Response:
-    """Return a line as JSON, or as a page where a browser asks for one."""
+    """Return a line as JSON, or as a page where a browser asks for one; in the reader's language where it has it."""
     more = dict(headers) if isinstance(headers, dict) else {}
     more |= HEADERS  # the answer to what nobody expected does not pass the guard
     if not request.url.path.startswith("/api") and "text/html" in request.headers.get("accept", ""):
         told = await run_in_threadpool(page, request, "error.html", status=status, line=line)
         told.headers.update(more)
         return told
-    return JSONResponse({"error": line}, status, more | {"Content-Security-Policy": POLICY})
+    return JSONResponse(
+        {"error": translator(language_of(request)).say(line)}, status, more | {"Content-Security-Policy": POLICY}
+    )

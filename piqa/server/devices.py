@@ -20,6 +20,7 @@ from piqa.server.photos import PhotoSeen
 from piqa.server.records import Facts
 from piqa.system.csv_text import read_csv, require_columns
 from piqa.system.files import replacing
+from piqa.system.phrases import Phrase, changed, packed
 from piqa.system.progress import without_progress
 from piqa.web.text import printable
 
@@ -42,7 +43,7 @@ class DevicesJob:
         self._services = services
 
     def __call__(self, job: Running) -> Facts:
-        """Write the page of the comparison into the results of the project; return the verdicts in words.
+        """Write the page of the comparison into the results of the project; return the verdicts as phrases.
 
         Raises:
             InputError: If the devices have no scene in common, or nothing is known to judge by.
@@ -53,16 +54,18 @@ class DevicesJob:
         account = Account()
         settings, score, judged_by = self._judge(job.arguments)
         column = job.arguments["column"]
+        of_model = Phrase("it has no value of {model}", model=judged_by)
+        without = of_model if job.arguments.get("model") else Phrase("it has no value of the factor")
         told = job.arguments.get("places") or places_by(column, photos, self._cameras(job.project))
         shots = []
         for photo in photos:
             if photo.name not in told:
-                account.unreadable[photo.name] = "nothing tells its device"
+                account.unreadable[photo.name] = Phrase("nothing tells its device")
                 continue
             scene, device = told[photo.name]
             value = score(photo)
             if value is None:
-                account.unreadable[photo.name] = photo.error or f"it has no value of {judged_by}"
+                account.unreadable[photo.name] = photo.error or without
                 continue
             shots.append(Shot(photo.name, scene, account.devices.key(device), score=value))
         account.shots = len(photos)
@@ -76,14 +79,15 @@ class DevicesJob:
         with replacing(self._services.storage.results(job.project) / f"{job.id}.html") as temporary:
             temporary.write_text(page, encoding="utf-8", errors="replace", newline="\n")
         job.tell(len(photos))
-        verdicts = [printable(in_words(pair, account.devices)) for pair in found.pairs[:100]]
-        return {"verdicts": verdicts, "judged_by": judged_by, "notes": [printable(line) for line in account.lines()]}
+        verdicts = [changed(in_words(pair, account.devices), printable) for pair in found.pairs[:100]]
+        notes = [changed(line, printable) for line in account.lines()]
+        return {"verdicts": packed(verdicts), "judged_by": judged_by, "notes": packed(notes)}
 
     def _judge(self, arguments: Mapping[str, str]) -> tuple[Settings, Callable[[PhotoSeen], float | None], str]:
         """Return how pairs are compared, what gives a photo its score, and what that is called."""
         if model := arguments.get("model"):
             preference = self._services.models[model].preference
-            settings = Settings(preference=preference, unit="units of the model's score")
+            settings = Settings(preference=preference, unit=Phrase("units of the model's score"))
 
             def by_model(photo: PhotoSeen) -> float | None:
                 said = photo.scores.get(model)
@@ -96,7 +100,7 @@ class DevicesJob:
             value = photo.factors.get(factor.name)
             return None if value is None else in_steps(factor, {"": value})[""]
 
-        return Settings(unit="steps"), by_factor, f"the factor {factor.title}"
+        return Settings(unit=Phrase("steps")), by_factor, f"the factor {factor.title}"
 
     def _cameras(self, project: str) -> dict[str, str]:
         kept = self._services.photos.kept_facts(project)

@@ -12,11 +12,12 @@ from piqa.errors import InputError
 from piqa.factors.families import FACTORS
 from piqa.server.devices import COLUMNS, COMPARE, places_in
 from piqa.server.jobs import DONE, ENDED
-from piqa.server.pages import language_of, own_page, page, shown_time, translator, words_of
+from piqa.server.pages import Translator, language_of, own_page, page, shown_time, translator, words_of
 from piqa.server.photo_table import factor_title
 from piqa.server.records import Job
-from piqa.server.refusals import RequestError, not_found
+from piqa.server.refusals import RequestError, line_of, not_found
 from piqa.server.services import Services, services_of
+from piqa.system.phrases import Phrase, unpacked
 
 Here = Annotated[Services, Depends(services_of)]
 MOST_CSV = 20_000_000  # bytes
@@ -54,9 +55,11 @@ def compare(
                 raise RequestError(400, translator(language_of(request))("devices.no_csv"))
             arguments["places"] = places = places_in(content)
             if not any(photo.name in places for photo in here.photos.all(project)):
-                raise InputError("the CSV names none of the project's photos; write their names as they are shown")
+                raise InputError(
+                    Phrase("the CSV names none of the project's photos; write their names as they are shown")
+                )
     except InputError as error:
-        return _form(request, here, project, str(error), getattr(error, "status", 400))
+        return _form(request, here, project, line_of(error), getattr(error, "status", 400))
     job = here.jobs.add(COMPARE, arguments, project)
     return RedirectResponse(f"/devices/{job}", 303)
 
@@ -73,6 +76,8 @@ def show(job: str, request: Request, here: Here) -> HTMLResponse:
         job=found,
         project=here.projects.get(found.project_id or ""),
         column=t(f"devices.by_{found.arguments['column']}"),
+        judge=_judge(found, t),
+        result=unpacked(found.result),
         page_of_it=found.state == DONE and _path(here, found).is_file(),
         data={"jobs": [] if found.state in ENDED else [job], "kinds": words_of(language, "job"), "words": {}},
     )
@@ -92,6 +97,11 @@ def _job(here: Services, job: str) -> Job:
     if found.kind != COMPARE or found.project_id is None:
         raise not_found("comparison")
     return found
+
+
+def _judge(job: Job, t: Translator) -> str:
+    """Return what photos are judged by: a model's name, or the title of a factor."""
+    return job.arguments.get("model") or t(f"factor.{job.arguments.get('factor')}")
 
 
 def _path(here: Services, job: Job) -> Any:
@@ -122,8 +132,8 @@ def _form(request: Request, here: Services, project: str, error: str = "", statu
                 "id": job.id,
                 "created": shown_time(job.created),
                 "state": t(f"job.{job.state}"),
-                "judge": job.arguments.get("model") or t(f"factor.{job.arguments.get('factor')}"),
-                "verdict": next(iter(job.result.get("verdicts", [])), job.error or ""),
+                "judge": _judge(job, t),
+                "verdict": next(iter(unpacked(job.result.get("verdicts", []))), job.error or ""),
             }
             for job in made[:SHOWN]
         ],

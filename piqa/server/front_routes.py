@@ -14,6 +14,7 @@ from piqa.server.guard import COOKIE, same_secret, session_of
 from piqa.server.pages import LANGUAGE_COOKIE, LANGUAGES, is_secure, page
 from piqa.server.refusals import RequestError, not_found
 from piqa.server.services import Services, services_of
+from piqa.system.phrases import Phrase
 
 MOST = 4096  # bytes of the form
 A_YEAR = 365 * 24 * 3600  # seconds
@@ -41,7 +42,7 @@ async def log_in(request: Request, here: Here) -> Response:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST:
-            raise RequestError(413, "this is no token")
+            raise RequestError(413, Phrase("this is no token"))
     form = parse_qs(body.decode("utf-8", "replace")) if kind == b"application/x-www-form-urlencoded" else {}
     target, token = local(form.get("next", ["/"])[0]), here.settings.token
     if token is None:

@@ -16,6 +16,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from piqa.server.settings import MIB, ServerSettings
+from piqa.system.phrases import Phrase
 
 COOKIE = "piqa_session"
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -140,7 +141,8 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         message = await receive()
         read += len(message.get("body", b""))
         if read > most:
-            raise HTTPException(413, f"the request has more than the {most / MIB:g} MiB that are taken here")
+            taken = "the request has more than the {most:g} MiB that are taken here"
+            raise HTTPException(413, Phrase(taken, most=most / MIB))
         return message
 
     return receive_bounded

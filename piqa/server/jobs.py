@@ -27,12 +27,13 @@ from piqa.server.records import Facts, Job, new_id, now
 from piqa.server.refusals import is_no_room, not_found
 from piqa.server.storage import process_is_gone
 from piqa.system.files import HERE
+from piqa.system.phrases import Phrase
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
-DISK = "the server's disk is full"
+DISK = Phrase("the server's disk is full")
 TRIES = 6  # of a job that the database refuses each time: after a minute and a half it has failed
 FORGIVEN = 600.0  # seconds after which a try in vain does not count any more
-REFUSED = "the database takes neither the result of this job nor why it failed"
+REFUSED = Phrase("the database takes neither the result of this job nor why it failed")
 LONGEST = 300  # characters of a reason
 AWAY = (OperationalError, InterfaceError)  # what a database says that does not answer for a moment
 ENDED = (DONE, FAILED, STOPPED)

@@ -14,16 +14,17 @@ from piqa.errors import InputError
 from piqa.judgement.choice import Choice
 from piqa.judgement.study import Mode
 from piqa.server.names import plain_text
-from piqa.server.pages import address_of, language_of, page, translator
+from piqa.server.pages import Translator, address_of, language_of, page, translator
 from piqa.server.project_routes import csv_response
 from piqa.server.records import Photo, Project
-from piqa.server.refusals import RequestError
+from piqa.server.refusals import RequestError, line_of
 from piqa.server.services import Services, services_of
 from piqa.server.studies import StudyContent, read_study
 from piqa.server.study_creation import MOST_CSV, TRAINED_BY, Scenes, StudyRequest, create_study, photos_of
 from piqa.server.study_moments import moments_of
 from piqa.server.study_records import Answer, Rater, Study, StudyImage
 from piqa.server.study_results import answers_csv, rater_rows, score_sections, scores_csv, study_results
+from piqa.system.phrases import Phrase
 from piqa.web.text import number
 
 Here = Annotated[Services, Depends(services_of)]
@@ -80,12 +81,12 @@ def create(
     )
     try:
         if here.settings.keep == "none":
-            raise InputError("this server forgets photos (`--keep none`); a study needs one that keeps them")
+            raise InputError(Phrase("this server forgets photos (`--keep none`); a study needs one that keeps them"))
         with here.database.session() as session:
             study = create_study(session, wanted)
     except InputError as error:
         given = asdict(wanted) | {"name": name, "question": question, "words": words, "same": bool(same)}
-        return _list(request, here, str(error), getattr(error, "status", 400), given)
+        return _list(request, here, line_of(error), getattr(error, "status", 400), given)
     return RedirectResponse(f"/judge/studies/{study.id}", status_code=303)
 
 
@@ -105,7 +106,8 @@ def add_rater(study: str, request: Request, here: Here, name: Annotated[str, For
         if shown and shown not in taken:
             session.add(Rater(study_id=study, name=shown))
     if not shown or shown in taken:
-        reason = f"there is a rater called {shown} already; give another name" if shown else "a rater needs a name"
+        taken_name = Phrase("there is a rater called {name} already; give another name", name=shown)
+        reason = taken_name if shown else Phrase("a rater needs a name")
         return _study(request, here, study, reason, 409 if shown else 400)
     return RedirectResponse(f"/judge/studies/{study}", status_code=303)
 
@@ -137,7 +139,7 @@ def scores_file(study: str, here: Here) -> Response:
         try:
             return csv_response(scores_csv(study_results(session, content)), "scores.csv")
         except InputError as error:
-            raise RequestError(409, str(error)) from error
+            raise RequestError(409, line_of(error)) from error
 
 
 def _moments(here: Services, project: str) -> dict[str, str]:
@@ -221,11 +223,11 @@ def _study(request: Request, here: Services, study: str, error: str = "", status
             notes=[error] if error else [],
             raters=raters,
             scores=sections,
-            score_notes=[t("study.jod_note" if pairs else "study.mos_note"), *results.notes],
+            score_notes=[t("study.jod_note" if pairs else "study.mos_note"), *map(t.line, results.notes)],
             why_no_scores=_why(results.why, t),
             agreement="" if results.agreement is None else t("study.split_half", value=number(results.agreement, 2)),
         )
 
 
-def _why(reason: str, t: Any) -> str:
-    return str(t("study.no_scores", reason=reason) if reason else t("study.no_answers"))
+def _why(reason: str, t: Translator) -> str:
+    return str(t("study.no_scores", reason=t.say(reason)) if reason else t("study.no_answers"))

@@ -29,6 +29,7 @@ from piqa.server.refusals import RequestError
 from piqa.system.device import core_count
 from piqa.system.files import replacing
 from piqa.system.json_text import write_json
+from piqa.system.phrases import Phrase, packed
 from piqa.system.worker_pool import worker
 
 CORES_PER_WORKER = 2
@@ -113,11 +114,19 @@ class MeasuringPool:
         """Check that so many urgent tasks may wait, as of `ModelQueue.check_room`."""
         if images > self._most:
             raise RequestError(
-                413, f"{images} images are more than may wait at once, {self._most}; ask for a job instead"
+                413,
+                Phrase(
+                    "{images} images are more than may wait at once ({most}); ask for a job instead",
+                    images=images,
+                    most=self._most,
+                ),
             )
         if self._urgent + images > self._most:
             seconds = math.ceil(self._urgent * SECONDS_EACH / self.workers)
-            raise RequestError(503, f"{self._urgent} images wait already; try again in {seconds} s", seconds)
+            wait = Phrase(
+                "{images} images wait already; try again in {seconds} s", images=self._urgent, seconds=seconds
+            )
+            raise RequestError(503, wait, seconds)
 
     def submit(self, task: Task, *, urgent: bool = False) -> Future[dict[str, Any]]:
         """Return what a task's result will be; an urgent one, for which a client waits, goes first."""
@@ -181,13 +190,16 @@ def _capture(file: str) -> dict[str, Any]:
 def _write_pictures(pictures: Any, folder: Path) -> None:
     """Write pictures as files; their list comes last, so that where it is they are."""
     if not folder.is_dir():  # what was deleted meanwhile must not come back
-        raise InputError("it was deleted meanwhile")
+        raise InputError(Phrase("it was deleted meanwhile"))
     named = {PREVIEW: pictures.photo, THUMBNAIL: pictures.thumbnail}
     named |= {f"map_{one.name}.png": one.picture for one in pictures.maps}
     for name, uri in named.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(base64.b64decode(uri.partition(",")[2]))
-    maps = [{"name": one.name, "title": one.title, "legend": one.legend, "limits": one.limits} for one in pictures.maps]
+    maps = [
+        {"name": one.name, "title": one.title, "legend": one.legend, "limits": packed(one.limits)}
+        for one in pictures.maps
+    ]
     write_json({"maps": maps, "side": PHOTO_SIDE, "quality": PHOTO_QUALITY}, folder / PICTURES, indent=None)
 
 

@@ -16,6 +16,7 @@ from piqa.server.scoring_queue import ModelQueue
 from piqa.server.settings import ServerSettings
 from piqa.system.device import core_count
 from piqa.system.memory import keep_freed_memory
+from piqa.system.phrases import Phrase
 from piqa.system.threads import thread_count, use_threads
 
 CORES_PER_WORKER = 4  # as of `piqa predict`: where the network runs on the same cores
@@ -109,8 +110,10 @@ class Models:
             RequestError: If there is none of this name.
         """
         if name not in self._by_name:
-            known = ", ".join(self.names) or "none"
-            raise RequestError(404, f"there is no model {printable(name[:64])}; this server has {known}")
+            known, asked = ", ".join(self.names) or Phrase("none"), printable(name[:64])
+            raise RequestError(
+                404, Phrase("there is no model {name}; this server has {models}", name=asked, models=known)
+            )
         return self._by_name[name]
 
     def chosen(self, names: list[str] | None) -> list[Model]:

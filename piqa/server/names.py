@@ -9,6 +9,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from piqa.errors import InputError
+from piqa.system.phrases import Phrase
 
 MOST = 250  # characters of a name
 DRIVE = re.compile(r"[A-Za-z]:")
@@ -28,7 +29,9 @@ def display_name(given: str) -> str:
         ('etc/passwd', 'photos/day 1/a.jpg', 'image')
     """
     if len(given) > MOST:
-        raise InputError(f"a name of {len(given)} characters; {MOST} at most are taken")
+        raise InputError(
+            Phrase("a name of {length} characters; {most} at most are taken", length=len(given), most=MOST)
+        )
     text = unicodedata.normalize("NFC", given).replace("\\", "/")
     text = "".join(letter for letter in text if not _is_hidden(letter))
     parts = [part.strip() for part in text.split("/")]
@@ -76,9 +79,9 @@ def below_root(root: Path | None, name: str) -> Path:
             and what is not outside the root is not told.
     """
     if root is None:
-        raise InputError("this server has no `--root` whose images could be named; upload them")
+        raise InputError(Phrase("this server has no `--root` whose images could be named; upload them"))
     if "\0" in name or len(name) > 4096 or os.path.isabs(name):  # noqa: PTH117 -- a Path would lose a final slash
-        raise InputError("an image is named by its path from the server's `--root`, such as day_1/a.jpg")
+        raise InputError(Phrase("an image is named by its path from the server's `--root`, such as day_1/a.jpg"))
     base = root.resolve()
     try:
         path = (base / name).resolve()
@@ -86,6 +89,9 @@ def below_root(root: Path | None, name: str) -> Path:
         path = base.parent
     if path == base or not path.is_relative_to(base) or ".." in Path(name).parts:
         raise InputError(
-            f"{display_name(name[:MOST])} does not lie below the server's `--root`; name an image that does"
+            Phrase(
+                "{name} does not lie below the server's `--root`; name an image that does",
+                name=display_name(name[:MOST]),
+            )
         )
     return path

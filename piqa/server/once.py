@@ -25,8 +25,9 @@ from piqa.server.models import Model
 from piqa.server.names import below_root, display_name
 from piqa.server.photo_job import score_of
 from piqa.server.photos import ScoreSeen, maps_in, report_facts
-from piqa.server.refusals import RequestError
+from piqa.server.refusals import RequestError, line_of
 from piqa.server.uploads import Upload, receive
+from piqa.system.phrases import Phrase
 
 if TYPE_CHECKING:
     from piqa.explanation.explainer import Explainer, ImageFeatures, ScoreExplanation
@@ -92,9 +93,9 @@ class Once:
                     path = await run_in_threadpool(below_root, self._services.settings.root, name)
                     images.append(Given(display_name(name), path))
                 except InputError as error:
-                    images.append(Given(display_name(name[:200]), None, str(error)))
+                    images.append(Given(display_name(name[:200]), None, line_of(error)))
             if not images:
-                raise RequestError(400, "the request holds no image")
+                raise RequestError(400, Phrase("the request holds no image"))
             yield images
 
     async def score(self, request: Request, images: Sequence[Given], models: Sequence[Model]) -> None:
@@ -137,7 +138,14 @@ class Once:
         """Explain the scores that models give images, each against the others of the request."""
         there = [image for image in images if image.file is not None and image.error is None]
         if len(there) > MOST_EXPLAINED:
-            raise RequestError(413, f"{len(there)} images are more than are explained at once, {MOST_EXPLAINED}")
+            raise RequestError(
+                413,
+                Phrase(
+                    "{images} images are more than are explained at once, {most}",
+                    images=len(there),
+                    most=MOST_EXPLAINED,
+                ),
+            )
         for model in models:
             calls = _all([model.queue.call(self._features_of(str(image.file)))] for image in there)
             found = await self._results(request, calls)
@@ -192,7 +200,9 @@ class Once:
                 if pending and await request.is_disconnected():
                     raise ClientDisconnect
                 if pending and asyncio.get_running_loop().time() > late:
-                    raise RequestError(503, "this took longer than a request may take; ask for a job instead", 60)
+                    raise RequestError(
+                        503, Phrase("this took longer than a request may take; ask for a job instead"), 60
+                    )
         finally:
             for future in futures:
                 future.cancel()
@@ -214,13 +224,13 @@ def _all(submitted: Iterable[Sequence[Future[Any]]]) -> list[Future[Any]]:
 
 def _result(future: Future[Any]) -> Any:
     if future.cancelled():
-        return InputError("the server was stopped")
+        return InputError(Phrase("the server was stopped"))
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, InputError):
         return error
-    return InputError(f"this image could not be read ({type(error).__name__})")
+    return InputError(Phrase("this image could not be read ({error})", error=type(error).__name__))
 
 
 def _explainer(scorer: Scorer) -> Explainer:

@@ -17,6 +17,7 @@ from piqa.server.refusals import RequestError
 from piqa.server.schemas import ERRORS, ComparedOut, ExplainedOut, JobStarted, RefusedOut, ScoredOut
 from piqa.server.uploads import receive
 from piqa.system.csv_cells import csv_line
+from piqa.system.phrases import Phrase
 
 router = APIRouter(prefix="/api", responses=ERRORS)
 Maps = Annotated[bool, Query(description="Whether maps are made, as data URIs.")]
@@ -80,7 +81,9 @@ async def compare(request: Request, here: Here, model: ModelNames = None, kind: 
     models = here.models.chosen(model)
     async with here.once.given(request) as images:
         if len(images) != 2:
-            raise RequestError(400, f"two images are compared, and the request holds {len(images)}")
+            raise RequestError(
+                400, Phrase("two images are compared, and the request holds {images}", images=len(images))
+            )
         await here.once.measure(request, images)
         await here.once.score(request, images, models)
     a, b = images
@@ -112,6 +115,6 @@ async def _begun(request: Request, here: Here) -> JSONResponse:
             await run_in_threadpool(here.projects.delete, project.id)
     lines = [RefusedOut(name=one.name, error=one.error) for one in added.refused]
     if not added.photos:
-        raise RequestError(400, lines[0].error if lines else "the request holds no image")
+        raise RequestError(400, lines[0].error if lines else Phrase("the request holds no image"))
     started = JobStarted(job=added.job, project=project.id, refused=lines)
     return JSONResponse(started.model_dump(), 202)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import cache
 from html import unescape
@@ -13,8 +13,11 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup, escape
 
 from piqa.web.page import render_page
+from piqa.web.text import sentence
+from piqa.web.translation import is_known, translated
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,7 +28,6 @@ HERE = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"')
 LANGUAGE_COOKIE = "piqa_language"
-Translator = Callable[..., str]
 NAVIGATION = ("photos", "two", "devices", "judge", "board")  # pages by their address; `nav.NAME` is their title
 
 
@@ -69,14 +71,45 @@ def words_of(language: str, table: str) -> dict[str, str]:
     return {name.partition(".")[2]: text for name, text in strings(language).items() if name.startswith(f"{table}.")}
 
 
+class Translator:
+    """Says things in a language: the strings of the pages by their names, and the phrases of all rooms.
+
+    Args:
+        language: A key of `LANGUAGES`.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._language, self._known = language, strings(language)
+
+    def __call__(self, name: str, /, **values: object) -> str:
+        """Return a string by its name; values in braces are filled in."""
+        return self._known[name].format(**values) if values else self._known[name]
+
+    def say(self, text: str) -> str:
+        """Return a phrase, or a text that is one without values; in English where it is not known."""
+        return translated(text, self._language)
+
+    def knows(self, text: str) -> bool:
+        """Whether a phrase can be said; what is not known, as of a library, stays English."""
+        return is_known(text, self._language)
+
+    def sentence(self, text: str) -> str:
+        """Return the same as a sentence, with a capital and a full stop; nothing of nothing."""
+        return sentence(self.say(text), self("common.full_stop")) if text else ""
+
+    def line(self, text: str | None) -> Markup:
+        """Return the same for HTML; what is not known, as of a library, is marked as English, with a remark."""
+        if not text:
+            return Markup("")
+        said = escape(self.sentence(text))
+        if self.knows(text):
+            return said
+        return Markup('<span lang="en">{}</span> {}').format(said, self("common.in_english"))
+
+
 def translator(language: str) -> Translator:
-    """Return a function that gives a string by its name; values in braces are filled in."""
-    known = strings(language)
-
-    def t(name: str, /, **values: object) -> str:
-        return known[name].format(**values) if values else known[name]
-
-    return t
+    """Return what says things in a language."""
+    return Translator(language)
 
 
 def page(request: Request, template: str, *, status: int = 200, home: str = "/", **values: Any) -> HTMLResponse:

@@ -10,6 +10,7 @@ from piqa.report.pages import PDF, PDF_PORTRAITS, heading, portrait_view
 from piqa.server.jobs import Running
 from piqa.server.records import Facts
 from piqa.system.files import replacing
+from piqa.system.phrases import Phrase
 from piqa.web.page import render_page
 from piqa.web.pdf import write_pdf
 
@@ -35,7 +36,7 @@ class PrintJob:
         portraits = self._services.photos.printable(job.project)
         measured, head = portraits.measured(), heading(portraits)
         if not measured:
-            raise InputError("no photo of this project is measured, so that there is nothing to print")
+            raise InputError(Phrase("no photo of this project is measured, so that there is nothing to print"))
         job.tell(0, len(measured))
 
         def documents() -> Iterator[str]:

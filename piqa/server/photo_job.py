@@ -19,13 +19,14 @@ from piqa.server.disk import is_full
 from piqa.server.jobs import JobStoppedError, Running
 from piqa.server.measured import ERROR, Task
 from piqa.server.records import Facts, Photo, Score
+from piqa.system.phrases import Phrase
 
 if TYPE_CHECKING:
     from piqa.server.app import Services
 
 SCORE = "score"  # kind of the job
 WAITING, MEASURED, FAILED = "waiting", "measured", "failed"
-FORGOTTEN = "its original was not kept"
+FORGOTTEN = Phrase("its original was not kept")
 AHEAD = 8  # photos that are begun before the first of them is done, a worker and a model
 TRIES = 5  # to write down what is done
 PAUSE = 0.5  # seconds after which it is looked whether the job is to end

@@ -10,13 +10,14 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from piqa.errors import InputError
 from piqa.report.pages import PDF, portrait_view
 from piqa.server.jobs import DONE, ENDED
-from piqa.server.pages import Translator, language_of, page, shown_time, translator, words_of
+from piqa.server.pages import language_of, page, shown_time, translator, words_of
 from piqa.server.pdf_job import PRINT
-from piqa.server.photo_table import factor_columns, factor_title, families, group_of, photo_rows, place_words
+from piqa.server.photo_table import factor_columns, families, group_of, photo_rows, place_words
+from piqa.server.photo_view import translated_view
 from piqa.server.photos import PhotoSeen, id_of
 from piqa.server.picks import MOMENTS, Place, places
 from piqa.server.records import Job
-from piqa.server.refusals import not_found
+from piqa.server.refusals import line_of, not_found
 from piqa.server.services import Services, services_of
 
 Here = Annotated[Services, Depends(services_of)]
@@ -37,7 +38,7 @@ def create(request: Request, here: Here, name: Annotated[str, Form(max_length=10
     try:
         made = here.projects.create(name)
     except InputError as error:
-        return _projects(request, here, str(error), getattr(error, "status", 400))
+        return _projects(request, here, line_of(error), getattr(error, "status", 400))
     return RedirectResponse(f"/photos/{made.id}", 303)
 
 
@@ -120,16 +121,6 @@ def show_photo(project: str, photo: str, request: Request, here: Here) -> HTMLRe
     )
 
 
-def translated_view(view: dict[str, Any], t: Translator) -> dict[str, Any]:
-    """Return what the page of a portrait shows with titles of factors, families and maps in the reader's language."""
-    outs = [
-        {"title": factor_title(out.reading.factor, t), "reading": out.reading, "place": out.place}
-        for out in view["outs"]
-    ]
-    maps = [shown | {"title": t(f"map.{shown['name']}")} for shown in view["maps"]]
-    return view | {"outs": outs, "maps": maps}
-
-
 def _back(project: str) -> Response:
     return RedirectResponse(f"/photos/{project}", 303)
 
@@ -202,7 +193,7 @@ def _project(
         moments=bool(moments),
         left_out=newest[MOMENTS].result.get("left_out", 0) if MOMENTS in newest else 0,
         faults=[
-            t(f"photos.failed_{kind}", reason=job.error)
+            t(f"photos.failed_{kind}", reason=t.say(job.error or ""))
             for kind, job in newest.items()
             if kind in (MOMENTS, PRINT) and job.state == "failed"
         ],

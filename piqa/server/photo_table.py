@@ -28,7 +28,7 @@ def factor_columns(t: Translator) -> list[Column]:
     for family in families():
         for factor in (one for one in FACTORS.values() if one.family == family):
             direction = t(f"direction.{factor.direction}") if factor.direction in DIRECTIONS else ""
-            hint = f"{factor.unit}, {direction}" if factor.unit else direction
+            hint = f"{t.say(factor.unit)}, {direction}" if factor.unit else direction
             group = "" if factor.name in PRINCIPAL else group_of(family, t)
             title = factor_title(factor, t)
             columns.append({"title": title[:1].upper() + title[1:], "kind": "number", "group": group, "hint": hint})
@@ -66,7 +66,7 @@ def photo_rows(
         photo = id_of(portraits, position)
         said = seen[photo].scores if photo in seen else {}
         outs = [
-            (factor_title(out.reading.factor, t), words)
+            (factor_title(out.reading.factor, t), t.say(words))
             for out, (_, words) in zip(portraits[position].stand_outs, row["outs"], strict=False)
         ]
         rows.append(row | {"id": photo, "scores": said, "outs": outs, "place": place_words(places.get(photo), t)})
@@ -93,5 +93,5 @@ def place_words(place: Place | None, t: Translator) -> dict[str, Any] | None:
         "keeper": keeper and place.shots > 1,
         "close": place.close,
         "probability": place.probability,
-        "reason": place.reason,
+        "reason": t.line(place.reason),
     }

@@ -25,6 +25,7 @@ from piqa.server.measured import FULL, PICTURES, PREVIEW, THUMBNAIL, Task
 from piqa.server.records import Facts, Photo, Score
 from piqa.server.refusals import RequestError, not_found, told_when_full
 from piqa.system.csv_cells import csv_line
+from piqa.system.phrases import Phrase, unpacked
 
 if TYPE_CHECKING:
     from piqa.server.app import Services
@@ -139,7 +140,7 @@ class Photos:
         if kind == "full" and not path.exists():
             self._make_full(row, folder)
         if not path.exists():
-            raise RequestError(404, row.error or "this photo is not measured yet; ask again soon")
+            raise RequestError(404, row.error or Phrase("this photo is not measured yet; ask again soon"))
         return path
 
     def has_full(self, photo: str) -> bool:
@@ -217,7 +218,7 @@ class Photos:
     def _make_full(self, row: Photo, folder: Path) -> None:
         file = self._services.storage.original(row, self._services.settings.root)
         if file is None or self._is_forgotten(row):
-            raise RequestError(404, "the original of this photo is not kept; its preview is")
+            raise RequestError(404, Phrase("the original of this photo is not kept; its preview is"))
         folder.mkdir(parents=True, exist_ok=True)
         task = Task(str(file), row.name, str(folder), full=True)
         with told_when_full():
@@ -265,7 +266,7 @@ def maps_in(path: Path, picture: Callable[[str], str]) -> list[MapPicture]:
             one["title"],
             [(str(text), str(colour)) for text, colour in one["legend"]],
             picture(one["name"]),
-            one["limits"],
+            unpacked(one["limits"]),
         )
         for one in kept
     ]

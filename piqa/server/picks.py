@@ -13,13 +13,14 @@ from piqa.evaluation.statistics.uncertainty import ScoreUncertainty
 from piqa.moments.choosing import Choosing, choose
 from piqa.moments.grouping import group
 from piqa.moments.measuring import Measured
-from piqa.moments.pick import PickedMoment
+from piqa.moments.pick import PickedMoment, RankedShot
 from piqa.moments.ranking import Ranker
 from piqa.scoring.stated_std import STD
 from piqa.server.jobs import Running
 from piqa.server.photos import PhotoSeen, ScoreSeen
 from piqa.server.records import Facts, Photo
 from piqa.server.study_moments import shot_of
+from piqa.system.phrases import Phrase, changed, packed, unpacked
 from piqa.system.progress import without_progress
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class MomentsJob:
         seen = {photo.id: photo for photo in self._services.photos.all(job.project) if photo.facts is not None}
         files = self._files(job.project, seen)
         if not files:
-            raise InputError("moments are found in the files of photos, and this project keeps none of them")
+            raise InputError(Phrase("moments are found in the files of photos, and this project keeps none of them"))
         job.tell(0, len(files))
         with without_progress():
             moments = group([shot_of(file, photo) for file, photo in files.items()])
@@ -105,7 +106,9 @@ class MomentsJob:
         known: dict[str, ScoreSeen] = {file: one for file, one in said.items() if one and one.score is not None}
         scores = {file: float(one.score or 0) for file, one in known.items()}
         stds = {file: float(one.outputs[STD]) for file, one in known.items() if one.outputs.get(STD) is not None}
-        faults = {file: (one.error or "") if one else "the model has not scored it yet" for file, one in said.items()}
+        faults = {
+            file: (one.error or "") if one else Phrase("the model has not scored it yet") for file, one in said.items()
+        }
         uncertainty = ScoreUncertainty.from_dict(chosen.queue.scorer.card.uncertainty)
         return Ranker(measured, scores, faults, chosen.preference, stds=stds, uncertainty=uncertainty)
 
@@ -115,7 +118,7 @@ def places(result: Mapping[str, Any]) -> dict[str, Place]:
     found = {}
     for number, moment in enumerate(result.get("moments", []), start=1):
         for shot in moment["shots"]:
-            own = {name: value for name, value in shot.items() if name != "photo"}
+            own = {name: unpacked(value) for name, value in shot.items() if name != "photo"}
             found[shot["photo"]] = Place(number, len(moment["shots"]), close=moment["close"], **own)
     return found
 
@@ -127,8 +130,13 @@ def _kept(moment: PickedMoment, files: Mapping[str, Photo]) -> Facts:
             "rank": shot.rank,
             "keeper": shot.pick,
             "probability": shot.behind_first,
-            "reason": shot.reason.replace(shot.shot.file, files[shot.shot.file].name),
+            "reason": packed(_named(shot, files[shot.shot.file].name)),
         }
         for shot in moment.ranked
     ]
     return {"close": moment.close, "shots": shots}
+
+
+def _named(shot: RankedShot, name: str) -> str:
+    """Return why a shot has its place, in which its file is called by its name."""
+    return changed(shot.reason, lambda text: text.replace(shot.shot.file, name))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, PlainTextResponse
 
+from piqa.server.pages import language_of, translator
 from piqa.server.projects import Refused
 from piqa.server.refusals import RequestError
 from piqa.server.schemas import ERRORS, AddedOut, JobOut, ModelOut, PhotoOut, ProjectIn, ProjectOut
@@ -98,7 +99,7 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
     if not added.photos and not added.refused:
         raise RequestError(400, "the request holds no image")
     seen = await run_in_threadpool(here.photos.these, [photo.id for photo in added.photos])
-    return AddedOut.of(added, seen)
+    return AddedOut.of(added, seen, translator(language_of(request)).say)
 
 
 @router.get(

@@ -14,9 +14,10 @@ from piqa.errors import InputError
 from piqa.server.names import below_root, display_name, free_name
 from piqa.server.photo_job import SCORE
 from piqa.server.records import Photo, Project, new_id
-from piqa.server.refusals import RequestError, not_found, told_when_full
+from piqa.server.refusals import RequestError, line_of, not_found, told_when_full
 from piqa.server.uploads import Upload
 from piqa.system.files import digest_of
+from piqa.system.phrases import Phrase
 
 if TYPE_CHECKING:
     from piqa.server.app import Services
@@ -66,12 +67,12 @@ class Projects:
         """
         shown = display_name(name) if name.strip() else ""
         if not shown:
-            raise RequestError(400, "a project needs a name")
+            raise RequestError(400, Phrase("a project needs a name"))
         with told_when_full(), self._database.session() as session:
             if (
                 session.scalar(select(func.count()).select_from(Project)) or 0
             ) >= self._services.settings.limits.projects:
-                raise RequestError(409, "there are as many projects as this server keeps; delete one")
+                raise RequestError(409, Phrase("there are as many projects as this server keeps; delete one"))
             project = Project(id=new_id(), name=shown)
             session.add(project)
         return project
@@ -151,7 +152,7 @@ class Projects:
                 source = _as_text(path.relative_to(root.resolve()))
                 size, digest = _looked_at(path, name, self._services.settings.limits.image_bytes)
             except InputError as error:
-                added.refused.append(Refused(display_name(name[:250]), str(error)))
+                added.refused.append(Refused(display_name(name[:250]), line_of(error)))
                 continue
             found.append((display_name(name), digest, size, source))
         made: list[str] = []
@@ -190,7 +191,7 @@ class Projects:
             return same
         count = session.scalar(select(func.count()).select_from(Photo).where(Photo.project_id == project)) or 0
         if count >= self._services.settings.limits.project_photos:
-            raise RequestError(409, f"a project holds at most {count} photos; begin another one")
+            raise RequestError(409, Phrase("a project holds at most {most} photos; begin another one", most=count))
         names = select(Photo.name).where(Photo.project_id == project, Photo.name.startswith(name.rpartition(".")[0]))
         name = free_name(name, set(session.scalars(names)))
         photo = Photo(id=new_id(), project_id=project, name=name, digest=digest, size=size, source=source, facts={})
@@ -212,11 +213,13 @@ def _looked_at(path: Path, name: str, most: int) -> tuple[int, str]:
     """Return size and digest of a file below the root."""
     shown = display_name(name)
     if not path.is_file():
-        raise InputError(f"{shown} is no file below the server's `--root`")
+        raise InputError(Phrase("{name} is no file below the server's `--root`", name=shown))
     try:
         size = path.stat().st_size
         if size > most:
-            raise InputError(f"{shown} has {size} bytes; {most} at most are taken")
+            raise InputError(
+                Phrase("{name} has {size} bytes; {most} at most are taken", name=shown, size=size, most=most)
+            )
         return size, digest_of(path)
     except OSError as error:
-        raise InputError(f"{shown} cannot be read: {error.strerror}") from error
+        raise InputError(Phrase("{name} cannot be read: {error}", name=shown, error=error.strerror)) from error

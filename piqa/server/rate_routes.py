@@ -19,6 +19,7 @@ from piqa.server.refusals import RequestError, not_found
 from piqa.server.services import Services, services_of
 from piqa.server.study_images import TYPES, shown_file
 from piqa.server.study_records import Rater, StudyImage
+from piqa.system.phrases import Phrase
 
 Here = Annotated[Services, Depends(services_of)]
 WORDS = ("progress", "training", "undone", "elsewhere", "not_saved", "gone", "no_image")
@@ -106,7 +107,7 @@ def image(link: str, image: str, here: Here) -> FileResponse:
         assert photo is not None  # the database deletes the one with the other
     original = here.storage.original(photo, here.settings.root)
     if original is None:
-        raise RequestError(410, "the server has forgotten this photo")
+        raise RequestError(410, Phrase("the server has forgotten this photo"))
     path = shown_file(original, here.storage.folder(photo.project_id, photo.id), found.spoiling)
     with here.database.session() as session:
         if session.get(Photo, photo.id) is None:  # it was deleted while its file was made, which must not stay

@@ -32,6 +32,7 @@ from piqa.server.records import new_id, now
 from piqa.server.refusals import RequestError, not_found
 from piqa.server.studies import StudyContent, faces_of, read_study
 from piqa.server.study_records import Answer, Rater
+from piqa.system.phrases import Phrase
 
 TRIES = 10
 AHEAD = 2  # questions that are known: the one that is shown, and the one whose images are loaded meanwhile
@@ -77,7 +78,7 @@ def change(database: Database, link: str, act: Callable[[Session, Rater, StudyCo
                 return act(session, rater, read_study(session, rater.study_id))
         except (StaleDataError, IntegrityError):
             continue
-    raise RequestError(503, "many requests of one link came at once; try again", retry_after=1)
+    raise RequestError(503, Phrase("many requests of one link came at once; try again"), retry_after=1)
 
 
 def state(session: Session, rater: Rater, content: StudyContent) -> Reply:
@@ -239,12 +240,17 @@ def _chosen(content: StudyContent, question: Mapping[str, Any], choice: str) -> 
     if "image" in question:
         low, high = content.settings.rating_low, content.settings.rating_high
         if choice not in map(str, range(low, high + 1)):
-            raise RequestError(422, f"a rating from {low} to {high} is needed, not {choice!r}")
+            raise RequestError(
+                422,
+                Phrase("a rating from {low} to {high} is needed, not {choice!r}", low=low, high=high, choice=choice),
+            )
         return int(choice)
     allowed = {"left": question["left"], "right": "b" if question["left"] == "a" else "a"}
     allowed |= {"same": "same"} if content.settings.same_allowed else {}
     if choice not in allowed:
-        raise RequestError(422, f"an answer is {', '.join(allowed)}, not {choice!r}")
+        raise RequestError(
+            422, Phrase("an answer is {allowed}, not {choice!r}", allowed=", ".join(allowed), choice=choice)
+        )
     return str(allowed[choice])
 
 

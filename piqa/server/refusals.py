@@ -9,8 +9,9 @@ from sqlalchemy.exc import OperationalError
 
 from piqa.errors import InputError
 from piqa.server.disk import is_full
+from piqa.system.phrases import Phrase
 
-FULL = "the server's disk is full; nothing of this request was kept"
+FULL = Phrase("the server's disk is full; nothing of this request was kept")
 
 
 class RequestError(InputError):
@@ -18,7 +19,7 @@ class RequestError(InputError):
 
     Args:
         status: Of HTTP.
-        message: What is wrong, and how to mend it.
+        message: What is wrong, and how to mend it: a `Phrase`, so that pages can say it in the reader's language.
         retry_after: Seconds after which another try may succeed.
     """
 
@@ -34,7 +35,13 @@ class RequestError(InputError):
 
 def not_found(what: str) -> RequestError:
     """Return the error of something that is not there, such as `project`."""
-    return RequestError(404, f"there is no such {what}")
+    return RequestError(404, Phrase("there is no such {what}", what=Phrase(what)))
+
+
+def line_of(error: Exception) -> str:
+    """Return the one line of an error, as the phrase that it was raised with where it is one."""
+    line = error.args[0] if len(error.args) == 1 else None
+    return line if isinstance(line, Phrase) else str(error)
 
 
 def is_no_room(error: BaseException) -> bool:

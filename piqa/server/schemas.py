@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from piqa.server.once import Given
 from piqa.server.photos import PhotoSeen, ScoreSeen
 from piqa.server.projects import Added
 from piqa.server.records import Job, Project
+from piqa.system.phrases import unpacked
 
 
 class ErrorOut(BaseModel):
@@ -267,9 +269,9 @@ class AddedOut(BaseModel):
     job: str | None = Field(description="The job that measures and scores the new photos.")
 
     @classmethod
-    def of(cls, added: Added, seen: list[PhotoSeen]) -> AddedOut:
-        """Return it as it is told."""
-        refused = [RefusedOut(name=one.name, error=one.error) for one in added.refused]
+    def of(cls, added: Added, seen: list[PhotoSeen], say: Callable[[str], str]) -> AddedOut:
+        """Return it as it is told; `say` gives a line in the client's language."""
+        refused = [RefusedOut(name=one.name, error=say(one.error)) for one in added.refused]
         return cls(photos=[PhotoOut.of(one) for one in seen], refused=refused, job=added.job)
 
 
@@ -296,7 +298,7 @@ class JobOut(BaseModel):
             total=job.total,
             done=job.done,
             error=job.error,
-            result=job.result,
+            result=unpacked(job.result),
         )
 
 

@@ -21,6 +21,7 @@ from piqa.scoring.image_batches import BatchPreparer, ImageBatch
 from piqa.scoring.scorer import Row, Scorer
 from piqa.server.refusals import RequestError
 from piqa.server.settings import ModelSettings
+from piqa.system.phrases import Phrase
 from piqa.system.worker_pool import worker
 
 Result = TypeVar("Result")
@@ -94,11 +95,19 @@ class ModelQueue:
         """
         if images > self.most:
             raise RequestError(
-                413, f"{images} images are more than may wait at once ({self.most}); ask for a job instead"
+                413,
+                Phrase(
+                    "{images} images are more than may wait at once ({most}); ask for a job instead",
+                    images=images,
+                    most=self.most,
+                ),
             )
         if self.waiting + images > self.most:
             seconds = max(1, math.ceil(self.waiting * self._mean))
-            raise RequestError(503, f"{self.waiting} images wait already; try again in {seconds} s", seconds)
+            wait = Phrase(
+                "{images} images wait already; try again in {seconds} s", images=self.waiting, seconds=seconds
+            )
+            raise RequestError(503, wait, seconds)
 
     def submit(self, files: Sequence[str]) -> list[Future[Row]]:
         """Return what the rows of a request's images will be, as of `Scorer.rows`; all of them, or none.
@@ -149,7 +158,7 @@ class ModelQueue:
 
     def _drop_ready(self) -> None:
         while not self._ready.empty():
-            self._ready.get_nowait().answer.set_exception(InputError("the server was stopped"))
+            self._ready.get_nowait().answer.set_exception(InputError(Phrase("the server was stopped")))
 
     def _next(self, wait: bool) -> _Item | None:
         """Return what is next of what waits; None where nothing is, or the queue is closed."""

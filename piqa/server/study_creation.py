@@ -22,6 +22,7 @@ from piqa.server.refusals import not_found
 from piqa.server.studies import QUESTION_KIND
 from piqa.server.study_images import SPOILINGS
 from piqa.server.study_records import Study, StudyImage
+from piqa.system.phrases import Phrase
 
 Scenes = Literal["folders", "moments", "one", "csv"]
 # How training examples are spoilt, by the question; one in own words may ask for anything.
@@ -85,7 +86,7 @@ def create_study(session: Session, request: StudyRequest) -> Study:
     """
     photos = photos_of(session, request.project)
     if not request.name.strip():
-        raise InputError("a study needs a name")
+        raise InputError(Phrase("a study needs a name"))
     scenes = _usable(_scenes_of(photos, request), request.mode)
     study = Study(id=new_id(), project_id=request.project, name=request.name.strip())
     images = [
@@ -139,22 +140,26 @@ def _folder(name: str) -> str:
 def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
     """Return the scene of each photo that a CSV names, by its whole name or by the file's alone if no other has it."""
     if not content.strip():
-        raise InputError("choose a CSV with the columns image and scene")
+        raise InputError(Phrase("choose a CSV with the columns image and scene"))
     if len(content) > MOST_CSV:
-        raise InputError(f"the CSV of the scenes has more than {MOST_CSV // 10**6} MB; leave other columns out")
+        raise InputError(
+            Phrase("the CSV of the scenes has more than {most} MB; leave other columns out", most=MOST_CSV // 10**6)
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError("the CSV of the scenes is no UTF-8 text; save it as UTF-8") from error
+        raise InputError(Phrase("the CSV of the scenes is no UTF-8 text; save it as UTF-8")) from error
     if "\0" in text:
-        raise InputError("the CSV of the scenes holds a NUL byte, which no text has; save it anew as UTF-8")
+        raise InputError(Phrase("the CSV of the scenes holds a NUL byte, which no text has; save it anew as UTF-8"))
     try:
         rows = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
     except csv.Error as error:
-        raise InputError(f"the CSV of the scenes cannot be read: {error}") from error
+        raise InputError(Phrase("the CSV of the scenes cannot be read: {error}", error=str(error))) from error
     head = [cell.strip().lower() for cell in rows[0]]
     if missing := [name for name in ("image", "scene") if name not in head]:
-        raise InputError(f"the CSV of the scenes has no column {' and no column '.join(missing)}")
+        if len(missing) > 1:
+            raise InputError(Phrase("the CSV of the scenes has no column image and no column scene"))
+        raise InputError(Phrase("the CSV of the scenes has no column {column}", column=missing[0]))
     image, scene = head.index("image"), head.index("scene")
     whole = [row for row in rows[1:] if len(row) > max(image, scene)]
     given = dict.fromkeys((row[image].strip().replace("\\", "/"), row[scene].strip()) for row in whole)
@@ -166,10 +171,17 @@ def _of_table(content: bytes, names: Sequence[str]) -> dict[str, str]:
         same_file = files.get(PurePosixPath(name).name, [])
         known = name if name in set(same_file) else same_file[0] if len(same_file) == 1 else None
         if known is not None and own and found.setdefault(known, own) != own:
-            raise InputError(f"the CSV of the scenes puts {known} into {found[known]} and {own}; keep one of its rows")
+            raise InputError(
+                Phrase(
+                    "the CSV of the scenes puts {image} into {one} and {other}; keep one of its rows",
+                    image=known,
+                    one=found[known],
+                    other=own,
+                )
+            )
     if not found:
         raise InputError(
-            "the CSV of the scenes names none of the project's photos; write their names as they are shown"
+            Phrase("the CSV of the scenes names none of the project's photos; write their names as they are shown")
         )
     return found
 
@@ -197,10 +209,17 @@ def _usable(scenes: Mapping[str, Sequence[Photo]], mode: Mode) -> dict[str, list
     usable = {scene: own for scene, own in distinct.items() if len(own) >= least}
     if not usable:
         count = sum(map(len, distinct.values()))
-        told = f"{count} different image{'s' if count != 1 else ''}" if count else "no images"
-        advice = "; choose other scenes or add photos" if mode == "pairs" else "; add photos"
-        what = "no scene of two different images" if mode == "pairs" else "no image"
-        raise InputError(f"there is {what} to be judged among {told}{advice}")
+        if count:
+            one, several = Phrase("1 different image"), Phrase("{count} different images", count=count)
+            told = one if count == 1 else several
+        else:
+            told = Phrase("no images")
+        no_pair = (
+            "there is no scene of two different images to be judged among {images}; choose other scenes or add photos"
+        )
+        if mode == "pairs":
+            raise InputError(Phrase(no_pair, images=told))
+        raise InputError(Phrase("there is no image to be judged among {images}; add photos", images=told))
     return usable
 
 

@@ -22,6 +22,7 @@ from piqa.judgement.scaling import Scaling, ScalingOptions, scale_pairs
 from piqa.server.studies import StudyContent, raters_of, read_answers, with_names
 from piqa.server.study_records import Rater
 from piqa.system.csv_cells import csv_line
+from piqa.system.phrases import Phrase, as_phrase
 from piqa.system.progress import without_progress
 from piqa.web import charts
 
@@ -124,7 +125,9 @@ def scores_csv(results: Results) -> str:
         InputError: If there are none.
     """
     if results.scores.empty:
-        raise InputError(f"there are no scores yet{': ' + results.why if results.why else ''}")
+        if results.why:
+            raise InputError(Phrase("there are no scores yet: {reason}", reason=as_phrase(results.why)))
+        raise InputError(Phrase("there are no scores yet"))
     return _csv(results.scores)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -12,9 +13,11 @@ from piqa.report.portraits import ReportedImage
 from piqa.server.comparing import compare_two
 from piqa.server.pages import Translator, language_of, page, translator
 from piqa.server.photo_table import factor_title
+from piqa.server.photo_view import legend_words
 from piqa.server.photos import PhotoSeen
 from piqa.server.refusals import RequestError
 from piqa.server.services import Services, services_of
+from piqa.system.phrases import Phrase, as_phrase
 
 Here = Annotated[Services, Depends(services_of)]
 MOST = 2000  # photos of a project that a list offers
@@ -39,7 +42,8 @@ def two(request: Request, here: Here, project: str = "", a: str = "", b: str = "
         return page(request, "two_choice.html", more=max(0, len(measured) - MOST), **values)
     without = next((photo for photo in chosen if photo.facts is None), None)
     if without is not None:
-        raise RequestError(409, f"{without.name}: {without.error or 'this photo is not measured yet; try again soon'}")
+        why = as_phrase(without.error or Phrase("this photo is not measured yet; try again soon"))
+        raise RequestError(409, Phrase("{name}: {reason}", name=without.name, reason=why))
     first, second = chosen
     shown = (_reported(here, first), _reported(here, second))
     pair = pair_of(*shown)
@@ -47,7 +51,8 @@ def two(request: Request, here: Here, project: str = "", a: str = "", b: str = "
     rows, told = difference_rows(pair)
     words = _in_words(pair, t)
     for row, said in zip(rows, words, strict=True):
-        row["title"], row["words"] = factor_title(row["factor"], t), said  # type: ignore[arg-type]
+        row["title"], row["words"] = factor_title(row["factor"], t), said
+        row["a"], row["b"] = t.say(row["a"]), t.say(row["b"])
     found = compare_two(here.models, (first.facts, second.facts), (first.scores, second.scores))
     images = [_image(here, photo) for photo in (first, second)]
     return page(
@@ -58,7 +63,7 @@ def two(request: Request, here: Here, project: str = "", a: str = "", b: str = "
         rows=rows,
         told=told,
         scores=found.scores,
-        maps=_maps(here, first, second),
+        maps=_maps(here, first, second, t),
         previews=not all(image["whole"] for image in images),
         **values,
     )
@@ -90,13 +95,19 @@ def _image(here: Services, photo: PhotoSeen) -> dict[str, Any]:
     }
 
 
-def _maps(here: Services, first: PhotoSeen, second: PhotoSeen) -> list[dict[str, Any]]:
-    """Return the maps that both have, each with the two pictures."""
+def _maps(here: Services, first: PhotoSeen, second: PhotoSeen, t: Translator) -> list[dict[str, Any]]:
+    """Return the maps that both have, each with the two pictures, in the reader's language."""
     of_second = {one.name: one for one in here.photos.maps(second.id)}
+    both = [(one, of_second[one.name]) for one in here.photos.maps(first.id) if one.name in of_second]
     return [
-        {"name": one.name, "title": one.title, "maps": (one, of_second[one.name])}
-        for one in here.photos.maps(first.id)
-        if one.name in of_second
+        {
+            "name": one.name,
+            "maps": [
+                replace(shown, legend=legend_words(shown.legend, t), limits=t.say(shown.limits))
+                for shown in (one, other)
+            ],
+        }
+        for one, other in both
     ]
 
 

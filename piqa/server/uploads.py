@@ -18,8 +18,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from piqa.errors import InputError
 from piqa.server.names import display_name
-from piqa.server.refusals import RequestError, told_when_full
+from piqa.server.refusals import RequestError, line_of, told_when_full
 from piqa.server.settings import MIB, Limits
+from piqa.system.phrases import Phrase
 
 MOST_FIELDS, FIELD_BYTES, HEADER_BYTES = 50, 4096, 8192
 JSON_BYTES = 4 * MIB
@@ -87,7 +88,7 @@ async def receive(request: Request, folder: Path, limits: Limits) -> Received:
         return await run_in_threadpool(_from_json, content, limits)
     if kind != b"multipart/form-data" or not (boundary := options.get(b"boundary")):
         await body.drain()
-        raise RequestError(415, "send images as multipart/form-data, or as application/json with their `names`")
+        raise RequestError(415, Phrase("send images as multipart/form-data, or as application/json with their `names`"))
     parts = _Parts(folder, limits)
     parser = MultipartParser(boundary, parts.callbacks)
     try:
@@ -95,10 +96,10 @@ async def receive(request: Request, folder: Path, limits: Limits) -> Received:
             async for chunk in body.chunks():
                 await run_in_threadpool(parser.write, chunk)
             if not parts.ended:
-                raise RequestError(400, "the request ends before its last part does")
+                raise RequestError(400, Phrase("the request ends before its last part does"))
     except FormParserError as error:
         await body.drain()
-        raise RequestError(400, f"the request is no multipart/form-data: {error}") from error
+        raise RequestError(400, Phrase("the request is no multipart/form-data: {error}", error=str(error))) from error
     except RequestError:
         await body.drain()
         raise
@@ -115,7 +116,8 @@ class _Body:
         self._seconds, self._late = seconds, time.monotonic() + seconds
 
     def too_large(self) -> RequestError:
-        return RequestError(413, f"the request has more than the {self._most / MIB:g} MiB that are taken at once")
+        taken = "the request has more than the {most:g} MiB that are taken at once"
+        return RequestError(413, Phrase(taken, most=self._most / MIB))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes; RequestError if they are too many, or come too slowly."""
@@ -140,7 +142,9 @@ class _Body:
             except StopAsyncIteration:
                 return
             except asyncio.TimeoutError as error:
-                raise RequestError(408, f"the request took more than {self._seconds:g} s to arrive") from error
+                raise RequestError(
+                    408, Phrase("the request took more than {seconds:g} s to arrive", seconds=self._seconds)
+                ) from error
             self._read += len(chunk)
             yield chunk
 
@@ -192,7 +196,7 @@ class _Parts:
 
     def _check_headers(self) -> None:
         if len(self._header) + len(self._value) > HEADER_BYTES or len(self._headers) > 16:
-            raise RequestError(400, "a part of the request has headers that are too long")
+            raise RequestError(400, Phrase("a part of the request has headers that are too long"))
 
     def _header_end(self) -> None:
         self._headers[self._header.lower()] = self._value
@@ -205,29 +209,29 @@ class _Parts:
         if given is None:
             self._fields += 1
             if self._fields > MOST_FIELDS:
-                raise RequestError(413, f"the request has more than {MOST_FIELDS} fields")
+                raise RequestError(413, Phrase("the request has more than {most} fields", most=MOST_FIELDS))
             return
         self._files += 1
         if self._files > self._limits.request_files:
             most = self._limits.request_files
-            raise RequestError(413, f"the request has more than {most} images; send {most} at a time")
+            raise RequestError(413, Phrase("the request has more than {most} images; send {most} at a time", most=most))
         self._name, self._digest = _shown(given), hashlib.blake2b(digest_size=16)
         try:
             self._name = display_name(given.decode("utf-8", "replace"))
         except InputError as error:
-            self._error = str(error)
+            self._error = line_of(error)
         self._file = (self._folder / str(self._files)).open("wb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
         if self._name is None:
             if self._size > FIELD_BYTES:
-                raise RequestError(413, f"the field {self._field[:50]!r} is longer than {FIELD_BYTES} bytes")
+                longer = "the field {field!r} is longer than {most} bytes"
+                raise RequestError(413, Phrase(longer, field=self._field[:50], most=FIELD_BYTES))
             self._text += data[start:end]
         elif self._error is None and self._size > self._limits.image_bytes:
-            self._error = (
-                f"{self._name} has more than the {self._limits.image_bytes / MIB:g} MiB that an image may have"
-            )
+            larger = "{name} has more than the {most:g} MiB that an image may have"
+            self._error = Phrase(larger, name=self._name, most=self._limits.image_bytes / MIB)
             assert self._file is not None
             self._file.truncate(0)
         elif self._error is None and self._file is not None:
@@ -243,7 +247,7 @@ class _Parts:
         path = Path(self._file.name)
         self.close()
         if self._error is None and self._size == 0:
-            self._error = f"{self._name} is empty"
+            self._error = Phrase("{name} is empty", name=self._name)
         if self._error is not None:
             path.unlink(missing_ok=True)
             self.received.images.append((self._name, self._error))
@@ -263,10 +267,11 @@ def _from_json(content: bytes, limits: Limits) -> Received:
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"the request is no JSON: {error}") from error
+        raise RequestError(400, Phrase("the request is no JSON: {error}", error=str(error))) from error
     names = fields.pop("names", []) if isinstance(fields, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RequestError(422, 'the request names images as {"names": ["day_1/a.jpg", ...]}')
+        raise RequestError(422, Phrase('the request names images as {"names": ["day_1/a.jpg", ...]}'))
     if len(names) > limits.request_files:
-        raise RequestError(413, f"the request names {len(names)} images; name {limits.request_files} at a time")
+        too_many = "the request names {images} images; name {most} at a time"
+        raise RequestError(413, Phrase(too_many, images=len(names), most=limits.request_files))
     return Received(fields=fields, names=names)

@@ -7,10 +7,11 @@ for readers of SVG that know no style sheets; `parts/chart.css` replaces them by
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
+from piqa.system.phrases import Phrase
 from piqa.web.text import number
 
 INK, SOFT, LINE = "#1b1e23", "#5c6470", "#d9dde3"
@@ -32,16 +33,19 @@ HUES = (
 )
 # Of a histogram: class, colour, and dashes, so that colour is not all that tells the lines apart.
 CHANNELS = {"red": ("red", ORANGE, ""), "green": ("green", GREEN, "5 2"), "blue": ("blue", BLUE, "2 2")}
+DARK, BRIGHT, NO_COLOUR = Phrase("dark"), Phrase("bright"), Phrase("no colour")
+Say = Callable[[str], str]
 WIDTH = 336  # of a chart; a phone's screen holds it
 MOST_DOTS = 400  # more cannot be told apart
 
 
-def hue_wheel(shares: Sequence[float], title: str = "Hues of the image") -> Markup:
+def hue_wheel(shares: Sequence[float], title: str = "Hues of the image", say: Say = str) -> Markup:
     """Return a wheel of twelve hues from red, whose fields grow in area with their share.
 
     Args:
         shares: Twelve fractions that sum to 1, or to 0 for an image without colour.
         title: What is shown.
+        say: Returns a word in the reader's language.
 
     Raises:
         ValueError: If there are not twelve.
@@ -61,16 +65,18 @@ def hue_wheel(shares: Sequence[float], title: str = "Hues of the image") -> Mark
             x, y = 101 * math.cos((start + end) / 2), 106 * math.sin((start + end) / 2)
             anchor = "middle" if abs(x) < 20 else "start" if x > 0 else "end"
             parts.append(_text(x, y + 4, _percent(share), anchor=anchor))
-    said = [f"{name} {_percent(share)}" for (name, _), share in zip(HUES, shares, strict=True) if share >= 0.005]
-    return _svg("-138 -120 276 240", 276, 240, title, ", ".join(said) or "no colour", parts)
+    named = zip(HUES, shares, strict=True)
+    said = [f"{say(name)} {_percent(share)}" for (name, _), share in named if share >= 0.005]
+    return _svg("-138 -120 276 240", 276, 240, title, ", ".join(said) or say(NO_COLOUR), parts)
 
 
-def histogram(counts: Mapping[str, Sequence[float]], title: str = "Histogram") -> Markup:
+def histogram(counts: Mapping[str, Sequence[float]], title: str = "Histogram", say: Say = str) -> Markup:
     """Return the histograms of channels over one another: red, green and blue as lines, any other one as an area.
 
     Args:
         counts: Pixels in equally wide bins from dark to bright, by channel.
         title: What is shown.
+        say: Returns a word in the reader's language.
     """
     # One bin may hold a clipped sky: the axis ends at the highest of the inner bins.
     inner = [value for values in counts.values() for value in list(values)[1:-1] or values]
@@ -88,8 +94,8 @@ def histogram(counts: Mapping[str, Sequence[float]], title: str = "Histogram") -
             style = f'fill="none" stroke="{colour}" stroke-width="1.6" stroke-dasharray="{dashes}" class="{kind}"'
             parts.append(f'<polyline points="{points}" {style}/>')
         labels.append((channel, kind, colour, dashes))
-        said.append(f"{channel}: {_ends(values)}")
-    parts += [_text(0, 136, "dark", kind="soft"), _text(WIDTH, 136, "bright", kind="soft", anchor="end")]
+        said.append(f"{say(channel)}: {say(_ends(values))}")
+    parts += [_text(0, 136, say(DARK), kind="soft"), _text(WIDTH, 136, say(BRIGHT), kind="soft", anchor="end")]
     left = 0
     for channel, kind, colour, dashes in labels:
         if kind == "area":
@@ -97,7 +103,7 @@ def histogram(counts: Mapping[str, Sequence[float]], title: str = "Histogram") -
         else:
             style = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" class="{kind}"'
             parts.append(f'<line x1="{left}" x2="{left + 18}" y1="151.5" y2="151.5" {style}/>')
-        parts.append(_text(left + 23, 156, channel))
+        parts.append(_text(left + 23, 156, say(channel)))
         left += 44 + 6 * len(channel)
     return _svg(f"0 0 {WIDTH} 160", WIDTH, 160, title, "; ".join(said), parts)
 
@@ -252,12 +258,16 @@ def _ends(values: Sequence[float]) -> str:
     """Tell what lies in the first and the last bin, and where the middle pixel does."""
     total = sum(values)
     if not total:
-        return "no pixels"
+        return Phrase("no pixels")
     seen, middle = 0.0, 0
     for middle, value in enumerate(values):  # noqa: B007 - the bin in which half of the pixels are reached
         seen += value
         if seen >= total / 2:
             break
     place = _percent((middle + 0.5) / len(values))
-    ends = f"{100 * values[0] / total:.1f} % in the darkest bin, {100 * values[-1] / total:.1f} % in the brightest"
-    return f"{ends}, median at {place} of the range"
+    return Phrase(
+        "{darkest:.1f} % in the darkest bin, {brightest:.1f} % in the brightest, median at {middle} of the range",
+        darkest=100 * values[0] / total,
+        brightest=100 * values[-1] / total,
+        middle=place,
+    )

@@ -7,6 +7,7 @@ import math
 from markupsafe import Markup
 
 DASH = "–"  # noqa: RUF001 - an en dash is meant
+ENDS = ("", ".", "!", "?", "。", "！", "？")  # noqa: RUF001 - of a sentence, Chinese ones too
 MINUS = "−"  # noqa: RUF001 - a true minus sign is meant
 
 
@@ -38,6 +39,6 @@ def first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def sentence(text: str) -> str:
+def sentence(text: str, full_stop: str = ".") -> str:
     """Return the text as a sentence, with a capital and a full stop."""
-    return first_upper(text.strip()) + ("" if text.strip()[-1:] in ("", ".", "!", "?") else ".")
+    return first_upper(text.strip()) + ("" if text.strip()[-1:] in ENDS else full_stop)
