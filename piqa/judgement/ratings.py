@@ -18,6 +18,7 @@ from piqa.errors import InputError
 from piqa.judgement.answers import KINDS, optional_numbers, renamed
 from piqa.judgement.thurstone import Array
 from piqa.system.csv_text import as_numbers, read_csv, require_columns, row_list, with_rows
+from piqa.system.phrases import Phrase
 
 NEEDED = ("image", "scene", "rater", "rating")
 OPTIONAL = ("seconds", "kind", "time")
@@ -119,7 +120,7 @@ def scale_ratings(ratings: pd.DataFrame, level: float = 0.95, ends: tuple[float,
     """
     used = ratings[(ratings["kind"] == "new").to_numpy(bool)]
     if not len(used):
-        raise InputError("there are no ratings to scale; collect some, or look at their kinds")
+        raise InputError(Phrase("there are no ratings to scale; collect some, or look at their kinds"))
     if (beyond := ~used["rating"].between(*ends)).any():
         raise InputError(
             f"ratings must lie between {ends[0]:g} and {ends[1]:g}, found {with_rows(used['rating'][beyond])}; correct "
@@ -143,9 +144,10 @@ def scale_ratings(ratings: pd.DataFrame, level: float = 0.95, ends: tuple[float,
     why = [_reasons(*row) for row in zip(_far_out(fit.inconsistency), rejected, fit.inconsistency, strict=True)]
     table["outlier"], table["why"] = [bool(words) for words in why], ["; ".join(words) for words in why]
     others = (ratings["kind"] != "new").sum()
-    notes = [f"{others} ratings of other kinds do not count for the scores"] if others else []
+    other_kinds = "{count} ratings of other kinds do not count for the scores"
+    notes = [Phrase(other_kinds, count=int(others))] if others else []
     if np.isnan(fit.score_std).any():
-        notes.append("no image has two raters, so that the standard errors are not known")
+        notes.append(Phrase("no image has two raters, so that the standard errors are not known"))
     return RatingScaling(scores, table, sos_parameter(votes, ends), tuple(notes))
 
 

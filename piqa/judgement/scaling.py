@@ -18,6 +18,7 @@ from piqa.judgement.answers import SAME
 from piqa.judgement.thurstone import Array, Counts, Fit, Places, fit_free, fit_normal, fit_pwcmp
 from piqa.judgement.wins import RaterTally
 from piqa.system.csv_text import listed
+from piqa.system.phrases import Phrase, joined
 from piqa.system.progress import progress
 
 Prior = Literal["normal", "pwcmp", "none"]
@@ -103,15 +104,15 @@ def counted(answers: pd.DataFrame, options: ScalingOptions) -> tuple[pd.DataFram
     """Return the answers that make the scale, and notes on the others; raise InputError if there are none."""
     kinds = ("new", "repeat") if options.repeats else ("new",)
     keep = answers["kind"].isin(kinds)
-    notes = [
-        f"{count} answers of the kind {kind} do not count for the scale"
+    notes: list[str] = [
+        Phrase("{count} answers of the kind {kind} do not count for the scale", count=int(count), kind=str(kind))
         for kind, count in answers.loc[~keep, "kind"].value_counts().items()
     ]
     if options.ties == "leave_out" and (same := keep & (answers["winner"] == SAME)).any():
-        notes.append(f"{int(same.sum())} answers `same` are left out")
+        notes.append(Phrase("{count} answers `same` are left out", count=int(same.sum())))
         keep &= answers["winner"] != SAME
     if not keep.any():
-        raise InputError("there are no answers to scale; collect some, or look at their kinds")
+        raise InputError(Phrase("there are no answers to scale; collect some, or look at their kinds"))
     return answers[keep], notes
 
 
@@ -217,10 +218,11 @@ def _unconnected(name: str, images: Sequence[str], component: Places, options: S
     for image, number in zip(images, component, strict=True):
         groups[number].append(image)
     shown = listed([" + ".join(group[:3]) + (" + ..." if len(group) > 3 else "") for group in groups], " | ")
-    text = f"scene {name} falls into {len(groups)} parts that no answer connects: {shown}"
+    parts = "scene {scene} falls into {parts} parts that no answer connects: {images}"
+    text = Phrase(parts, scene=name, parts=len(groups), images=shown)
     if options.disconnected == "refuse":
         raise InputError(f"{text}; ask for pairs across them, or set `disconnected` to mark to scale each for itself")
-    return f"{text}; scores of different parts are not comparable"
+    return joined([text, Phrase("scores of different parts are not comparable")])
 
 
 def _centring(component: Places) -> Array:

@@ -19,6 +19,7 @@ from piqa.judgement.raters import judge_raters
 from piqa.judgement.ratings import RatingScaling, scale_ratings, votes_matrix
 from piqa.judgement.results import parts_as_scenes
 from piqa.judgement.scaling import Scaling, ScalingOptions, scale_pairs
+from piqa.server.refusals import line_of
 from piqa.server.studies import StudyContent, raters_of, read_answers, with_names
 from piqa.server.study_records import Rater
 from piqa.system.csv_cells import csv_line
@@ -92,7 +93,7 @@ def _computed(answers: pd.DataFrame, pairs: bool) -> Results:
                 raters = scaling.raters
             agreed = _agreement(used, scaling.scores, pairs) if used["rater"].nunique() > 1 else None
     except InputError as error:
-        return Results(answers, pd.DataFrame(), str(error))
+        return Results(answers, pd.DataFrame(), line_of(error))
     rows = {str(row["rater"]): row for row in _records(raters)}
     return Results(answers, parts_as_scenes(scaling.scores), "", scaling.notes, rows, agreed)
 
