@@ -191,10 +191,11 @@ def test_a_network_that_takes_motion_is_refused():
         GraphModule(Regressor("test_byobnet", SIDE, motion=256), side=SIDE)
 
 
-@pytest.mark.parametrize("network", [ExposureMap(width=4), Focus()])
-def test_a_network_that_depends_on_the_size_is_refused(network):
-    with pytest.raises(InputError, match="cannot be exported"):
-        onnx_model(GraphModule(network.eval()))
+@pytest.mark.parametrize(("network", "advice"), [(ExposureMap(width=4), "`image_size`"), (Focus(), "`focus_gap`")])
+def test_a_network_that_depends_on_the_size_is_refused(network, advice):
+    for kind in ("onnx", "torchscript"):
+        with pytest.raises(InputError, match=rf"^(an E|F)[^\n]* cannot be exported: [^\n]*{advice}[^\n]*$"):
+            writer_of(kind, GraphModule(network.eval()), "32")
 
 
 def test_a_network_without_its_liqe_is_refused():

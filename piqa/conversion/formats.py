@@ -141,6 +141,8 @@ class TorchScriptWriter:
         try:
             with plain_operators(graph), quiet(), torch.no_grad():
                 self._traced = torch.jit.trace(traced, graph.examples(), check_trace=False)  # type: ignore[no-untyped-call]
+        except InputError:  # the network itself says why not
+            raise
         except Exception as error:  # whatever a network's code leads the tracer to
             raise InputError(f"torch cannot trace this network: {' '.join(str(error).split())[:200]}") from error
 

@@ -33,7 +33,8 @@ def onnx_model(graph: GraphModule) -> onnx.ModelProto:
     """Return a graph as an ONNX model in float32, with the graph's names; the axes of images and crops take any length.
 
     Raises:
-        InputError: If the model is larger than one file can hold, or neither of torch's exporters can write it.
+        InputError: If the model is larger than one file can hold, or the network refuses it, or neither of torch's
+            exporters can write it.
     """
     import onnx
 
@@ -48,6 +49,8 @@ def onnx_model(graph: GraphModule) -> onnx.ModelProto:
         try:
             with plain_operators(graph), quiet(), torch.no_grad():
                 write(graph, buffer)
+        except InputError:  # the network itself says why not
+            raise
         except Exception as error:  # whatever a network's code leads an exporter to
             faults.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         else:

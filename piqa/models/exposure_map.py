@@ -139,7 +139,10 @@ class ExposureMap(ScoringModule):
             `stops`, the mean of the map: the stops by which the image as a whole is too bright.
         """
         if self.image_size is None and is_traced():
-            raise InputError("an ExposureMap whose depth follows the image cannot be exported; give it an `image_size`")
+            raise InputError(
+                "an ExposureMap for images of any size cannot be exported: how often it halves an image follows its "
+                "size, and a graph has one depth; train it with an `image_size`, as exposure_map.yaml does"
+            )
         return outputs_of_map(self.exposure_map(whole))
 
 

@@ -125,7 +125,10 @@ class Focus(ScoringModule):
             with fewer has the largest blur.
         """
         if is_traced():
-            raise InputError("Focus cannot be exported: what it measures depends on the size of the image")
+            raise InputError(
+                "Focus cannot be exported: its limits and the number of edges that count follow each image, and those "
+                "of a graph are fixed; score with PyTorch, or without it measure `focus_gap` by `--factors true`"
+            )
         pixels = as_unit_floats(whole)
         with torch.autocast(pixels.device.type, enabled=False):
             blur, strength = self.edge_blur(pixels)

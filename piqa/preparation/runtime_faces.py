@@ -22,7 +22,8 @@ FACTOR = 0.709  # between two images of the pyramid; facenet-pytorch's own defau
 CELL, STRIDE = 12, 2  # pixels that P-Net sees of a face, and between two places
 P_LEAST, R_LEAST, O_LEAST = 0.6, 0.7, 0.7  # probabilities that pass each network
 WITHIN_SCALE, AFTERWARDS = 0.5, 0.7  # overlaps of two candidates that are one
-AT_ONCE = 512  # candidates in one pass, for the sake of memory
+AT_ONCE = 32  # candidates in one pass, whose maps a core's cache holds
+COMPARED = 128  # boxes that are compared with all others at once, for the sake of memory
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -128,15 +129,18 @@ class _Sums:
         self.height, self.width = image.shape[:2]
         self._sums = np.zeros((3, self.height + 1, self.width + 1), np.uint32)
         inside = self._sums[:, 1:, 1:]
-        np.cumsum(image.transpose(2, 0, 1), axis=1, dtype=np.uint32, out=inside)
-        np.cumsum(inside, axis=2, out=inside)
+        np.cumsum(image.transpose(2, 0, 1), axis=2, dtype=np.uint32, out=inside)
+        for row in range(1, self.height + 1):  # a fifth faster than numpy's sum along this axis
+            self._sums[:, row] += self._sums[:, row - 1]
 
     def whole(self, height: int, width: int) -> Floats:
         """Return the whole image in another size, float32, (3, height, width)."""
         top, bottom = _edges(np.array([0]), np.array([self.height]), height)
         left, right = _edges(np.array([0]), np.array([self.width]), width)
-        rows = self._sums[:, bottom[0]] - self._sums[:, top[0]]
-        sums = rows[:, :, right[0]] - rows[:, :, left[0]]
+        rows = self._sums.take(bottom[0], axis=1)
+        rows -= self._sums.take(top[0], axis=1)
+        sums = rows.take(right[0], axis=2)
+        sums -= rows.take(left[0], axis=2)
         return _means(sums, (bottom - top)[0, :, None], (right - left)[0, None, :])
 
     def of(self, boxes: Floats, side: int) -> Floats:
@@ -145,11 +149,12 @@ class _Sums:
         x1, y1 = x1.clip(1, self.width), y1.clip(1, self.height)
         left, right = _edges(x1 - 1, x2.clip(x1, self.width), side)
         top, bottom = _edges(y1 - 1, y2.clip(y1, self.height), side)
-        rows = {}
-        for edge, name in ((top, "top"), (bottom, "bottom")):
-            for other, side_name in ((left, "left"), (right, "right")):
-                rows[name, side_name] = self._sums[:, edge[:, :, None], other[:, None, :]]
-        sums = rows["bottom", "right"] - rows["bottom", "left"] - rows["top", "right"] + rows["top", "left"]
+        table = self._sums.reshape(3, -1)  # places in it are found by `take` three times as fast as by two indices
+        upper, lower = (edge[:, :, None] * (self.width + 1) for edge in (top, bottom))
+        sums = table.take(lower + right[:, None], axis=1)
+        sums -= table.take(lower + left[:, None], axis=1)
+        sums -= table.take(upper + right[:, None], axis=1)
+        sums += table.take(upper + left[:, None], axis=1)
         return _means(sums, (bottom - top)[:, :, None], (right - left)[:, None, :]).transpose(1, 0, 2, 3)
 
 
@@ -177,7 +182,10 @@ def _means(sums: NDArray[np.uint32], rows: Places, columns: Places) -> Floats:
 
 
 def _scaled(pixels: Floats) -> Floats:
-    return (pixels - np.float32(127.5)) * np.float32(0.0078125)
+    """Scale pixels as the networks take them, in place."""
+    pixels -= np.float32(127.5)
+    pixels *= np.float32(0.0078125)
+    return pixels
 
 
 def _boxes_of(moves: Floats, faces: Floats, scale: float) -> Floats:
@@ -207,20 +215,32 @@ def _suppressed(boxes: Floats, scores: Floats, overlap: float) -> Places:
 
     The overlap is intersection over union, in the arithmetic of torchvision's `nms`.
     """
-    order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = boxes[order].T
-    areas = (x2 - x1) * (y2 - y1)
-    left, kept = np.arange(len(order)), []
-    nothing = np.float32(0)
-    while len(left):
-        first, left = left[0], left[1:]
-        kept.append(first)
-        width = np.maximum(nothing, np.minimum(x2[first], x2[left]) - np.maximum(x1[first], x1[left]))
-        height = np.maximum(nothing, np.minimum(y2[first], y2[left]) - np.maximum(y1[first], y1[left]))
-        shared = width * height
-        with np.errstate(invalid="ignore"):
-            left = left[~(shared / (areas[first] + areas[left] - shared) > overlap)]
-    return order[np.array(kept, np.int64)]
+    left = np.argsort(-scores, kind="stable")
+    kept = [left[:0]]
+    while len(left):  # the next ones settle it among themselves, and those of them that stay drop others
+        some, left = left[:COMPARED], left[COMPARED:]
+        among = _overlaps(boxes[some], boxes[some]) > overlap
+        stay, gone = [], np.zeros(len(some), bool)
+        for place, hits in enumerate(among):
+            if not gone[place]:
+                stay.append(place)
+                gone |= hits
+        kept.append(some[stay])
+        if len(left):
+            left = left[~(_overlaps(boxes[some[stay]], boxes[left]) > overlap).any(axis=0)]
+    return np.concatenate(kept)
+
+
+def _overlaps(boxes: Floats, others: Floats) -> Floats:
+    """Return the intersection over union of each box with each other, (n, m); NaN for two without an area."""
+    x1, y1, x2, y2 = (column[:, None] for column in boxes.T)
+    left, top, right, bottom = np.ascontiguousarray(others.T)
+    shared = (np.minimum(x2, right) - np.maximum(x1, left)).clip(0)
+    shared *= (np.minimum(y2, bottom) - np.maximum(y1, top)).clip(0)
+    areas = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top)
+    with np.errstate(invalid="ignore"):
+        parts: Floats = shared / (areas - shared)
+    return parts
 
 
 def _suppressed_by_smaller(boxes: Floats, scores: Floats, overlap: float) -> Places:

@@ -396,4 +396,7 @@ class Scorer:
         texts = {"file", "error", "factors_error", *self.engine.classes}
         types = dict.fromkeys((name for name in columns if name not in texts), "float64")
         types |= {"face_found": "boolean", "turned": "Int64"}
-        return pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
+        # Column by column: of a single image, a table of objects that is converted takes another millisecond.
+        index = pd.RangeIndex(len(rows))
+        made = {name: pd.Series([row[name] for row in rows], index, types.get(name, "object")) for name in columns}
+        return pd.DataFrame(made, index, copy=False)
