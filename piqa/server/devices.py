@@ -155,5 +155,5 @@ def places_in(csv: bytes) -> Places:
         name = str(row["file"]).replace("\\", "/")
         place = (str(row.get("scene") or PurePosixPath(name).parent.as_posix()), str(row["device"]))
         if found.setdefault(name, place) != place:
-            raise InputError(f"the CSV gives {name} two devices or scenes; keep one of its rows")
+            raise InputError(Phrase("the CSV gives {name} two devices or scenes; keep one of its rows", name=name))
     return found

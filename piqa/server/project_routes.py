@@ -14,6 +14,7 @@ from piqa.server.refusals import RequestError
 from piqa.server.schemas import ERRORS, AddedOut, JobOut, ModelOut, PhotoOut, ProjectIn, ProjectOut
 from piqa.server.services import Services, services_of
 from piqa.server.uploads import receive
+from piqa.system.phrases import Phrase
 
 Here = Annotated[Services, Depends(services_of)]
 Format = Annotated[Literal["json", "csv"], Query(alias="format", description="`json` or `csv`.")]
@@ -97,7 +98,7 @@ async def add_photos(project: str, request: Request, here: Here) -> AddedOut:
             refused = [Refused(name, error) for name, error in received.refused]
             added = await run_in_threadpool(here.projects.add, project, received.uploads, refused)
     if not added.photos and not added.refused:
-        raise RequestError(400, "the request holds no image")
+        raise RequestError(400, Phrase("the request holds no image"))
     seen = await run_in_threadpool(here.photos.these, [photo.id for photo in added.photos])
     return AddedOut.of(added, seen, translator(language_of(request)).say)
 

@@ -205,7 +205,9 @@ def _as_text(path: Path) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"the name of {display_name(text)} is no UTF-8; rename it, or upload the file") from error
+        raise InputError(
+            Phrase("the name of {name} is no UTF-8; rename it, or upload the file", name=display_name(text))
+        ) from error
     return text
 
 

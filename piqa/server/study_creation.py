@@ -201,10 +201,10 @@ def _usable(scenes: Mapping[str, Sequence[Photo]], mode: Mode) -> dict[str, list
         distinct[scene] = list(first.values())
     if mode == "pairs" and (large := [scene for scene, own in distinct.items() if len(own) > MOST_IN_SCENE]):
         count = len(distinct[large[0]])
-        raise InputError(
-            f"scene {large[0]} has {count} images, and {MOST_IN_SCENE} at most are compared; choose smaller scenes, or "
-            "ratings"
+        too_many = (
+            "scene {scene} has {images} images, and {most} at most are compared; choose smaller scenes, or ratings"
         )
+        raise InputError(Phrase(too_many, scene=large[0], images=count, most=MOST_IN_SCENE))
     least = 2 if mode == "pairs" else 1
     usable = {scene: own for scene, own in distinct.items() if len(own) >= least}
     if not usable:
