@@ -65,7 +65,9 @@ def serve(
         test_crops: `five` crops whose scores are averaged, or `one` from the centre.
         batch_size: Images in one pass through a network; by default 4, or 16 on a GPU.
         workers: Processes that prepare images for each model; 0 does it in the server's own. By default all cores of a
-            GPU machine, and a fourth of them where the networks run on the same cores.
+            GPU machine. Where networks run on the same cores, as many as serve best by the time that preparation and
+            network take, 8 at most; for networks of 30 million parameters and more, and exported ones, a fourth of
+            the cores.
         liqe: Path of LIQE's checkpoint; default: the one in a model's card.
         trust: Packages besides piqa whose networks a model file may name; they are imported, which runs their code.
         limits: What a client may ask for at once.

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from piqa.server.app import create_app
-from piqa.server.settings import ServerSettings
+from piqa.server.settings import ModelSettings, ServerSettings
 from piqa.server.study_records import StudyImage
 
 WINDOW = {"window": [1280, 900], "pixel_ratio": 2.0, "zoom": 0.5}
@@ -20,7 +20,7 @@ NAMES = ["hall/a.jpg", "hall/b.jpg", "hall/c.jpg", "hall/d.jpg", "park/e.jpg", "
 @contextmanager
 def quiet_server(data, **settings):
     """A client of the application, whose jobs do not run."""
-    app = create_app(ServerSettings(data, **settings))
+    app = create_app(ServerSettings(data, **{"scoring": ModelSettings(workers=0)} | settings))
     try:
         yield TestClient(app, base_url="http://localhost", follow_redirects=True)
     finally:

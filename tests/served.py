@@ -15,7 +15,7 @@ from processes import environment
 
 from piqa.server.app import create_app
 from piqa.server.run import Protocol
-from piqa.server.settings import ServerSettings
+from piqa.server.settings import ModelSettings, ServerSettings
 
 TOKEN = "a token of many characters"
 PATIENCE = 120  # seconds; a machine under load is slow
@@ -25,6 +25,7 @@ ENDED = ("done", "failed", "stopped")
 @contextmanager
 def served(data, **settings):
     """Serve in a thread; yield a client whose `app` is the application."""
+    settings = {"scoring": ModelSettings(workers=0)} | settings  # processes that import torch cost more than they spare
     app = create_app(ServerSettings(data, port=0, **settings))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, http=Protocol, log_level="warning", server_header=False)
     server = uvicorn.Server(config)
@@ -48,7 +49,8 @@ def served(data, **settings):
 @contextmanager
 def served_apart(data, *options, env=None, before=None):
     """Serve in a process; yield it and its address. It is killed at the end, if it is still there."""
-    command = [sys.executable, "-m", "piqa.serve", "--data", str(data), "--port", "0", *map(str, options)]
+    command = [sys.executable, "-m", "piqa.serve", "--data", str(data), "--port", "0", "--workers", "0"]
+    command += map(str, options)
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

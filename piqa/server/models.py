@@ -138,6 +138,7 @@ def _loaded(name: str, path: str, settings: ServerSettings) -> Model:
 
         from piqa.scoring.precision import tell_precision
         from piqa.scoring.scorer import Scorer
+        from piqa.server.worker_choice import chosen_workers
         from piqa.system.json_text import plain
         from piqa.weights.licences import licence_of
         from piqa.weights.model_places import find_model
@@ -155,6 +156,8 @@ def _loaded(name: str, path: str, settings: ServerSettings) -> Model:
     digest = hashlib.blake2b(json.dumps(plain(depends_on), sort_keys=True).encode(), digest_size=16).hexdigest()
     on_cpu = scorer.device.type == "cpu"
     workers = scoring.workers
+    if workers is None and on_cpu and not is_exported(path):
+        workers = chosen_workers(scorer, scoring.test_crops, core_count() // len(settings.models))
     if workers is None:
         workers = core_count() // CORES_PER_WORKER if on_cpu else min(core_count(), MOST_WORKERS)
     if on_cpu:

@@ -227,6 +227,12 @@ class ModelQueue:
         make = partial(BatchPreparer, scorer.preparation, *seen, faces=scorer.engine.faces)
         with ExitStack() as stack:
             do: Callable[[list[str]], ImageBatch] | None = None
+            try:
+                do = stack.enter_context(worker(make))
+                do([])  # it loads what it needs: the first image need not wait for that
+            except Exception:  # which the first image meets again
+                stack.close()
+                do = None
             while self._open:
                 item = self._next(True)
                 if item is None:

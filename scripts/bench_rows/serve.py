@@ -98,7 +98,7 @@ def children() -> float:
 
 def started(folder: Path, settings: Settings) -> tuple[subprocess.Popen[str], str]:
     """Start a server; return it and its address."""
-    command = [sys.executable, "-m", "piqa.serve", "--data", "lab", "--port", "0", "--workers", "0"]
+    command = [sys.executable, "-m", "piqa.serve", "--data", "lab", "--port", "0"]
     command += ["--ckpt_path", "small=model.safetensors", "--device", str(settings.device)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
