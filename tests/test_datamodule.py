@@ -208,7 +208,8 @@ def test_a_training_batch_holds_bytes_scores_and_groups(piq23):
     data = set_up(piq23)
     batch = next(iter(data.train_dataloader()))
     portraits = len(batch["index"])
-    assert set(batch) == {"whole", "face_crop", "index", "score", "score_std", "group", "groups"}
+    assert set(batch) == {"whole", "face_crop", "face_box", "index", "score", "score_std", "group", "groups"}
+    assert batch["face_box"].dtype == torch.float32 and batch["face_box"].shape == (portraits, 4)
     for name in ("whole", "face_crop"):
         assert batch[name].dtype == torch.uint8 and batch[name].shape == (portraits, 3, CROP, CROP)
     assert batch["score"].dtype == batch["score_std"].dtype == torch.float32
