@@ -279,6 +279,19 @@ def test_true_scores_count_by_their_weight_where_there_are_some():
     )
 
 
+def test_a_teacher_on_another_scale_is_told_with_the_unit_that_would_do():
+    train = pd.DataFrame({"scene": list("aabb"), "teacher_score": [70.0, 42.0, 30.0, 58.0]})
+    network = LightStudent("test_resnet", SIDE)
+    with pytest.warns(UserWarning, match=r"deviation of 14 units.* nearly all 0 or 1; try `--model.unit 10`"):
+        DistillationTask(network)._check_spread(train)
+    small = train.assign(teacher_score=train["teacher_score"] / 1000)
+    with pytest.warns(UserWarning, match=r"nearly all 1/2; try `--model.unit 0.01`"):
+        DistillationTask(network)._check_spread(small)
+    DistillationTask(network, unit=10.0)._check_spread(train)
+    alike = train.assign(teacher_score=[1.0, 1.0, 3.0, 3.0])
+    assert "nothing can be learnt" in refusal(DistillationTask(network)._check_spread, alike)
+
+
 def test_matched_squares_are_free_of_mean_and_scale_and_follow_pearsons_correlation():
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(9, generator=generator) for _ in range(2))

@@ -137,16 +137,18 @@ def test_passes_are_those_of_a_network_with_the_units_left_out():
     passes = DropoutPasses(network, 4, seed=5)
     with torch.inference_mode():
         found, plain = passes(whole=whole), network(whole=whole)
+        other = DropoutPasses(network, 2, seed=6)(whole=whole)[SCORES]
         features = network.input_features("whole", whole)
         hidden = network.head[1](network.head[0](features))
         layers = list(passes.layers)
         for number in range(4):
-            generator = torch.Generator().manual_seed((5 + number) * 10_000 + layers.index("head.2"))
+            generator = torch.Generator().manual_seed((5 * 1000 + number) * 10_000 + layers.index("head.2"))
             kept = torch.rand(16, generator=generator) >= 0.5
             by_hand = network.head[3](hidden * kept / 0.5).squeeze(1)
             assert torch.allclose(found[SCORES][:, number], by_hand, atol=1e-6)
     assert torch.equal(found["score"], plain["score"]) and torch.equal(found["score_std"], plain["score_std"])
     assert found[STDS].shape == (3, 4) and found[SCORES].std() > 0
+    assert not torch.allclose(other[:, 0], found[SCORES][:, 1], atol=1e-6)  # seeds beside each other share no pass
     assert not network.head[2]._forward_hooks  # nothing is left behind
 
 

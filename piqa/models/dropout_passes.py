@@ -21,6 +21,7 @@ from piqa.models.contract import Inputs, ScoringModule
 
 SCORES, STDS = "score_passes", "score_std_passes"  # (images, passes)
 SEEDS_OF_A_PASS = 10_000  # more than a network has layers
+PASSES_OF_A_SEED = 1_000  # so that the second pass of a seed is not the first of the next
 
 
 class DropoutPasses(ScoringModule):
@@ -78,7 +79,7 @@ class DropoutPasses(ScoringModule):
         """Leave the units of one pass out while a block runs."""
         handles = []
         for at, layer in enumerate(self.layers.values()):
-            seed = (self.seed + number) * SEEDS_OF_A_PASS + at
+            seed = (self.seed * PASSES_OF_A_SEED + number) * SEEDS_OF_A_PASS + at
 
             def drop(module: nn.Module, _: object, output: Tensor, rate: float = layer.p, seed: int = seed) -> Tensor:
                 generator = torch.Generator().manual_seed(seed)

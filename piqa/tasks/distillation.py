@@ -6,6 +6,7 @@ from typing import Literal
 
 import pandas as pd
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from piqa.data.dataset import Batch
@@ -18,6 +19,9 @@ from piqa.tasks.losses import fidelity_loss, mean_within_groups, pairs_within
 from piqa.tasks.ranking import RankingTask
 from piqa.training.compute_options import ComputeOptions
 from piqa.weights.model_card import ModelCard
+
+JOD_SPREAD = 1.4  # standard deviation of JODs inside a scene of PIQ23
+USUAL = (0.2, 10.0)  # of a teacher's: beyond, nearly all its preferences are 1/2, or 0 and 1
 
 
 class DistillationTask(RankingTask):
@@ -74,6 +78,26 @@ class DistillationTask(RankingTask):
             super().setup(stage)
             if stage == "fit" and self.trainer.datamodule.scored is None:  # type: ignore[attr-defined]
                 raise InputError("`model.label_weight` needs true scores, which pictures lack; name a `data.table` too")
+        if stage == "fit" and self._label_weight < 1:
+            self._check_spread(self.trainer.datamodule.splits["train"])  # type: ignore[attr-defined]
+
+    def _check_spread(self, train: pd.DataFrame) -> None:
+        """Tell where the teacher's scores have another unit than preferences are made of.
+
+        Raises:
+            InputError: If the teacher tells no two images of a scene apart.
+        """
+        inside = train["teacher_score"] - train.groupby("scene")["teacher_score"].transform("mean")
+        spread = float((inside**2).mean() ** 0.5)
+        if not spread > 1e-9:  # what is left of equal scores by rounding
+            raise InputError("the teacher gives all images of a scene one score, so that nothing can be learnt of it")
+        if not USUAL[0] <= spread / self._unit <= USUAL[1]:
+            extreme = "1/2" if spread < self._unit else "0 or 1"
+            rank_zero_warn(
+                f"inside a scene the teacher's scores have a standard deviation of {spread / self._unit:.2g} units, "
+                f"where JODs have {JOD_SPREAD}: its preferences are nearly all {extreme}; try "
+                f"`--model.unit {spread / JOD_SPREAD:.2g}`"
+            )
 
     def loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the loss against the teacher and, where there are true scores, against these."""

@@ -47,9 +47,10 @@ class BalancedTask(Protocol):
 class GradNorm(Callback):
     """Balances the losses of a task with several losses; name it in `trainer.callbacks`.
 
-    Logs of every step `loss_weight/<task>`, `grad_norm/<task>` (G_i, with the weights that the step was taken with) and
-    `task_loss/<task>`. The norm is that of the gradient of the whole step, so that weights do not depend on how a step
-    is divided among processes and accumulated batches. Weights and Adam's state are kept in checkpoints.
+    Logs `loss_weight/<task>`, `grad_norm/<task>` (G_i, with the weights that the step was taken with) and
+    `task_loss/<task>` of every tenth step (`trainer.log_every_n_steps`). The norm is that of the gradient of the whole
+    step, so that weights do not depend on how a step is divided among processes and accumulated batches. Weights and
+    Adam's state are kept in checkpoints.
 
     Args:
         alpha: How strongly a task that learns slowly is pulled; 0 makes all norms alike, 1.5 as in the paper for NYUv2.
