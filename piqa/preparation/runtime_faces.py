@@ -22,7 +22,8 @@ FACTOR = 0.709  # between two images of the pyramid; facenet-pytorch's own defau
 CELL, STRIDE = 12, 2  # pixels that P-Net sees of a face, and between two places
 P_LEAST, R_LEAST, O_LEAST = 0.6, 0.7, 0.7  # probabilities that pass each network
 WITHIN_SCALE, AFTERWARDS = 0.5, 0.7  # overlaps of two candidates that are one
-AT_ONCE = 32  # candidates in one pass, whose maps a core's cache holds
+# Candidates in one pass: the maps of 32 lie in a core's cache, OpenVINO takes longer for each pass; 512 fit in memory
+AT_ONCE: dict[Engine, int] = {"onnxruntime": 32, "openvino": 512, "torch": 512}
 COMPARED = 128  # boxes that are compared with all others at once, for the sake of memory
 
 Floats = NDArray[np.float32]
@@ -44,7 +45,7 @@ class RuntimeFaces:
     def detector(self, detection_side: int) -> RuntimeMTCNN:
         """Load the networks, and return what finds faces."""
         graphs = {name: open_graph(content, self.engine, "cpu") for name, content in self.networks.items()}
-        return RuntimeMTCNN(graphs, detection_side)
+        return RuntimeMTCNN(graphs, detection_side, AT_ONCE[self.engine])
 
 
 class RuntimeMTCNN:
@@ -53,12 +54,13 @@ class RuntimeMTCNN:
     Args:
         graphs: `pnet`, `rnet` and `onet`.
         detection_side: Longest side in pixels of the copy that MTCNN sees. It finds faces of 20 px there and up.
+        at_once: Candidates in one pass of R-Net and O-Net.
     """
 
     sure = 0.999
 
-    def __init__(self, graphs: Mapping[str, Graph], detection_side: int = 1600) -> None:
-        self._graphs, self.detection_side = graphs, detection_side
+    def __init__(self, graphs: Mapping[str, Graph], detection_side: int = 1600, at_once: int = 32) -> None:
+        self._graphs, self.detection_side, self._at_once = graphs, detection_side, at_once
 
     def detect(self, image: Image.Image) -> list[Face]:
         """Return all faces of an RGB image, the largest first."""
@@ -113,8 +115,8 @@ class RuntimeMTCNN:
 
     def _answers(self, name: str, sums: _Sums, boxes: Floats, side: int) -> Arrays:
         parts = [
-            self._graphs[name].run({"pixels": _scaled(sums.of(boxes[start : start + AT_ONCE], side))})
-            for start in range(0, len(boxes), AT_ONCE)
+            self._graphs[name].run({"pixels": _scaled(sums.of(boxes[start : start + self._at_once], side))})
+            for start in range(0, len(boxes), self._at_once)
         ]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
