@@ -4,9 +4,11 @@ import ast
 import copy
 import importlib
 import json
+import math
 import pickle
 import re
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ import pytest
 from PIL import Image
 
 import piqa
-from piqa.comparison.pair import TESTS
+from piqa.comparison.pair import TESTS, PairResult, SceneResult, Settings
+from piqa.comparison.shots import DeviceNames
+from piqa.comparison.verdict import in_words
 from piqa.factors.factor import Reading
 from piqa.factors.families import FACTORS
 from piqa.factors.hue import HUES
@@ -159,6 +163,23 @@ def test_the_notes_and_maps_of_an_image_are_said_in_chinese():
     assert {one for one in said if not is_known(one, "zh")} == set()
     kept = {str(one) for one in said - {one.limits for one in shown}}  # as a database holds them
     assert {one for one in kept if not is_known(one, "zh")} == set()
+
+
+@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize(
+    ("difference", "spread", "margin"), [(2, 0.3, 0), (-2, 0.3, 0.5), (0, 0.1, 1), (0, 0, 0), (0, 2, 0)]
+)
+def test_verdicts_are_said_in_chinese(test, difference, spread, margin):
+    names = DeviceNames()
+    devices = names.key("phone 1"), names.key("phone 2")
+    values = [difference + spread * (-1) ** number * (1 + number) / 8 for number in range(8)]
+    scenes = [SceneResult(str(at), "", 1, 1, value, 0.0, value, math.nan) for at, value in enumerate(values)]
+    pair = PairResult(*devices, "", scenes, Settings(test, margin))
+    said = in_words(replace(pair, p_adjusted=pair.p), names)
+    chinese = translated(said, "zh")
+    assert is_known(said, "zh") and english_in(chinese) == {"phone"}
+    numbers = re.compile(r"\d+(?:\.\d+)?")
+    assert sorted(numbers.findall(chinese)) == sorted(numbers.findall(said))
 
 
 # What a phrase is
