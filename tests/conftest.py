@@ -28,17 +28,17 @@ settings.load_profile("suite")
 # Files that take longest, those first that take most. The others follow by name: where two processes
 # share the files out, a long one that begins last is waited for by the other process.
 LONGEST = (
-    "documented_commands",
-    "docs",
-    "models_together",
     "bench",
+    "docs",
+    "documented_commands",
+    "models_together",
     "judged_loop",
     "photos_pages",
-    "server_jobs",
     "distributed",
     "explanation_proofs",
     "factor_proofs",
     "clip_iqa_training",
+    "server_jobs",
     "submission",
     "resume",
     "pretrain",
@@ -67,7 +67,6 @@ LONGEST = (
     "store_faults",
     "hub",
     "download",
-    "worker_pool",
     "report_browser",
     "page",
 )
@@ -84,10 +83,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
+@pytest.fixture(scope="session")
+def of_all_processes(tmp_path_factory):
+    """A folder that the processes of the suite share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session", autouse=True)
-def own_caches(tmp_path_factory):
-    """No test reads or writes the user's cache of weights and of what is computed from them."""
-    os.environ["PIQA_HOME"] = str(tmp_path_factory.mktemp("piqa_home"))
+def own_caches(tmp_path_factory, of_all_processes):
+    """No test reads or writes the user's cache of weights and of what is computed from them.
+
+    Text features are shared, as any number of processes may: those of the official LIQE take 11 CPU seconds.
+    """
+    home, shared = tmp_path_factory.mktemp("piqa_home"), of_all_processes / "text_features"
+    shared.mkdir(exist_ok=True)
+    (home / "text_features").symlink_to(shared, target_is_directory=True)
+    os.environ["PIQA_HOME"] = str(home)
 
 
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -105,13 +117,12 @@ def golden():
 
 
 @pytest.fixture(scope="session")
-def official_checkpoint(golden, tmp_path_factory):
+def official_checkpoint(golden, of_all_processes):
     """Writes (once for all processes) a full-size synthetic checkpoint of a layout: official_checkpoint("liqe")."""
     import torch
     from make_checkpoint import build_state_dict, fingerprint
 
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "official"
+    folder = of_all_processes / "official"
     folder.mkdir(exist_ok=True)
 
     def write(layout, prefix=""):

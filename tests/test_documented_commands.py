@@ -41,7 +41,7 @@ from piqa.weights import model_file
 
 pytestmark = pytest.mark.slow
 
-ONE_EPOCH = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.num_sanity_val_steps=0"]
+ONE_EPOCH = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.num_sanity_val_steps=0"]
 ONE_EPOCH += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 SHORT = {
     "fit": [*ONE_EPOCH, "--data.store.workers=0", "--data.loading.workers=0"],

@@ -14,7 +14,6 @@ from small_clip import RESNET, VIT
 from test_contract import Repeats
 from tiny_models import write_images, write_tiny_model
 from torch import nn
-from torch.nn import functional
 
 from piqa import Scorer
 from piqa.data.transforms import scoring_crops
@@ -39,11 +38,9 @@ def scorer(tmp_path):
 
 @pytest.fixture(scope="module")
 def liqe():
-    """A randomly initialised LIQE whose text features are drawn instead of computed, which is quicker."""
+    """A randomly initialised LIQE, but for its size as published: tests/test_parity.py has it in full."""
     torch.manual_seed(0)
-    network = LIQE()
-    network._text_features = functional.normalize(torch.randn(495, 512), dim=-1)
-    return network
+    return LIQE(architecture=VIT).eval()
 
 
 @pytest.fixture

@@ -256,6 +256,7 @@ def test_two_servers_share_jobs_and_one_goes_on_where_the_other_is_killed(tmp_pa
             wait_for(lambda: len(scored(b, project)) >= 5)  # each sees what the other does
             before = scored(b, project)
             os.kill(first.pid, signal.SIGKILL)
+            first.wait(PATIENCE)  # one that has ended but is not waited for counts as alive for 20 s
             assert [finished(b, job)["done"] for job in jobs] == [5] * 6
             after = scored(b, project)
             assert {name: after[name] for name in before} == before and len(after) == 30

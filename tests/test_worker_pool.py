@@ -10,38 +10,17 @@ import threading
 import time
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
+from pool_work import Work
 from processes import environment
 from refusals import refusal
 from stores import within
+from torch_work import State
 
 from piqa.errors import InputError
 from piqa.system.forks import check_process, forks
 from piqa.system.worker_pool import AHEAD, PATIENCE, map_in_workers
-
-
-class Work:
-    """What each process makes once: a job is a number of seconds to sleep, or something to do."""
-
-    def __init__(self):
-        self.jobs = 0
-
-    def __call__(self, job):
-        self.jobs += 1
-        if isinstance(job, Exception):
-            raise job
-        if job == "state":
-            return os.getpid(), self.jobs, torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-        if job == "exit":
-            os._exit(7)
-        if job == "nested":
-            return list(map_in_workers(Work, [0.0], 1))
-        if job == "large":
-            return np.ones(50_000_000, np.uint8)
-        time.sleep(job)
-        return job
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -52,7 +31,7 @@ def test_results_come_in_the_order_of_the_jobs(workers):
 
 
 def test_each_worker_makes_its_work_once_and_leaves_ctrl_c_and_the_cores_to_others():
-    states = list(map_in_workers(Work, ["state"] * 40, 2))
+    states = list(map_in_workers(State, [0.0] * 40, 2))
     processes = {process for process, *_ in states}
     assert 1 <= len(processes) <= 2 and os.getpid() not in processes
     for process in processes:
