@@ -112,6 +112,16 @@ def test_spaq_brings_scenes_in_liqe_s_words_and_what_the_camera_noted(spaq):
     assert not {"scene_tags", "exif_iso"} & set(SPAQ(spaq).load())
 
 
+def test_what_a_camera_noted_in_words_costs_spaq_no_image(spaq):
+    change(spaq / "Annotations" / "EXIF_tags.csv", ",100,", ",auto,")
+    with pytest.warns(
+        UserWarning, match=r"ISO in .*EXIF_tags.xlsx has cells that are no numbers: 'auto' of .*jpg; they stay"
+    ):
+        table = SPAQ(spaq).load()
+    assert len(table) == 30
+    assert np.isnan(table["exif_iso"].iloc[0]) and table["exif_iso"].iloc[1] == 101.0
+
+
 def test_spaq_tells_attributes_beyond_its_scale(spaq):
     file = spaq / "Annotations" / "MOS and Image attribute scores.csv"
     table = pd.read_csv(file)

@@ -1,8 +1,10 @@
 """SPAQ, photographs by smartphones with scores of five attributes."""
 
+import warnings
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from piqa.data.tables.database import EXIF, Database
@@ -10,7 +12,7 @@ from piqa.data.tables.more_labels import SCORE
 from piqa.data.tables.splits import check_fractions, draw_splits, draw_validation, splits_with
 from piqa.data.tables.table import require_choice
 from piqa.errors import InputError
-from piqa.system.csv_text import as_numbers, as_numbers_or_nothing, require_columns
+from piqa.system.csv_text import as_numbers, listed, require_columns
 from piqa.system.spreadsheet import read_sheet
 
 Split = Literal["drawn", "numbered"]
@@ -65,7 +67,7 @@ class SPAQ(Database):
     `score`, and the MOS is `score.quality`.
 
     `scene_tags`: the scene that most people named, and any other that 30 % named. `exif_focal_length` .. `exif_flash`:
-    as the sheet has them, NaN where a cell is empty.
+    as the sheet has them, NaN where a cell is empty or, with a warning, no number.
 
     Splits: no official one. `drawn`, by hash: 7,788 train, 1,112 val, 2,225 test; benchmarks draw 80/20. `numbered`, as
     a published study of colour used them: 9,000 train and 1,000 val, drawn from 00001 to 10000, and the last 1,125 for
@@ -151,7 +153,7 @@ class SPAQ(Database):
         if (exif := self._of_images(EXIF_FILE, frame["image"], "Source EXIF tags")) is not None:
             for name, theirs in EXIF_COLUMNS.items():
                 if theirs in exif:
-                    frame[name] = as_numbers_or_nothing(exif[theirs], self.annotations / EXIF_FILE)
+                    frame[name] = self._noted(exif[theirs], frame["image"])
         return self.finish(self._split(frame, source), source, self._required())
 
     def _required(self) -> list[str]:
@@ -186,6 +188,19 @@ class SPAQ(Database):
             what = f"no row of {absent.iloc[0]}" if len(absent) else "an image more than once"
             raise InputError(f"{source} has {what}; {MEND}")
         return rows.set_index(NAME).loc[images.tolist()].set_axis(images.index)
+
+    def _noted(self, cells: "pd.Series[str]", images: "pd.Series[str]") -> "pd.Series[float]":
+        """Return what the camera noted; a cell that is no number costs no image, as nothing is learnt from it."""
+        numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+        numbers = numbers.where(np.isfinite(numbers))
+        bad = cells[numbers.isna() & cells.notna() & cells.astype(str).str.strip().ne("")]
+        if len(bad):
+            file = self.annotations / EXIF_FILE
+            told = listed([f"{cell!r} of {image}" for cell, image in zip(bad, images[bad.index], strict=True)])
+            warnings.warn(
+                f"{cells.name} in {file} has cells that are no numbers: {told}; they stay empty", stacklevel=3
+            )
+        return numbers
 
     def _tags(self, scenes: pd.DataFrame) -> list[str]:
         source = self.annotations / SCENES_FILE
