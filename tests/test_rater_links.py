@@ -1,6 +1,7 @@
 """What raters see and may do, over HTTP, and what of it is counted."""
 
 import io
+import re
 import threading
 
 import numpy as np
@@ -62,6 +63,21 @@ def test_the_image_that_is_chosen_wins_on_whichever_side(client, project):
     one = records(client, Answer)[0]
     assert (one.seconds, one.window_width, one.window_height, one.pixel_ratio, one.zoom) == (1.5, 1280, 900, 2.0, 0.5)
     assert records(client, Rater)[0].conditions == {"light": "dim", "distance": 60, "screen": [2560, 1440]}
+
+
+def test_a_new_link_ends_the_former_one_and_goes_on_where_it_was(client, project):
+    study = new_study(client, project, name="Hall")
+    former = new_rater(client, study)
+    give(client, former, begin(client, former), "left")
+    at = records(client, Rater)[0].id
+    page = client.post(f"{study}/raters/{at}/link")
+    (link,) = set(re.findall(r"/rate/[\w-]+", page.text))
+    assert link != former
+    assert client.get(former).status_code == client.get(f"{former}/state").status_code == 404
+    assert client.get(f"{link}/state").json()["state"]["progress"]["done"] == 1
+    other = new_study(client, project, name="Other")
+    assert client.post(f"{other}/raters/{at}/link").status_code == 404
+    assert client.get(link).status_code == 200
 
 
 def test_sides_are_drawn_at_random(client):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from piqa.errors import InputError
 from piqa.judgement.choice import Choice
@@ -17,12 +17,12 @@ from piqa.server.names import plain_text
 from piqa.server.pages import Translator, address_of, language_of, page, translator
 from piqa.server.project_routes import csv_response
 from piqa.server.records import Photo, Project
-from piqa.server.refusals import RequestError, line_of
+from piqa.server.refusals import RequestError, line_of, not_found
 from piqa.server.services import Services, services_of
 from piqa.server.studies import StudyContent, read_study
 from piqa.server.study_creation import MOST_CSV, TRAINED_BY, Scenes, StudyRequest, create_study, photos_of
 from piqa.server.study_moments import moments_of
-from piqa.server.study_records import Answer, Rater, Study, StudyImage
+from piqa.server.study_records import Answer, Rater, Study, StudyImage, new_link
 from piqa.server.study_results import answers_csv, rater_rows, score_sections, scores_csv, study_results
 from piqa.system.phrases import Phrase
 from piqa.web.text import number
@@ -109,6 +109,17 @@ def add_rater(study: str, request: Request, here: Here, name: Annotated[str, For
         taken_name = Phrase("there is a rater called {name} already; give another name", name=shown)
         reason = taken_name if shown else Phrase("a rater needs a name")
         return _study(request, here, study, reason, 409 if shown else 400)
+    return RedirectResponse(f"/judge/studies/{study}", status_code=303)
+
+
+@router.post("/studies/{study}/raters/{rater}/link", response_class=HTMLResponse)
+def renew_link(study: str, rater: str, here: Here) -> Response:
+    """Give a rater another link; the former one opens nothing any more, and the answers stay."""
+    with here.database.session() as session:
+        if session.scalar(select(Rater.id).where(Rater.id == rater, Rater.study_id == study)) is None:
+            raise not_found("rater")
+        # Not through the object: its version would have to be that of a rater who answers meanwhile.
+        session.execute(update(Rater).where(Rater.id == rater).values(link=new_link()))
     return RedirectResponse(f"/judge/studies/{study}", status_code=303)
 
 

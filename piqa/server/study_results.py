@@ -156,6 +156,7 @@ def rater_rows(session: Session, content: StudyContent, results: Results, t: Tra
         queue = one.state.get("queue", [])
         rows.append(
             {
+                "id": one.id,
                 "name": one.name,
                 "link": f"{address}/rate/{one.link}",
                 "answers": given.get(one.id, 0),
