@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import skimage.data
+from kept_runs import keep_runs
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--each", type=int, default=EACH, help="Pictures of each kind that is out of range.")
     asked = parser.parse_args()
+    keep_runs(asked.out, epochs=asked.epochs, scenes=asked.scenes, test_scenes=asked.test_scenes)
     csv = write_demo(asked.out / "demo", scenes=asked.scenes, test_scenes=asked.test_scenes)
     runs = train(asked.out, csv, asked.epochs, asked.runs)
     found = prove(runs, csv, asked.each)

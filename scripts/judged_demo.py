@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+from kept_runs import keep_runs
 from PIL import Image
 
 from piqa import fit
@@ -55,11 +56,11 @@ def main() -> None:
     parser.add_argument("--raters", type=int, default=12)
     parser.add_argument("--small", type=lambda word: word == "true", default=False, metavar="true|false")
     given = parser.parse_args()
+    keep_runs(given.out, **{name: value for name, value in vars(given).items() if name != "out"})
     if given.small:
         given.data = write_demo(given.out / "demo", scenes=SCENES, test_scenes=TEST_SCENES).parent
     arguments = [*SMALL, "--data.store.folder", str(given.out / "store")] if given.small else ["--config", "demo.yaml"]
     truth = pd.read_csv(given.data / "demo.csv")
-    given.out.mkdir(parents=True, exist_ok=True)
     judged = given.out / "scores.csv"
     if not judged.is_file():
         with serving(given.out / "server", given.data) as client:

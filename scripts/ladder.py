@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from kept_runs import keep_runs
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -84,6 +85,8 @@ def main() -> None:
     options = parse()
     folder = Path(options.out)
     common: Arguments = tuple(options.common)
+    names = ("config", "epochs", "scenes", "test_scenes", "demo_seed", "common")  # the switches are in the runs' names
+    keep_runs(folder, **{name: getattr(options, name) for name in names})
     if not common and options.config == DEMO:
         demo = write_demo(folder / "demo", options.demo_seed, options.scenes, options.test_scenes)
         common = ("--data.table.csv", str(demo))

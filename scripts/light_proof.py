@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from kept_runs import keep_runs
 
 from piqa import Scorer, srocc
 from piqa.data.cuts import Crops
@@ -34,6 +35,7 @@ def main() -> None:
     """Train the student, measure both, print and write the comparison."""
     options = parse()
     folder, demo = Path(options.folder), Path("data/demo")
+    keep_runs(folder, teacher=options.teacher, pictures=options.pictures, held_out=options.held_out, more=options.more)
     csvs = [write_demo(demo)]
     pictures = write_demo(folder / "pictures", SEEDS["pictures"], options.pictures, 1).parent / "images"
     csvs.append(write_demo(folder / "held_out", SEEDS["held out"], options.held_out + 2, options.held_out))
