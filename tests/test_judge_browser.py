@@ -166,6 +166,11 @@ def test_both_images_have_one_zoom_which_stays_for_the_next_pair(server, project
         assert page.inner_text("figure .percent") == "100 %"
         page.keyboard.press("0")
         assert page.evaluate(shares) == pytest.approx(before)
+        # Panes that change without the window: what was whole stays so, also where the width is what limits it.
+        page.evaluate("document.querySelectorAll('.pane').forEach(pane => (pane.style.height = '2000px'))")
+        page.wait_for_function(f"before => {shares}[0] !== before", arg=before[0])
+        wide = page.evaluate("[...document.querySelectorAll('.pane')].map(pane => pane.clientWidth)")
+        assert page.evaluate(shares) == pytest.approx([width * 200 / 160 for width in wide])
 
 
 def test_a_browser_that_closes_and_a_second_window_lose_and_repeat_nothing(server, project, browse):

@@ -210,9 +210,6 @@ find("#undo_last").addEventListener("click", undo);
 for (const button of viewer.querySelectorAll("[data-zoom]")) {
   button.addEventListener("click", () => (zoomed = button.dataset.zoom !== "whole"));
 }
-window.addEventListener("resize", () => { // a phone is turned: who has not zoomed sees the whole images again
-  if (!zoomed && shown !== null) viewer.dispatchEvent(new CustomEvent("change-images", { detail: { whole: true } }));
-});
 for (const kind of ["wheel", "pointermove"]) {
   viewer.addEventListener(kind, (event) => { if (kind === "wheel" || event.buttons) zoomed = true; }, { passive: true });
 }

@@ -24,8 +24,9 @@ class Pane {
   sizeAt(scale) {
     return (scale * this.box.height) / this.element.clientHeight;
   }
-  show(view) {
+  show(view, fitted = false) { // fitted: the whole image, which it stays when the window changes
     this.view = view;
+    this.fitted = fitted;
     if (!this.element.clientHeight) return; // it is not shown now
     const scale = this.scale;
     const left = this.element.clientWidth / 2 - (this.box.left + view.x * this.box.width) * scale;
@@ -67,7 +68,7 @@ function makeViewer(box) {
     for (const pane of linked.checked ? panes : [current]) pane.show({ ...pane.view, x, y });
   };
   const whole = () => {
-    for (const pane of linked.checked ? panes : [current]) pane.show(pane.whole());
+    for (const pane of linked.checked ? panes : [current]) pane.show(pane.whole(), true);
   };
   const actions = {
     in: () => show(current.zoomed(STEP)),
@@ -126,11 +127,13 @@ function makeViewer(box) {
   box.addEventListener("change-images", (event) => { // other images have been put into the panes
     for (const pane of panes) {
       pane.read();
-      pane.show(event.detail?.whole ? pane.whole() : pane.view);
+      if (event.detail?.whole) pane.show(pane.whole(), true);
+      else pane.show(pane.view, pane.fitted);
     }
   });
   whole();
-  new ResizeObserver(() => panes.forEach((pane) => pane.show(pane.view))).observe(panes[0].element);
+  const again = (pane) => pane.show(pane.fitted ? pane.whole() : pane.view, pane.fitted);
+  new ResizeObserver(() => panes.forEach(again)).observe(panes[0].element);
 }
 
 for (const box of document.querySelectorAll("[data-widget=viewer]")) makeViewer(box);
