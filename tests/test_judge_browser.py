@@ -150,6 +150,10 @@ def test_both_images_have_one_zoom_which_stays_for_the_next_pair(server, project
     with browse() as page:
         shown = start(page, rater)
         shares = "[...document.querySelectorAll('.pane img')].map(i => i.getBoundingClientRect().height)"
+        # On a busy machine Chromium tells the page its window's size after the images were shown; then they are fitted.
+        page.wait_for_function("""[...document.querySelectorAll(".pane")].every((pane) => Math.abs(
+            pane.querySelector("img").getBoundingClientRect().height
+            - Math.min(pane.clientHeight, (pane.clientWidth * 200) / 160)) < 1)""")
         before = page.evaluate(shares)
         page.keyboard.press("+")
         page.keyboard.press("+")
