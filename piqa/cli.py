@@ -31,6 +31,7 @@ from piqa.system.ownership import claim_folder, locked
 from piqa.tasks.base import ScoringTask
 from piqa.training.averaged_weights import AveragedWeights
 from piqa.training.checkpoints import CHECKPOINTS, LAST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoints
+from piqa.training.failures import failed_in_one_line
 from piqa.training.metrics_log import MetricsFile, keep_metrics
 from piqa.training.process_settings import set_up_training
 from piqa.training.progress_bar import TrainingProgress
@@ -231,12 +232,14 @@ class PiqaCLI(LightningCLI):
 
         Raises:
             Stopped: Where Ctrl-C ends it.
+            InputError: If the data are at fault, the disk is full, or a loading process dies.
         """
         self._begin(command)
         with ExitStack() as around:
             if self.record is not None:
                 around.enter_context(self.record.completed())
             around.enter_context(stopped_in_one_line(self._kept, speaks=self.record is not None))
+            around.enter_context(failed_in_one_line(self._kept, self._end_other_processes))
             yield
 
     @rank_zero_only
@@ -317,11 +320,7 @@ class PiqaCLI(LightningCLI):
         return super().instantiate_trainer(default_root_dir=self.out, plugins=plugins, **kwargs)
 
     def train(self) -> None:
-        """Train, from the start or from `--ckpt_path`; a network without trainable weights is only validated.
-
-        Raises:
-            InputError: If the data are at fault, or a loading process dies.
-        """
+        """Train, from the start or from `--ckpt_path`; a network without trainable weights is only validated."""
         if self.ckpt_path is None:
             self.model.load_initial_weights()
         if not self.trainable:
@@ -329,25 +328,7 @@ class PiqaCLI(LightningCLI):
             self.trainer.validate(self.model, self.datamodule, verbose=False)
             return
         set_up_training(self.trainer.strategy.root_device)
-        try:
-            self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
-        except InputError:
-            self._end_other_processes()
-            raise
-        except OSError as error:
-            if error.errno is None:
-                raise
-            self._end_other_processes()
-            what = f"{error.filename}: " if error.filename else ""
-            raise InputError(f"{what}{error.strerror}; check the disk and its room; {self._kept()}") from error
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            self._end_other_processes()
-            raise InputError(
-                f"a process that loads images has died, perhaps for lack of memory: {error} Resume with "
-                f"`--ckpt_path {self.last}`, with fewer of them (`--data.loading.workers`) if it happens again"
-            ) from error
+        self.trainer.fit(self.model, self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
 
     @property
     def trainable(self) -> bool:

@@ -27,6 +27,7 @@ from refusals import one_line
 
 from piqa import fit
 from piqa.errors import InputError
+from piqa.tasks.ranking import RankingTask
 from piqa.training.checkpoints import AtomicCheckpointIO, BestCheckpoint
 from piqa.training.metrics_log import MetricsFile
 
@@ -123,6 +124,24 @@ def test_a_loading_process_that_dies_is_told_in_one_line(config, tmp_path, reque
     assert process.returncode == 2 and "Traceback" not in error
     (line,) = [line for line in error.splitlines() if line.startswith("piqa:")]
     assert "process that loads images" in line and "--ckpt_path" in line
+
+
+@pytest.mark.parametrize("step", ["training_step", "test_step"])
+@pytest.mark.parametrize(
+    "fault",
+    [RuntimeError("DataLoader worker (pid 7) is killed"), ConnectionResetError(104, "reset by peer"), EOFError("end")],
+)
+def test_a_dead_loading_process_is_told_wherever_it_shows(config, tmp_path, capsys, monkeypatch, step, fault):
+    """PyTorch notices a dead process, or reading from it fails first, in training as in the test at the end."""
+
+    def dies(*_):
+        raise fault
+
+    monkeypatch.setattr(RankingTask, step, dies)
+    line = one_line(capsys, lambda: train(config, tmp_path / "run", "--trainer.max_epochs", 1))
+    assert "a process that loads images has died" in line and str(fault) in line
+    kept = "start again" if step == "training_step" else "resume with `--ckpt_path"
+    assert kept in line and "--data.loading.workers" in line
 
 
 def _command_line(process):
