@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from piqa.explanation.cross_talk import CROSS_TALK, SAME_SIZE, SAME_SIZE_ONLY, beyond
-from piqa.factors.factor import Factor
+from piqa.factors.factor import Factor, Reading
 from piqa.factors.maps import ImageMap
 from piqa.factors.measure import PortraitFactors
 
@@ -56,7 +56,24 @@ class ScoreDifference:
     maps_b: Mapping[str, ImageMap]
 
 
-def compare_factors(a: PortraitFactors, b: PortraitFactors) -> list[FactorDifference]:
+@dataclass(frozen=True)
+class KeptFactors:
+    """Of an image that was measured before: its readings, and what tells how large its face is.
+
+    Attributes:
+        readings: A reading for each factor, by name.
+        width: Of the upright image, in pixels.
+        height: Likewise.
+        face_points: Eyes, nose and corners of the mouth, likewise; None without a face.
+    """
+
+    readings: Mapping[str, Reading]
+    width: int
+    height: int
+    face_points: Sequence[Sequence[float]] | None
+
+
+def compare_factors(a: PortraitFactors | KeptFactors, b: PortraitFactors | KeptFactors) -> list[FactorDifference]:
     """Return the factors by which two images differ, the most telling first; needs no model.
 
     A difference tells the more, the more steps of it are left beyond what comes with another difference: a darker face
@@ -95,13 +112,13 @@ def _difference(factor: Factor, a: float, b: float) -> FactorDifference:
     return FactorDifference(factor, a, b, steps, steps)
 
 
-def _same_size(a: PortraitFactors, b: PortraitFactors) -> bool:
+def _same_size(a: PortraitFactors | KeptFactors, b: PortraitFactors | KeptFactors) -> bool:
     """Whether the faces of two images are about as large; without faces, the images."""
     sizes = [_size(one) for one in (a, b)]
     return max(sizes) <= SAME_SIZE * min(sizes)
 
 
-def _size(image: PortraitFactors) -> float:
+def _size(image: PortraitFactors | KeptFactors) -> float:
     if image.face_points is None:
         return float(max(image.width, image.height))
     return math.dist(image.face_points[0], image.face_points[1])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import cast
 
-from piqa.explanation.difference import FactorDifference, compare_factors
-from piqa.factors.measure import PortraitFactors
+from piqa.explanation.difference import FactorDifference, KeptFactors, compare_factors
 from piqa.moments.aspects import ASPECTS, is_cut
 from piqa.moments.measuring import Measured
 from piqa.system.phrases import Phrase, joined, listed
@@ -25,6 +22,8 @@ FAULTS = {
     "eyes_against_nose": Phrase("the focus lies in front of the eyes"),
     "motion": Phrase("the face is blurred or smeared by motion"),
 }
+SHARPER = (Phrase("a sharper face"), Phrase("a softer face"))
+FOCUS_NEARER = (Phrase("the focus nearer to the eyes"), Phrase("the focus farther from the eyes"))
 # How a shot differs that is better, or worse, in a factor which no aspect has.
 WORDS = {
     "under_face": (Phrase("less of the face in the dark"), Phrase("more of the face in the dark")),
@@ -35,12 +34,12 @@ WORDS = {
     "range_stops": (Phrase("more dynamic range"), Phrase("less dynamic range")),
     "shadow_noise": (Phrase("less noise in the shadows"), Phrase("more noise in the shadows")),
     "noise_60": (Phrase("less noise"), Phrase("more noise")),
-    "edge_width_relative": (Phrase("a sharper face"), Phrase("a softer face")),
-    "edge_width_60": (Phrase("a sharper face"), Phrase("a softer face")),
-    "blur_60": (Phrase("a sharper face"), Phrase("a softer face")),
+    "edge_width_relative": SHARPER,
+    "edge_width_60": SHARPER,
+    "blur_60": SHARPER,
     "fineness_face": (Phrase("finer detail in the face"), Phrase("less detail in the face")),
-    "eyes_against_nose": (Phrase("the focus nearer to the eyes"), Phrase("the focus farther from the eyes")),
-    "sharpest_plane": (Phrase("the focus nearer to the eyes"), Phrase("the focus farther from the eyes")),
+    "eyes_against_nose": FOCUS_NEARER,
+    "sharpest_plane": FOCUS_NEARER,
     "halo": (Phrase("fewer halos of sharpening"), Phrase("more halos of sharpening")),
     "levels_used": (Phrase("smoother shades"), Phrase("coarser shades")),
     "eye_distance": (Phrase("a larger face"), Phrase("a smaller face")),
@@ -104,8 +103,5 @@ def later_reason(shot: Measured, first: Measured, close: str) -> str:
     return joined([close, text, *faults(shot)]) or nothing
 
 
-def _comparable(measured: Measured) -> PortraitFactors:
-    """Return what was measured in the form in which images are compared."""
-    points = None if measured.face_points is None else [tuple(point) for point in measured.face_points]
-    size = {"width": measured.width, "height": measured.height, "face_points": points}
-    return cast(PortraitFactors, SimpleNamespace(readings=measured.readings, **size))
+def _comparable(measured: Measured) -> KeptFactors:
+    return KeptFactors(measured.readings, measured.width, measured.height, measured.face_points)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from piqa.explanation.difference import FactorDifference, ScoreDifference, compare_factors, difference_lines
+from piqa.explanation.difference import (
+    FactorDifference,
+    KeptFactors,
+    ScoreDifference,
+    compare_factors,
+    difference_lines,
+)
 from piqa.factors.factor import Reading
-from piqa.factors.measure import PortraitFactors
 from piqa.report.facts import Facts, MapPicture, score_pictures
 from piqa.report.names import printable
 from piqa.report.pages import Heading, value_words
@@ -112,15 +116,12 @@ def pair_of(a: ReportedImage, b: ReportedImage) -> Pair:
     return Pair(a, b, compare_factors(_measured(a), _measured(b)))
 
 
-def _measured(image: ReportedImage) -> PortraitFactors:
+def _measured(image: ReportedImage) -> KeptFactors:
     return _as_measured(image.facts, image.readings)
 
 
-def _as_measured(facts: Facts, readings: Mapping[str, Reading]) -> PortraitFactors:
-    """Return the readings of an image in the form in which they are compared."""
-    points = None if facts.face_points is None else [tuple(point) for point in facts.face_points]
-    size = {"width": facts.width, "height": facts.height, "face_points": points}
-    return cast(PortraitFactors, SimpleNamespace(readings=readings, **size))
+def _as_measured(facts: Facts, readings: Mapping[str, Reading]) -> KeptFactors:
+    return KeptFactors(readings, facts.width, facts.height, facts.face_points)
 
 
 def _value(image: ReportedImage, difference: FactorDifference) -> str:
