@@ -20,7 +20,7 @@ from piqa.scoring.engine import Device, ScoringEngine, Values
 from piqa.scoring.image_batches import BatchPreparer, ImageBatch, image_batches
 from piqa.scoring.options import Precision, check_inside, check_scoring
 from piqa.scoring.pictures import Pictures, pictures
-from piqa.scoring.rows import BOX, COLUMNS, by_image, factor_module, is_finite
+from piqa.scoring.rows import BOX, COLUMNS, as_table, by_image, factor_module, is_finite
 from piqa.scoring.rows import Cell as Cell
 from piqa.scoring.rows import Row as Row
 from piqa.scoring.runtime_engine import RuntimeEngine, digest_of_exported, load_exported_parts
@@ -390,13 +390,4 @@ class Scorer:
 
     def table(self, rows: list[Row], factors: bool = False) -> pd.DataFrame:
         """Return rows as a table, whose types do not depend on the rows, so that tables of a stream fit together."""
-        import pandas as pd  # `piqa predict` makes no table, and starts the faster without it
-
-        columns = self.columns_with(factors)
-        texts = {"file", "error", "factors_error", *self.engine.classes}
-        types = dict.fromkeys((name for name in columns if name not in texts), "float64")
-        types |= {"face_found": "boolean", "turned": "Int64"}
-        # Column by column: of a single image, a table of objects that is converted takes another millisecond.
-        index = pd.RangeIndex(len(rows))
-        made = {name: pd.Series([row[name] for row in rows], index, types.get(name, "object")) for name in columns}
-        return pd.DataFrame(made, index, copy=False)
+        return as_table(rows, self.columns_with(factors), self.engine.classes)
