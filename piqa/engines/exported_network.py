@@ -23,6 +23,8 @@ class ExportedNetwork:
     Args:
         graph: The graph.
         source: The file, for errors' messages.
+        engine: What runs the graph.
+        bfloat16: Whether the graph is computed in bfloat16.
 
     Attributes:
         facts: The file's document.
@@ -120,6 +122,7 @@ def load_exported(
     Raises:
         InputError: If it is no exported model of piqa's, the engine is not installed or does not run such files, or
             there is no such device.
+        FileAccessError: If the file cannot be read because of the machine.
     """
     path = Path(path)
     able = ENGINES[path.suffix.lower()]

@@ -97,6 +97,10 @@ class Report:
     """An evaluation: the files that `write_report` writes, and what is in them.
 
     Attributes:
+        predictions_csv: The predictions, one row an image.
+        per_scene_csv: The measures of every scene.
+        metrics_json: The summary and the facts.
+        scatter_png: The plot of predicted against true scores.
         scenes: The measures of every scene, as from `metrics.per_scene`.
         summary: Both aggregates and the counts, as from `metrics.summarise`, and `pair_accuracy`.
         facts: What was evaluated.

@@ -40,6 +40,7 @@ class Results:
         raters: As of `judge_raters` or `RatingScaling`, with the column `left_out`.
         agreement: Values by name.
         notes: What a reader must know, each one sentence.
+        settings: Of the scale, by name, for the record.
     """
 
     mode: str

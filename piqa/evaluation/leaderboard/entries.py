@@ -45,9 +45,12 @@ class MeasuredEntry:
     """A candidate with its measures.
 
     Attributes:
+        candidate: Who predicts.
         frame: The truth with the column `prediction`, NaN where there is none.
-        mapping: From the predictions to the scale of the score; None where there is none, for the `reason` given.
+        mapping: From the predictions to the scale of the score; None where there is none.
+        reason: Why there is no mapping; empty where there is one.
         calibration_images: Number of training images behind the mapping.
+        measured: Its measures.
     """
 
     candidate: Candidate
