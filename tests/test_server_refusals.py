@@ -87,9 +87,6 @@ def test_bytes_of_an_image_and_of_a_request_are_bounded(tmp_path, images):
         assert client.post("/api/score", files=images_of(images[:1])).json()[0]["factors"]["megapixels"] == 0.003
 
 
-DISPOSITION = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
-
-
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [

@@ -119,7 +119,7 @@ def test_the_wheel_is_this_package_with_what_is_known_of_it(submission):
 
 def test_the_same_model_gives_the_same_zip(scorer, tmp_path):
     for name in ("one", "two"):
-        pack(scorer, weights_file(scorer, half=False), NAME, tmp_path / name, "one", "32")
+        pack(weights_file(scorer, half=False), NAME, tmp_path / name, "one", "32")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 

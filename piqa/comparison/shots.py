@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -209,11 +209,6 @@ class Scenes:
         """Return the shot whose score is in the middle of its repeats: the lower one of two."""
         ordered = sorted(self.shots(scene, device), key=lambda shot: (shot.score, shot.image))
         return ordered[(len(ordered) - 1) // 2]
-
-
-def scored(shots: Sequence[Shot], scores: dict[str, float], account: Account) -> list[Shot]:
-    """Return the shots with their scores, by file; those without are noted by whoever made the scores."""
-    return [replace(shot, score=scores[shot.file]) for shot in shots if shot.file in scores]
 
 
 def require_pairs(shots: Sequence[Shot], account: Account, named: Sequence[Shot] = ()) -> list[Shot]:

@@ -19,7 +19,6 @@ COLUMNS = (*NEEDED, *OPTIONAL)
 SIDES = ("a", "b")
 SAME = "same"
 KINDS = ("new", "repeat", "gold", "training")
-SCALED = ("new",)  # kinds of answers that make the scale
 SPELLINGS = {"a": "a", "b": "b", "image_a": "a", "image_b": "b", "same": SAME, "tie": SAME, "equal": SAME}
 
 

@@ -132,11 +132,6 @@ def fit_pwcmp(counts: Counts) -> Fit:
     return Fit(score, np.asarray(np.linalg.pinv(hessian, hermitian=True), np.float64))
 
 
-def log_likelihood(counts: Counts, score: Array) -> float:
-    """Return the logarithm of the likelihood of the answers in this order, in nats."""
-    return -_at(counts, score, 0.0)[0]
-
-
 class _DistancePrior:
     """Minus the logarithm of pwcmp's prior, and its slope, as a function of the differences of pairs."""
 

@@ -74,12 +74,12 @@ def _candidates(at: int, moment: PickedMoment, choosing: Choosing) -> list[_Cand
     found = [_Candidate(at, place, _files([shot]), shot.score or 0.0) for place, shot in enumerate(scored)]
     found = found[: choosing.keep]
     if choosing.probability is not None and len(scored) > 1:
-        close = [shot for shot in scored[1:] if _chance_ahead(moment, shot) < choosing.probability]
+        close = [shot for shot in scored[1:] if _chance_ahead(shot) < choosing.probability]
         found[0] = replace(found[0], files=_files([scored[0], *close]))
     return found
 
 
-def _chance_ahead(moment: PickedMoment, shot: RankedShot) -> float:
+def _chance_ahead(shot: RankedShot) -> float:
     """Return the probability that the first of a moment is better than a shot."""
     if shot.behind_first is None:
         raise InputError("`probability` needs a model that knows probabilities; `piqa evaluate` fits them")

@@ -24,8 +24,6 @@ SHIFT = 0.04  # of the image's sides, by which windows are moved
 COLOUR = 2.0  # how much differences of colour count beside those of light
 FAINT = 1.0  # levels of 255 of contrast, below which an image shows nothing to compare
 CORNERS = ((1, 1), (0, 0), (2, 0), (0, 2), (2, 2), (1, 0), (0, 1), (2, 1), (1, 2))  # of the inner windows, in shifts
-WINDOWS = 1 + len(CORNERS)
-VALUES = 3 * CELLS**2
 Look = NDArray[np.float16]
 
 

@@ -233,11 +233,6 @@ class PickRun:
         """How many images could not be read because of the machine."""
         return self._kept.passing if self._scores is None else self._scores.passing
 
-    def first_fault(self) -> str:
-        """Return why the first image that failed has no score."""
-        shots = (shot for moment in self.picked for shot in moment.ranked)
-        return next((shot.reason for shot in shots if shot.score is None), "")
-
 
 def check_probability(
     probability: float | None, too_close: float, with_model: bool, error_rate: float | None = None

@@ -22,8 +22,6 @@ from piqa.system.phrases import Phrase
 if TYPE_CHECKING:
     from piqa.server.app import Services
 
-AT_ONCE = 500  # names that one statement looks up; databases bound their number
-
 
 @dataclass(frozen=True)
 class Refused:

@@ -91,14 +91,14 @@ def _computed(answers: pd.DataFrame, pairs: bool) -> Results:
             else:
                 scaling = scale_ratings(used)
                 raters = scaling.raters
-            agreed = _agreement(used, scaling.scores, pairs) if used["rater"].nunique() > 1 else None
+            agreed = _agreement(used, pairs) if used["rater"].nunique() > 1 else None
     except InputError as error:
         return Results(answers, pd.DataFrame(), line_of(error))
     rows = {str(row["rater"]): row for row in _records(raters)}
     return Results(answers, parts_as_scenes(scaling.scores), "", scaling.notes, rows, agreed)
 
 
-def _agreement(used: pd.DataFrame, scores: pd.DataFrame, pairs: bool) -> float | None:
+def _agreement(used: pd.DataFrame, pairs: bool) -> float | None:
     if pairs:
         found = split_half_of_pairs(used, MARK, splits=SPLITS).srocc
     else:

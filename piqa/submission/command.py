@@ -86,7 +86,7 @@ def submit(
     if not half and bytes_of(content) > limits.weights_gb * 1e9:
         half, content = True, weights_file(source, half=True)
         say(f"the weights exceed {limits.weights_gb:g} GB and are stored in half precision")
-    pack(source, content, full_name, archive, test_crops, precision)
+    pack(content, full_name, archive, test_crops, precision)
     del content
     say(f"written: {archive}; now it is run alone on sample images")
     # Another scorer, as one of less precision may hold less precise weights than were to be packed.

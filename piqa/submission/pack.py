@@ -46,13 +46,10 @@ PACKAGE = '"""The package piqa (Apache-2.0), as a wheel from which the script im
 WHEEL_FACTS = "Wheel-Version: 1.0\nGenerator: piqa\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-def pack(
-    scorer: Scorer, content: dict[str, object], name: str, out: Path, test_crops: Crops, precision: Precision
-) -> None:
+def pack(content: dict[str, object], name: str, out: Path, test_crops: Crops, precision: Precision) -> None:
     """Write the zip `out`, whole or not at all.
 
     Args:
-        scorer: The model.
         content: What `weights_file` gives.
         name: `<LAST>_<FIRST>`.
         out: The zip.
