@@ -1,4 +1,4 @@
-"""Teaching a trained model one person's taste, from the few images that the person has rated.
+"""Fine-tuning a trained model to one person's taste, on the few images that the person has rated.
 
 The PLCC loss asks for the person's order and spacing, and ignores on what scale the ratings are. The network stays in
 evaluation mode: a few images would spoil the statistics of batch normalisation, and no score may depend on what else

@@ -179,7 +179,7 @@ def fitted_scale(pairs: ScenePairs) -> float | None:
     """Return the scale of maximum likelihood; None where no two predictions differ.
 
     To the pairs is added one with the typical difference on which viewers are divided: a few pairs that all agree would
-    otherwise make every probability 1. Among many pairs it is of no account.
+    otherwise make every probability 1. Among many pairs it hardly counts.
     """
     if not pairs.difference.any():
         return None
