@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from inputs import test_image
+from orientations import STORED_AS
 from PIL import ExifTags, Image, features
 from portraits import collins
 from refusals import refusal
@@ -37,18 +38,6 @@ def portrait():
 
 def opened(content, **settings):
     return np.asarray(decode_image(content, "image", **settings)).astype(int)
-
-
-STORED_AS = {  # what was done to the upright image before it was stored with that orientation
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 # HEIC and AVIF

@@ -11,24 +11,13 @@ import numpy as np
 import pytest
 import tifffile
 from inputs import test_image
+from orientations import STORED_AS
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, features
 from portraits import collins
 
 from piqa.errors import InputError
 from piqa.preparation import image_file
 from piqa.preparation.image_file import decode_image, open_image
-
-# What was done to the upright image before it was stored with that orientation: the inverse of showing it.
-STORED_AS = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 def pixels(height=12, width=16):
