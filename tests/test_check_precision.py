@@ -115,3 +115,4 @@ def test_of_a_model_without_a_card_of_its_own_it_is_only_told(names, capsys, mon
 def test_a_card_from_anywhere_may_say_anything_of_a_check():
     told = in_words({"spearman": "high", "images": 2.5, "largest": True})
     assert told.count("unknown") == 4 and "high" not in told
+    assert "Spearman unknown" in in_words({"spearman": 10**400})  # which no float holds

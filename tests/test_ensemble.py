@@ -73,11 +73,12 @@ def test_a_factor_is_of_no_account_to_a_network_without_deviations(tmp_path, fil
     assert "score_std_factor" not in scorer.settings(plain / "model.safetensors")
 
 
-def test_a_factor_that_is_none_is_refused(tmp_path):
+@pytest.mark.parametrize(("factor", "told"), [("x", "'x'"), (10**400, "1000")], ids=["text", "huge"])
+def test_a_factor_that_is_none_is_refused(tmp_path, factor, told):
     card = ModelCard.from_dict(
-        {"network": {"class_path": "piqa.models.DualBranch"}, "uncertainty": {"factor": "x"}}, "card"
+        {"network": {"class_path": "piqa.models.DualBranch"}, "uncertainty": {"factor": factor}}, "card"
     )
-    with pytest.raises(InputError, match="`factor` 'x'"):
+    with pytest.raises(InputError, match=f"`factor` {told}"):
         Scorer(DualBranch("test_resnet", ["whole"], 32), Scorer.load(write_tiny_model(tmp_path)).preparation, card=card)
 
 

@@ -175,6 +175,7 @@ def test_a_card_holds_it():
         ({"scale": 0}, "positive"),
         ({"scale": True}, "positive"),
         ({"scale": "a"}, "positive"),
+        ({"scale": 10**400}, "positive"),
         ({"pairs": 1}, "no `scale`"),
     ],
 )

@@ -194,6 +194,7 @@ def test_a_card_holds_it():
         ({"gain": 0, "centre": 0, "std": 1}, "`gain` 0; a positive number"),
         ({"gain": 1, "centre": "a", "std": 1}, "`centre` 'a'; a number"),
         ({"gain": 1, "centre": 0, "std": True}, "`std` True"),
+        ({"gain": 1, "centre": 10**400, "std": 1}, "`centre` 1000"),
         ({"gain": 1, "centre": 0, "std": 1, "factor": 1}, "both or neither"),
         ({"gain": 1, "centre": 0, "std": 1, "nonconformity": [2]}, "`nonconformity`"),
         ({"gain": 1, "centre": 0, "std": 1, "first_two": 3}, "`first_two`"),

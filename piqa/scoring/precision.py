@@ -40,4 +40,7 @@ def in_words(check: Mapping[str, object]) -> str:
 def _number(check: Mapping[str, object], name: str, form: str) -> str:
     value = check.get(name)
     fits = isinstance(value, int) if form == "d" else isinstance(value, int | float)
-    return format(value, form) if fits and not isinstance(value, bool) else "unknown"
+    try:
+        return format(value, form) if fits and not isinstance(value, bool) else "unknown"
+    except OverflowError:  # a whole number of hundreds of digits, of which a card may have any
+        return "unknown"

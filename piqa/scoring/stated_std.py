@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from piqa.errors import InputError
 from piqa.weights.model_card import ModelCard
-from piqa.weights.trust import shown
+from piqa.weights.trust import is_number, shown
 
 STD = "score_std"  # the output, and the column
 MODEL_STD = "model_std"  # of the scores by several models, or by several passes of one
@@ -21,7 +19,6 @@ def std_factor_of(card: ModelCard) -> float:
         InputError: If it is no positive number.
     """
     factor = card.uncertainty.get("factor", 1.0)
-    number = isinstance(factor, int | float) and not isinstance(factor, bool)
-    if not number or not math.isfinite(factor) or factor <= 0:
+    if not is_number(factor) or factor <= 0:
         raise InputError(f"the uncertainty in a card has the `factor` {shown(factor)}; a positive number is needed")
     return float(factor)

@@ -14,7 +14,7 @@ import types
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from piqa.errors import InputError
 
@@ -72,6 +72,16 @@ def shown(value: object) -> str:
         "'many many many many many many many ma...ny many many many many many many many '"
     """
     return _short.repr(value)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a finite number that a float can hold; `True` is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def trusted_packages(trust: Trust) -> tuple[str, ...]:

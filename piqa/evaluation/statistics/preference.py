@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite, log
+from math import log
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from scipy.special import log_ndtr, ndtr
 
 from piqa.errors import InputError
 from piqa.evaluation.measures import Array
+from piqa.weights.trust import is_number, shown
 
 Places = NDArray[np.intp]
 
@@ -48,9 +49,9 @@ class Preference:
     source: str = ""
 
     def __post_init__(self) -> None:
-        number = isinstance(self.scale, int | float) and not isinstance(self.scale, bool)
-        if not number or not isfinite(self.scale) or self.scale <= 0:
-            raise InputError(f"the preference of a model has the `scale` {self.scale!r}; a positive number is needed")
+        if not is_number(self.scale) or self.scale <= 0:
+            told = f"the preference of a model has the `scale` {shown(self.scale)}"
+            raise InputError(f"{told}; a positive number is needed")
 
     def probability(self, difference: ArrayLike) -> Array:
         """Return P(A better than B) for scores of A less those of B, same shape.

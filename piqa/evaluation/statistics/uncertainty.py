@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite, log
+from math import log
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,6 +32,7 @@ from piqa.errors import InputError
 from piqa.evaluation.measures import Array
 from piqa.evaluation.statistics.conformal import nonconformity_of_scenes
 from piqa.evaluation.statistics.preference import ScenePairs, fitted_scale, scene_pairs
+from piqa.weights.trust import is_number, shown
 
 SMALLEST, LARGEST = 0.02, 5.0  # factors that are tried, in that which would explain all errors without label noise
 SMALLEST_STD = 1e-9  # of a stated one, in typical ones, so that no weight is infinite
@@ -72,14 +73,14 @@ class ScoreUncertainty:
             value, optional = getattr(self, name), name in ("factor", "scale", "one_scale")
             if value is None and optional:
                 continue
-            if not _is_number(value) or (name != "centre" and value <= 0):
+            if not is_number(value) or (name != "centre" and value <= 0):
                 kind = "a number" if name == "centre" else "a positive number"
-                raise InputError(f"the uncertainty of a model has the `{name}` {value!r}; {kind} is needed")
+                raise InputError(f"the uncertainty of a model has the `{name}` {shown(value)}; {kind} is needed")
         if (self.factor is None) != (self.scale is None):
             raise InputError("the uncertainty of a model has one of `factor` and `scale`; both or neither are needed")
         for name in ("nonconformity", "first_two"):
             values = getattr(self, name)
-            if not isinstance(values, list | tuple) or not all(_is_number(one) and 0 <= one <= 1 for one in values):
+            if not isinstance(values, list | tuple) or not all(is_number(one) and 0 <= one <= 1 for one in values):
                 raise InputError(f"the uncertainty of a model has a `{name}` that is no list of numbers from 0 to 1")
             object.__setattr__(self, name, tuple(values))
 
@@ -297,7 +298,3 @@ def _restricted_loss(images: Images, factor: float) -> float:
     variance = _variances(images, factor)
     _, leverage, total, residual = _least_squares(images, variance)
     return float(np.log(variance).sum() + np.log(total).sum() + np.log(leverage) + np.sum(residual**2 / variance))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
