@@ -36,6 +36,9 @@ def sign_scenes(win_rate: float, power: float = POWER, alpha: float = ALPHA, exa
 
     The exact power is a saw-tooth: the number is the smallest one after which it never falls below `power` again.
 
+    Raises:
+        InputError: If the win rate is 0.5, or does not lie between 0 and 1.
+
     Examples:
         >>> sign_scenes(0.8), sign_scenes(0.8, exact=False)
         (23, 20)
@@ -70,6 +73,9 @@ def t_power(scenes: float, effect: float, alpha: float = ALPHA) -> float:
 @cache
 def t_scenes(effect: float, power: float = POWER, alpha: float = ALPHA) -> int:
     """Return the scenes that a t test needs to find a difference of `effect` standard deviations.
+
+    Raises:
+        InputError: If the difference is 0.
 
     Examples:
         >>> t_scenes(0.5), t_scenes(1.0)

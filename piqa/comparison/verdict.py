@@ -231,6 +231,9 @@ def decide(claim: str, whole: PairResult, by_condition: Mapping[str, PairResult]
         by_condition: The same by condition.
         critical: Conditions that fail the gate, too, where A is worse there. They share alpha with all scenes, by
             Holm's method, so that a gate on equal devices fails with probability alpha at most.
+
+    Raises:
+        InputError: If a critical condition is none of `by_condition`.
     """
     if unknown := [name for name in critical if name not in by_condition]:
         known = ", ".join(by_condition) or "none"

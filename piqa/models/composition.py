@@ -89,6 +89,9 @@ class CompositionNet(ScoringModule):
             (images,), the ratings' standard deviation; `distribution` (images, 5), the ratings' probabilities;
             `composition` (images,), int64, the class that is most probable; the probability of each class by its
             name, (images,); `probabilities` (images, 9), the same together, and `logits`, from which they come.
+
+        Raises:
+            InputError: If the network was made with `face`, and is given no `face_box`.
         """
         features = self.backbones["whole"](whole)
         with torch.autocast(features.device.type, enabled=False):

@@ -137,6 +137,9 @@ class ExposureMap(ScoringModule):
         Returns:
             float32, (images,): `score`, minus the mean absolute value of the map in stops, so that 0 is the best; and
             `stops`, the mean of the map: the stops by which the image as a whole is too bright.
+
+        Raises:
+            InputError: If it is exported without an `image_size`.
         """
         if self.image_size is None and is_traced():
             raise InputError(

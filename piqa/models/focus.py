@@ -123,6 +123,9 @@ class Focus(ScoringModule):
             background over subject, positive where the subject is the sharper one; and `depth_of_field`, a class.
             Of a background with fewer than 20 edge pixels, blur and gap are NaN, and the class is `unknown`; a subject
             with fewer has the largest blur.
+
+        Raises:
+            InputError: If it is exported, or the `subject` network returns another shape than a mask's.
         """
         if is_traced():
             raise InputError(

@@ -140,6 +140,9 @@ class LIQE(PromptedCLIP):
 
         Returns:
             As of `compare`, the mean over windows before any softmax; (images, prompts).
+
+        Raises:
+            InputError: If the windows have another size.
         """
         if windows.ndim == 4:
             windows = windows.unsqueeze(1)

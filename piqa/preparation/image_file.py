@@ -70,7 +70,11 @@ def open_image(path: str | Path, colour: Colour = "stored") -> Image.Image:
 
 
 def decode_image(content: bytes, name: str | Path, colour: Colour = "stored") -> Image.Image:
-    """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors."""
+    """Decode an image as `open_image` does, from bytes already read; `name` stands for them in errors.
+
+    Raises:
+        InputError: As `open_image`.
+    """
     if colour not in get_args(Colour):
         raise InputError(f"colour is {colour!r}; choose one of {', '.join(get_args(Colour))}")
     (image,) = _upright_images(content, name, (colour,))
@@ -108,7 +112,11 @@ def _upright_images(content: bytes, name: str | Path, colours: Sequence[Colour])
 
 
 def to_upright_rgb(image: Image.Image, name: str, colour: Colour = "stored") -> Image.Image:
-    """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors."""
+    """Convert an image that is open already to what `open_image` returns; `name` stands for it in errors.
+
+    Raises:
+        InputError: If it is too large, too narrow or damaged.
+    """
     try:
         with own_pillow_settings():
             if image.width * image.height > MAX_PIXELS:

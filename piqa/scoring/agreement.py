@@ -51,6 +51,9 @@ def agreement(
 ) -> Agreement:
     """Compare the scores of the same images; both of shape (images,), at least two.
 
+    Raises:
+        ValueError: If the shapes differ, or there are fewer than two images.
+
     Examples:
         >>> found = agreement([1.0, 2.0, 4.0], [1.0, 2.5, 4.0])
         >>> found.largest, found.spearman

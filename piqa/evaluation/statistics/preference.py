@@ -151,7 +151,11 @@ def fit_preference(
 def scene_pairs(
     prediction: ArrayLike, score: ArrayLike, scene: ArrayLike, score_std: ArrayLike | None = None, seed: int = 0
 ) -> ScenePairs:
-    """Return all pairs inside scenes, or so many drawn ones of a scene that has more; as of `fit_preference`."""
+    """Return all pairs inside scenes, or so many drawn ones of a scene that has more; as of `fit_preference`.
+
+    Raises:
+        ValueError: If the shapes differ, or a prediction or a score is no finite number.
+    """
     predicted, measured = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
     names = np.asarray(scene)
     deviation = np.zeros_like(measured) if score_std is None else np.nan_to_num(np.asarray(score_std, np.float64))
