@@ -16,6 +16,7 @@ from piqa.comparison.pair import Settings
 from piqa.comparison.shots import DeviceNames, Scenes, Shot
 from piqa.comparison.verdict import parse_claim
 from piqa.errors import InputError
+from piqa.web.text import MINUS
 
 BETTER = {"A": 0.8, "B": 0.0}
 GATE = ["--examples", "0", "--fail_if", "A worse than B"]
@@ -85,6 +86,18 @@ def test_the_preference_is_the_mean_over_all_pairs_of_shots(compared):
     pair = pair_of(found)
     assert pair["shots"] == [24, 56] and pair["scenes"] == 8
     assert pair["estimate"] == pair["mean_preference"] == pytest.approx(np.mean(means))
+
+
+def test_the_page_names_means_as_means_and_no_p_as_zero(compared, tmp_path):
+    rows = rows_of(BETTER, scenes=14, repeats=lambda scene, device: 3 if device == "B" else 1, noise=0.01)
+    _, found = compared(rows, "--examples", "1", "--plan", "false")
+    page = (tmp_path / "out" / "comparison.html").read_text().replace("<wbr>", "")
+    shown = re.search(r"A (\S+) \((A/.*?)\); B (\S+), the mean of 3 shots \(one of them: (B/.*?)\); difference", page)
+    scene = shown[2].split("/")[1].split("-")[0]
+    own = [row[4] for row in rows if row[1] == f"scene {scene}" and row[2] == "B"]
+    assert float(shown[3].replace(MINUS, "-")) == pytest.approx(np.mean(own), abs=1e-3) and shown[4] != shown[2]
+    assert pair_of(found)["p"] < 0.0001 and "t &lt; 0.0001" in page and "t 0.0000" not in page
+    assert "Judged by" in page and "Judged_by" not in page
 
 
 def _phi(z):

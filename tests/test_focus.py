@@ -57,6 +57,19 @@ def test_eyes_count_as_the_sharpest_where_all_is_sharp():
     assert measured(PIXELS)["sharpest_plane"] == focus.EYES
 
 
+def test_grain_in_smooth_surroundings_is_not_the_sharpest_plane():
+    pixels = ndimage.gaussian_filter(PIXELS, (2, 2, 0)).astype(np.float64)
+    smooth = np.ones((SIDE, SIDE), bool)
+    smooth[-220:] = False
+    smooth &= ~FACE
+    spots = np.random.default_rng(0).random(int(smooth.sum())) < 0.003
+    pixels[smooth] = np.where(spots, 102, 90)[:, None]
+    image = MeasuredImage(pixels.astype(np.uint8), REGIONS)
+    widths = [tile.width for tile in image.edges.tiles]
+    assert np.median(widths) == 1 and image.edges.surroundings.width > image.edges.eyes.width / focus.AS_SHARP
+    assert focus.measure(image)["sharpest_plane"].value == focus.EYES
+
+
 def test_depth_is_shallow_where_only_the_surroundings_are_blurred():
     assert measured(with_blur(~FACE, 8))["shallow_depth"] == 1
     assert measured(PIXELS)["shallow_depth"] == 0

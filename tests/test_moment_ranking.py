@@ -136,6 +136,7 @@ def test_equal_scores_share_their_percentile_and_follow_the_cameras_choice_then_
     found = by_scores([1.0, 1.0, 1.0], Preference(1.0)).rank(moment(*FILES, c={"cover": True}))
     assert files(found) == ["c.jpg", "a.jpg", "b.jpg"]
     assert [shot.percentile for shot in found.ranked] == [50, 50, 50]
+    assert "the model scores both alike" in found.ranked[0].reason and "prefers" not in found.ranked[0].reason
 
 
 def test_a_missing_face_is_a_reason_and_does_not_change_the_models_order():

@@ -248,6 +248,17 @@ def test_a_file_that_is_no_image_is_a_moment_of_its_own(tmp_path):
     assert list(looks.faults) == [str(tmp_path / "c.jpg")]
 
 
+def test_a_file_that_cannot_be_read_does_not_take_its_burst_out_of_the_series():
+    class AllButOne(Same):
+        def of(self, files):
+            return super().of(file for file in files if file != "0.2")
+
+    assert moments(shots(0, 0.2, 4, 6), AllButOne()) == [["0", "0.2", "4", "6"]]
+    assert moments(shots(0, 0.2, 0.4), AllButOne()) == [["0", "0.2", "0.4"]]
+    alone = [replace(shot, subseconds=False) for shot in shots(0, 0.2, 4)]
+    assert moments(alone, AllButOne()) == [["0", "4"], ["0.2"]]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

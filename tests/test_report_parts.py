@@ -99,11 +99,26 @@ def test_distances_are_told_in_steps_of_the_factor():
         (90, "higher than in 90 % of the other 8 images"),
         (20, "lower than in 80 % of the other 8 images"),
         (50, "in the middle of 9 images"),
+        (99.6, "higher than in 99 % of the other 8 images"),
         (None, ""),
     ],
 )
 def test_a_place_in_words(percentile, words):
     assert place_in_words(Reading(STOPS, 0.0, percentile=percentile, images=9)) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0, 0, 0, 0, 0, 0, 0, 2, 2], "lower than in 25 % of the other 8 images, the same in 75 %"),
+        ([2, 2, 0, 0, 0, 0, 0, 0, 0], "higher than in 88 % of the other 8 images, the same in 12 %"),
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0], "the same in all 9 images"),
+        ([1, 1, 0, 2, 0, 2, 0, 2, 1], "in the middle of 9 images"),
+    ],
+)
+def test_equal_values_are_neither_lower_nor_higher(values, words):
+    found = Scenes([f"{number}.jpg" for number in range(9)], [readings(float(value)) for value in values])
+    assert place_in_words(found.placed(0, Reading(STOPS, float(values[0])))) == words
 
 
 # What stands out

@@ -15,7 +15,7 @@ from piqa.comparison.plan import plan_for, plan_lines
 from piqa.comparison.shots import Account, DeviceNames
 from piqa.comparison.verdict import Gate, answers_in_words, digits_for, in_words, verdict_of
 from piqa.web.page import render_page
-from piqa.web.text import printable
+from piqa.web.text import number, printable
 
 MOST_PAIRS = 3  # that are shown one by one; all stand in the table
 MOST_ROWS = 1_000  # of a table of scenes or pairs: a browser holds them; the CSV has all
@@ -93,6 +93,7 @@ def _row(pair: PairResult, names: DeviceNames) -> dict[str, object]:
         "win_rate": pair.outcomes.rate,
         "win_ends": pair.win_interval.ends,
         "p": pair.p_adjusted,
+        "p_words": _p_words(pair.p_adjusted),
         "verdict": verdict_of(pair),
     }
 
@@ -114,7 +115,11 @@ def _pair(
         "neutral": 0.5 if measured else 0.0,
         "plan": [] if plan is None else plan_lines(plan, unit[pair.settings.measure]),
         "repeats": pair.repeats,
-        "tests": {"t": pair.p_of("t"), "sign": pair.p_of("sign"), "flip": pair.p_of("flip")},
+        "tests": {
+            "t": _p_words(pair.p_of("t")),
+            "sign": _p_words(pair.p_of("sign")),
+            "flip": _p_words(pair.p_of("flip")),
+        },
         "lost": [_extreme(one) for one in lost],
         "won": [_extreme(one) for one in won],
         "scene_rows": [_scene(one) for one in sorted(pair.scenes, key=lambda one: one.difference)[:MOST_ROWS]],
@@ -126,11 +131,18 @@ def _scene(one: SceneResult) -> dict[str, object]:
         "scene": printable(one.scene),
         "condition": printable(one.condition),
         "shots": f"{one.shots_a} / {one.shots_b}",
+        "shots_a": one.shots_a,
+        "shots_b": one.shots_b,
         "score_a": one.score_a,
         "score_b": one.score_b,
         "difference": one.difference,
         "preference": one.preference,
     }
+
+
+def _p_words(p: float) -> str:
+    """Return a p-value for the page; one that would round to 0 is never 0."""
+    return "< 0.0001" if p < 0.0001 else number(p, 4)
 
 
 def _extreme(one: Extreme) -> dict[str, object]:

@@ -88,6 +88,7 @@ class Reading:
             where there are too few.
         images: The number of images that `percentile` is taken from.
         detail: What else was found, in words.
+        equal: How many of the others have the same value.
     """
 
     factor: Factor
@@ -96,6 +97,7 @@ class Reading:
     percentile: float | None = None
     images: int = 0
     detail: str = ""
+    equal: int = 0
 
     @property
     def reliable(self) -> bool:
@@ -115,6 +117,6 @@ class Reading:
         """What to do about it; "" where there is nothing to do, or the value is not reliable."""
         return self.factor.say(self.value)[1] if self.value is not None and self.reliable else ""
 
-    def among(self, percentile: float | None, images: int) -> Reading:
+    def among(self, percentile: float | None, images: int, equal: int) -> Reading:
         """Return the reading with its place among the images of a scene or folder."""
-        return replace(self, percentile=percentile, images=images)
+        return replace(self, percentile=percentile, images=images, equal=equal)

@@ -38,7 +38,7 @@ FAMILIES = (
     resolution,
 )
 FACTORS: dict[str, Factor] = {factor.name: factor for family in FAMILIES for factor in family.FACTORS}
-VERSION = 1  # raise it when a factor of the same name gives other values
+VERSION = 2  # raise it when a factor of the same name gives other values
 # Each returns a map of an image, or None where there is nothing to show, as of colour in a grey image.
 MAPS: tuple[Callable[[MeasuredImage], ImageMap | None], ...] = (
     light_maps.exposure_map,

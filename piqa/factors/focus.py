@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from piqa.factors.edges import Edges, ImageEdges
+from piqa.factors.edges import ImageEdges
 from piqa.factors.factor import Factor, Measurement, Words
 from piqa.factors.measured_image import MeasuredImage
 from piqa.factors.sharpness import CLOSEST_EYES, NO_EDGES, NO_FACE
@@ -118,7 +118,7 @@ def measure(image: MeasuredImage) -> dict[str, Measurement]:
 def _planes(edges: ImageEdges, distance: float) -> dict[str, Measurement]:
     """Return how eyes, nose and surroundings compare."""
     names = ("eyes_against_nose", "sharpest_plane")
-    eyes, nose, around = edges.eyes.width, edges.nose.width, _around(edges.tiles)
+    eyes, nose, around = edges.eyes.width, edges.nose.width, _around(edges)
     if distance < CLOSEST_EYES:
         return dict.fromkeys(names, Measurement(None, TOO_SMALL))
     if eyes is None:
@@ -128,10 +128,13 @@ def _planes(edges: ImageEdges, distance: float) -> dict[str, Measurement]:
     return {"eyes_against_nose": against_nose, "sharpest_plane": Measurement(float(widths.index(min(widths))))}
 
 
-def _around(tiles: list[Edges]) -> float | None:
-    """Return the median width of edges of the tiles that have enough of them; None where none has.
+def _around(edges: ImageEdges) -> float | None:
+    """Return how wide edges around the face are, by their tiles and taken together; None where there are too few.
 
-    The sharpest tile alone would nearly always win: letters and stars have finer edges than eyes.
+    The sharpest tile alone would nearly always win: letters and stars have finer edges than eyes. The median of the
+    tiles alone wins where most of them are smooth: their only edges are grain and traces of compression, two pixels
+    wide. So the surroundings are only as sharp as the blunter of the median and of all their strong edges.
     """
-    widths = [width for width in (tile.width for tile in tiles) if width is not None]
-    return statistics.median(widths) if widths else None
+    widths = [width for width in (tile.width for tile in edges.tiles) if width is not None]
+    together = edges.surroundings.width
+    return None if together is None or not widths else max(statistics.median(widths), together)

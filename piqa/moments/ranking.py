@@ -79,7 +79,7 @@ class Ranker:
         for at, shot in enumerate(ranked):
             said = self._close_words(max(at, 1), ahead) if close[max(at, 1)] else ""
             reason = (
-                first_reason(first, second, said, self.scores is not None)
+                first_reason(first, second, said, self.scores is not None, bool(values[0] == values[1]))
                 if at == 0
                 else later_reason(measured[shot.file], first, said)
             )

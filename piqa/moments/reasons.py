@@ -71,7 +71,7 @@ def faults(measured: Measured) -> list[Phrase]:
     return told + [FAULTS[name] for name in advised]
 
 
-def first_reason(first: Measured, second: Measured, close: str, by_model: bool) -> str:
+def first_reason(first: Measured, second: Measured, close: str, by_model: bool, tied: bool = False) -> str:
     """Return why the first shot of a moment comes before the second.
 
     Args:
@@ -79,15 +79,17 @@ def first_reason(first: Measured, second: Measured, close: str, by_model: bool) 
         second: Likewise.
         close: That it is too close to call, in words; empty where it is not.
         by_model: Whether a model ranked them, which may see more than what is measured.
+        tied: Whether both have the same score, as copies have.
     """
     found = differences(first, second)
     better, worse = in_words(found, better=True), in_words(found, better=False)
+    opinion = Phrase("the model scores both alike") if tied else Phrase("the model prefers it")
     if better:
         text = Phrase("{better} than the second", better=listed(better))
     elif by_model and (worse or not first.readings):
-        text = Phrase("the model prefers it")
+        text = opinion
     elif by_model:
-        text = Phrase("{first}; {second}", first=Phrase("the model prefers it"), second=NO_DIFFERENCE)
+        text = Phrase("{first}; {second}", first=opinion, second=NO_DIFFERENCE)
     else:
         text = NO_DIFFERENCE
     return joined([close, text, Phrase("but {worse}", worse=listed(worse)) if worse else "", *faults(first)])

@@ -57,15 +57,29 @@ def _linked(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, L
 
 def _unlike(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, Look]) -> NDArray[np.float64]:
     """Return how unlike shots look, (shots, shots); at most 1 within the limit, 0 within one burst by time."""
+    burst = np.cumsum([0] + [not is_quick(before, after, options) for before, after in pairwise(window)])
+    known = [_look_of(number, window, burst, looks) for number in range(len(window))]
     unlike = np.full((len(window), len(window)), TOO_FAR)
-    seen = [number for number, shot in enumerate(window) if shot.file in looks]
+    seen = [number for number, look in enumerate(known) if look is not None]
     if seen:
-        own = stacked([looks[window[number].file] for number in seen])
+        own = stacked([look for look in known if look is not None])
         limit = max(1 - options.similarity, 1e-9)
         unlike[np.ix_(seen, seen)] = (1 - similarities(own, own)) / limit
-    burst = np.cumsum([0] + [not is_quick(before, after, options) for before, after in pairwise(window)])
     unlike[burst[:, None] == burst] = 0
     return unlike
+
+
+def _look_of(number: int, window: Sequence[Shot], burst: NDArray[np.int_], looks: dict[str, Look]) -> Look | None:
+    """Return how a shot looks, and one that cannot be read as the nearest of its burst; None where nothing tells.
+
+    Without a look it would be unlike every shot of the series, and so take its burst out of it.
+    """
+    if (own := looks.get(window[number].file)) is not None:
+        return own
+    others = [at for at in np.flatnonzero(burst == burst[number]).tolist() if window[at].file in looks]
+    if not others:
+        return None
+    return looks[window[min(others, key=lambda at: abs(at - number))].file]
 
 
 def is_quick(before: Shot, after: Shot, options: GroupingOptions) -> bool:

@@ -157,23 +157,23 @@ class Learned:
 
     def __init__(self, models: Sequence[FactorModel] = (), portraits: Portraits | None = None) -> None:
         self.models = list(models)
-        self._places: dict[str, dict[int, tuple[float | None, int]]] = {}
+        self._places: dict[str, dict[int, tuple[float | None, int, int]]] = {}
         for model in self.models if portraits is not None else []:
             places = self._places.setdefault(model.family, {})
             for members in portraits.scenes.members.values():  # type: ignore[union-attr]
                 said = [model.said(portraits.files[position]) for position in members]  # type: ignore[union-attr]
                 scores = [None if one is None else one.score for one in said]
                 known = sum(score is not None for score in scores)
-                found = zip(members, percentiles(scores), strict=True)
-                places |= {position: (percentile, known) for position, percentile in found}
+                found = zip(members, percentiles(scores), scores, strict=True)
+                places |= {at: (percentile, known, scores.count(score) - 1) for at, percentile, score in found}
 
     def readings(self, position: int, file: str) -> dict[str, LearnedReading]:
         """Return what the models say of an image, by family; without those that could say nothing."""
         found = {}
         for model in self.models:
             if (said := model.said(file)) is not None:
-                percentile, images = self._places.get(model.family, {}).get(position, (None, 0))
-                reading = Reading(model.factor, said.score, "", percentile, images, in_words(said))
+                place = self._places.get(model.family, {}).get(position, (None, 0, 0))
+                reading = Reading(model.factor, said.score, detail=in_words(said)).among(*place)
                 found[model.family] = LearnedReading(reading, said.classes, said.maps)
         return found
 

@@ -52,7 +52,8 @@ class Scenes:
         if np.isnan(percentile):
             return reading
         others = self._values[self.members[self._scene_of[position]], column]
-        return reading.among(round(float(percentile), 4), int(np.count_nonzero(~np.isnan(others))))
+        equal = int(np.count_nonzero(others == self._values[position, column])) - 1
+        return reading.among(round(float(percentile), 4), int(np.count_nonzero(~np.isnan(others))), equal)
 
     def steps(self, position: int, name: str) -> float | None:
         """Return how far an image's value lies from the scene's median, in steps that a viewer sees.
@@ -112,11 +113,19 @@ def place_in_words(reading: Reading) -> str:
         return Phrase("the lowest of {images} images", images=images)
     if reading.percentile == 100:
         return Phrase("the highest of {images} images", images=images)
+    if reading.equal == others:
+        return Phrase("the same in all {images} images", images=images)
     if round(reading.percentile) == 50:
         return Phrase("in the middle of {images} images", images=images)
-    if reading.percentile > 50:
+    # a percentile counts equal values half, which no sentence may: they are neither lower nor higher
+    same = 100 * reading.equal / others
+    farther = max(reading.percentile, 100 - reading.percentile) - same / 2
+    # of many images 99.6 % are not all
+    numbers = {"share": min(farther, 99.0), "others": others, "same": same}
+    if round(same) == 0:
         higher = "higher than in {share:.0f} % of the other {others} images"
-        return Phrase(higher, share=reading.percentile, others=others)
-    return Phrase(
-        "lower than in {share:.0f} % of the other {others} images", share=100 - reading.percentile, others=others
-    )
+        lower = "lower than in {share:.0f} % of the other {others} images"
+        return Phrase(higher, **numbers) if reading.percentile > 50 else Phrase(lower, **numbers)
+    higher = "higher than in {share:.0f} % of the other {others} images, the same in {same:.0f} %"
+    lower = "lower than in {share:.0f} % of the other {others} images, the same in {same:.0f} %"
+    return Phrase(higher, **numbers) if reading.percentile > 50 else Phrase(lower, **numbers)
