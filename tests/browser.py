@@ -5,12 +5,14 @@ is downloaded.
 """
 
 import os
+import time
 from contextlib import contextmanager
 
 import pytest
 
 from piqa.web.pdf import find_browser
 
+PATIENCE = 120  # seconds; a machine under load is slow
 SCREENS = [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")]
 # WCAG 2.2 AA, and axe-core's own advice.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -24,7 +26,9 @@ def chromium():
 
     sandbox = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=[*sandbox, "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=find_browser(), args=[*sandbox, "--disable-gpu"], timeout=1000 * PATIENCE
+        )
         yield browser
         browser.close()
 
@@ -40,6 +44,7 @@ def opened(chromium, tmp_path):
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
+        context.set_default_timeout(1000 * PATIENCE)
         page, said, asked = context.new_page(), [], []
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -53,6 +58,20 @@ def opened(chromium, tmp_path):
             context.close()
 
     return show
+
+
+def wait_for_page(page, selector, **how):
+    """Wait for an element of a page that is on its way, until all of that page is there and its scripts have run."""
+    page.wait_for_selector(selector, **how)
+    page.wait_for_load_state()
+
+
+def wait_until(page, condition):
+    """Wait for something that comes from a page while this waits; fail if it does not come."""
+    late = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < late
+        page.wait_for_timeout(20)
 
 
 def faults(page):

@@ -79,7 +79,7 @@ def environment():
     return own | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, [path, own.get("PYTHONPATH")]))}
 
 
-def run(command, status=0, timeout=240, **settings):
+def run(command, status=0, timeout=600, **settings):
     """Runs a command to its end and gives what it wrote to stderr."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment(), **settings)
     assert done.returncode == status, done.stderr
@@ -99,7 +99,7 @@ def start(command):
     )
 
 
-def wait_for_step(out: Path, step, process, seconds=180):
+def wait_for_step(out: Path, step, process, seconds=300):
     """Waits for a checkpoint of this step or a later one; fails with the process's words if that ends before."""
     deadline = time.monotonic() + seconds
     while not any(int(file.stem[5:]) >= step for file in (out / "checkpoints").glob("step-*.ckpt")):

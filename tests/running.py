@@ -13,8 +13,8 @@ def is_running(process):
 
 
 def ends(process):
-    """Whether a process is gone within ten seconds: one that is killed, or whose parent has ended, takes a moment."""
-    for _ in range(100):
+    """Whether a process is gone in two minutes: one that is killed, or whose parent has ended, takes a moment."""
+    for _ in range(1200):
         if not is_running(process):
             return True
         time.sleep(0.1)

@@ -1,10 +1,12 @@
 """What the tests of the prepared store share: eight small images, and what a store makes of them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +65,10 @@ def leftovers(store):
 
 
 def python(script, *arguments):
-    """A process of its own that imports the store and runs a script."""
+    """A process of its own that imports the store and runs a script.
+
+    Where the processor is short, it is what waits, so that a test that interrupts it comes before its end.
+    """
     start = f"""
 import os, sys, time
 from pathlib import Path
@@ -72,7 +77,8 @@ from piqa.preparation.store import PreparedStore
 SETTINGS = {SETTINGS!r}
 """
     command = [sys.executable, "-c", start + script, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=Path(piqa.__file__).parents[1], stderr=subprocess.PIPE, text=True)
+    settings = {"cwd": Path(piqa.__file__).parents[1], "preexec_fn": partial(os.nice, 10)}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **settings)
 
 
 def flip(path, position):

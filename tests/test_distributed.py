@@ -130,7 +130,7 @@ def test_one_scene_is_enough_for_two_processes_and_sigterm_to_one_stops_both(tmp
 
 def _processes_of(out):
     """Command lines of processes that still train into this folder; a short while is theirs to end."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while left := [line for line in _command_lines() if str(out) in line]:
         if time.monotonic() > deadline:
             return left

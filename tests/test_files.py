@@ -90,11 +90,11 @@ def test_two_writers_do_not_share_a_temporary_file(tmp_path):
         with replacing(path) as temporary:
             temporary.write_text("slow")
             written.set()
-            go_on.wait(60)
+            go_on.wait(120)
 
     writer = threading.Thread(target=slow_writer)
     writer.start()
-    written.wait(60)
+    assert written.wait(120)
     with replacing(path) as temporary:
         temporary.write_text("quick")
     assert path.read_text() == "quick"

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import pandas as pd
 import pytest
-from browser import SCREENS, faults, needs_browser, tab_to
+from browser import SCREENS, faults, needs_browser, tab_to, wait_until
 from judging import answer_all, new_project, new_rater, new_study
-from served import served
+from served import PATIENCE, served
 
 from piqa.data import CSVTable
 from piqa.data.demo import Scene
@@ -48,6 +48,7 @@ def browse(chromium, server):
         context = chromium.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
         )
+        context.set_default_timeout(1000 * PATIENCE)
         contexts.append(context)
         page, said, asked = context.new_page(), [], []
         page.on("console", lambda message: said.append(message.text))
@@ -207,18 +208,20 @@ def test_an_answer_is_sent_again_when_the_connection_was_lost(server, project, b
     rater = new_rater(server, study)
     with browse(expected="503") as page:
         shown = start(page, rater)
-        lost = []
+        lost, told = [], []
 
         def lose(route):
             if len(lost) < 2:  # the first request never arrives; of the second, the reply is lost
                 lost.append(server.post(f"{rater}/answers", json=route.request.post_data_json) if lost else None)
-                route.fulfill(status=503, body="")
-            else:
+            if told and len(lost) == 2:
                 route.continue_()
+            else:
+                route.fulfill(status=503, body="")
 
         page.route("**/answers", lose)
         page.keyboard.press("ArrowLeft")
         page.wait_for_selector("#status.alert")
+        told.append(True)
         next_question(page, shown)
     assert len(lost) == 2 and len(pd.read_csv(io.StringIO(server.get(f"{study}/answers.csv").text))) == 1
 
@@ -265,6 +268,33 @@ def test_time_runs_while_the_images_are_seen_and_whole_images_stay_whole(server,
         next_question(page, shown)
         assert page.inner_text("#status") == ""
     assert len(pd.read_csv(io.StringIO(server.get(f"{study}/answers.csv").text))) == 2  # no negative time was refused
+
+
+def test_a_late_word_of_the_state_does_not_bring_an_answered_question_back(server, project, browse):
+    study = new_study(server, project, name="Late")
+    rater = new_rater(server, study)
+    with browse() as page:
+        shown, held = start(page, rater), []
+        page.route("**/state", lambda route: held.append((route, route.fetch())))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the page is seen again
+        wait_until(page, lambda: held)
+        page.keyboard.press("ArrowLeft")
+        later = next_question(page, shown)
+        page.evaluate("""() => {
+            const json = Response.prototype.json;
+            window.heard = new Promise((heard) => {
+              Response.prototype.json = async function () {
+                const content = await json.call(this);
+                setTimeout(heard); // when the page has done with it
+                return content;
+              };
+            });
+        }""")
+        ((route, reply),) = held
+        assert reply.json()["state"]["question"]["id"] == shown
+        route.fulfill(response=reply)
+        page.evaluate("heard")
+        assert question(page) == later
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from browser import needs_browser
+from browser import needs_browser, wait_for_page
 from served import PATIENCE, served
 
 from piqa import fit
@@ -45,9 +45,9 @@ def test_photographs_become_a_model_by_way_of_the_pages(chromium, shots, tmp_pat
         page.goto(str(client.base_url))
         page.get_by_label("Name of the project").fill("Lab")
         page.keyboard.press("Enter")
-        page.wait_for_selector("#folder", state="attached")
+        wait_for_page(page, "#folder", state="attached")
         page.set_input_files("#folder", shots)
-        page.wait_for_selector("table.portraits")
+        wait_for_page(page, "table.portraits")
         assert page.locator("table.portraits tbody tr").count() == sum(SCENES.values())
         project = page.url
         page.locator("table.portraits tbody th a").first.click()

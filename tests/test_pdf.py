@@ -1,8 +1,10 @@
 """PDF of pages: by Chromium or WeasyPrint, whole or not at all, and nothing is left running."""
 
 import os
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -122,7 +124,17 @@ def test_a_browser_that_prints_nothing_leaves_the_old_file(tmp_path, monkeypatch
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_browser_that_hangs_is_ended_with_all_that_it_started(tmp_path, monkeypatch):
-    browser_that(f"sleep 600 & echo $! > {tmp_path}/child; wait", tmp_path, monkeypatch)
+    tells = f"echo $! > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/child"
+    browser_that(f"sleep 600 & {tells}; wait", tmp_path, monkeypatch)
+    start = subprocess.Popen
+
+    def started(*arguments, **settings):
+        process, late = start(*arguments, **settings), time.monotonic() + 120
+        while not (tmp_path / "child").exists() and time.monotonic() < late:
+            time.sleep(0.01)
+        return process
+
+    monkeypatch.setattr(pdf.subprocess, "Popen", started)
     monkeypatch.setattr(pdf, "TIMEOUT", 1)
     with pytest.raises(InputError, match="took more than 1 s"):
         write_pdf("<p>", tmp_path / "a.pdf")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from browser import SCREENS, faults, needs_browser, tab_to
+from browser import SCREENS, faults, needs_browser, tab_to, wait_for_page, wait_until
 from PIL import Image, ImageFilter
 from portraits import collins, hopper
 from served import PATIENCE, add, finished, new_project, served
@@ -112,10 +112,10 @@ def test_photos_are_uploaded_measured_and_shown_and_a_bad_file_costs_itself(serv
     page.goto(page.address)
     page.get_by_label("Name of the project").fill("Portraits")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".empty")
+    wait_for_page(page, ".empty")
     chosen = [files["sharp/hopper.jpg"], files["soft/collins.jpg"], files["notes.jpg"]]
     page.set_input_files("#files", chosen)
-    page.wait_for_selector("table.portraits")  # the page is loaded anew when the job has ended
+    wait_for_page(page, "table.portraits")  # the page is loaded anew when the job has ended
     assert sorted(names(page)) == ["collins.jpg", "hopper.jpg"]
     assert "notes.jpg is not an image" in page.inner_text("aside.warnings")
     with page.expect_download() as download:
@@ -131,7 +131,7 @@ def test_photos_are_uploaded_measured_and_shown_and_a_bad_file_costs_itself(serv
     page.get_by_text("Delete the project").first.click()
     page.locator("[name=confirm]").fill("Portrait")
     page.keyboard.press("Enter")
-    page.wait_for_selector("[role=alert]")
+    wait_for_page(page, "[role=alert]")
     assert "nothing was deleted" in page.inner_text("[role=alert]")
     page.get_by_text("Delete the project").first.click()
     page.locator("[name=confirm]").fill("Portraits")
@@ -149,9 +149,13 @@ def test_a_folder_keeps_its_names_and_what_is_no_photo_is_left_out(server, files
     project = new_project(server, "Folder")
     page = browse()
     page.goto(f"{page.address}/photos/{project}")
+    held = []
+    page.route("**/photos", lambda route: held.append(route))  # when the job has ended, the page is loaded anew
     page.set_input_files("#folder", folder)
     page.wait_for_selector("#refused li")
     assert page.inner_text("#refused li") == "2 files that are no images were left out."
+    wait_until(page, lambda: held)
+    held[0].continue_()
     page.wait_for_selector("table.portraits, #show:not([hidden])")
     assert [photo["name"] for photo in server.get(f"/api/projects/{project}/photos").json()] == ["day 1/inside/a.jpg"]
 
@@ -212,9 +216,7 @@ def test_a_browser_that_is_closed_while_it_uploads_leaves_the_server_as_it_is(se
     page.route("**/photos", lambda route: held.append(route))
     page.set_input_files("#files", [files["sharp/hopper.jpg"]])
     page.wait_for_function("document.querySelector('#sending').hidden === false")
-    late = time.monotonic() + PATIENCE
-    while not held and time.monotonic() < late:
-        page.wait_for_timeout(20)
+    wait_until(page, lambda: held)
     page.context.close()
     assert server.get(f"/api/projects/{project}/photos").json() == []
     assert server.get(f"/photos/{project}").status_code == 200
@@ -250,7 +252,7 @@ def test_moments_have_keepers_and_a_pdf_is_made(server, project, browse):
     page.goto(f"{page.address}/photos/{project[0]}")
     page.select_option("[name=model]", label="factors alone")
     page.get_by_role("button", name="Find moments and keepers").click()
-    page.wait_for_selector("td.place-words")
+    wait_for_page(page, "td.place-words")
     kept = page.eval_on_selector_all("tr.keeper .choose", "boxes => boxes.map(box => box.value)")
     assert {*kept} == {project[1]["sharp/hopper.jpg"], project[1]["sharp/collins.jpg"]}
     words = page.locator("td.place-words").all_inner_texts()
@@ -318,7 +320,7 @@ def test_devices_are_compared_and_too_few_scenes_are_said(server, project, brows
     page.select_option("[name=project]", value=project[0])
     page.select_option("[name=judge]", value="factor:blur_face")
     page.get_by_role("button", name="Compare the devices").click()
-    page.wait_for_selector(".verdicts")
+    wait_for_page(page, ".verdicts")
     assert "2 shared scenes, and at least 6 are needed" in page.inner_text(".verdicts")
     page.get_by_role("link", name="Open the page").click()
     page.wait_for_url("**/page")
@@ -328,7 +330,7 @@ def test_devices_are_compared_and_too_few_scenes_are_said(server, project, brows
     rows = ["file,device,scene", *(f"{name},{name.split('/')[0]},{number}" for number, name in enumerate(project[1]))]
     page.set_input_files("[name=csv]", {"name": "d.csv", "mimeType": "text/csv", "buffer": "\n".join(rows).encode()})
     page.get_by_role("button", name="Compare the devices").click()
-    page.wait_for_selector("[role=alert]")  # each photo is a scene of its own
+    wait_for_page(page, "[role=alert]")  # each photo is a scene of its own
     assert "scene" in page.inner_text("[role=alert]")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_predict_faults import command, is_complete, rows_kept, wait_for_rows
+from test_predict_faults import command, is_complete, rows_kept, slowly, wait_for_rows
 from tiny_models import write_images, write_tiny_model
 
 from piqa import predict
@@ -61,7 +61,7 @@ def test_two_processes_measure_the_factors_that_one_does_and_sort_them(model, im
 def test_a_killed_run_of_two_goes_on_in_one(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
     run = command(model, images, out, *TWO)
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(slowly(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     wait_for_rows(out, 4, process)
     os.killpg(process.pid, 9)
     process.communicate()
@@ -75,11 +75,11 @@ def test_a_killed_run_of_two_goes_on_in_one(model, images, undisturbed, tmp_path
 def test_a_killed_process_of_two_is_told_and_costs_no_row(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
     run = command(model, images, out, *TWO)
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(slowly(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_rows(out, 4, process)
     (second,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(second), 9)
-    told = process.communicate(timeout=120)[1]
+    told = process.communicate(timeout=300)[1]
     assert "Traceback" not in told and not out.exists()
     # By the first process, when it looks for the other in the end, or, if that takes longer, by Lightning.
     assert (process.returncode, "another of the scoring processes has ended early" in told) in [(2, True), (-9, False)]

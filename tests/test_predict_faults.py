@@ -52,6 +52,11 @@ def command(model, images, out, *options):
     return [sys.executable, "-m", "piqa.predict", *files, "--ckpt_path", str(model), "--out", str(out), *options]
 
 
+def slowly(command):
+    """The same command, for a test that interrupts it before its end."""
+    return [command[0], str(Path(__file__).with_name("slow_predict.py")), *command[3:]]
+
+
 def rows_kept(out):
     lines = [path.read_bytes().count(b"\n") - 1 for path in out.parent.glob(".scores.csv.parts/*.jsonl")]
     return sum(count for count in lines if count > 0)
@@ -72,7 +77,7 @@ def is_complete(out, undisturbed):
 def test_a_killed_run_goes_on_without_losing_or_doubling_a_row(model, images, undisturbed, tmp_path):
     out = tmp_path / "scores.csv"
     run = command(model, images, out, "--batch_size=1", "--workers=1")
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(slowly(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for_rows(out, 5, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
@@ -305,14 +310,14 @@ def test_a_signal_ends_all_processes_in_one_line_and_costs_no_row(model, images,
     out = tmp_path / "scores.csv"
     default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs are born deaf to Ctrl-C
     run = command(model, images, out, "--batch_size=1", "--workers=2")
-    process = started(run, start_new_session=True, preexec_fn=default)
+    process = started(slowly(run), start_new_session=True, preexec_fn=default)
     wait_for_rows(out, 4, process)
     children = children_of(process)
     # Ctrl-C goes to all processes, and comes twice; SIGTERM goes to the first, and may come again.
     for _ in range(2):
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         time.sleep(0.3)
-    told = process.communicate(timeout=60)[1]
+    told = process.communicate(timeout=120)[1]
     assert process.returncode == status
     lines = [line for line in told.splitlines() if not line.endswith((" left", " ..."))]  # progress
     assert len(lines) == 1 and "what was scored is kept: give the command again to go on" in lines[0]

@@ -41,7 +41,7 @@ def test_the_reference_lists_every_public_name():
 def test_importing_piqa_imports_no_library():
     heavy = "torch numpy pandas scipy lightning timm PIL torchmetrics jsonargparse".split()
     script = f"import sys, piqa; dir(piqa); piqa.__all__; sys.exit(', '.join(sys.modules.keys() & set({heavy})) or 0)"
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, timeout=300).returncode == 0
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import pickle
@@ -29,6 +30,7 @@ from piqa import fit
 from piqa.errors import InputError
 from piqa.tasks.ranking import RankingTask
 from piqa.training.checkpoints import AtomicCheckpointIO, BestCheckpoint
+from piqa.training.failures import failed_in_one_line
 from piqa.training.metrics_log import MetricsFile
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -142,6 +144,37 @@ def test_a_dead_loading_process_is_told_wherever_it_shows(config, tmp_path, caps
     assert "a process that loads images has died" in line and str(fault) in line
     kept = "start again" if step == "training_step" else "resume with `--ckpt_path"
     assert kept in line and "--data.loading.workers" in line
+
+
+@pytest.mark.parametrize("write", [1, 2, 4])
+def test_a_loading_process_that_dies_while_a_checkpoint_is_written_is_no_fault_of_the_disk(tmp_path, write):
+    """PyTorch tells it by a signal's handler, after which the writer of the file fails in its own way."""
+
+    def tell(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed")
+
+    class Interrupted(io.FileIO):
+        writes = 0
+
+        def write(self, content):
+            self.writes += 1
+            if self.writes == write:
+                signal.raise_signal(signal.SIGUSR1)
+            return super().write(content)
+
+    path, saver = tmp_path / "last.ckpt", AtomicCheckpointIO()
+    saver.save_checkpoint({"step": 1}, path)
+    before = signal.signal(signal.SIGUSR1, tell)
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Path, "open", lambda self, mode: Interrupted(self, mode))
+            with pytest.raises(InputError) as caught, failed_in_one_line(lambda: "all is kept", lambda: None):
+                saver.save_checkpoint({"step": torch.arange(2)}, path)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    told = "(DataLoader worker (pid 7) is killed by signal: Killed); all is kept"
+    assert f"a process that loads images has died, perhaps for lack of memory {told}" in str(caught.value)
+    assert torch.load(path, weights_only=True) == {"step": 1} and [*tmp_path.iterdir()] == [path]
 
 
 def _command_line(process):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from served import TOKEN, add, finished, images_of, line_of, new_project, served
+from served import PATIENCE, TOKEN, add, finished, images_of, line_of, new_project, served
 from tiny_models import write_images, write_tiny_model
 
 from piqa.server.settings import Limits
@@ -122,7 +122,7 @@ def test_a_browser_that_is_closed_while_it_uploads_leaves_nothing(server):
         head += "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         part = "--x\r\nContent-Disposition: form-data; name=images; filename=a.jpg\r\n\r\n"
         connection.sendall((head + part).encode() + bytes(100_000))
-        late = time.monotonic() + 60
+        late = time.monotonic() + PATIENCE
         while not any(incoming.glob("*/1")):
             assert time.monotonic() < late
             time.sleep(0.01)
@@ -151,7 +151,7 @@ def test_a_full_queue_answers_503_and_when_to_come_again(tmp_path, model, images
         free = threading.Event()
         together, rows = [], queue.scorer.rows
         queue.scorer.rows = lambda batch: together.append(len(batch.files)) or rows(batch)
-        queue.call(lambda scorer: free.wait(60))  # the network is busy
+        queue.call(lambda scorer: free.wait(PATIENCE))  # the network is busy
         answers = []
         threads = [
             threading.Thread(target=lambda: answers.append(client.post("/api/score", files=images_of(images[:1]))))
@@ -159,7 +159,7 @@ def test_a_full_queue_answers_503_and_when_to_come_again(tmp_path, model, images
         ]
         for thread in threads:
             thread.start()
-        late = time.monotonic() + 60
+        late = time.monotonic() + PATIENCE
         while queue.waiting < 4:
             assert time.monotonic() < late
             time.sleep(0.01)

@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
-from browser import faults, needs_browser, tab_to
+from browser import PATIENCE, faults, needs_browser, tab_to
 from contact_sheets import moment
 
 from piqa.moments.sheet import write_sheet
@@ -37,6 +37,7 @@ def opened_sheet(chromium, written):
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
+        context.set_default_timeout(1000 * PATIENCE)
         page, said = context.new_page(), []
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -72,7 +73,7 @@ def views(page):
 def test_the_page_and_its_dialogs_have_no_fault(opened_sheet, width, scheme):
     with opened_sheet(width, scheme) as page:
         assert faults(page) == []
-        assert page.locator(".shot img").first.evaluate("image => image.naturalWidth") == 256
+        page.wait_for_function("document.querySelector('.shot img').naturalWidth === 256")
         page.keyboard.press("Space")
         assert faults(page) == []
         page.keyboard.press("?")

@@ -32,8 +32,10 @@ from stores import (
 
 from piqa import prepare
 from piqa.errors import InputError
+from piqa.preparation import store_build
 from piqa.preparation.portrait import STORED_WHOLE, Preparation, Preparer
 from piqa.preparation.store import PreparedStore
+from piqa.system.worker_pool import map_in_workers
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ Path.write_bytes = half_a_file
 PreparedStore(sys.argv[1], SETTINGS).build(sys.argv[2:], workers=0, progress=False)
 """
     process = python(script, tmp_path / "store", *images)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == -9
     assert len(entries(store)) == 2
     assert len(leftovers(store)) == 1
@@ -92,7 +94,7 @@ def test_a_killed_worker_is_told_in_one_line_and_nothing_hangs(store, images, pr
     killer = threading.Thread(target=kill_a_worker, args=(alive, delay, done))
     killer.start()
     try:
-        with within(120), pytest.raises(InputError, match="fewer `workers` than 2") as caught:
+        with within(300), pytest.raises(InputError, match="fewer `workers` than 2") as caught:
             build(store, images, workers=2)
     finally:
         done.set()
@@ -106,22 +108,17 @@ def test_a_killed_worker_is_told_in_one_line_and_nothing_hangs(store, images, pr
 
 @pytest.mark.slow
 def test_a_worker_killed_at_work_costs_nothing_that_was_done(store, images, preparer, monkeypatch):
-    def at_work():
-        while not done.wait(0.001):
-            if entries(store) and (workers := multiprocessing.active_children()):
-                workers[0].kill()
-                return
+    def killed_at_work(*arguments):
+        for number, result in enumerate(map_in_workers(*arguments)):
+            if number == 3:
+                multiprocessing.active_children()[0].kill()
+            yield result
 
     many = [*images, *write_more(images[0], 60)]
-    done = threading.Event()
-    killer = threading.Thread(target=at_work)
-    killer.start()
-    try:
-        with within(120), pytest.raises(InputError, match="what was prepared is kept"):
+    with monkeypatch.context() as patched:
+        patched.setattr(store_build, "map_in_workers", killed_at_work)
+        with within(300), pytest.raises(InputError, match="what was prepared is kept"):
             build(store, many, workers=2)
-    finally:
-        done.set()
-        killer.join()
     there = len(entries(store))
     assert 0 < there < len(many)
     assert counts(build(store, many)) == (len(many) - there, there)
@@ -143,7 +140,7 @@ def test_the_workers_of_a_killed_build_end_too(tmp_path, store, images):
     many = [*images, *write_more(images[0], 300)]
     script = "PreparedStore(sys.argv[1], SETTINGS).build(sys.argv[2:], workers=2, progress=False)"
     process = python(script, tmp_path / "store", *many)
-    with within(120):
+    with within(300):
         while not entries(store):
             time.sleep(0.01)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -171,7 +168,7 @@ assert report.prepared + report.reused == len(images), report
     processes = [
         python(script, tmp_path / "store", *order, *images) for order in (ready, reversed(ready))
     ]  # they begin together
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     assert holds_all(store, images, preparer)
     assert counts(build(store, images)) == (0, len(images))

@@ -172,8 +172,7 @@ def _named_when_dead(process: SpawnProcess, workers: int) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as error:
-        process.join(DYING)
-        code = process.exitcode or 0
+        code = _exit_status(process)
         if code == NO_GUARD:
             raise InputError(
                 "workers import the program, which then starts workers itself: put its own work under `if __name__ == "
@@ -182,6 +181,19 @@ def _named_when_dead(process: SpawnProcess, workers: int) -> Iterator[None]:
         killed = f"was killed by signal {-code}, probably for want of memory; use fewer `workers` than {workers}"
         ended = f"ended with exit status {code}; its own error stands above, or try 0 `workers`"
         raise InputError(f"worker process {process.pid} {killed if code < 0 else ended}") from error
+
+
+def _exit_status(process: SpawnProcess) -> int:
+    """Return the exit status of a process that is about to end, or has ended; 0 if it does not end.
+
+    Another thread may have learnt that it has ended, and not yet written down how: one that starts a process, or asks
+    which ones there are. It does so in a moment.
+    """
+    late = time.monotonic() + DYING
+    process.join(DYING)
+    while process.exitcode is None and time.monotonic() < late:
+        time.sleep(0.01)
+    return process.exitcode or 0
 
 
 def _serve(pipe: Connection, make_work: MakeWork[Job, Result]) -> None:

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from piqa.errors import InputError
 from piqa.system.files import replacing
+from piqa.training.failures import death_of_loader
 from piqa.training.signals import StopOnSignal, leave_together
 
 State = dict[str, Any]  # content of a checkpoint
@@ -40,11 +41,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
         Raises:
             InputError: If it cannot be written; a former checkpoint of that name is kept.
+            RuntimeError: If a loading process dies meanwhile; it is kept then, too.
         """
         with replacing(path) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # how torch's writer reports a full disk
+                if death_of_loader(error) is not None:  # nothing is wrong with the disk
+                    raise
                 raise OSError("not all of it could be written") from error
             file.flush()
             os.fsync(file.fileno())  # after a power cut the name must not point to bytes that were never written

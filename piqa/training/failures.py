@@ -23,10 +23,10 @@ def failed_in_one_line(kept: Callable[[], str], end_others: Callable[[], None]) 
         end_others()
         raise
     except (OSError, EOFError, RuntimeError) as error:
-        if _is_of_dead_loader(error):
+        if (death := death_of_loader(error)) is not None:
             end_others()
             raise InputError(
-                f"a process that loads images has died, perhaps for lack of memory ({error}); {kept()}, with fewer of "
+                f"a process that loads images has died, perhaps for lack of memory ({death}); {kept()}, with fewer of "
                 "them (`--data.loading.workers`) if it happens again"
             ) from error
         if not isinstance(error, OSError) or error.errno is None:
@@ -36,6 +36,16 @@ def failed_in_one_line(kept: Callable[[], str], end_others: Callable[[], None]) 
         raise InputError(f"{what}{error.strerror}; check the disk and its room; {kept()}") from error
 
 
-def _is_of_dead_loader(error: Exception) -> bool:
-    """Whether a loading process has died: PyTorch tells it, or the connection to it breaks before PyTorch sees it."""
-    return isinstance(error, (ConnectionError, EOFError)) or "DataLoader worker" in str(error)
+def death_of_loader(error: BaseException) -> BaseException | None:
+    """Return what tells that a loading process has died; None if it is another error.
+
+    PyTorch tells it, or the connection to it breaks before PyTorch sees it. PyTorch's error comes wherever the program
+    is at that moment, as from a signal: what is interrupted, such as the writer of a checkpoint, may then raise an
+    error of its own, which holds PyTorch's as its context.
+    """
+    if isinstance(error, (ConnectionError, EOFError)):
+        return error
+    one: BaseException | None = error
+    while one is not None and not (isinstance(one, RuntimeError) and "DataLoader worker" in str(one)):
+        one = one.__context__
+    return one

@@ -228,10 +228,11 @@ document.addEventListener("visibilitychange", async () => {
   if (shown !== null && hidden !== null) shown += performance.now() - hidden;
   hidden = null;
   if (busy || open_section() === "feedback") return;
+  const before = state; // an answer that is given here meanwhile makes the reply one of the past
   try { // another window of this link may have answered
     const reply = await fetch(`${address}/state`);
     const now = reply.ok ? await reply.json() : null;
-    if (now && !busy && (now.state.phase !== state.phase || now.state.question?.id !== state.question?.id)) await show(now.state);
+    if (now && !busy && state === before && (now.state.phase !== state.phase || now.state.question?.id !== state.question?.id)) await show(now.state);
   } catch {
     // the next answer will tell
   }
