@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from piqa.system.config_files import find_config
 from piqa.system.device import computes_bfloat16, pick_device
 from piqa.system.files import replacing
 from piqa.system.json_text import plain
+from piqa.system.launched import taken_from_launcher
 from piqa.system.ownership import claim_folder, locked
 from piqa.tasks.base import ScoringTask
 from piqa.training.averaged_weights import AveragedWeights
@@ -338,7 +338,8 @@ class PiqaCLI(LightningCLI):
     def _end_other_processes(self) -> None:
         launcher = self.trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.kill(signal.SIGKILL)  # they would wait for this process forever
+            for process in taken_from_launcher(launcher):
+                process.kill()  # they would wait for this process forever
 
     def _loggers(self) -> list[Logger]:
         loggers: list[Logger] = [MetricsFile(self.out)]

@@ -2,18 +2,28 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from lightning import Trainer
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from test_predict_faults import command, is_complete, rows_kept, slowly, wait_for_rows
 from tiny_models import write_images, write_tiny_model
 
 from piqa import predict
+from piqa.cli import PiqaCLI
 from piqa.errors import InputError
-from piqa.scoring.distributed import accelerator_of
+from piqa.scoring import distributed
+from piqa.scoring.distributed import accelerator_of, score_on_devices
 from piqa.scoring.resumable_csv import ScoreParts
 
 pytestmark = pytest.mark.slow
@@ -85,6 +95,42 @@ def test_a_killed_process_of_two_is_told_and_costs_no_row(model, images, undistu
     assert (process.returncode, "another of the scoring processes has ended early" in told) in [(2, True), (-9, False)]
     predict.main(command(model, images, out)[3:])
     assert is_complete(out, undisturbed)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Lightning's launcher with a process that has failed, and how often its watch has killed this process."""
+    killed = []
+    monkeypatch.setattr(_ChildProcessObserver, "_terminate_all", lambda self: killed.append(self))
+    launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
+    launcher.procs = [subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])]
+    launcher.procs[0].wait()
+    watch = _ChildProcessObserver(os.getpid(), launcher.procs)
+    yield launcher, lambda: (watch._run(), len(killed))
+    watch._run()
+
+
+def test_who_tells_of_a_dead_process_is_not_killed_by_lightning_meanwhile(watched, monkeypatch):
+    launcher, look = watched
+    assert look() == (True, 1)  # as long as nothing is told
+
+    class Ends(Trainer):
+        def predict(self, *_, **__):
+            raise InputError("another process has ended early")
+
+    monkeypatch.setattr(distributed, "Trainer", Ends)
+    monkeypatch.setattr(DDPStrategy, "launcher", launcher, raising=False)
+    with pytest.raises(InputError, match="another process has ended early"):
+        score_on_devices(SimpleNamespace(open=ExitStack()), "cpu", 2, 1)
+    assert look() == (True, 1)
+
+
+def test_who_ends_the_other_processes_of_a_training_is_not_killed_by_lightning_meanwhile(watched):
+    launcher, look = watched
+    sleeps = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    launcher.procs.append(sleeps)
+    PiqaCLI._end_other_processes(SimpleNamespace(trainer=SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))))
+    assert sleeps.wait() == -signal.SIGKILL and look() == (True, 0)
 
 
 def test_processes_of_a_launcher_meet_even_where_nothing_is_left_to_score(

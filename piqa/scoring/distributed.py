@@ -26,6 +26,7 @@ from piqa.errors import InputError
 from piqa.scoring.image_batches import ImageBatch, until_the_disk_is_gone
 from piqa.scoring.resumable_csv import ScoreParts
 from piqa.scoring.scorer import Row, Scorer
+from piqa.system.launched import taken_from_launcher
 from piqa.system.progress import Advance, progress
 
 
@@ -157,7 +158,9 @@ def score_on_devices(module: ScoringModule, accelerator: str, devices: int, node
         )
         try:
             trainer.predict(module, return_predictions=False)
-        except SystemExit as error:
-            if is_first_process() and isinstance(error.__context__, KeyboardInterrupt):
+        except BaseException as error:
+            taken_from_launcher(strategy.launcher)
+            stopped = isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
+            if is_first_process() and stopped and error.__context__ is not None:
                 raise error.__context__ from None
             raise
