@@ -100,6 +100,14 @@ def test_the_page_names_means_as_means_and_no_p_as_zero(compared, tmp_path):
     assert "Judged by" in page and "Judged_by" not in page
 
 
+def test_a_gate_on_the_second_device_speaks_of_it_by_its_name(compared, tmp_path, capsys):
+    status, found = compared(rows_of(BETTER, noise=0.01), "--scale", "1", "--fail_if", "B worse than A")
+    said, page = capsys.readouterr(), (tmp_path / "out" / "comparison.html").read_text()
+    assert status == 1 and found["gate"]["cases"][0]["estimate"] < 0.5
+    assert "P(B better) 0.2" in said.err and "P(A better)" not in said.err + page
+    assert "B wins 0 scenes, loses 12" in page and "Scenes that B loses most" in page and "A wins" not in page
+
+
 def _phi(z):
     from scipy.special import ndtr
 
