@@ -368,3 +368,10 @@ def test_the_plan_tells_the_scenes_that_are_needed(compared, capsys):
     needed = plan["needed"][0]["repeats"]
     assert 0 <= rho <= 1 and needed["1"] > needed["10"] >= rho * needed["1"] - 3
     assert "smallest difference that these scenes can show" in capsys.readouterr().out
+
+
+def test_no_plan_asks_for_fewer_scenes_than_a_verdict_takes(compared):
+    arguments = ("--plan", "true", "--detect", "[0.5]", "--margin", "0.5")
+    plan = pair_of(compared(rows_of(BETTER, scenes=7, repeats=2, noise=0.01), *arguments)[1])["plan"]
+    assert plan["equivalence"] == plan["non_inferiority"] == plan["needed"][0]["t"] == plan["needed"][0]["sign"] == 6
+    assert set(plan["needed"][0]["repeats"].values()) == {6}
