@@ -264,8 +264,8 @@ def _tell(
         if (told := answers_in_words(pair, account.devices)) is not None:
             print(printable(f"  {told}"))
         if power is not None and (planned := plan_for(pair, detect, power)) is not None:
-            for line in plan_lines(planned, _unit(found.settings)):
-                print(f"  {line}")
+            for line in plan_lines(planned, _unit(found.settings, account.devices.title(pair.a))):
+                print(printable(f"  {line}"))
     if not found.pairs:
         print("No verdict: factors have no common scale; name a model, or the one factor that decides with `--factor`")
         for one in factors[:10]:
@@ -279,8 +279,8 @@ def _tell(
     print(folder / PAGE)
 
 
-def _unit(settings: Settings) -> str:
-    return "in P(A better)" if settings.measure == "preference" else settings.unit
+def _unit(settings: Settings, a: str) -> str:
+    return f"in P({a} better)" if settings.measure == "preference" else settings.unit
 
 
 def _end(gate: Gate, undecided: Undecided) -> None:

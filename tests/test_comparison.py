@@ -100,6 +100,14 @@ def test_the_page_names_means_as_means_and_no_p_as_zero(compared, tmp_path):
     assert "Judged by" in page and "Judged_by" not in page
 
 
+def test_a_gate_on_the_second_device_speaks_of_it_by_its_name(compared, tmp_path, capsys):
+    status, found = compared(rows_of(BETTER, noise=0.01), "--scale", "1", "--fail_if", "B worse than A")
+    said, page = capsys.readouterr(), (tmp_path / "out" / "comparison.html").read_text()
+    assert status == 1 and found["gate"]["cases"][0]["estimate"] < 0.5
+    assert "P(B better) 0.2" in said.err and "P(A better)" not in said.err + page
+    assert "B wins 0 scenes, loses 12" in page and "Scenes that B loses most" in page and "A wins" not in page
+
+
 def _phi(z):
     from scipy.special import ndtr
 
@@ -360,3 +368,10 @@ def test_the_plan_tells_the_scenes_that_are_needed(compared, capsys):
     needed = plan["needed"][0]["repeats"]
     assert 0 <= rho <= 1 and needed["1"] > needed["10"] >= rho * needed["1"] - 3
     assert "smallest difference that these scenes can show" in capsys.readouterr().out
+
+
+def test_no_plan_asks_for_fewer_scenes_than_a_verdict_takes(compared):
+    arguments = ("--plan", "true", "--detect", "[0.5]", "--margin", "0.5")
+    plan = pair_of(compared(rows_of(BETTER, scenes=7, repeats=2, noise=0.01), *arguments)[1])["plan"]
+    assert plan["equivalence"] == plan["non_inferiority"] == plan["needed"][0]["t"] == plan["needed"][0]["sign"] == 6
+    assert set(plan["needed"][0]["repeats"].values()) == {6}

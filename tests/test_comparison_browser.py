@@ -22,5 +22,7 @@ def test_the_page_of_a_comparison_works_and_has_no_faults(opened, tmp_path):
             assert page.locator("h1").inner_text() == "3 devices"
             assert page.locator("circle").count() == 30
             assert page.locator(".pane img").count() == 2
+            value = page.locator("#about dd >> nth=0").bounding_box()
+            assert value["width"] > width / 3, "values have room on a narrow screen, too"
             page.click("summary >> nth=0")
             assert faults(page) == []

@@ -52,22 +52,26 @@ class ExtremeScenes:
         self._measure: FactorMeasurer | None = None
         self._measured: dict[str, PortraitFactors | None] = {}
 
-    def of(self, pair: PairResult) -> tuple[list[Extreme], list[Extreme]]:
-        """Return the scenes that A loses most, the worst first, and those that it wins most, the best first."""
+    def of(self, pair: PairResult, names: tuple[str, str]) -> tuple[list[Extreme], list[Extreme]]:
+        """Return the scenes that A loses most, the worst first, and those that it wins most, the best first.
+
+        Args:
+            pair: The comparison of two devices.
+            names: What its A and its B are called.
+        """
         ordered = sorted(pair.scenes, key=lambda one: one.difference)
         lost = [one for one in ordered if one.difference < 0][: self._count]
         won = [one for one in reversed(ordered) if one.difference > 0][: self._count]
-        return [self._shown(one, pair) for one in lost], [self._shown(one, pair) for one in won]
+        return [self._shown(one, pair, names) for one in lost], [self._shown(one, pair, names) for one in won]
 
-    def _shown(self, result: SceneResult, pair: PairResult) -> Extreme:
+    def _shown(self, result: SceneResult, pair: PairResult, names: tuple[str, str]) -> Extreme:
         a, b = (self._scenes.typical(result.scene, device) for device in (pair.a, pair.b))
         found_a, found_b = self._factors(a), self._factors(b)
         if found_a is None or found_b is None:
             return Extreme(result, a, b)
-        lines = difference_lines("A", "B", compare_factors(found_a, found_b), most=4)[2:]
-        return Extreme(
-            result, a, b, [_image("A", a, found_a), _image("B", b, found_b)], [line.strip() for line in lines]
-        )
+        lines = difference_lines(*names, compare_factors(found_a, found_b), most=4, called=names)[2:]
+        images = [_image(names[0], a, found_a), _image(names[1], b, found_b)]
+        return Extreme(result, a, b, images, [line.strip() for line in lines])
 
     def _factors(self, shot: Shot) -> PortraitFactors | None:
         """Return what is measured of a shot; None where its file is not there or cannot be measured."""
@@ -82,12 +86,12 @@ class ExtremeScenes:
         return self._measured[shot.file]
 
 
-def _image(letter: str, shot: Shot, found: PortraitFactors) -> dict[str, Any]:
+def _image(device: str, shot: Shot, found: PortraitFactors) -> dict[str, Any]:
     name = printable(shot.image)
     return {
         "src": _data_uri(found.copy(SIDE)),
-        "alt": f"{letter}: {name}",
-        "title": f"{letter}: {name}",
+        "alt": f"{device}: {name}",
+        "title": f"{device}: {name}",
         "width": found.width,
         "height": found.height,
         "box": None if found.face_box is None else [round(float(edge), 1) for edge in found.face_box],

@@ -102,8 +102,9 @@ def _pair(
     pair: PairResult, names: DeviceNames, extremes: ExtremeScenes | None, detect: Sequence[float]
 ) -> dict[str, object]:
     plan = plan_for(pair, detect)
-    unit = {"preference": "in P(A better)", "difference": pair.settings.unit, "win rate": pair.settings.unit}
-    lost, won = extremes.of(pair) if extremes is not None else ([], [])
+    a, b = (printable(names.title(key)) for key in (pair.a, pair.b))
+    unit = {"preference": f"in P({a} better)", "difference": pair.settings.unit, "win rate": pair.settings.unit}
+    lost, won = extremes.of(pair, (a, b)) if extremes is not None else ([], [])
     measured = pair.settings.measure == "preference"
     return {
         **_row(pair, names),
@@ -111,7 +112,7 @@ def _pair(
         "outcomes": pair.outcomes,
         "bootstrap": pair.interval(True) if pair.settings.measure != "win rate" else None,
         "dots": [(printable(one.scene), one.preference if measured else one.difference) for one in pair.scenes],
-        "dot_title": "P(A better) of every scene" if measured else "Difference of every scene, A less B",
+        "dot_title": f"P({a} better) of every scene" if measured else f"Difference of every scene, {a} less {b}",
         "neutral": 0.5 if measured else 0.0,
         "plan": [] if plan is None else plan_lines(plan, unit[pair.settings.measure]),
         "repeats": pair.repeats,

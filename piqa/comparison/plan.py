@@ -8,7 +8,7 @@ from math import sqrt
 
 from scipy.stats import norm
 
-from piqa.comparison.pair import PairResult
+from piqa.comparison.pair import FEWEST, PairResult
 from piqa.comparison.power import (
     detectable_effect,
     detectable_win_rate,
@@ -91,10 +91,15 @@ def plan_for(pair: PairResult, detect: Sequence[float] = (), power: float = 0.8)
         detectable_effect(n, power, alpha) * deviation,
         detectable_win_rate(n, power, alpha),
         [_needed(pair, abs(size), power, alpha) for size in wanted if size],
-        equivalence_scenes(margin, deviation, power, settings.alpha) if margin else None,
-        non_inferiority_scenes(margin, deviation, power, settings.alpha) if margin else None,
+        _enough(equivalence_scenes(margin, deviation, power, settings.alpha)) if margin else None,
+        _enough(non_inferiority_scenes(margin, deviation, power, settings.alpha)) if margin else None,
         pair.repeats.correlation,
     )
+
+
+def _enough(scenes: int) -> int:
+    """Return as many scenes as a verdict takes at least, however plain the difference is."""
+    return max(scenes, FEWEST)
 
 
 def _needed(pair: PairResult, size: float, power: float, alpha: float) -> Needed:
@@ -105,9 +110,10 @@ def _needed(pair: PairResult, size: float, power: float, alpha: float) -> Needed
         single = _single_deviation(pair)
         for count in REPEATS:
             rho = pair.repeats.correlation
-            repeats[count] = t_scenes(size / (single * sqrt((1 + (count - 1) * rho) / count)), power, alpha)
-    t = t_scenes(effect, power, alpha)
-    return Needed(size, t, sign_scenes(rate, power, alpha), t_power(len(pair.scenes), effect, alpha), repeats)
+            effect_of_means = size / (single * sqrt((1 + (count - 1) * rho) / count))
+            repeats[count] = _enough(t_scenes(effect_of_means, power, alpha))
+    t = _enough(t_scenes(effect, power, alpha))
+    return Needed(size, t, _enough(sign_scenes(rate, power, alpha)), t_power(len(pair.scenes), effect, alpha), repeats)
 
 
 def _single_deviation(pair: PairResult) -> float:

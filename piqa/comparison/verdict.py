@@ -81,7 +81,7 @@ def _under(verdict: Phrase, pair: PairResult) -> Phrase:
 
 def _verdict(pair: PairResult, two: Mapping[str, str]) -> Phrase:
     """Return what the primary test says of two devices; where one is better, also by less or more than the margin."""
-    verdict, margin = verdict_of(pair), margin_words(pair)
+    verdict, margin = verdict_of(pair), margin_words(pair, two["a"])
     if verdict == "equivalent":
         return Phrase("{a} and {b} are equivalent within {margin}", **two, margin=margin)
     if verdict == "not decided":
@@ -116,7 +116,7 @@ def answers_in_words(pair: PairResult, names: DeviceNames) -> str | None:
     return joined([said, note]) if repeats else said
 
 
-def estimate_words(pair: PairResult, a: str = "A") -> str:
+def estimate_words(pair: PairResult, a: str) -> str:
     """Return the primary measure with its 95 % interval; `a` is what A is called."""
     if pair.settings.measure == "win rate":
         rate, ends = number(pair.estimate, 3), _ends(pair.win_interval.ends, 3)
@@ -134,13 +134,13 @@ def estimate_words(pair: PairResult, a: str = "A") -> str:
     )
 
 
-def margin_words(pair: PairResult) -> str:
-    """Return the margin with its unit."""
+def margin_words(pair: PairResult, a: str) -> str:
+    """Return the margin with its unit; `a` is what A is called."""
     margin = pair.settings.margin
     if pair.settings.measure == "win rate":
         return Phrase("{margin:g} in win rate", margin=margin)
     if pair.settings.measure == "preference":
-        return Phrase("{margin:g} in P(A better)", margin=margin)
+        return Phrase("{margin:g} in P({a} better)", margin=margin, a=a)
     return Phrase("{margin:g} {unit}", margin=margin, unit=as_phrase(pair.settings.unit))
 
 
@@ -244,7 +244,7 @@ def decide(claim: str, whole: PairResult, by_condition: Mapping[str, PairResult]
     asked = ["all scenes", *critical]
     usable = [name for name in asked if _usable(pairs[name])]
     adjusted = raw | dict(zip(usable, holm([raw[name] for name in usable]).tolist(), strict=True))
-    cases = [_case(name, pair, adjusted[name], name in asked) for name, pair in pairs.items()]
+    cases = [_case(name, pair, adjusted[name], name in asked, _first_of(claim)) for name, pair in pairs.items()]
     return Gate(claim, whole.a, whole.b, cases, whole.settings.alpha)
 
 
@@ -252,7 +252,13 @@ def _usable(pair: PairResult) -> bool:
     return pair.enough and not pair.all_tied
 
 
-def _case(name: str, pair: PairResult, p_worse: float, critical: bool) -> GateCase:
+def _first_of(claim: str) -> str:
+    """Return the device that a claim says to be worse, as it is written there."""
+    found = CLAIM.fullmatch(claim.strip())
+    return "A" if found is None else found["a"]
+
+
+def _case(name: str, pair: PairResult, p_worse: float, critical: bool, device: str) -> GateCase:
     settings, n = pair.settings, len(pair.scenes)
     p_within = pair.p_within(settings.margin) if n else float("nan")
     state: GateState = "not decided"
@@ -268,5 +274,6 @@ def _case(name: str, pair: PairResult, p_worse: float, critical: bool) -> GateCa
         low, high = pair.bounds
         limit = settings.neutral - settings.margin
         digits = digits_for(high - low)
-        why = f"{estimate_words(pair)}, {n} scenes; bounds {_ends((low, high), digits)} against the limit {limit:g}"
+        why = f"{estimate_words(pair, device)}, {n} scenes; "
+        why += f"bounds {_ends((low, high), digits)} against the limit {limit:g}"
     return GateCase(name, state, critical, f"{state}: {why}", p_worse, p_within, pair)

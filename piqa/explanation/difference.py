@@ -125,7 +125,12 @@ def _size(image: PortraitFactors | KeptFactors) -> float:
 
 
 def difference_lines(
-    name_a: str, name_b: str, factors: Sequence[FactorDifference], score: ScoreDifference | None = None, most: int = 8
+    name_a: str,
+    name_b: str,
+    factors: Sequence[FactorDifference],
+    score: ScoreDifference | None = None,
+    most: int = 8,
+    called: tuple[str, str] = ("A", "B"),
 ) -> list[str]:
     """Return the difference of two images as lines of text for a terminal.
 
@@ -135,24 +140,28 @@ def difference_lines(
         factors: As `compare_factors` returns them.
         score: What a model says of them, if there is one.
         most: Factors that are named; those that differ by less than half a step are not.
+        called: What both are called in the lines.
     """
-    lines = [f"A: {name_a}", f"B: {name_b}"]
+    first, second = called
+    lines = [f"{first}: {name_a}", f"{second}: {name_b}"]
     if score is not None:
         gap = score.score_a - score.score_b
-        higher = "both are alike" if abs(gap) < 0.0005 else f"{'A' if gap > 0 else 'B'} is higher by {abs(gap):.3f}"
-        lines.append(f"Score: A {score.score_a:.3f}, B {score.score_b:.3f}; {higher}")
+        higher = (
+            "both are alike" if abs(gap) < 0.0005 else f"{first if gap > 0 else second} is higher by {abs(gap):.3f}"
+        )
+        lines.append(f"Score: {first} {score.score_a:.3f}, {second} {score.score_b:.3f}; {higher}")
         lines += [f"  of it by the branch {branch}: {share:+.3f}" for branch, share in score.shares.items()]
     named = [one for one in factors if abs(one.steps) >= 0.5][:most]
     if not named:
         return [*lines, "No measured factor differs by half a step or more."]
     lines.append("Measured differences, the most telling first (in steps that a viewer sees):")
-    return lines + [f"  {_line(one)}" for one in named]
+    return lines + [f"  {_line(one, first, second)}" for one in named]
 
 
-def _line(one: FactorDifference) -> str:
+def _line(one: FactorDifference, a: str, b: str) -> str:
     factor = one.factor
-    values = f"A {one.a:.{factor.digits}f}, B {one.b:.{factor.digits}f} {factor.unit}".rstrip()
-    better = f"{'A' if one.steps > 0 else 'B'} is better by" if factor.direction != "middle" else "they differ by"
+    values = f"{a} {one.a:.{factor.digits}f}, {b} {one.b:.{factor.digits}f} {factor.unit}".rstrip()
+    better = f"{a if one.steps > 0 else b} is better by" if factor.direction != "middle" else "they differ by"
     comes = ""
     if one.comes_with is not None and abs(one.telling) < abs(one.steps) / 2:
         comes = f", most of which comes with the {one.comes_with.title}"
