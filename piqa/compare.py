@@ -162,7 +162,6 @@ def compare(
         )
     nominal = level_of_look(look, looks, alpha, spending)
     start, folder, account = time.perf_counter(), Path(out), Account()
-    folder.mkdir(parents=True, exist_ok=True)
     with locked(out, folder=True):
         claim_folder(out, WHAT)
         WrittenFiles(folder).check(FILES)

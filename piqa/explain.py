@@ -112,7 +112,6 @@ def explain(
         files = expand(images, list, tell=_tell)
     if compare and len(files) != 2:
         raise InputError(f"`--compare true` takes two images, not {len(files)}; name the two")
-    Path(out).mkdir(parents=True, exist_ok=True)
     with locked(out, folder=True):
         claim_folder(out, WHAT)
         run = _Run(files, out, scenes)

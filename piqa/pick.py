@@ -143,7 +143,6 @@ def pick(
     model = None
     if ckpt_path is not None:
         model = ModelOptions(ckpt_path, test_crops, batch_size, device, precision, workers, liqe, trust)
-    Path(out).mkdir(parents=True, exist_ok=True)
     with locked(out, folder=True):
         claim_folder(out, WHAT)
         remove_leftovers(out)

@@ -65,6 +65,12 @@ def test_a_folder_is_refused(tmp_path):
     assert refused(tmp_path) == f"cannot read {tmp_path}: Is a directory; check the path"
 
 
+@pytest.mark.parametrize("start", [b"PK\x03\x04\x14\x00", b"\xd0\xcf\x11\xe0\xa1\xb1"])
+def test_a_workbook_under_the_name_of_a_csv_is_named(tmp_path, start):
+    line = refused(write(tmp_path, start + bytes(20)))
+    assert "is a workbook of a spreadsheet or an archive, no text; save its table as CSV" in line
+
+
 @pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 image", "image,score\ncafé.jpg,1\n".encode("latin-1")])
 def test_a_file_that_is_not_utf8_is_refused(tmp_path, content):
     path = write(tmp_path, content)

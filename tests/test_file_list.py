@@ -9,6 +9,7 @@ from tiny_models import write_images
 from piqa.errors import InputError
 from piqa.scoring import file_list
 from piqa.scoring.file_list import expand
+from piqa.system.ownership import claim_folder
 
 
 def touch(folder, *names):
@@ -182,6 +183,21 @@ def test_thumbnails_and_service_files_of_other_programs_are_left_out_and_counted
 def test_a_hidden_folder_that_is_named_is_listed(tmp_path):
     touch(tmp_path, ".photos/a.jpg")
     assert found_in(tmp_path / ".photos") == (["a.jpg"], [])
+
+
+@pytest.mark.parametrize(
+    ("what", "left_out"), [("report of portraits", True), ("folder of picks", False), ("demo dataset", False)]
+)
+def test_images_of_piqas_own_results_are_no_photographs_unless_their_folder_is_named(tmp_path, what, left_out):
+    touch(tmp_path, "a.jpg", "out/sheet/a.jpg", "out/index.html")
+    claim_folder(tmp_path / "empty", what)
+    (tmp_path / "empty" / ".piqa.json").rename(tmp_path / "out" / ".piqa.json")
+    files, told = found_in(tmp_path)
+    if left_out:
+        assert (files, told) == (["a.jpg"], ["1 file was left out: 1 of piqa's own results"])
+    else:
+        assert files == ["a.jpg", "out/sheet/a.jpg"]
+    assert found_in(tmp_path / "out")[0] == ["sheet/a.jpg"]
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path):

@@ -32,6 +32,21 @@ def test_the_temporary_name_lies_in_the_same_folder(tmp_path):
         temporary.write_text("new")
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "写" * 83], ids=["latin", "chinese"])
+def test_a_name_as_long_as_a_file_may_have_is_written(tmp_path, stem):
+    first, second = tmp_path / f"{stem}.csv", tmp_path / f"{stem}.jsn"
+    with replacing(first) as one, replacing(second) as other:
+        one.write_text("first")
+        other.write_text("second")
+    assert (first.read_text(), second.read_text()) == ("first", "second")
+    assert len(names(tmp_path)) == 2
+    left = tmp_path / one.name
+    left.touch()
+    os.utime(left, (0, 0))
+    remove_leftovers(tmp_path)
+    assert not left.exists()
+
+
 def test_an_old_file_is_replaced(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("old")

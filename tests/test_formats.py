@@ -191,6 +191,19 @@ def test_an_archive_is_named():
     assert "a zip archive" in refusal(decode_image, zipped(), "photos.jpg")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty; copy it anew"),
+        (bytes(5000), "it holds nothing but zeros; copy it anew"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0f\nsize 9\n", "it is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html><head><title>404", "it is a web page"),
+    ],
+)
+def test_what_stands_in_the_place_of_an_image_is_named(content, words):
+    assert f"a.jpg is not an image that can be read: {words}" in refusal(decode_image, content, "a.jpg")
+
+
 def test_what_has_no_name_is_refused_all_the_same():
     assert refusal(decode_image, b"device,score\n", "a.csv") == "a.csv is not an image that can be read"
 

@@ -104,3 +104,13 @@ def test_a_lock_alone_does_not_make_a_folder_anybodys(tmp_path):
     with locked(tmp_path / "run", folder=True):
         claim_folder(tmp_path / "run", "training run")
     assert Path(tmp_path / "run" / MARKER).is_file()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.txt/inside", "link", "link/inside"])
+def test_what_is_in_the_way_of_a_folder_is_named(tmp_path, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "deep")
+    line = refusal(lambda: locked(tmp_path / name, folder=True).__enter__())
+    kind = "no folder" if name.startswith("notes") else "a link that leads nowhere"
+    assert f"cannot write into {tmp_path / name}: {tmp_path / name.split('/')[0]} is {kind}; name another" in line
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "notes.txt"]

@@ -74,7 +74,6 @@ def place_picks(files: Sequence[str], folder: str | Path, copy: bool = False) ->
         InputError: If the folder is somebody else's or cannot be written. A file that is gone is a line of the result.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, folder=True):
         claim_folder(folder, WHAT)
         journal = {name: said for name, said in _read(folder).items() if _is_own(folder / name, said)}

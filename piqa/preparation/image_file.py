@@ -43,6 +43,7 @@ OTHER_KINDS = (  # first bytes of what is no image file, or none that is read
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
 )
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 Pixels = NDArray[np.uint8]
 
 
@@ -138,12 +139,18 @@ def to_upright_rgb(image: Image.Image, name: str, colour: Colour = "stored") -> 
 
 def _hint(content: bytes, kind: str | None) -> str:
     """Say which format was found, and what to do."""
+    if not content.strip(b"\0"):  # what a copy that was broken off, or a full disk, leaves behind
+        return f": it {'holds nothing but zeros' if content else 'is empty'}; copy it anew from where it came"
+    if content.startswith(LFS_POINTER):
+        return ": it is a pointer of Git LFS, and the image was not fetched; run `git lfs pull`"
     if kind is None:
         kind = next((name for start, name in OTHER_KINDS if content.startswith(start)), None)
         if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
             kind = "a video"
         if b"<svg" in content[:1000].lower():
             kind = "SVG"
+        elif content[:100].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            return ": it is a web page, such as a server sends in place of a file; fetch the image anew"
     elif kind in READ or (kind == "AVIF" and "AVIF" in Image.OPEN):
         return f": it begins as {kind} and is damaged"
     elif kind.startswith("camera RAW"):

@@ -17,6 +17,7 @@ from PIL import Image
 from piqa.errors import InputError
 from piqa.preparation.image_formats import FIRST_BYTES, PHOTO_ENDINGS, format_of
 from piqa.system.csv_cells import RUNS
+from piqa.system.ownership import MARKER, folder_mark
 
 # Formats of Pillow's that hold no photograph, or that it only passes on to another program.
 NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
@@ -33,6 +34,8 @@ SERVICE_FOLDERS = {
 }
 SERVICE_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini"}
 SERVICE = "hidden or of another program, such as thumbnails"
+OWN = "of piqa's own results"
+PHOTOS = {"demo dataset", "folder of picks"}  # folders of piqa's, by their markers, whose images are no results
 LINK = "behind a broken link"
 SPECIAL = "pipes or devices"
 NO_ENDING = "without an ending"
@@ -51,7 +54,7 @@ def expand(
     A file that is meant twice, or by two spellings of its path, comes once. A name that a spreadsheet would run, such
     as `=1.jpg`, is spelled `./=1.jpg`. In folders, a file is an image by its ending, or else by its first bytes. Hidden
     files and folders, and those that other programs keep their thumbnails in, are left out, as all that is no image; so
-    is a folder that cannot be read.
+    are a folder that cannot be read, and one below a folder that piqa wrote results into, such as a report.
 
     Args:
         images: Images and folders.
@@ -98,7 +101,7 @@ class _Folders:
             yield str(path)
             return
         before, empty = len(self.faults), True
-        for file in self._below(str(path)):
+        for file in self._below(str(path)):  # a folder that is named itself may be one of results
             empty = False
             yield file
         if empty and len(self.faults) == before:
@@ -124,28 +127,39 @@ class _Folders:
             if entry is None:
                 open_folders.pop()
             elif _is_folder(entry):
-                open_folders.append(self._inside(entry.path))
+                open_folders.append(self._inside(entry.path, named=False))
             elif (kind := _kind_left_out(entry, self._companions)) is None:
                 yield str(Path(entry.path))
             elif kind:
                 self._left_out[kind] += 1
 
-    def _inside(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """Return what lies in a folder, by name, without what other programs keep there."""
+    def _inside(self, folder: str, named: bool = True) -> Iterator[os.DirEntry[str]]:
+        """Return what lies in a folder, by name, without what piqa and other programs keep there."""
         inside: list[os.DirEntry[str]] = []
+        service = 0
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if not named and entry.name == MARKER and _is_of_results(folder):
+                        self._left_out[OWN] += 1  # the portraits of a report, say, would be scored as photographs
+                        return iter(())
                     if _is_service(entry.name):
-                        self._left_out[SERVICE] += 1
+                        service += 1
                     else:
                         inside.append(entry)
         except OSError as error:  # also in the middle, where a drive vanishes
             self.faults.append(
                 f"the folder {folder} was left out: {error.strerror}; check its permissions and its disk"
             )
+        if service:
+            self._left_out[SERVICE] += service
         inside.sort(key=lambda entry: entry.name)
         return iter(inside)
+
+
+def _is_of_results(folder: str) -> bool:
+    mark = folder_mark(folder)
+    return mark is not None and mark["what"] not in PHOTOS
 
 
 def _is_service(name: str) -> bool:

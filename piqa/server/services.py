@@ -21,6 +21,7 @@ from piqa.server.projects import Projects
 from piqa.server.records import Facts, Photo, Project
 from piqa.server.settings import ServerSettings
 from piqa.server.storage import Storage
+from piqa.system.files import make_folder
 from piqa.system.ownership import locked
 
 
@@ -45,7 +46,7 @@ class Services:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds photos of people, and raters' links
+        make_folder(settings.data, mode=0o700)  # it holds photos of people, and raters' links
         self._held = ExitStack()
         if settings.database is None:
             self._held.enter_context(locked(settings.data, folder=True))

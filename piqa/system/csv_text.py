@@ -22,6 +22,7 @@ SEPARATOR_LINE = re.compile(rf'(?i)\s*"?sep=([{SEPARATORS}])"?[\s{SEPARATORS}]*'
 DECIMAL_COMMA = re.compile(r"[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}([.,' \u00a0\u202f][0-9]{3})+([.,][0-9]*)?")
 DATE = re.compile(r"(?i)\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|.*\d.*[^\W\d_]{3}.*|[^\W\d_]{3,}[-. ]+\d+")
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, and .xls, whatever their name says
 UTF16_SAMPLE = 2048  # bytes
 
 
@@ -39,6 +40,8 @@ def read_text(path: str | Path, errors: str = "strict") -> str:
         if stat.S_ISCHR(Path(path).stat().st_mode):
             raise InputError(f"{path} is a device; name a file")  # some have no end
         content = Path(path).read_bytes()
+        if content.startswith(WORKBOOKS):
+            raise InputError(f"{path} is a workbook of a spreadsheet or an archive, no text; save its table as CSV")
         text = content.decode(_encoding(content), errors)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error

@@ -22,6 +22,7 @@ with suppress(OSError):
 HERE = hashlib.blake2b(_place.encode(), digest_size=4).hexdigest()
 # How `replacing` names a temporary file; the first version left out the place.
 TEMPORARY = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{8})?\.\d+\.\d+\.part")
+LONGEST_NAME = 255  # bytes, of the usual file systems
 ANY = re.compile(".*")
 OF_DEVICES = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}
 OLD = 24 * 3600  # seconds after which no process is still writing a temporary file
@@ -46,7 +47,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         'done'
     """
     path = regular_target(path)
-    temporary = path.with_name(f".{path.name}.{HERE}.{os.getpid()}.{threading.get_ident()}.part")
+    temporary = path.with_name(_temporary_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -60,6 +61,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _temporary_name(name: str) -> str:
+    """Return a name of this thread's own for what is written under a name, as long as a file system takes it."""
+    end = f".{HERE}.{os.getpid()}.{threading.get_ident()}.part"
+    encoded, room = os.fsencode(name), LONGEST_NAME - len(end) - 1
+    if len(encoded) > room:  # two long names may begin alike
+        digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
+        name = encoded[: room - len(digest)].decode("utf-8", "ignore") + digest
+    return f".{name}{end}"
+
+
+def make_folder(folder: str | Path, mode: int = 0o777) -> None:
+    """Make a folder that is to be written into, and those above it, unless it is there.
+
+    Args:
+        folder: The folder.
+        mode: Of a folder that is made.
+
+    Raises:
+        InputError: If a file, or a link that leads nowhere, has its name or that of a folder above it.
+        OSError: If it cannot be made for another reason.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        above = (one for one in (folder, *folder.parents) if os.path.lexists(one))
+        place = next(above, folder)
+        kind = "a link that leads nowhere" if place.is_symlink() and not place.exists() else "no folder"
+        raise InputError(f"cannot write into {folder}: {place} is {kind}; name another folder") from error
 
 
 def regular_target(path: str | Path) -> Path:

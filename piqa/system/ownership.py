@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import SoftFileLock, Timeout
 
 from piqa.errors import InputError
-from piqa.system.files import digest_of, regular_target
+from piqa.system.files import digest_of, make_folder, regular_target
 from piqa.system.json_text import write_json
 
 MARKER = ".piqa.json"  # in a folder of ours
@@ -135,7 +135,7 @@ def locked(output: str | Path, *, folder: bool = False) -> Iterator[None]:
     path = output / f".piqa{LOCK}" if folder else output.with_name(f".{output.name}{LOCK}")
     lock = SoftFileLock(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:  # filelock before 4.2 removes a stale lock at the first try, and takes it at the second
