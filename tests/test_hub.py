@@ -19,6 +19,7 @@ from piqa.errors import FileAccessError
 from piqa.models import CLIPIQA, Backbone, DualBranch, Regressor
 from piqa.tasks import InitialWeights, RegressionTask
 from piqa.weights import cache, download, state_dicts
+from piqa.weights.command import models
 
 GOOD = backbone_bytes()
 
@@ -136,6 +137,14 @@ def test_a_model_of_a_repository_is_had_again_without_the_hub(shared_model, serv
     server.stop()
     assert download.hub_model("hf:me/mine") == path
     assert path.with_suffix(".json").is_file()
+
+
+def test_a_repository_is_fetched_by_the_command_too(shared_model, capsys):
+    models("get", ["hf:me/mine@main"])
+    name, _, path = capsys.readouterr().out.strip().partition(": ")
+    assert name == "hf:me/mine@main"
+    assert Path(path).read_bytes() == (shared_model / "model.safetensors").read_bytes()
+    assert "its page on the Hub" in refusal(models, "show", ["hf:me/mine"])
 
 
 @pytest.mark.parametrize("given", ["hf:mine", "hf:", "hf:a/b/c", "hf:/b"])
