@@ -42,6 +42,7 @@ class Served:
         page: A page for people that is answered in its place.
         tagged: Whether an ETag is given, without which nothing can be resumed.
         ranges: Whether a part can be asked for.
+        moved: Where an answer leads instead, if anywhere.
     """
 
     content: bytes
@@ -51,6 +52,7 @@ class Served:
     page: bytes | None = None
     tagged: bool = True
     ranges: bool = True
+    moved: str = ""
 
     @property
     def sha256(self) -> str:
@@ -221,6 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(page)
 
     def send_file(self, served: Served | None, more: dict[str, str] | None = None) -> None:
+        if served is not None and served.moved:
+            self.send_page(302, b"", {"Location": served.moved})
+            return
         if served is None or served.status != 200 or served.page is not None:
             page = served.page if served is not None and served.page is not None else b"<html>no file</html>"
             retry = {"Retry-After": "7"} if served is not None and served.status == 429 else {}

@@ -236,6 +236,31 @@ def test_a_proxy_is_what_must_be_reachable(monkeypatch):
     assert asked == [("proxy.local", 3128)]
 
 
+@pytest.mark.parametrize("proxy", ["http://user:secret@[proxy", "localhost:port", "http://proxy.local:99999"])
+def test_a_proxy_that_is_no_address_is_told_without_its_password(monkeypatch, proxy):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(refusals.HostRefusal, match="HTTPS_PROXY") as told:
+        refusals.check_reachable("https://huggingface.co")
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "soon"])
+def test_a_limit_that_no_socket_takes_is_none(server, monkeypatch, seconds):
+    monkeypatch.setenv("PIQA_CONNECT_TIMEOUT", seconds)
+    refusals.check_reachable(server.url)
+
+
+@pytest.mark.parametrize("target", ["/lsvq.pth", "ftp://piqa.invalid/lsvq.pth", "http://[piqa/lsvq.pth"])
+def test_a_redirect_that_leads_nowhere_is_no_fault_of_the_disk(lsvq, target):
+    entry, served = lsvq
+    served.moved = target
+    told = refusal(download.fetch, entry)
+    assert "the answer of 127.0.0.1 cannot be followed" in told and str(cache.place_of(entry)) in told
+    assert "make room" not in told
+
+
 def test_where_connections_are_forbidden_nothing_is_asked(lsvq, server, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "forbids connections" in refusal(download.fetch, lsvq[0])

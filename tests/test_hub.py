@@ -11,11 +11,15 @@ from huggingface_hub import constants
 from model_server import COMMIT, LOGIN_PAGE, Served
 from named_models import backbone_bytes
 from refusals import refusal
+from small_clip import RESNET
 from tiny_models import write_images, write_tiny_model
 
 from piqa import Scorer
 from piqa.errors import FileAccessError
-from piqa.weights import cache, download
+from piqa.models import CLIPIQA, Backbone, DualBranch, Regressor
+from piqa.tasks import InitialWeights, RegressionTask
+from piqa.weights import cache, download, state_dicts
+from piqa.weights.command import models
 
 GOOD = backbone_bytes()
 
@@ -135,6 +139,14 @@ def test_a_model_of_a_repository_is_had_again_without_the_hub(shared_model, serv
     assert path.with_suffix(".json").is_file()
 
 
+def test_a_repository_is_fetched_by_the_command_too(shared_model, capsys):
+    models("get", ["hf:me/mine@main"])
+    name, _, path = capsys.readouterr().out.strip().partition(": ")
+    assert name == "hf:me/mine@main"
+    assert Path(path).read_bytes() == (shared_model / "model.safetensors").read_bytes()
+    assert "its page on the Hub" in refusal(models, "show", ["hf:me/mine"])
+
+
 @pytest.mark.parametrize("given", ["hf:mine", "hf:", "hf:a/b/c", "hf:/b"])
 def test_what_names_no_repository_is_refused(names, given):
     assert "names no repository" in refusal(download.hub_model, given)
@@ -155,3 +167,24 @@ def test_the_environments_endpoint_and_folder_are_honoured(shared_model, server,
     assert done.returncode == 0, done.stderr
     assert pd.read_csv(tmp_path / "scores.csv")["score"].notna().all()
     assert list(home.rglob("model.safetensors"))
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+@pytest.mark.parametrize("start", ["timm's, by the branch", "timm's, of a regressor", "OpenAI's"])
+def test_other_libraries_take_what_is_in_the_cache_where_the_hub_cannot_be_reached(
+    server, monkeypatch, start, reachable
+):
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    if not reachable:
+        server.stop()
+    asked = []
+    monkeypatch.setattr(Backbone, "load_timm_weights", lambda self: asked.append(constants.is_offline_mode()))
+    monkeypatch.setattr(CLIPIQA, "load_openai_weights", lambda self: asked.append(constants.is_offline_mode()))
+    if start == "OpenAI's":
+        state_dicts.load_clip(CLIPIQA(["quality"], architecture=RESNET), "openai")
+    elif start == "timm's, of a regressor":
+        RegressionTask(Regressor("test_resnet", 32), "imagenet").load_initial_weights()
+    else:
+        InitialWeights("imagenet").load(DualBranch("test_resnet", ("whole",), 32))
+    assert asked == [not reachable] and not constants.is_offline_mode()

@@ -11,6 +11,7 @@ from piqa.models.backbone import Backbone
 from piqa.models.clip import PromptedCLIP
 from piqa.models.tanet import TANet
 from piqa.weights import model_file, published, state_dicts
+from piqa.weights.hosts.hugging_face import asked_if_reachable
 from piqa.weights.registry import entry_named
 
 
@@ -54,7 +55,8 @@ class InitialWeights:
             if source is None or not isinstance(backbone, Backbone):
                 continue  # of a network of the user's own, which starts from what it was built with
             if source == "imagenet":
-                backbone.load_timm_weights()
+                with asked_if_reachable():
+                    backbone.load_timm_weights()
             elif source == "scratch":
                 rank_zero_warn(f"the {branch} backbone starts from scratch, without any pretraining")
             else:

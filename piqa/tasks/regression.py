@@ -18,6 +18,7 @@ from piqa.tasks.base import MakeOptimizer, MakeSchedule, ScoringTask, published_
 from piqa.tasks.losses import fidelity_loss, plcc_loss
 from piqa.training.compute_options import ComputeOptions
 from piqa.weights import state_dicts
+from piqa.weights.hosts.hugging_face import asked_if_reachable
 
 
 def slow_schedule(optimizer: Optimizer) -> LRScheduler:
@@ -61,7 +62,8 @@ class RegressionTask(ScoringTask):
         if self._source == "scratch":
             rank_zero_warn("the backbone starts from scratch, without ImageNet's pretraining")
         elif self._source == "imagenet":
-            self.network.backbone.load_timm_weights()
+            with asked_if_reachable():
+                self.network.backbone.load_timm_weights()
         else:
             state_dicts.load_backbone(self.network.backbone, self._source)
 

@@ -20,9 +20,9 @@ from rich.table import Table
 from piqa.errors import InputError, one_line_errors
 from piqa.system.command_line import Parser
 from piqa.weights.cache import cached_file, place_of, read_record
-from piqa.weights.download import fetch
+from piqa.weights.download import fetch, hub_model
 from piqa.weights.hosts import hugging_face
-from piqa.weights.registry import Entry, entries, get_entry
+from piqa.weights.registry import Entry, entries, get_entry, is_hub
 
 ACTIONS = ("list", "get", "show")
 PLAIN_WIDTH = 200  # letters of a line where no terminal shows the table
@@ -45,7 +45,7 @@ def models(action: str = "list", names: Sequence[str] = ()) -> None:
 
     Args:
         action: `list`, `get` or `show`.
-        names: Published names, for `get` and `show`; without any, `show` tells of all.
+        names: Published names, for `get` and `show`; without any, `show` tells of all. For `get` `hf:owner/name`, too.
 
     Raises:
         InputError: If there is no such action or name, or a file is not to be had.
@@ -56,14 +56,20 @@ def models(action: str = "list", names: Sequence[str] = ()) -> None:
         raise InputError("`piqa models list` takes no name; give `get` or `show` before the names")
     if action == "get" and not names:
         raise InputError("`piqa models get` takes at least one name; `piqa models` lists all names")
-    chosen = [get_entry(name) for name in names] or (list(entries().values()) if action == "show" else [])
+    hub = [name for name in names if is_hub(name)]
+    if hub and action == "show":
+        raise InputError(f"`piqa models show` tells of the names that it lists; of {hub[0]} its page on the Hub tells")
+    chosen = [get_entry(name) for name in names if name not in hub]
     if action == "list":
         _print_list()
-    for entry in chosen:
-        if action == "show":
+    elif action == "show":
+        for entry in chosen or entries().values():
             print("\n".join(_facts(entry)))
-        else:
+    else:
+        for entry in chosen:
             _get(entry)
+        for name in hub:
+            print(f"{name}: {hub_model(name)}")
 
 
 def _print_list() -> None:

@@ -22,6 +22,7 @@ from piqa.errors import FileAccessError, InputError
 from piqa.models import LIQE, Backbone
 from piqa.models.clip import PromptedCLIP
 from piqa.weights.download import named_file
+from piqa.weights.hosts.hugging_face import asked_if_reachable
 from piqa.weights.initialisation import WithoutInitialisation
 from piqa.weights.text_features import keep_text_features
 
@@ -261,7 +262,8 @@ def load_clip(network: PromptedCLIP, source: str | Path) -> None:
         InputError: If the weights are not available, are of another layout, or do not fit.
     """
     if source == "openai":
-        network.load_openai_weights()
+        with asked_if_reachable():
+            network.load_openai_weights()
         return
     source = named_file(source) or source
     state = read_state_dict(source)

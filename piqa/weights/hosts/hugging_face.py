@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from piqa.weights.hosts.refusal import HostRefusal, refusal_of
+from piqa.weights.hosts.refusal import HostRefusal, check_reachable, refusal_of
 
 HOST = "the Hugging Face Hub"
 TRIES = 3
@@ -28,6 +28,25 @@ def address() -> str:
     from huggingface_hub import constants
 
     return constants.ENDPOINT
+
+
+@contextmanager
+def asked_if_reachable() -> Iterator[None]:
+    """Let other libraries, which fetch by the Hub's own, take what is in its cache alone where it cannot be reached.
+
+    They would try for a minute, and tell of each try.
+    """
+    from huggingface_hub import constants
+
+    former = constants.HF_HUB_OFFLINE
+    try:
+        check_reachable(address())
+    except HostRefusal:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = former
 
 
 def cached(repo: str, file: str, revision: str | None) -> Path | None:

@@ -40,6 +40,9 @@ def download(url: str, target: Path, report: Progress) -> None:
                     return
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
                 pass  # cut off, or silent
+            except (requests.RequestException, ValueError) as error:  # redirects without end or to no address, say
+                reason = " ".join(str(error).split()).rstrip(".")
+                raise HostRefusal(f"the answer of {host} cannot be followed ({reason})") from error
             tries_left = TRIES if part.size > brought else tries_left - 1
             brought = max(brought, part.size)
             time.sleep(PAUSE)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 CONNECT_SECONDS = 1.2  # for the name and the connection together; a slower network sets `PIQA_CONNECT_TIMEOUT`
+LONGEST_SECONDS = 3600.0  # that `PIQA_CONNECT_TIMEOUT` can name: neither a socket nor a thread takes an infinite time
 READ_SECONDS = 30.0  # that a host may be silent
 Progress = Callable[[int, int | None], None]  # is told how many bytes are there, and of how many
 
@@ -65,8 +66,12 @@ def check_reachable(url: str) -> None:
     if is_offline():
         raise HostRefusal(f"the environment forbids connections (HF_HUB_OFFLINE), so that {host} was not asked")
     proxy = select_proxy(url, get_environ_proxies(url))
-    target = urlsplit(url if proxy is None else proxy if "://" in proxy else f"http://{proxy}")
-    port = target.port or (443 if target.scheme == "https" else 80)
+    try:
+        target = urlsplit(url if proxy is None else proxy if "://" in proxy else f"http://{proxy}")
+        port = target.port or (443 if target.scheme == "https" else 80)
+    except ValueError as error:  # the address itself is not shown, as it may hold a password
+        whose = "it is asked at" if proxy is None else "the environment names as its proxy (HTTPS_PROXY)"
+        raise HostRefusal(f"{host} cannot be asked: what {whose} is no address ({error})") from error
     if not _connects(str(target.hostname), port):
         through = "" if proxy is None else f" through the proxy {target.hostname}"
         raise HostRefusal(f"there is no connection to {host}{through}", passing=True)
@@ -91,6 +96,7 @@ def _connects(host: str, port: int) -> bool:
 
 def _connect_seconds() -> float:
     try:
-        return float(os.environ.get("PIQA_CONNECT_TIMEOUT", CONNECT_SECONDS))
+        seconds = float(os.environ.get("PIQA_CONNECT_TIMEOUT", CONNECT_SECONDS))
     except ValueError:
         return CONNECT_SECONDS
+    return min(seconds, LONGEST_SECONDS) if seconds > 0 else CONNECT_SECONDS  # what is not a number is not above 0
