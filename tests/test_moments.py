@@ -70,6 +70,14 @@ def test_alike_shots_within_the_gap_are_a_series():
     assert group(shots(0, 0.4), looks=Same())[0].kind == "burst"
 
 
+def test_copies_of_an_image_whose_rounded_looks_are_alike_by_more_than_1_are_a_series():
+    class Rounded(Same):
+        def of(self, files):
+            return {file: look * np.float16(1.001) for file, look in super().of(files).items()}
+
+    assert len(moments(shots(0, 1, 2), Rounded())) == 1
+
+
 def test_a_moment_goes_on_over_midnight():
     midnight = math.ceil(NOON / 86_400) * 86_400 - NOON
     assert len(moments(shots(midnight - 0.3, midnight - 0.1, midnight + 0.1))) == 1

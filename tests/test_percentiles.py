@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import rankdata
+from scipy.stats import percentileofscore, rankdata
 
 from piqa.factors.percentiles import ENOUGH_IMAGES, percentiles
 
@@ -29,3 +29,10 @@ def test_too_few_images_have_no_percentiles():
 def test_percentiles_agree_with_ranks():
     values = np.random.default_rng(0).integers(0, 20, 100)
     assert percentiles(values.tolist()) == pytest.approx((rankdata(values) - 1) / 99 * 100)
+
+
+def test_percentiles_are_those_of_scipy_to_the_last_digit():
+    values = [*np.random.default_rng(0).normal(size=90).tolist(), *(5 * [0.25]), float("inf"), -1e300]
+    assert percentiles(values) == [
+        float(percentileofscore(values, value, "mean") * len(values) - 50) / (len(values) - 1) for value in values
+    ]

@@ -217,6 +217,17 @@ def test_a_token_is_needed_where_there_is_one(tmp_path):
         assert client.post("/api/projects", json={"name": "a"}).status_code == 403
         own = {"Origin": str(client.base_url).rstrip("/")}
         assert client.post("/api/projects", json={"name": "a"}, headers=own).status_code == 201
+        # and which a button of every page ends
+        button = '<form method="post" action="/logout"><button>Log out</button></form>'
+        pages = [client.get(address, headers={"accept": "text/html"}).text for address in ("/photos", "/judge", "/x")]
+        assert all(button in text for text in pages)
+        with_token = {"Authorization": f"Bearer {TOKEN}", "Cookie": ""}
+        assert button not in client.get("/photos", headers=with_token).text  # there is no cookie to be ended
+        assert button not in client.get("/rate/x", headers={"accept": "text/html"}).text  # nor a rater who has one
+        assert client.post("/logout").status_code == 403
+        ended = client.post("/logout", headers=own)
+        assert (ended.status_code, ended.headers["location"]) == (303, "/login")
+        assert client.get("/api/projects").status_code == 401
 
 
 @pytest.mark.parametrize(

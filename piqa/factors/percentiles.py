@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy.stats import percentileofscore
+import numpy as np
 
 ENOUGH_IMAGES = 8  # with fewer, one image more or less moves a percentile by more than ten points
 
@@ -18,12 +18,11 @@ def percentiles(values: Sequence[float | None]) -> list[float | None]:
     Returns:
         A percentile in [0, 100] for each value, None for None; None for all where fewer than `ENOUGH_IMAGES` have one.
     """
-    known = [value for value in values if value is not None]
+    known = np.array([value for value in values if value is not None], np.float64)
     if len(known) < ENOUGH_IMAGES:
         return [None] * len(values)
-    others = len(known) - 1
+    ordered = np.sort(known)  # as a comparison of each value with each other one takes minutes for 20,000 images
+    lower, not_higher = (np.searchsorted(ordered, known, side) for side in ("left", "right"))
     # the value itself counts half among all: what is left are the others
-    return [
-        None if value is None else float(percentileofscore(known, value, "mean") * len(known) - 50) / others
-        for value in values
-    ]
+    found = iter((((lower + not_higher) * (50.0 / len(known)) * len(known) - 50) / (len(known) - 1)).tolist())
+    return [None if value is None else next(found) for value in values]

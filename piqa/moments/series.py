@@ -64,7 +64,8 @@ def _unlike(window: Sequence[Shot], options: GroupingOptions, looks: dict[str, L
     if seen:
         own = stacked([look for look in known if look is not None])
         limit = max(1 - options.similarity, 1e-9)
-        unlike[np.ix_(seen, seen)] = (1 - similarities(own, own)) / limit
+        # Copies of an image may be alike by a little more than 1, as looks are rounded.
+        unlike[np.ix_(seen, seen)] = np.maximum(1 - similarities(own, own), 0) / limit
     unlike[burst[:, None] == burst] = 0
     return unlike
 

@@ -158,7 +158,7 @@ def index_rows(portraits: Portraits, positions: Sequence[int] | None = None) -> 
     room = THUMBNAIL_BYTES
     for position in portraits.measured() if positions is None else positions:
         image = portraits[position]
-        thumbnail = portraits.parts.pictures(image.file).thumbnail if room > 0 else ""
+        thumbnail = portraits.parts.thumbnail(image.file) if room > 0 else ""
         room -= len(thumbnail)
         yield {
             "page": image.page,
@@ -167,6 +167,7 @@ def index_rows(portraits: Portraits, positions: Sequence[int] | None = None) -> 
             "thumbnail": thumbnail,
             "faces": 0 if image.facts.face_box is None else 1 + image.facts.other_faces,
             "score": image.score,
+            "stand_outs": image.stand_outs[:3],
             "outs": [_out_words(out) for out in image.stand_outs[:3]],
             "cells": list(_cells(image, portraits.learned)),
         }

@@ -92,6 +92,10 @@ class Parts:
         except (TypeError, KeyError):
             return Pictures()
 
+    def thumbnail(self, file: str) -> str:
+        """Return the smallest picture of an image; "" where it is gone."""
+        return self.pictures(file).thumbnail
+
     def write_said(self, file: str, kind: str, said: Mapping[str, object], made_with: Mapping[str, object]) -> None:
         """Keep what a model says of an image, and all that this depends on."""
         write_json({"settings": made_with, "said": said}, self._path(file, f".{kind}"), indent=None)

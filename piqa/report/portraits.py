@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +100,14 @@ class Portraits:
         self.learned = Learned()  # what learned factor models say, where there are any
         self.errors: dict[int, str] = {}
         self.refused = 0  # images that the machine did not let us read
-        self.scenes = Scenes(self.names, [self._first_read(position) for position in range(len(files))], choice)
+        # One after the other: the readings of many thousand images do not fit into memory at once.
+        self.scenes = Scenes(self.names, (self._first_read(position) for position in range(len(files))), choice)
+
+    def with_parts(self, parts: Parts) -> Portraits:
+        """Return the same images, whose places are known, with facts and pictures of other parts."""
+        same = copy(self)
+        same.parts = parts
+        return same
 
     def __len__(self) -> int:
         """The number of images, those that could not be measured included."""

@@ -43,7 +43,9 @@ class Scenes:
             self.members.setdefault(scene, []).append(position)
         self._values = np.array([_values(of_image) for of_image in readings]).reshape(len(names), len(FACTORS))
         self._percentiles = np.full_like(self._values, np.nan)
-        self._medians = {scene: self._place(positions) for scene, positions in self.members.items()}
+        self._equal = np.zeros(self._values.shape, int)  # how many others of the scene have the same value
+        self._counts: dict[str, list[int]] = {}  # of the images of a scene that have a value, factor by factor
+        self._medians = {scene: self._place(scene, positions) for scene, positions in self.members.items()}
 
     def placed(self, position: int, reading: Reading) -> Reading:
         """Return a reading of an image with its place in the scene."""
@@ -51,9 +53,8 @@ class Scenes:
         percentile = self._percentiles[position, column]
         if np.isnan(percentile):
             return reading
-        others = self._values[self.members[self._scene_of[position]], column]
-        equal = int(np.count_nonzero(others == self._values[position, column])) - 1
-        return reading.among(round(float(percentile), 4), int(np.count_nonzero(~np.isnan(others))), equal)
+        counts, equal = self._counts[self._scene_of[position]], int(self._equal[position, column])
+        return reading.among(round(float(percentile), 4), counts[column], equal)
 
     def steps(self, position: int, name: str) -> float | None:
         """Return how far an image's value lies from the scene's median, in steps that a viewer sees.
@@ -74,15 +75,19 @@ class Scenes:
         number = len(self.members[scene])
         return f"the {number} images of the folder {scene}" if scene else f"the {number} images of this report"
 
-    def _place(self, positions: list[int]) -> NDArray[np.float64]:
+    def _place(self, scene: str, positions: list[int]) -> NDArray[np.float64]:
         """Fill in the percentiles of a scene, and return the median of each factor; NaN of fewer than three values."""
         values = self._values[positions]
         for column in range(len(FACTORS)):
             known = [None if np.isnan(value) else float(value) for value in values[:, column]]
             found = percentiles(known)
             self._percentiles[positions, column] = [np.nan if one is None else one for one in found]
+            _, which, times = np.unique(values[:, column], return_inverse=True, return_counts=True)
+            self._equal[positions, column] = times[which] - 1
         medians = np.full(len(FACTORS), np.nan)
-        enough = np.count_nonzero(~np.isnan(values), axis=0) >= 3
+        counts = np.count_nonzero(~np.isnan(values), axis=0)
+        self._counts[scene] = counts.tolist()
+        enough = counts >= 3
         medians[enough] = np.nanmedian(values[:, enough], axis=0)
         return medians
 

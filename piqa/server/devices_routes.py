@@ -54,7 +54,7 @@ def compare(
             if not content or len(content) > MOST_CSV:
                 raise RequestError(400, translator(language_of(request))("devices.no_csv"))
             arguments["places"] = places = places_in(content)
-            if not any(photo.name in places for photo in here.photos.all(project)):
+            if not any(name in places for name in here.photos.named(project).values()):
                 raise InputError(
                     Phrase("the CSV names none of the project's photos; write their names as they are shown")
                 )
@@ -115,7 +115,7 @@ def _form(request: Request, here: Services, project: str, error: str = "", statu
         here.projects.get(project)
     elif projects:
         project = projects[0][0].id
-    made = [job for job in here.jobs.of_project(project) if job.kind == COMPARE] if project else []
+    made = here.jobs.newest(project, COMPARE, most=SHOWN) if project else []
     factors = [(name, factor_title(one, t)) for name, one in FACTORS.items() if one.direction != "middle"]
     return page(
         request,
@@ -135,7 +135,7 @@ def _form(request: Request, here: Services, project: str, error: str = "", statu
                 "judge": _judge(job, t),
                 "verdict": next(iter(unpacked(job.result.get("verdicts", []))), job.error or ""),
             }
-            for job in made[:SHOWN]
+            for job in made
         ],
         error=error,
     )

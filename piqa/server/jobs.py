@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from piqa.errors import InputError
 from piqa.server.database import Database
@@ -138,9 +138,22 @@ class Jobs:
         return found
 
     def of_project(self, project: str) -> list[Job]:
-        """Return the jobs of a project, the newest first."""
+        """Return the jobs of a project, the newest first, without their arguments, which may name all photos."""
+        found = select(Job).where(Job.project_id == project).order_by(Job.created.desc())
         with self._database.session() as session:
-            return list(session.scalars(select(Job).where(Job.project_id == project).order_by(Job.created.desc())))
+            return list(session.scalars(found.options(defer(Job.arguments, raiseload=True))))
+
+    def newest(self, project: str, kind: str, state: str | None = None, most: int = 1) -> list[Job]:
+        """Return the newest jobs of a kind of a project, the newest first; of those in a state, if one is given."""
+        of_kind = select(Job).where(Job.project_id == project, Job.kind == kind).order_by(Job.created.desc())
+        with self._database.session() as session:
+            return list(session.scalars((of_kind if state is None else of_kind.where(Job.state == state)).limit(most)))
+
+    def unended(self, project: str) -> list[str]:
+        """Return the names of a project's jobs that wait or run, the newest first."""
+        wanted = select(Job.id).where(Job.project_id == project, Job.state.not_in(ENDED))
+        with self._database.session() as session:
+            return list(session.scalars(wanted.order_by(Job.created.desc())))
 
     def stop(self, job: str) -> Job:
         """Stop a job; what it has done is kept. One that has ended stays as it is."""

@@ -155,7 +155,7 @@ def scores_file(study: str, here: Here) -> Response:
 
 def _moments(here: Services, project: str) -> dict[str, str]:
     with here.database.session() as session:
-        photos = photos_of(session, project)
+        photos = photos_of(session, project, facts=True)
     found = {photo.id: here.storage.original(photo, here.settings.root) for photo in photos}
     return moments_of(photos, {photo: path for photo, path in found.items() if path is not None})
 

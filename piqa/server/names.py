@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Container
 from pathlib import Path
 
 from piqa.errors import InputError
@@ -50,21 +49,17 @@ def plain_text(given: str) -> str:
     return " ".join("".join(kept).split()).strip(JOINERS)
 
 
-def free_name(name: str, taken: Container[str]) -> str:
-    """Return the name, or one with a number where it is taken.
+def numbered(name: str, number: int) -> str:
+    """Return the name with a number.
 
     Examples:
-        >>> free_name("a.jpg", {"a.jpg"})
-        'a (2).jpg'
+        >>> numbered("day 1/a.jpg", 2)
+        'day 1/a (2).jpg'
     """
     stem, dot, ending = name.rpartition(".")
     if not dot or "/" in ending:
         stem, dot, ending = name, "", ""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{stem} ({number}){dot}{ending}"
-    return free
+    return f"{stem} ({number}){dot}{ending}"
 
 
 def _is_hidden(letter: str) -> bool:

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from piqa.server.comparing import compare_two
-from piqa.server.photos import csv_of
+from piqa.server.photo_csv import csv_of
 from piqa.server.project_routes import IMAGES_BODY, Format, Here, ModelNames, csv_response
 from piqa.server.projects import Added, Refused
 from piqa.server.refusals import RequestError

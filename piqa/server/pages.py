@@ -15,6 +15,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup, escape
 
+from piqa.server.guard import COOKIE
 from piqa.web.page import render_page
 from piqa.web.text import sentence
 from piqa.web.translation import is_known, translated
@@ -120,8 +121,8 @@ def page(request: Request, template: str, *, status: int = 200, home: str = "/",
         template: A file of `templates/`, which extends `frame.html`.
         status: Of HTTP.
         home: Address of the page that has the form which this page answers, as nobody can go to that of an answer.
-        **values: What the template names, besides `t` (strings), `lang`, `languages`, `navigation`, `here` and
-            `address_here` (with the query).
+        **values: What the template names, besides `t` (strings), `lang`, `languages`, `navigation`, `here`,
+            `address_here` (with the query) and `logged_in` (by a cookie, which can be ended).
     """
     language = language_of(request)
     here, query = (request.url.path, request.url.query) if request.method in ("GET", "HEAD") else (home, "")
@@ -133,6 +134,7 @@ def page(request: Request, template: str, *, status: int = 200, home: str = "/",
         navigation=NAVIGATION,
         here=here,
         address_here=f"{here}?{query}" if query else here,
+        logged_in=COOKIE in request.cookies and request.app.state.services.settings.token is not None,
         **values,
     )
     return own_page(text, status)

@@ -33,7 +33,7 @@ class PrintJob:
     def __call__(self, job: Running) -> Facts:
         """Write the PDF into the results of the project; InputError where nothing here can make one."""
         assert job.project is not None
-        portraits = self._services.photos.printable(job.project)
+        portraits = self._services.photos.portraits(job.project, PDF_PORTRAITS, as_data=True)
         measured, head = portraits.measured(), heading(portraits)
         if not measured:
             raise InputError(Phrase("no photo of this project is measured, so that there is nothing to print"))

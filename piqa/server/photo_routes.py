@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -9,14 +10,14 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 
 from piqa.errors import InputError
 from piqa.report.pages import PDF, portrait_view
-from piqa.server.jobs import DONE, ENDED
+from piqa.server.jobs import DONE
 from piqa.server.pages import language_of, page, shown_time, translator, words_of
 from piqa.server.pdf_job import PRINT
+from piqa.server.photo_job import FAILED, WAITING
 from piqa.server.photo_table import factor_columns, families, group_of, photo_rows, place_words
 from piqa.server.photo_view import translated_view
-from piqa.server.photos import PhotoSeen, id_of
+from piqa.server.photos import PhotoSeen, id_of, is_there
 from piqa.server.picks import MOMENTS, Place, places
-from piqa.server.records import Job
 from piqa.server.refusals import line_of, not_found
 from piqa.server.services import Services, services_of
 
@@ -115,7 +116,7 @@ def show_photo(project: str, photo: str, request: Request, here: Here) -> HTMLRe
         after=id_of(portraits, measured[at + 1]) if at + 1 < len(measured) else "",
         count=len(portraits),
         portrait=translated_view(portrait_view(portraits, portraits[position]), t),
-        moment=place_words(_places(here.jobs.of_project(project)).get(photo), t),
+        moment=place_words(_places(here, project, [photo]).get(photo), t),
         scores=_scores(here, seen),
         data={"photo": photo, "project": project, "question": t("photos.delete_photo_question")},
     )
@@ -157,19 +158,17 @@ def _project(
     found = here.projects.get(project)
     language = language_of(request)
     t = translator(language)
-    portraits = here.photos.portraits(project)
+    portraits = here.photos.portraits(project, ROWS)
     measured = portraits.measured()
     parts = max(1, -(-len(measured) // ROWS))
     part = min(max(part, 1), parts)
-    positions = measured[(part - 1) * ROWS : part * ROWS]
-    seen = {photo.id: photo for photo in here.photos.all(project)}
-    jobs = here.jobs.of_project(project)
-    moments = _places(jobs)
-    newest: dict[str, Job] = {}
-    for job in jobs:
-        newest.setdefault(job.kind, job)
+    positions = [at for at in measured[(part - 1) * ROWS : part * ROWS] if is_there(portraits, at)]
+    shown = [id_of(portraits, at) for at in positions]
+    states = here.photos.states(project)
+    newest = {job.kind: job for kind in (MOMENTS, PRINT) for job in here.jobs.newest(project, kind)}
+    moments = _places(here, project, shown)
     models = here.models.names
-    failed = [photo for photo in seen.values() if photo.state == "failed"]
+    failed = here.photos.failures(project, TOLD) if states.get(FAILED) else []
     address = f"/api/projects/{project}"
     return page(
         request,
@@ -178,16 +177,16 @@ def _project(
         home=f"/photos/{project}",
         project=found,
         error=error,
-        photos=len(seen),
-        waiting=sum(photo.state == "waiting" for photo in seen.values()),
-        failed=[(photo.id, photo.name, _shown_error(photo)) for photo in failed[:TOLD]],
-        failures=len(failed),
+        photos=sum(states.values()),
+        waiting=states.get(WAITING, 0),
+        failed=[(photo, name, error.replace("{file}", name)) for photo, name, error in failed],
+        failures=states.get(FAILED, 0),
         by_folder=len(portraits.scenes.members) if portraits.scenes.by_folder else 0,
-        rows=photo_rows(portraits, positions, seen, moments, t),
+        rows=photo_rows(portraits, positions, here.photos.scores(shown), moments, t),
         part=part,
         part_count=parts,
         models=models,
-        unscored=sum(photo.facts is not None and len(photo.scores) < len(models) for photo in seen.values()),
+        unscored=here.photos.unscored(project),
         factor_columns=factor_columns(t),
         groups=[group_of(family, t) for family in families()],
         moments=bool(moments),
@@ -195,14 +194,14 @@ def _project(
         faults=[
             t(f"photos.failed_{kind}", reason=t.say(job.error or ""))
             for kind, job in newest.items()
-            if kind in (MOMENTS, PRINT) and job.state == "failed"
+            if job.state == FAILED
         ],
         pdf=PRINT in newest and (here.storage.results(project) / PDF).is_file(),
         address=f"{address}/photos",
         data={
             "project": project,
             "address": f"{address}/photos",
-            "jobs": [job.id for job in jobs if job.state not in ENDED],
+            "jobs": here.jobs.unended(project),
             "most": {"bytes": here.settings.limits.request_bytes, "files": here.settings.limits.request_files},
             "words": words_of(language, "upload"),
             "kinds": words_of(language, "job"),
@@ -210,11 +209,7 @@ def _project(
     )
 
 
-def _shown_error(photo: PhotoSeen) -> str:
-    return (photo.error or "").replace("{file}", photo.name)
-
-
-def _places(jobs: list[Job]) -> dict[str, Place]:
-    """Return the place of each photo in its moment, as the newest job that found moments says."""
-    done = next((job for job in jobs if job.kind == MOMENTS and job.state == DONE), None)
-    return {} if done is None else places(done.result)
+def _places(here: Services, project: str, photos: Sequence[str]) -> dict[str, Place]:
+    """Return the place of each of these photos in its moment, as the newest job that found moments says."""
+    done = here.jobs.newest(project, MOMENTS, DONE)
+    return places(done[0].result, frozenset(photos)) if done else {}

@@ -11,7 +11,7 @@ from piqa.report.pages import DIRECTIONS, index_rows
 from piqa.report.portraits import Portraits
 from piqa.report.standouts import PRINCIPAL
 from piqa.server.pages import Translator
-from piqa.server.photos import PhotoSeen, id_of
+from piqa.server.photos import ScoreSeen, id_of
 from piqa.server.picks import Place
 
 Column = dict[str, str]
@@ -48,7 +48,7 @@ def group_of(family: str, t: Translator) -> str:
 def photo_rows(
     portraits: Portraits,
     positions: Sequence[int],
-    seen: Mapping[str, PhotoSeen],
+    scores: Mapping[str, Mapping[str, ScoreSeen]],
     places: Mapping[str, Place],
     t: Translator,
 ) -> list[dict[str, Any]]:
@@ -57,19 +57,19 @@ def photo_rows(
     Args:
         portraits: All photos of the project, as of `Photos.portraits`.
         positions: Those that are shown.
-        seen: What is known of each, by its name in addresses.
+        scores: What each model says of each, by its name in addresses.
         places: The place of each in its moment, likewise, as far as it has one.
         t: Of the reader's language.
     """
     rows = []
     for position, row in zip(positions, index_rows(portraits, positions), strict=True):
         photo = id_of(portraits, position)
-        said = seen[photo].scores if photo in seen else {}
         outs = [
             (factor_title(out.reading.factor, t), t.say(words))
-            for out, (_, words) in zip(portraits[position].stand_outs, row["outs"], strict=False)
+            for out, (_, words) in zip(row["stand_outs"], row["outs"], strict=True)
         ]
-        rows.append(row | {"id": photo, "scores": said, "outs": outs, "place": place_words(places.get(photo), t)})
+        place = place_words(places.get(photo), t)
+        rows.append(row | {"id": photo, "scores": scores.get(photo, {}), "outs": outs, "place": place})
     return rows
 
 

@@ -8,30 +8,31 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
-from piqa.factors.families import FACTORS
 from piqa.report.facts import Facts as ReportFacts
 from piqa.report.facts import MapPicture, Pictures
 from piqa.report.parts import Parts
 from piqa.report.portraits import Portraits
-from piqa.scoring.rows import COLUMNS
 from piqa.server.measured import FULL, PICTURES, PREVIEW, THUMBNAIL, Task
+from piqa.server.photo_csv import csv_of, lines_of
 from piqa.server.records import Facts, Photo, Score
 from piqa.server.refusals import RequestError, not_found, told_when_full
-from piqa.system.csv_cells import csv_line
 from piqa.system.phrases import Phrase, unpacked
 
 if TYPE_CHECKING:
     from piqa.server.app import Services
 
 REPORT_FIELDS = {one.name for one in fields(ReportFacts)}
-MOST_PORTRAITS = 4  # projects whose facts are kept in memory
+MOST_PORTRAITS = 4  # projects whose photos' places are kept in memory
+AT_ONCE = 500  # photos of one statement, as databases bound their number; and that are in memory at once
+_GONE = ReportFacts([0, 0], Phrase("it was deleted meanwhile"))
 COPIES = {"preview": PREVIEW, "thumbnail": THUMBNAIL, "full": FULL}
 
 
@@ -94,8 +95,8 @@ class Photos:
         """Return photos by their names in addresses, in this order; those that are not there are left out."""
         rows: dict[str, Photo] = {}
         with self._database.session() as session:
-            for at in range(0, len(photos), 500):
-                some = select(Photo).where(Photo.id.in_(photos[at : at + 500]))
+            for at in range(0, len(photos), AT_ONCE):
+                some = select(Photo).where(Photo.id.in_(photos[at : at + AT_ONCE]))
                 rows |= {row.id: row for row in session.scalars(some)}
         return self._seen([rows[photo] for photo in photos if photo in rows])
 
@@ -104,11 +105,63 @@ class Photos:
         with self._database.session() as session:
             return session.scalar(select(func.count()).select_from(Photo).where(Photo.project_id == project)) or 0
 
+    def states(self, project: str) -> dict[str, int]:
+        """Return how many photos of a project wait, are measured, or failed, by state."""
+        with self._database.session() as session:
+            counts = select(Photo.state, func.count()).where(Photo.project_id == project).group_by(Photo.state)
+            return {state: count for state, count in session.execute(counts)}
+
+    def named(self, project: str, state: str | None = None, most: int | None = None) -> dict[str, str]:
+        """Return the name of each photo of a project, by its name in addresses, in the order of names.
+
+        Args:
+            project: The project.
+            state: Of these photos alone.
+            most: So many of them at most.
+        """
+        wanted = select(Photo.id, Photo.name).where(Photo.project_id == project).order_by(Photo.name).limit(most)
+        with self._database.session() as session:
+            rows = session.execute(wanted if state is None else wanted.where(Photo.state == state))
+            return {photo: name for photo, name in rows}
+
+    def failures(self, project: str, most: int) -> list[tuple[str, str, str]]:
+        """Return name in addresses, name, and reason of the first photos by name that could not be measured."""
+        failed = select(Photo.id, Photo.name, Photo.error).where(Photo.project_id == project, Photo.state == "failed")
+        with self._database.session() as session:
+            rows = session.execute(failed.order_by(Photo.name).limit(most))
+            return [(photo, name, error or "") for photo, name, error in rows]
+
+    def unscored(self, project: str) -> int:
+        """Return how many measured photos of a project lack a score of a model as it is today."""
+        current = self._services.models.current
+        if not current:
+            return 0
+        known = or_(*(and_(Score.model == model, Score.settings == known) for model, known in current.items()))
+        scores = select(func.count()).where(Score.photo_id == Photo.id, known).scalar_subquery()
+        lacking = (Photo.project_id == project, Photo.state == "measured", scores < len(current))
+        with self._database.session() as session:
+            return session.scalar(select(func.count()).select_from(Photo).where(*lacking)) or 0
+
+    def each(self, project: str) -> Iterator[PhotoSeen]:
+        """Yield all photos of a project by name, of which some are in memory at once."""
+        photos = [*self.named(project)]
+        for at in range(0, len(photos), AT_ONCE):
+            yield from self.these(photos[at : at + AT_ONCE])
+
     def all(self, project: str) -> list[PhotoSeen]:
         """Return all photos of a project by name."""
+        return [*self.each(project)]
+
+    def scores(self, photos: Sequence[str]) -> dict[str, dict[str, ScoreSeen]]:
+        """Return what each model of today, as it is today, says of photos, by their names in addresses and by model."""
+        current = self._services.models.current
+        found: dict[str, dict[str, ScoreSeen]] = {photo: {} for photo in photos}
         with self._database.session() as session:
-            rows = list(session.scalars(select(Photo).where(Photo.project_id == project).order_by(Photo.name)))
-        return self._seen(rows)
+            for at in range(0, len(photos), AT_ONCE):
+                for kept in session.scalars(select(Score).where(Score.photo_id.in_(photos[at : at + AT_ONCE]))):
+                    if current.get(kept.model) == kept.settings:
+                        found[kept.photo_id][kept.model] = ScoreSeen(kept.score, kept.error, kept.outputs)
+        return {photo: {model: own[model] for model in current if model in own} for photo, own in found.items()}
 
     def kept_facts(self, project: str) -> list[tuple[str, Facts]]:
         """Return the name of each photo of a project, and all that was kept of it when it was measured."""
@@ -119,7 +172,7 @@ class Photos:
     def csv(self, project: str, models: Sequence[str] | None = None) -> str:
         """Return a project as CSV, as `piqa predict` writes it: of one model `score`, of several `NAME.score`."""
         names = [model.name for model in self._services.models.chosen(None if models is None else [*models])]
-        return csv_of([*lines_of(self.all(project))], names)
+        return csv_of([*lines_of(self.each(project))], names)
 
     def picture(self, photo: str, kind: str) -> Path:
         """Return a picture of a photo as a file, without any metadata; JPEG, but maps are PNG.
@@ -158,18 +211,34 @@ class Photos:
         path = self._services.storage.folder(row.project_id, row.id) / PICTURES
         return maps_in(path, lambda name: f"/api/photos/{photo}/maps/{name}")
 
-    def portraits(self, project: str) -> Portraits:
+    def portraits(self, project: str, ahead: int = 1, as_data: bool = False) -> Portraits:
         """Return the photos of a project as images of a report: each with its place among the others, by name.
 
-        `id_of(portraits, position)` is the photo's name in addresses; `parts.pictures(name)` has addresses in place of
-        data. Photos that wait are left out.
-        """
-        return self._portraits(project, self._version(project))
+        `id_of(portraits, position)` is the photo's name in addresses. Photos that wait are left out. The places are
+        kept in memory, and what was measured of a photo is read when it is asked for.
 
-    def printable(self, project: str) -> Portraits:
-        """Return the same with pictures as data, for a document that is on its own."""
-        photos = [photo for photo in self.all(project) if photo.state != "waiting"]
-        return Portraits([photo.name for photo in photos], cast(Parts, _Measured(self, photos, as_data=True)))
+        Args:
+            project: The project.
+            ahead: How many photos are read at once, from the one that is asked for.
+            as_data: Whether pictures are data, for a document that is on its own, and not addresses.
+        """
+        known = self._portraits(project, self._version(project))
+        return known.with_parts(cast(Parts, cast(_Measured, known.parts).reading(ahead, as_data)))
+
+    def facts(self, photos: Mapping[str, str]) -> dict[str, ReportFacts]:
+        """Return what was measured of photos, or why nothing was, by name; of those that are still there.
+
+        Args:
+            photos: Names, by the names in addresses.
+        """
+        found, wanted = {}, [*photos]
+        with self._database.session() as session:
+            for at in range(0, len(wanted), AT_ONCE):
+                some = select(Photo.id, Photo.facts, Photo.error).where(Photo.id.in_(wanted[at : at + AT_ONCE]))
+                for photo, facts, error in session.execute(some):
+                    kept = report_facts(facts) if facts and error is None else ReportFacts([0, 0], error)
+                    found[photos[photo]] = kept
+        return found
 
     def _version(self, project: str) -> str:
         """Return what changes when a photo is added, deleted or measured."""
@@ -178,8 +247,10 @@ class Photos:
             return str(session.execute(rows.group_by(Photo.state).order_by(Photo.state)).all())
 
     def _read_portraits(self, project: str, _: str) -> Portraits:
-        photos = [photo for photo in self.all(project) if photo.state != "waiting"]
-        return Portraits([photo.name for photo in photos], cast(Parts, _Measured(self, photos)))
+        listed = select(Photo.id, Photo.name).where(Photo.project_id == project, Photo.state != "waiting")
+        with self._database.session() as session:
+            photos = {name: photo for photo, name in session.execute(listed.order_by(Photo.name))}
+        return Portraits([*photos], cast(Parts, _Measured(self, photos, AT_ONCE)))
 
     def _row(self, photo: str) -> Photo:
         with self._database.session() as session:
@@ -189,14 +260,7 @@ class Photos:
         return found
 
     def _seen(self, rows: Sequence[Photo]) -> list[PhotoSeen]:
-        current = self._services.models.current
-        scores: dict[str, dict[str, ScoreSeen]] = {row.id: {} for row in rows}
-        names = list(scores)
-        with self._database.session() as session:
-            for at in range(0, len(names), 500):
-                for kept in session.scalars(select(Score).where(Score.photo_id.in_(names[at : at + 500]))):
-                    if current.get(kept.model) == kept.settings:
-                        scores[kept.photo_id][kept.model] = ScoreSeen(kept.score, kept.error, kept.outputs)
+        scores = self.scores([row.id for row in rows])
         return [
             PhotoSeen(
                 row.id,
@@ -206,7 +270,7 @@ class Photos:
                 row.error,
                 row.size,
                 report_facts(row.facts) if row.facts and row.error is None else None,
-                {model: scores[row.id][model] for model in current if model in scores[row.id]},
+                scores[row.id],
             )
             for row in rows
         ]
@@ -229,25 +293,47 @@ class Photos:
 
 
 class _Measured:
-    """What `Portraits` asks of the parts of a report, of photos in the database."""
+    """What `Portraits` asks of the parts of a report, of photos in the database.
 
-    def __init__(self, photos: Photos, seen: Sequence[PhotoSeen], as_data: bool = False) -> None:
-        self._photos, self._by_name, self._as_data = photos, {photo.name: photo for photo in seen}, as_data
+    What was measured of all photos of a large project takes gigabytes: no more is held than was read at once.
+
+    Args:
+        photos: Of all projects.
+        ids: Names in addresses, by name.
+        ahead, as_data: As of `Photos.portraits`.
+    """
+
+    def __init__(self, photos: Photos, ids: Mapping[str, str], ahead: int, as_data: bool = False) -> None:
+        self._photos, self._ids, self._ahead, self._as_data = photos, ids, ahead, as_data
+        self._names, self._places = [*ids], {name: place for place, name in enumerate(ids)}
+        self._held: dict[str, ReportFacts] = {}
+
+    def reading(self, ahead: int, as_data: bool) -> _Measured:
+        """Return the same for another reader, who holds nothing yet."""
+        same = copy(self)
+        same._ahead, same._as_data, same._held = ahead, as_data, {}
+        return same
 
     def id_of(self, name: str) -> str:
-        return self._by_name[name].id
+        return self._ids[name]
 
     def facts(self, name: str) -> ReportFacts:
-        photo = self._by_name[name]
-        return photo.facts or ReportFacts([0, 0], photo.error)
+        if name not in self._held:
+            place = self._places[name]
+            names = self._names[place : place + self._ahead]
+            self._held = dict.fromkeys(names, _GONE) | self._photos.facts({self._ids[one]: one for one in names})
+        return self._held[name]
+
+    def thumbnail(self, name: str) -> str:
+        photo = self._ids[name]
+        return self._data(photo, "thumbnail", "jpeg") if self._as_data else f"/api/photos/{photo}/thumbnail"
 
     def pictures(self, name: str) -> Pictures:
-        photo = self._by_name[name].id
-        address = f"/api/photos/{photo}"
+        photo = self._ids[name]
         if self._as_data:
             maps = [replace(one, picture=self._data(photo, one.name, "png")) for one in self._photos.maps(photo)]
-            return Pictures(self._data(photo, "preview", "jpeg"), self._data(photo, "thumbnail", "jpeg"), maps)
-        return Pictures(f"{address}/preview", f"{address}/thumbnail", self._photos.maps(photo))
+            return Pictures(self._data(photo, "preview", "jpeg"), self.thumbnail(name), maps)
+        return Pictures(f"/api/photos/{photo}/preview", self.thumbnail(name), self._photos.maps(photo))
 
     def _data(self, photo: str, kind: str, encoding: str) -> str:
         content = self._photos.picture(photo, kind).read_bytes()
@@ -278,39 +364,11 @@ def id_of(portraits: Portraits, position: int) -> str:
     return measured.id_of(portraits.files[position])
 
 
+def is_there(portraits: Portraits, position: int) -> bool:
+    """Whether a photo among those that `Photos.portraits` returned has not been deleted meanwhile."""
+    return portraits.parts.facts(portraits.files[position]) is not _GONE
+
+
 def report_facts(kept: Facts) -> ReportFacts:
     """Return facts as they were kept, without what is not for a report."""
     return ReportFacts(**{name: value for name, value in kept.items() if name in REPORT_FIELDS})
-
-
-Line = tuple[str, str | None, Mapping[str, ScoreSeen], Mapping[str, float | None]]
-
-
-def csv_of(lines: Sequence[Line], models: Sequence[str], factors: bool = True) -> str:
-    """Return images as CSV: name, error, scores by model and factors of each; cells are safe in a spreadsheet."""
-    outputs: dict[str, list[str]] = {}
-    for model in models:
-        seen = [line[2][model].outputs for line in lines if model in line[2]]
-        more = dict.fromkeys(name for of_image in seen for name in of_image if name not in COLUMNS)
-        outputs[model] = ["score", *more]
-    prefix = {model: "" if len(models) == 1 else f"{model}." for model in models}
-    header = ["file", *(f"{prefix[model]}{name}" for model in models for name in outputs[model])]
-    header += [*FACTORS, "error"] if factors else ["error"]
-    text = [csv_line(header)]
-    for name, error, scores, values in lines:
-        cells: list[object] = [name]
-        for model in models:
-            said = scores.get(model)
-            cells += [
-                None if said is None else {"score": said.score, **said.outputs}.get(one) for one in outputs[model]
-            ]
-        cells += [values.get(one) for one in FACTORS] if factors else []
-        reasons = [error, *(one.error for one in scores.values())]
-        cells.append(next((reason for reason in reasons if reason), None))
-        text.append(csv_line(cells, spreadsheet_safe=True))
-    return "".join(text)
-
-
-def lines_of(photos: Sequence[PhotoSeen]) -> Iterator[Line]:
-    """Yield photos as lines for `csv_of`."""
-    return ((photo.name, photo.error, photo.scores, photo.factors) for photo in photos)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,11 +113,11 @@ class MomentsJob:
         return Ranker(measured, scores, faults, chosen.preference, stds=stds, uncertainty=uncertainty)
 
 
-def places(result: Mapping[str, Any]) -> dict[str, Place]:
-    """Return the place of each photo, by its name in addresses, from what the job returned."""
+def places(result: Mapping[str, Any], photos: Container[str]) -> dict[str, Place]:
+    """Return the place of each of these photos that has one, by their names in addresses, as the job returned it."""
     found = {}
     for number, moment in enumerate(result.get("moments", []), start=1):
-        for shot in moment["shots"]:
+        for shot in (one for one in moment["shots"] if one["photo"] in photos):
             own = {name: unpacked(value) for name, value in shot.items() if name != "photo"}
             found[shot["photo"]] = Place(number, len(moment["shots"]), close=moment["close"], **own)
     return found

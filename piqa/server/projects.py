@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from piqa.errors import InputError
-from piqa.server.names import below_root, display_name, free_name
+from piqa.server.names import below_root, display_name, numbered
 from piqa.server.photo_job import SCORE
 from piqa.server.records import Photo, Project, new_id
 from piqa.server.refusals import RequestError, line_of, not_found, told_when_full
@@ -21,6 +21,8 @@ from piqa.system.phrases import Phrase
 
 if TYPE_CHECKING:
     from piqa.server.app import Services
+
+AT_ONCE = 512  # names that one statement looks up at most; databases bound their number
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,9 @@ class Projects:
         with told_when_full(), self._services.storage.unsettled() as note:
             try:
                 with self._database.session() as session:
+                    adding = self._adding(session, project)
                     for upload in uploads:
-                        photo = self._photo(session, project, upload.name, upload.digest, upload.size, None)
+                        photo = adding.photo(upload.name, upload.digest, upload.size, None)
                         added.photos.append(photo)
                         if photo in session.new:
                             note(project, photo.id)
@@ -155,8 +158,9 @@ class Projects:
             found.append((display_name(name), digest, size, source))
         made: list[str] = []
         with told_when_full(), self._database.session() as session:
+            adding = self._adding(session, project)
             for one in found:
-                photo = self._photo(session, project, *one)
+                photo = adding.photo(*one)
                 added.photos.append(photo)
                 if photo in session.new:
                     made.append(photo.id)
@@ -181,20 +185,58 @@ class Projects:
             return None
         return self._services.jobs.add_to(session, SCORE, {"photos": photos}, project, len(photos))
 
-    def _photo(self, session: Session, project: str, name: str, digest: str, size: int, source: str | None) -> Photo:
-        """Return the photo of this name and content, which is there already or is added to the session."""
-        of_project = select(Photo).where(Photo.project_id == project)
-        same = session.scalars(of_project.where(Photo.digest == digest, Photo.name == name)).first()
-        if same is not None:
-            return same
-        count = session.scalar(select(func.count()).select_from(Photo).where(Photo.project_id == project)) or 0
-        if count >= self._services.settings.limits.project_photos:
-            raise RequestError(409, Phrase("a project holds at most {most} photos; begin another one", most=count))
-        names = select(Photo.name).where(Photo.project_id == project, Photo.name.startswith(name.rpartition(".")[0]))
-        name = free_name(name, set(session.scalars(names)))
-        photo = Photo(id=new_id(), project_id=project, name=name, digest=digest, size=size, source=source, facts={})
-        session.add(photo)
+    def _adding(self, session: Session, project: str) -> _Adding:
+        return _Adding(session, project, self._services.settings.limits.project_photos)
+
+
+class _Adding:
+    """Adds photos to a project in one transaction, at a cost that does not depend on how many are there.
+
+    Args:
+        session: Of the database.
+        project: The project.
+        most: Photos that it may hold.
+    """
+
+    def __init__(self, session: Session, project: str, most: int) -> None:
+        self._session, self._project, self._most = session, project, most
+        self._count = session.scalar(select(func.count()).select_from(Photo).where(Photo.project_id == project)) or 0
+        self._numbers: dict[str, int] = {}  # the next number to be tried of names that are taken
+
+    def photo(self, name: str, digest: str, size: int, source: str | None) -> Photo:
+        """Return the photo of this name and content, which is there already or is added to the session.
+
+        Raises:
+            RequestError: If the project is full.
+        """
+        # One by one, as another request may have added its name since the one before.
+        of_name = select(Photo).where(Photo.project_id == self._project, Photo.name == name)
+        known = self._session.scalars(of_name).first()
+        if known is not None and known.digest == digest:
+            return known
+        if self._count >= self._most:
+            full = Phrase("a project holds at most {most} photos; begin another one", most=self._most)
+            raise RequestError(409, full)
+        free = name if known is None else self._free(name)
+        photo = Photo(
+            id=new_id(), project_id=self._project, name=free, digest=digest, size=size, source=source, facts={}
+        )
+        self._session.add(photo)
+        self._count += 1
         return photo
+
+    def _free(self, name: str) -> str:
+        """Return a name that is taken with the first number that is not."""
+        start, some = self._numbers.get(name, 2), 8
+        while True:
+            tried = [numbered(name, number) for number in range(start, start + some)]
+            named = select(Photo.name).where(Photo.project_id == self._project, Photo.name.in_(tried))
+            taken = set(self._session.scalars(named))
+            for number, free in enumerate(tried, start):
+                if free not in taken:
+                    self._numbers[name] = number + 1
+                    return free
+            start, some = start + some, min(2 * some, AT_ONCE)
 
 
 def _as_text(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from sqlalchemy import select
@@ -19,6 +19,16 @@ from piqa.server.study_records import Answer, Rater, Study, StudyImage
 
 VIEWING = ("window_width", "window_height", "pixel_ratio", "zoom")  # columns of `Answer`
 QUESTION_KIND = "question_kind"  # `overall`, `detail`, `exposure` or `own`
+
+
+class ImageOfStudy(NamedTuple):
+    """An image of a study, as of `StudyImage`; a tuple, as each request of a rater reads all of them."""
+
+    id: str
+    photo_id: str
+    name: str
+    scene: str
+    spoiling: str | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class StudyContent:
 
     study: Study
     settings: StudySettings
-    images: Mapping[str, StudyImage]
+    images: Mapping[str, ImageOfStudy]
     scenes: Mapping[str, Sequence[str]]
     unreadable: frozenset[str] = frozenset()
 
@@ -55,8 +65,9 @@ def read_study(session: Session, study_id: str) -> StudyContent:
     study = session.get(Study, study_id)
     if study is None:
         raise not_found("study")
-    rows = session.scalars(select(StudyImage).where(StudyImage.study_id == study_id).order_by(StudyImage.name))
-    images = {one.id: one for one in rows}
+    columns = [getattr(StudyImage, name) for name in ImageOfStudy._fields]
+    rows = session.execute(select(*columns).where(StudyImage.study_id == study_id).order_by(StudyImage.name))
+    images = {one.id: one for one in map(ImageOfStudy._make, rows)}
     of_failed = select(StudyImage.id).join(Photo, Photo.id == StudyImage.photo_id).where(Photo.state == "failed")
     unreadable = frozenset(session.scalars(of_failed.where(StudyImage.study_id == study_id)))
     scenes: dict[str, list[str]] = {}
@@ -116,7 +127,7 @@ def raters_of(session: Session, study_id: str) -> list[Rater]:
     return list(session.scalars(select(Rater).where(Rater.study_id == study_id).order_by(Rater.created, Rater.id)))
 
 
-def faces_of(session: Session, images: Sequence[StudyImage]) -> dict[str, list[float]]:
+def faces_of(session: Session, images: Sequence[ImageOfStudy]) -> dict[str, list[float]]:
     """Return the face of each image that has a known one: left, top, right, bottom as fractions of the image."""
     photos = session.scalars(select(Photo).where(Photo.id.in_({one.photo_id for one in images})))
     boxes = {}
@@ -131,5 +142,5 @@ def _images_of(known: KnownPair | KnownRating) -> tuple[str, ...]:
     return (known.image_a, known.image_b) if isinstance(known, KnownPair) else (known.image,)
 
 
-def _name(image: StudyImage) -> str:
+def _name(image: ImageOfStudy) -> str:
     return image.name if image.spoiling is None else f"{image.name} ({image.spoiling})"

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from piqa.errors import InputError
 from piqa.judgement.choice import Choice
@@ -66,8 +66,13 @@ class StudyRequest:
     moments: Mapping[str, str] | None = None
 
 
-def photos_of(session: Session, project: str) -> list[Photo]:
+def photos_of(session: Session, project: str, facts: bool = False) -> list[Photo]:
     """Return the photos of a project that can be judged.
+
+    Args:
+        session: Of the database.
+        project: The project.
+        facts: Whether to read what was measured of them, too, which takes several times as long as all else.
 
     Raises:
         RequestError: If there is no such project.
@@ -75,7 +80,8 @@ def photos_of(session: Session, project: str) -> list[Photo]:
     if session.get(Project, project) is None:
         raise not_found("project")
     usable = select(Photo).where(Photo.project_id == project, Photo.state != "failed")
-    return list(session.scalars(usable.order_by(Photo.name)))
+    options = [] if facts else [defer(Photo.facts, raiseload=True)]
+    return list(session.scalars(usable.order_by(Photo.name).options(*options)))
 
 
 def create_study(session: Session, request: StudyRequest) -> Study:

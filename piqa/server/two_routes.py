@@ -12,6 +12,7 @@ from piqa.report.comparison import Pair, difference_rows, pair_of
 from piqa.report.portraits import ReportedImage
 from piqa.server.comparing import compare_two
 from piqa.server.pages import Translator, language_of, page, translator
+from piqa.server.photo_job import MEASURED
 from piqa.server.photo_table import factor_title
 from piqa.server.photo_view import legend_words
 from piqa.server.photos import PhotoSeen
@@ -35,11 +36,12 @@ def two(request: Request, here: Here, project: str = "", a: str = "", b: str = "
         here.projects.get(project)
     elif projects:
         project = projects[0][0].id
-    measured = [one for one in here.photos.all(project) if one.facts is not None] if project else []
-    offered = {one.id: one.name for one in [*chosen, *measured[:MOST]]}
+    measured = here.photos.named(project, MEASURED, MOST) if project else {}
+    offered = {one.id: one.name for one in chosen} | measured
     values: dict[str, Any] = {"projects": projects, "project": project, "offered": offered, "a": a, "b": b}
     if not (a and b):
-        return page(request, "two_choice.html", more=max(0, len(measured) - MOST), **values)
+        there = here.photos.states(project).get(MEASURED, 0) if project else 0
+        return page(request, "two_choice.html", more=max(0, there - MOST), **values)
     without = next((photo for photo in chosen if photo.facts is None), None)
     if without is not None:
         why = as_phrase(without.error or Phrase("this photo is not measured yet; try again soon"))
