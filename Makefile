@@ -30,8 +30,10 @@ demo: install ## make a small dataset, train a model on it, evaluate it, score a
 	@echo "Plot, predicted by true score:    runs/demo/evaluation/scatter.png"
 	@echo "The run's record:                 runs/demo/record.json, config.yaml, metrics.csv"
 
-# Two processes with one thread each. The tests of a file stay in one process, as they share slow fixtures.
+# Two processes with one thread each. The tests of a file stay in one process, as they share slow fixtures. The package
+# is compiled before, as the tests start hundreds of programs, and where PYTHONDONTWRITEBYTECODE is set each compiles it.
 test: install ## run all tests
+	$(BIN)/python -m compileall -q piqa
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-wheel: install ## build the wheel, install it into a bare environment, try every command there

@@ -1,5 +1,6 @@
 """What several test files share: the parity numbers, the official checkpoints, the two portraits."""
 
+import gc
 import json
 import os
 import signal
@@ -75,6 +76,20 @@ LONGEST = (
 def pytest_configure(config):
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # pytest-xdist would begin with the files of most tests
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for no garbage while all tests are imported, nor later among what is there to stay, 800,000 objects.
+
+    It took a third of the CPU seconds of the collection, and half a second each time during the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):

@@ -20,14 +20,16 @@ def model(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def local_ray(monkeypatch):
+@pytest.fixture(scope="module")
+def local_ray():
+    """One for all tests, as its start and its end take long: a test leaves nothing in it."""
     ray = pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield ray
+        ray.shutdown()
 
 
 def scored(out):

@@ -28,9 +28,8 @@ def start_up(settings: Settings) -> Row:
         model_file.save(network, folder / "model.safetensors", card)
         portrait(0.128).save(folder / "image.png")
         score = one_image("model.safetensors")
-        in_full = (
-            "import runpy, sys, timm, wandb, pandas, albumentations, piqa.preparation.video; sys.argv = sys.argv[1:]"
-        )
+        libraries = "pandas" if settings.smoke else "timm, wandb, pandas, albumentations, piqa.preparation.video"
+        in_full = f"import runpy, sys, {libraries}; sys.argv = sys.argv[1:]"
         in_full += "; runpy.run_module('piqa.predict', run_name='__main__')"
         ways = {
             "help": ["-m", "piqa", "--help"],
