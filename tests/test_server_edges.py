@@ -26,7 +26,7 @@ from piqa.server.database import Database
 from piqa.server.devices import DevicesJob
 from piqa.server.disk import is_full
 from piqa.server.jobs import Running
-from piqa.server.measured import Measuring, Task
+from piqa.server.measured import Measuring, Task, measured_with
 from piqa.server.once import Given, _all
 from piqa.server.pages import shown_time
 from piqa.server.photo_job import SCORE, PhotoJob, _Work
@@ -225,7 +225,7 @@ def run_job(client, photos):
 def test_an_original_is_forgotten_though_the_server_was_killed_before_it_could(tmp_path):
     with quiet_server(tmp_path / "data", keep="none") as client:
         project = new_project(client, {"a.jpg": picture(0)})
-        set_photos(client, state="measured")  # kept, and then killed
+        set_photos(client, state="measured", measured_with=measured_with())  # kept, and then killed
         assert [*tmp_path.glob("data/photos/*/*/original")]
         run_job(client, [photo.id for photo in photos_of(client, project)])
         assert not [*tmp_path.glob("data/photos/*/*/original")]
@@ -242,6 +242,47 @@ def test_no_copy_of_all_pixels_outlives_the_original(tmp_path):
             (folder / name).write_bytes(b"")  # of a time when the server kept originals
         services(client).storage.forget(project, photo.id)
         assert [path.name for path in folder.iterdir()] == ["preview.jpg"]
+
+
+# Measured by another version
+
+ANEW = "Measure 1 photos anew"
+BEFORE = {"stamp": [0, 0], "width": 30, "height": 40, "readings": {"megapixels": [7.0, ""], "of_before": [1.0, ""]}}
+
+
+def measure_at_once(task):
+    done = Future()
+    done.set_result(Measuring()(task))
+    return done
+
+
+@pytest.mark.parametrize("made", [None, "in another way"])
+def test_photos_that_another_version_measured_are_measured_anew_when_asked(client, monkeypatch, made):
+    project = new_project(client, {"a.jpg": picture(0)})
+    set_photos(client, state="measured", facts=BEFORE, measured_with=made)
+    assert ANEW in client.get(f"/photos/{project}").text
+    (photo,) = photos_of(client, project)
+    assert "did not measure it" in client.get(f"/photos/{project}/{photo.id}").text
+    monkeypatch.setattr(services(client).measuring, "submit", measure_at_once)
+    run_job(client, [photo.id for photo in photos_of(client, project)])
+    (photo,) = photos_of(client, project)
+    assert photo.facts["readings"]["megapixels"][0] == pytest.approx(30 * 40 / 1e6)
+    assert photo.measured_with == measured_with()
+    assert ANEW not in client.get(f"/photos/{project}").text
+    (shown,) = client.get(f"/api/projects/{project}/photos").json()
+    assert shown["factors"]["megapixels"] == pytest.approx(30 * 40 / 1e6)
+
+
+def test_old_values_are_kept_where_the_original_is_not(tmp_path):
+    with quiet_server(tmp_path / "data", keep="none") as client:
+        project = new_project(client, {"a.jpg": picture(0)})
+        (photo,) = photos_of(client, project)
+        services(client).storage.forget(project, photo.id)
+        set_photos(client, state="measured", facts=BEFORE)
+        assert ANEW not in client.get(f"/photos/{project}").text
+        assert run_job(client, [photo.id]) == {"failed": 0}
+        (photo,) = photos_of(client, project)
+        assert (photo.state, photo.facts) == ("measured", BEFORE)
 
 
 # Deleted meanwhile

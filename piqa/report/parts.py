@@ -36,11 +36,16 @@ def part_id(file: str) -> str:
     return hashlib.blake2b(os.path.abspath(file).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()  # noqa: PTH100
 
 
-def settings() -> dict[str, object]:
-    """Return all that measured values and pictures depend on, apart from the image."""
+def measures() -> dict[str, object]:
+    """Return all that measured values and maps depend on, apart from the image."""
     preparation = asdict(PREPARATION) | {"version": PREPARATION_VERSION}
-    measures = {"factors": list(FACTORS), "factors_version": VERSION, "maps": [make.__name__ for make in MAPS]}
-    return {"format": FORMAT, "version": new_mark("")["version"], **measures, "preparation": preparation}
+    factors = {"factors": list(FACTORS), "factors_version": VERSION}
+    return {**factors, "maps": [make.__name__ for make in MAPS], "preparation": preparation}
+
+
+def settings() -> dict[str, object]:
+    """Return all that the parts of a report depend on, apart from the image."""
+    return {"format": FORMAT, "version": new_mark("")["version"], **measures()}
 
 
 class Parts:

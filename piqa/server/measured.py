@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
+import json
 import math
 import queue
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,13 @@ from piqa.preparation.file_facts import file_facts
 from piqa.preparation.image_bounds import read_file
 from piqa.preparation.image_file import decode_image
 from piqa.report.facts import PHOTO_QUALITY, PHOTO_SIDE, Facts, facts_of, pictures_of
+from piqa.report.parts import measures
 from piqa.scoring.image_batches import NO_STAMP
 from piqa.server.disk import is_full
 from piqa.server.refusals import RequestError
 from piqa.system.device import core_count
 from piqa.system.files import replacing
-from piqa.system.json_text import write_json
+from piqa.system.json_text import plain, write_json
 from piqa.system.phrases import Phrase, packed
 from piqa.system.worker_pool import worker
 
@@ -38,6 +42,12 @@ MOST_WORKERS = 8  # half a gigabyte each
 FULL_QUALITY = 92  # of a copy at its full size
 PREVIEW, THUMBNAIL, FULL, PICTURES = "preview.jpg", "thumbnail.jpg", "full.jpg", "pictures.json"
 CAPTURE, ERROR = "capture", "error"
+
+
+@cache
+def measured_with() -> str:
+    """Return the digest of all that measured values depend on, apart from the image."""
+    return hashlib.blake2b(json.dumps(plain(measures()), sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

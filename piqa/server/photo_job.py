@@ -17,7 +17,7 @@ from piqa.errors import InputError
 from piqa.scoring.rows import COLUMNS, Row
 from piqa.server.disk import is_full
 from piqa.server.jobs import JobStoppedError, Running
-from piqa.server.measured import ERROR, Task
+from piqa.server.measured import ERROR, Task, measured_with
 from piqa.server.records import Facts, Photo, Score
 from piqa.system.phrases import Phrase
 
@@ -82,13 +82,14 @@ class PhotoJob:
         return {"failed": self._failed(photos)}
 
     def _left(self, photos: Sequence[str]) -> list[str]:
-        """Return the photos that are not measured, or not scored by each model as it is today."""
+        """Return the photos that are not measured or scored by each model, both as this is done today."""
         current = self._services.models.current
         left = []
         with self._database.session() as session:
             for at in range(0, len(photos), 500):
                 some = photos[at : at + 500]
-                states = dict(session.execute(select(Photo.id, Photo.state).where(Photo.id.in_(some))).all())  # type: ignore[arg-type]
+                states = session.execute(select(Photo.id, Photo.state, Photo.measured_with).where(Photo.id.in_(some)))
+                current_values = {photo: state != WAITING and made == measured_with() for photo, state, made in states}
                 rows = session.execute(
                     select(Score.photo_id, Score.model, Score.settings).where(Score.photo_id.in_(some))
                 )
@@ -96,8 +97,8 @@ class PhotoJob:
                 left += [
                     photo
                     for photo in some
-                    if photo in states
-                    and (states[photo] == WAITING or any((photo, model) not in kept for model in current))
+                    if photo in current_values
+                    and (not current_values[photo] or any((photo, model) not in kept for model in current))
                 ]
         return left
 
@@ -113,7 +114,8 @@ class PhotoJob:
             scored = {model for model, settings in kept if services.models.current.get(model) == settings}
             work = _Work(photo)
             file = services.storage.original(photo, services.settings.root)
-            if photo.state == WAITING:
+            outdated = photo.measured_with != measured_with() and file is not None  # else old values are all there is
+            if photo.state == WAITING or outdated:
                 folder = services.storage.folder(photo.project_id, photo.id)
                 folder.mkdir(parents=True, exist_ok=True)
                 task = Task(str(file), photo.name, str(folder))
@@ -146,7 +148,7 @@ class PhotoJob:
                 if name == "":
                     photo.facts, photo.error = _result(future, {})
                     photo.error = photo.error or photo.facts.get(ERROR)
-                    photo.state = FAILED if photo.error else MEASURED
+                    photo.state, photo.measured_with = FAILED if photo.error else MEASURED, measured_with()
                 else:
                     session.merge(self._score(work.photo, name, *_result(future, {})))
 

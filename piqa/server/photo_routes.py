@@ -78,7 +78,7 @@ def print_project(project: str, here: Here) -> Response:
 
 @router.post("/{project}/score")
 def score(project: str, here: Here) -> Response:
-    """Begin to score what has no score yet of the models of today."""
+    """Begin to score what the models of today have not, and to measure anew what another version has measured."""
     here.projects.score_again(project)
     return _back(project)
 
@@ -187,6 +187,7 @@ def _project(
         part_count=parts,
         models=models,
         unscored=here.photos.unscored(project),
+        outdated=here.photos.outdated(project),
         factor_columns=factor_columns(t),
         groups=[group_of(family, t) for family in families()],
         moments=bool(moments),

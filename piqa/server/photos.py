@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import and_, func, or_, select
 
+from piqa.factors.families import FACTORS
 from piqa.report.facts import Facts as ReportFacts
 from piqa.report.facts import MapPicture, Pictures
 from piqa.report.parts import Parts
 from piqa.report.portraits import Portraits
-from piqa.server.measured import FULL, PICTURES, PREVIEW, THUMBNAIL, Task
+from piqa.server.measured import FULL, PICTURES, PREVIEW, THUMBNAIL, Task, measured_with
 from piqa.server.photo_csv import csv_of, lines_of
 from piqa.server.records import Facts, Photo, Score
 from piqa.server.refusals import RequestError, not_found, told_when_full
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 REPORT_FIELDS = {one.name for one in fields(ReportFacts)}
 MOST_PORTRAITS = 4  # projects whose photos' places are kept in memory
 AT_ONCE = 500  # photos of one statement, as databases bound their number; and that are in memory at once
+_NOT_YET = Phrase("an earlier version of piqa did not measure it; measure the photo anew")
 _GONE = ReportFacts([0, 0], Phrase("it was deleted meanwhile"))
 COPIES = {"preview": PREVIEW, "thumbnail": THUMBNAIL, "full": FULL}
 
@@ -142,6 +144,15 @@ class Photos:
         with self._database.session() as session:
             return session.scalar(select(func.count()).select_from(Photo).where(*lacking)) or 0
 
+    def outdated(self, project: str) -> int:
+        """Return how many photos of a project were measured in another way than today, and can be measured anew."""
+        of_before = func.coalesce(Photo.measured_with, "") != measured_with()
+        lacking = [Photo.project_id == project, Photo.state != "waiting", of_before]
+        if self._services.settings.keep == "none":
+            lacking.append(Photo.source.is_not(None))
+        with self._database.session() as session:
+            return session.scalar(select(func.count()).select_from(Photo).where(*lacking)) or 0
+
     def each(self, project: str) -> Iterator[PhotoSeen]:
         """Yield all photos of a project by name, of which some are in memory at once."""
         photos = [*self.named(project)]
@@ -243,8 +254,9 @@ class Photos:
     def _version(self, project: str) -> str:
         """Return what changes when a photo is added, deleted or measured."""
         with self._database.session() as session:
-            rows = select(Photo.state, func.count(), func.max(Photo.added)).where(Photo.project_id == project)
-            return str(session.execute(rows.group_by(Photo.state).order_by(Photo.state)).all())
+            by = (Photo.state, Photo.measured_with)
+            rows = select(*by, func.count(), func.max(Photo.added)).where(Photo.project_id == project)
+            return str(session.execute(rows.group_by(*by).order_by(*by)).all())
 
     def _read_portraits(self, project: str, _: str) -> Portraits:
         listed = select(Photo.id, Photo.name).where(Photo.project_id == project, Photo.state != "waiting")
@@ -370,5 +382,6 @@ def is_there(portraits: Portraits, position: int) -> bool:
 
 
 def report_facts(kept: Facts) -> ReportFacts:
-    """Return facts as they were kept, without what is not for a report."""
-    return ReportFacts(**{name: value for name, value in kept.items() if name in REPORT_FIELDS})
+    """Return facts as they were kept, without what is not for a report; another version may have had other factors."""
+    found = ReportFacts(**{name: value for name, value in kept.items() if name in REPORT_FIELDS})
+    return replace(found, readings={name: found.readings.get(name, [None, _NOT_YET]) for name in FACTORS})

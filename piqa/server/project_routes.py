@@ -125,7 +125,10 @@ def jobs_of_project(project: str, here: Here) -> list[JobOut]:
 
 @router.post("/projects/{project}/score", status_code=202)
 def score_project(project: str, here: Here) -> JobOut | None:
-    """Score what the models of today have not scored yet; nothing is returned where a project is empty."""
+    """Score what the models of today have not, and measure anew what another version has measured.
+
+    Nothing is returned where a project is empty.
+    """
     job = here.projects.score_again(project)
     return None if job is None else JobOut.of(here.jobs.get(job))
 

@@ -170,7 +170,11 @@ class Projects:
         return added
 
     def score_again(self, project: str) -> str | None:
-        """Begin to score what the models of today have not scored yet; return the job, None where all is scored."""
+        """Begin to score what the models of today have not, and to measure anew what another version has measured.
+
+        Returns:
+            The job; None where there is no photo.
+        """
         self.get(project)
         with self._database.session() as session:
             photos = list(session.scalars(select(Photo.id).where(Photo.project_id == project).order_by(Photo.added)))

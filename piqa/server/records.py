@@ -43,6 +43,7 @@ class Photo(Base):
         state: `waiting`, `measured` or `failed`.
         error: Why it failed.
         facts: What was measured: `piqa.report.facts.Facts`, and facts of the capture without any location.
+        measured_with: Digest of all that this depends on; another one makes it outdated. None before 0003.
     """
 
     __tablename__ = "photos"
@@ -57,6 +58,7 @@ class Photo(Base):
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     error: Mapped[str | None]
     facts: Mapped[Facts] = mapped_column(JSON, default=dict)
+    measured_with: Mapped[str | None]
 
 
 class Score(Base):
