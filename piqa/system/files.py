@@ -73,12 +73,13 @@ def _temporary_name(name: str) -> str:
     return f".{name}{end}"
 
 
-def make_folder(folder: str | Path, mode: int = 0o777) -> None:
+def make_folder(folder: str | Path, mode: int = 0o777, output: str | Path | None = None) -> None:
     """Make a folder that is to be written into, and those above it, unless it is there.
 
     Args:
         folder: The folder.
         mode: Of a folder that is made.
+        output: The file that is to be written there, for the message.
 
     Raises:
         InputError: If a file, or a link that leads nowhere, has its name or that of a folder above it.
@@ -91,7 +92,8 @@ def make_folder(folder: str | Path, mode: int = 0o777) -> None:
         above = (one for one in (folder, *folder.parents) if os.path.lexists(one))
         place = next(above, folder)
         kind = "a link that leads nowhere" if place.is_symlink() and not place.exists() else "no folder"
-        raise InputError(f"cannot write into {folder}: {place} is {kind}; name another folder") from error
+        what = f"into {folder}" if output is None else str(output)
+        raise InputError(f"cannot write {what}: {place} is {kind}; name another folder") from error
 
 
 def regular_target(path: str | Path) -> Path:

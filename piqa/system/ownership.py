@@ -135,7 +135,7 @@ def locked(output: str | Path, *, folder: bool = False) -> Iterator[None]:
     path = output / f".piqa{LOCK}" if folder else output.with_name(f".{output.name}{LOCK}")
     lock = SoftFileLock(path)
     try:
-        make_folder(path.parent)
+        make_folder(path.parent, output=None if folder else output)
         with suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:  # filelock before 4.2 removes a stale lock at the first try, and takes it at the second
