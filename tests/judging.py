@@ -10,6 +10,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from piqa.server.app import create_app
+from piqa.server.records import Photo
 from piqa.server.settings import ModelSettings, ServerSettings
 from piqa.server.study_records import StudyImage
 
@@ -96,8 +97,20 @@ def rows_of(client, study):
     return pd.read_csv(io.StringIO(client.get(f"{study}/answers.csv").text), keep_default_na=False)
 
 
+def services(client):
+    return client.app.state.services
+
+
 def database(client):
-    return client.app.state.services.database
+    return services(client).database
+
+
+def set_photos(client, **values):
+    """Write values into all photos."""
+    with database(client).session() as session:
+        for photo in session.scalars(select(Photo)):
+            for name, value in values.items():
+                setattr(photo, name, value)
 
 
 def records(client, table):
