@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, cast
 
 import yaml
@@ -218,7 +219,7 @@ class PiqaCLI(LightningCLI):
         # With `last`, what a run has left that was stopped before its first checkpoint is no reason to stop.
         if holds_result(self.out) if self.config.ckpt_path == LAST else holds_run(self.out):
             newest = newest_checkpoint(self.out)
-            resume = f"resume it with `--ckpt_path {newest}`, " if newest else ""
+            resume = f"resume it with `--ckpt_path {quote(str(newest))}`, " if newest else ""
             raise InputError(
                 f"{self.out} already holds a run; {resume}choose another `--out`, or replace it with `--overwrite true`"
             )
@@ -263,7 +264,7 @@ class PiqaCLI(LightningCLI):
         newest = newest_checkpoint(self.out)
         if newest is None:
             return "images that were prepared are kept; start again with the same command"
-        return f"resume with `--ckpt_path {newest}`"
+        return f"resume with `--ckpt_path {quote(str(newest))}`"
 
     def after_instantiate_classes(self) -> None:
         """Check that the parts fit: network and data, network and checkpoint, batches and processes."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as programs that the tests start have, for the same bits
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 PARITY = Path(__file__).parent / "parity"

@@ -140,9 +140,10 @@ def test_a_dead_loading_process_is_told_wherever_it_shows(config, tmp_path, caps
         raise fault
 
     monkeypatch.setattr(RankingTask, step, dies)
-    line = one_line(capsys, lambda: train(config, tmp_path / "run", "--trainer.max_epochs", 1))
+    line = one_line(capsys, lambda: train(config, tmp_path / "run 1", "--trainer.max_epochs", 1))
     assert "a process that loads images has died" in line and str(fault) in line
-    kept = "start again" if step == "training_step" else "resume with `--ckpt_path"
+    last = tmp_path / "run 1" / "checkpoints" / "last.ckpt"
+    kept = "start again" if step == "training_step" else f"resume with `--ckpt_path '{last}'`"
     assert kept in line and "--data.loading.workers" in line
 
 

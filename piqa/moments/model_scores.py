@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from piqa.errors import InputError
 from piqa.evaluation.statistics.preference import Preference
@@ -128,6 +129,6 @@ def require_preference(model: LoadedModel, ckpt_path: str) -> Preference:
     return model.preference
 
 
-def how_to_fit(ckpt_path: str) -> str:
-    """Return what makes the probabilities of a model known."""
-    return f"`piqa evaluate --ckpt_path {model_name(ckpt_path)}` fits that, where the model is a run of piqa's"
+def how_to_fit(model: str) -> str:
+    """Return what makes the probabilities of a model known; the model by its path, or by its name on a page."""
+    return f"`piqa evaluate --ckpt_path {quote(model)}` fits that, where the model is a run of piqa's"

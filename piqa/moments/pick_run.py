@@ -166,7 +166,7 @@ class PickRun:
         if self._model.preference is None:
             from piqa.moments.model_scores import how_to_fit
 
-            how = how_to_fit(self._model_options.ckpt_path)
+            how = how_to_fit(self.model_name)
             notes.append(f"No probability is known, as the model's card has none: {how}")
         elif self._model.preference.source:
             notes.append(f"Probabilities were fitted on {self._model.preference.source}; other images may differ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 
 import yaml
 
@@ -114,8 +115,8 @@ def load_config(path: str | Path, trust: Sequence[str] = ()) -> tuple[ScoringMod
     if isinstance(network, Focus):
         source = ""  # what it measures needs no weights
     elif not (isinstance(network, CLIPIQA) or (isinstance(network, LIQE) and (Path(source).suffix or is_name(source)))):
-        found, advice = type(network).__name__, f"`python -m piqa.fit --config {path}`; then give the run's folder"
-        raise InputError(f"{path} describes a {found} that must be trained first: {advice}")
+        found, how = type(network).__name__, f"`python -m piqa.fit --config {quote(str(path))}`"
+        raise InputError(f"{path} describes a {found} that must be trained first: {how}; then give the run's folder")
     else:
         state_dicts.load_clip(network, source)
     settings = _table(data.get("preparation"), "data.preparation", path)

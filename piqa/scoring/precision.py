@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from piqa.weights.model_card import ModelCard
 
@@ -18,7 +19,7 @@ def tell_precision(card: ModelCard, precision: str, model: str | Path) -> None:
         print(f"piqa: {precision} against float32: {in_words(check)}", file=sys.stderr)
     else:
         found = f"nothing is known of what {precision} does to the ranks of {model}"
-        advice = f"`piqa models check {model} --precision {precision}` finds out"
+        advice = f"`piqa models check {quote(str(model))} --precision {precision}` finds out"
         print(f"piqa: warning: {found}; {advice}", file=sys.stderr)
 
 

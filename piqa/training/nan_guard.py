@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import torch
 from lightning import Trainer
@@ -53,7 +54,7 @@ def stop_unless_finite(trainer: Trainer, loss: Tensor, network: nn.Module, resul
     error = InputError(
         f"training stopped before step {trainer.global_step + 1} (epoch {trainer.current_epoch}) as the {what} of "
         f"these images is not finite: {', '.join(names[:NAMED])}{more}. Look at them and their scores; then "
-        + (f"resume from the last good checkpoint with `--ckpt_path {last}`, or " if last.is_file() else "")
+        + (f"resume from the last checkpoint with `--ckpt_path {quote(str(last))}`, or " if last.is_file() else "")
         + "start again, with a lower learning rate or `--trainer.precision 32-true`"
     )
     leave_together(trainer, error)

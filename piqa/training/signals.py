@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import NoReturn
 
 import torch
@@ -120,7 +121,7 @@ class StopOnSignal(Callback):
             return
         done = f"piqa: stopped by {signal.Signals(self._signal).name} after step {trainer.global_step}"
         if trainer.is_global_zero:
-            print(f"{done}; resume with `--ckpt_path {self._last}`", file=sys.stderr, flush=True)
+            print(f"{done}; resume with `--ckpt_path {quote(str(self._last))}`", file=sys.stderr, flush=True)
         leave_together(trainer, SystemExit(128 + self._signal))
 
     on_train_epoch_start = on_train_end = on_train_batch_start  # after the checkpoint of an epoch, and before the test
